@@ -1,0 +1,334 @@
+"""Every setting of jabert: typed, frozen, read from one recipe and `group.key=value` overrides.
+
+A recipe is a TOML file with a table for each group below; two come with the package
+(`knbc`, `seed`). Unknown names and wrong values are refused by name. Paths in a user's recipe are
+relative to that recipe; those of overrides and of the built-in defaults to the current directory.
+The resolved settings can be written back as a recipe that repeats the run.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from jabert.errors import JabertError
+from jabert.files import digest_of_json
+
+__all__ = [
+    "ClassifierSettings",
+    "DataSettings",
+    "EncoderSettings",
+    "FeaturesSettings",
+    "Settings",
+    "TrackingSettings",
+    "TrainingSettings",
+    "ValidationSettings",
+    "load_settings",
+    "packaged_recipes",
+    "setting_names",
+]
+
+_LOCATION = "a path or URL"
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _location(default: str | None = None, description: str = "") -> Any:
+    """A field that holds a path or URL: made absolute when the settings are loaded."""
+    return Field(default, description=description, json_schema_extra={"kind": _LOCATION})
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(_Group):
+    """Where the labelled texts come from and how they are divided."""
+
+    path: str | None = _location(description="file, folder or URL of the labelled texts")
+    format: Literal["auto", "table", "knbc", "seed"] = Field(
+        "auto", description="a CSV/TSV/Parquet/JSONL table, the KNB corpus, or the article's folders"
+    )
+    sha256: str | None = Field(None, description="expected SHA-256 of the file, refused if it differs")
+    text_column: str = "text"
+    label_column: str = "label"
+    group_column: str | None = Field(
+        None, description="column of the group (article) of a text; without it `group` if there is one"
+    )
+    split_column: str = Field("split", description="column of the side, for data.split = 'given'")
+    labels: tuple[str, ...] = Field(
+        (), description="the labels allowed; without it those of the training rows"
+    )
+    split: Literal["auto", "given", "sentence", "group"] = Field(
+        "auto", description="auto: given if the data says so, else group if there are groups"
+    )
+    test_share: Share = Field(0.1, description="expected share of test rows (or groups)")
+    test_rows: Count | None = Field(
+        None,
+        description="exact number of test rows; unlike a share it may move rows when the data grows",
+    )
+    validation_share: Share = Field(0.1, description="expected share of the training side, as for test_share")
+    seed: int = Field(0, description="chooses among the possible splits")
+    strip_topic_tag: bool = Field(True, description="KNBC: remove the tag that opens each article")
+    drop_duplicates: bool = Field(
+        True, description="keep one of each text, and none of a text that stands under two labels"
+    )
+
+
+class ValidationSettings(_Group):
+    """Which expectations the data must meet: a name from `expectations/` or a JSON file."""
+
+    suite: str = Field("labelled_texts", description="checked on the split table of texts")
+    pieces_suite: str = Field("pieces", description="checked after tokenization")
+
+
+class EncoderSettings(_Group):
+    """The pretrained BERT and how it is run."""
+
+    path: str | None = _location(description="folder of SentencePiece model, checkpoint and bert_config.json")
+    max_tokens: Annotated[int, Field(ge=3)] | None = Field(
+        None,
+        description="longest text, [CLS] and [SEP] included; without it what the encoder can take",
+    )
+    pad_to: Annotated[int, Field(ge=3)] | None = Field(
+        None, description="pad every text to this length and feed the padding to the classifier"
+    )
+    engine: Literal["auto", "reference"] = Field("auto", description="reference: keras-bert itself")
+    precision: Literal["auto", "float32"] = "auto"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    token_budget: Count = Field(2048, description="tokens of a batch, padding included")
+
+
+class FeaturesSettings(_Group):
+    """The store of computed token vectors."""
+
+    path: str = _location(".jabert/features", "folder of the store")
+    dtype: Literal["float16", "float32"] = Field("float16", description="of the stored vectors")
+
+
+class ClassifierSettings(_Group):
+    """The Bi-LSTM on token vectors."""
+
+    units: Count = Field(356, description="of the LSTM, in each direction")
+    dropout: Share = Field(0.0, description="share of the Bi-LSTM's output dropped in training")
+
+
+class TrainingSettings(_Group):
+    """How the Bi-LSTM is trained."""
+
+    epochs: Count = Field(30, description="at most")
+    batch_size: Count = Field(64, description="texts of a batch")
+    patience: Count = Field(5, description="epochs without a better value of the monitored metric")
+    monitor: Literal["val_weighted_f1", "val_acc", "val_loss"] = "val_weighted_f1"
+    watch: Literal["validation", "test"] = Field(
+        "validation", description="rows that choose the epoch; 'test' is the article's mistake"
+    )
+    shuffle: bool = Field(
+        True, description="shuffled batches of similar length; otherwise in the order of the data"
+    )
+    seed: int = 0
+    work_path: str = _location(".jabert/work", "folder of unfinished runs, from which a killed run goes on")
+
+
+class TrackingSettings(_Group):
+    """Where runs and models are recorded."""
+
+    uri: str | None = Field(
+        None, description="MLflow server or database; without it $MLFLOW_TRACKING_URI, then mlruns/mlflow.db"
+    )
+    artifacts: str | None = _location(
+        description="artifact folder of the experiment; without it mlruns/artifacts"
+    )
+    experiment: str = "jabert"
+    model_name: str = Field("jabert", description="name of the registered model")
+
+
+class Settings(_Group):
+    """All settings of one run. `recipe` is the name or path they were read from."""
+
+    recipe: str = ""
+    note: str = Field("", description="shown and recorded with each run of the recipe")
+    data: DataSettings = DataSettings()
+    validation: ValidationSettings = ValidationSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    features: FeaturesSettings = FeaturesSettings()
+    classifier: ClassifierSettings = ClassifierSettings()
+    training: TrainingSettings = TrainingSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its dotted name, e.g. `{"data.seed": 0, …}`."""
+        return {
+            f"{group}.{key}": value
+            for group, values in self.model_dump().items()
+            if isinstance(values, dict)
+            for key, value in values.items()
+        }
+
+    def to_toml(self) -> str:
+        """The settings as a recipe that repeats the run; unset ones are left out."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude={"recipe"}))
+
+    def digest(self) -> str:
+        """Digest of the settings that decide the result: no paths, no tracking, no device."""
+        left_out = {name for name, field in _fields().items() if _is_location(field)}
+        decisive = {
+            name: value
+            for name, value in self.flat().items()
+            if name not in left_out | {"encoder.device"} and not name.startswith("tracking.")
+        }
+        return digest_of_json(decisive)
+
+
+def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
+    """Read a recipe and apply overrides.
+
+    Args:
+        recipe: name of a packaged recipe or path of a TOML file; without it the defaults.
+        overrides: strings `group.key=value`, the value written as in TOML, quotes optional.
+
+    Raises:
+        JabertError: no such recipe, a name that is not a setting, or a value that does not fit.
+    """
+    tree, folder = _read_recipe(recipe)
+    _make_absolute(tree, folder)
+    override_tree: dict[str, Any] = {}
+    for override in overrides:
+        group, key, value = _parse_override(override)
+        override_tree.setdefault(group, {})[key] = value
+    _make_absolute(override_tree, Path.cwd())
+    for group, values in override_tree.items():
+        section = tree.setdefault(group, {})
+        if isinstance(section, dict):  # otherwise refused below, with its name
+            section.update(values)
+    try:
+        settings = Settings.model_validate({**tree, "recipe": str(recipe or "")})
+    except ValidationError as error:
+        raise JabertError(_sentence(error, recipe)) from None
+    return _with_defaults_resolved(settings)
+
+
+def packaged_recipes() -> dict[str, Path]:
+    """The recipes that come with jabert, by name."""
+    folder = Path(str(files("jabert") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def setting_names() -> list[str]:
+    """Dotted names of all settings."""
+    return list(_fields())
+
+
+def _fields() -> dict[str, FieldInfo]:
+    return {
+        f"{group}.{key}": field
+        for group, holder in Settings.model_fields.items()
+        if isinstance(holder.annotation, type) and issubclass(holder.annotation, _Group)
+        for key, field in holder.annotation.model_fields.items()
+    }
+
+
+def _is_location(field: FieldInfo) -> bool:
+    return field.json_schema_extra == {"kind": _LOCATION}
+
+
+def _read_recipe(recipe: str | Path | None) -> tuple[dict[str, Any], Path]:
+    if recipe is None:
+        return {}, Path.cwd()
+    packaged = packaged_recipes()
+    path = packaged.get(str(recipe), Path(recipe).expanduser())
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise JabertError(f"recipe {path} is not UTF-8 text") from None
+    except OSError as error:
+        known = ", ".join(packaged)
+        raise JabertError(
+            f"recipe {str(recipe)!r} is neither a file that can be read nor one of: {known}"
+        ) from error
+    try:
+        return tomllib.loads(text), path.resolve().parent
+    except tomllib.TOMLDecodeError as error:
+        raise JabertError(f"recipe {path}: {error}") from None
+
+
+def _parse_override(override: str) -> tuple[str, str, Any]:
+    name, equals, text = override.partition("=")
+    group, dot, key = name.strip().partition(".")
+    if not (equals and dot and group and key):
+        raise JabertError(f"setting {override!r} is not of the form group.key=value")
+    name = f"{group}.{key}"
+    if name not in _fields():
+        raise JabertError(_unknown(name))
+    text = text.strip()
+    if text.startswith(("[", '"', "'")):
+        try:
+            return group, key, tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise JabertError(f"setting {name}: {text!r} cannot be read as a TOML value: {error}") from None
+    # A bare word: pydantic reads numbers and true/false from text by the field's type.
+    return group, key, None if text in ("", "none") else text
+
+
+def _make_absolute(tree: Mapping[str, Any], folder: Path) -> None:
+    for name, field in _fields().items():
+        group, key = name.split(".")
+        section = tree.get(group)
+        if _is_location(field) and isinstance(section, dict) and isinstance(section.get(key), str):
+            section[key] = _absolute(section[key], folder)
+
+
+def _absolute(location: str, folder: Path) -> str:
+    if "://" in location or location.startswith("runs:/"):
+        return location
+    return os.path.normpath(folder / Path(location).expanduser())
+
+
+def _with_defaults_resolved(settings: Settings) -> Settings:
+    """Make built-in default paths absolute and fill in the tracking store."""
+    here = Path.cwd()
+    tree = settings.model_dump()
+    _make_absolute(tree, here)
+    tracking = tree["tracking"]
+    tracking["uri"] = (
+        tracking["uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{here}/mlruns/mlflow.db"
+    )
+    if tracking["artifacts"] is None and tracking["uri"].startswith("sqlite:///"):
+        database = Path(tracking["uri"].removeprefix("sqlite:///"))
+        tracking["artifacts"] = str(database.parent / "artifacts")
+    return Settings.model_validate(tree)
+
+
+def _unknown(name: str) -> str:
+    # The right key in the wrong group is as likely as a misspelt one.
+    by_key = {known.split(".")[1]: known for known in setting_names()}
+    near = difflib.get_close_matches(name, setting_names(), n=1) or [
+        by_key[key] for key in difflib.get_close_matches(name.rpartition(".")[2], list(by_key), n=1)
+    ]
+    hint = f"; the nearest is {near[0]}" if near else f"; there are: {', '.join(setting_names())}"
+    return f"there is no setting {name}{hint}"
+
+
+def _sentence(error: ValidationError, recipe: str | Path | None) -> str:
+    """One sentence for the first problem that pydantic found."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and "[" not in part)
+    origin = f"recipe {recipe}: " if recipe else ""
+    if first["type"] == "extra_forbidden":
+        return origin + _unknown(name)
+    value = first["input"]
+    message = first["msg"][0].lower() + first["msg"][1:]
+    sentence = f"{origin}setting {name} cannot be {value!r}: {message}"
+    if first["type"] == "literal_error":
+        field = _fields()[name]
+        options = [str(option) for option in getattr(field.annotation, "__args__", ())]
+        near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.4)
+        sentence += f"; the nearest is {near[0]!r}" if near else ""
+    return sentence
