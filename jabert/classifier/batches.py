@@ -1,0 +1,71 @@
+"""Training batches, read from the feature store as they are needed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jabert.features.store import FeatureStore
+
+__all__ = ["Batch", "LabelledRows", "in_order", "read_batch", "shuffled_buckets"]
+
+_POOL = 16  # batches that are sorted by length together: similar lengths, yet random company
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """The rows of one side of the split, vectors left in the store.
+
+    Attributes:
+        keys: keys of the rows in the feature store.
+        lengths: int32 (rows,), tokens.
+        classes: int32 (rows,), index of the label.
+    """
+
+    keys: Sequence[bytes]
+    lengths: np.ndarray
+    classes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Vectors float32 (batch, tokens, hidden), right-padded with 0; lengths and classes int32 (batch,)."""
+
+    vectors: np.ndarray
+    lengths: np.ndarray
+    classes: np.ndarray
+
+
+def shuffled_buckets(lengths: np.ndarray, batch_size: int, seed: Sequence[int]) -> Iterator[np.ndarray]:
+    """Row numbers in batches of similar length, in random order; every row stands in one batch.
+
+    Args:
+        lengths: int (rows,), tokens.
+        batch_size: rows of a batch; one batch may be smaller.
+        seed: decides the order, e.g. the training seed and the epoch.
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(lengths))
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), batch_size * _POOL):
+        pool = order[start : start + batch_size * _POOL]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+    return (batches[i] for i in random.permutation(len(batches)))
+
+
+def in_order(rows: int, batch_size: int) -> Iterator[np.ndarray]:
+    """Row numbers in batches as they come."""
+    return (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
+
+
+def read_batch(store: FeatureStore, rows: LabelledRows, numbers: np.ndarray) -> Batch:
+    """The vectors of some rows as one padded batch."""
+    lengths = rows.lengths[numbers]
+    vectors = np.zeros((len(numbers), int(lengths.max()), store.hidden_size), dtype=np.float32)
+    for place, number in enumerate(numbers):
+        vectors[place, : lengths[place]] = store.read(rows.keys[number])
+    return Batch(vectors, lengths, rows.classes[numbers])

@@ -1,0 +1,31 @@
+"""The article's classifier: a bidirectional LSTM and a softmax layer on token vectors."""
+
+from typing import Any
+
+from jabert.config import ClassifierSettings
+from jabert.legacy_keras import import_tensorflow
+
+__all__ = ["build_classifier"]
+
+
+def build_classifier(hidden_size: int, classes: int, settings: ClassifierSettings) -> Any:
+    """A compiled Keras model of token vectors float32 (batch, tokens, hidden) and lengths int32 (batch,).
+
+    Positions from a text's length on are masked: the backward LSTM starts at the last real token.
+    The output is float32 (batch, classes), rows summing to 1.
+    """
+    tf = import_tensorflow()
+    from tensorflow import keras
+
+    vectors = keras.Input((None, hidden_size), name="vectors")
+    lengths = keras.Input((), dtype="int32", name="lengths")
+    mask = keras.layers.Lambda(
+        lambda inputs: tf.sequence_mask(inputs[1], tf.shape(inputs[0])[1]), name="mask"
+    )([vectors, lengths])  # (batch, tokens)
+    lstm = keras.layers.LSTM(settings.units, name="lstm")
+    both = keras.layers.Bidirectional(lstm, name="bi_lstm")(vectors, mask=mask)  # (batch, 2 * units)
+    kept = keras.layers.Dropout(settings.dropout, name="dropout")(both)
+    probabilities = keras.layers.Dense(classes, activation="softmax", name="softmax")(kept)
+    model = keras.Model([vectors, lengths], probabilities, name="classifier")
+    model.compile(optimizer="nadam", loss="categorical_crossentropy", metrics=["mae", "mse", "acc"])
+    return model

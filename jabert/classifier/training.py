@@ -1,0 +1,211 @@
+"""Training the classifier, an epoch at a time, so that a killed training goes on from its last one."""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jabert.classifier.batches import LabelledRows, in_order, read_batch, shuffled_buckets
+from jabert.classifier.model import build_classifier
+from jabert.config import ClassifierSettings, TrainingSettings
+from jabert.evaluation import weighted_f1
+from jabert.features.store import FeatureStore
+from jabert.files import atomic_path, write_json
+from jabert.legacy_keras import import_tensorflow
+
+__all__ = ["Epoch", "Trained", "load_classifier", "train"]
+
+Epoch = dict[str, float]  # epoch (from 1), loss, mae, mse, acc, val_…, val_weighted_f1, seconds
+
+_WEIGHTS = "best.h5"
+_HISTORY = "history.json"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: its best weights lie in `folder`.
+
+    Attributes:
+        folder: what `load_classifier` takes; also holds `tensorboard/`.
+        history: the metrics of each epoch.
+        best: the entry of `history` whose weights were kept.
+        resumed: epochs that an earlier, killed process had finished.
+    """
+
+    folder: Path
+    history: list[Epoch]
+    best: Epoch
+    resumed: int
+
+
+def train(
+    store: FeatureStore,
+    rows: LabelledRows,
+    watched: LabelledRows,
+    classes: int,
+    *,
+    classifier: ClassifierSettings,
+    training: TrainingSettings,
+    folder: Path,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Trained:
+    """Train until the monitored metric has not improved for `training.patience` epochs.
+
+    After each epoch the weights, the optimizer's state and the history are on disk in `folder`; a
+    call with the same folder goes on from there and ends as an uninterrupted one would (on a CPU).
+
+    Args:
+        store: holds the vectors of all rows.
+        rows: what is learned from.
+        watched: the rows whose metrics choose the best epoch.
+        classes: number of labels.
+        classifier: the model.
+        training: the procedure.
+        folder: for checkpoints; must be the work of the same settings and rows.
+        on_epoch: called with the metrics of each epoch, also those of an earlier process.
+    """
+    tf = import_tensorflow()
+    tf.keras.backend.experimental.enable_tf_random_generator()  # dropout's state is in the checkpoint
+    tf.keras.utils.set_random_seed(training.seed)
+    model = build_classifier(store.hidden_size, classes, classifier)
+    state = _State(model, folder)
+    history = state.restore()
+    resumed = len(history)
+    for epoch in history:
+        _report(epoch, on_epoch)
+    log = _tensorboard(folder / "tensorboard")
+    while not _is_finished(history, training):
+        started = time.perf_counter()
+        number = len(history) + 1
+        learned = _learn(model, store, rows, training, number)
+        watched_metrics = _measure(model, store, watched, classes, training.batch_size)
+        metrics = learned | {f"val_{name}": value for name, value in watched_metrics.items()}
+        epoch = {"epoch": number, **metrics, "seconds": round(time.perf_counter() - started, 3)}
+        history.append(epoch)
+        state.save(history, is_best=_best(history, training) is epoch)
+        log(epoch)
+        _report(epoch, on_epoch)
+    return Trained(folder, history, _best(history, training), resumed)
+
+
+def load_classifier(folder: Path, hidden_size: int, classes: int, settings: ClassifierSettings) -> Any:
+    """The classifier with the best weights of a finished training, a Keras model."""
+    model = build_classifier(hidden_size, classes, settings)
+    model.load_weights(folder / _WEIGHTS)
+    return model
+
+
+class _State:
+    """Weights, optimizer and history in a folder. The history is written last: it is the commit."""
+
+    def __init__(self, model: Any, folder: Path) -> None:
+        tf = import_tensorflow()
+        self._model = model
+        self._folder = folder
+        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+
+    def restore(self) -> list[Epoch]:
+        path = self._folder / _HISTORY
+        history: list[Epoch] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        if history:
+            self._model.optimizer.build(self._model.trainable_variables)
+            self._checkpoint.read(self._prefix(len(history))).assert_consumed()
+        return history
+
+    def save(self, history: list[Epoch], *, is_best: bool) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._checkpoint.write(self._prefix(len(history)))
+        if is_best:
+            with atomic_path(self._folder / _WEIGHTS) as temporary:
+                self._model.save_weights(temporary)
+        write_json(self._folder / _HISTORY, history)
+        shutil.rmtree(Path(self._prefix(len(history) - 1)).parent, ignore_errors=True)
+
+    def _prefix(self, epoch: int) -> str:
+        return str(self._folder / f"epoch-{epoch}" / "state")
+
+
+def _learn(
+    model: Any, store: FeatureStore, rows: LabelledRows, training: TrainingSettings, epoch: int
+) -> Epoch:
+    tf = import_tensorflow()
+    classes = model.output_shape[-1]
+
+    def batches() -> Iterator[tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]:
+        numbers = (
+            shuffled_buckets(rows.lengths, training.batch_size, [training.seed, epoch])
+            if training.shuffle
+            else in_order(len(rows), training.batch_size)
+        )
+        for chosen in numbers:
+            batch = read_batch(store, rows, chosen)
+            yield (batch.vectors, batch.lengths), np.eye(classes, dtype=np.float32)[batch.classes]
+
+    vectors = tf.TensorSpec([None, None, store.hidden_size], tf.float32)
+    lengths, labels = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, classes], tf.float32)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=((vectors, lengths), labels))
+    history = model.fit(dataset.prefetch(2), verbose=0).history
+    return {name: float(values[-1]) for name, values in history.items()}
+
+
+def _measure(model: Any, store: FeatureStore, rows: LabelledRows, classes: int, batch_size: int) -> Epoch:
+    """Loss and metrics on rows that are not learned from, by the definitions that Keras uses."""
+    predicted = np.empty((len(rows), classes))
+    order = np.argsort(rows.lengths, kind="stable")
+    for numbers in in_order(len(rows), batch_size):
+        batch = read_batch(store, rows, order[numbers])
+        predicted[order[numbers]] = model.predict_on_batch([batch.vectors, batch.lengths])
+    true = np.eye(classes)[rows.classes]
+    likelihood = np.clip((predicted * true).sum(axis=1), 1e-7, 1.0)  # Keras clips at the same epsilon
+    best = predicted.argmax(axis=1)
+    return {
+        "loss": float(-np.log(likelihood).mean()),
+        "mae": float(np.abs(predicted - true).mean()),
+        "mse": float(((predicted - true) ** 2).mean()),
+        "acc": float((best == rows.classes).mean()),
+        "weighted_f1": weighted_f1(rows.classes, best, classes),
+    }
+
+
+def _best(history: list[Epoch], training: TrainingSettings) -> Epoch:
+    """The first of the best epochs, as Keras's EarlyStopping and ModelCheckpoint take it."""
+    sign = -1 if training.monitor == "val_loss" else 1
+    return max(history, key=lambda epoch: _comparable(sign * epoch[training.monitor]))
+
+
+def _comparable(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
+
+
+def _is_finished(history: list[Epoch], training: TrainingSettings) -> bool:
+    if not history:
+        return False
+    waited = len(history) - _best(history, training)["epoch"]
+    return len(history) >= training.epochs or waited >= training.patience
+
+
+def _report(epoch: Epoch, on_epoch: Callable[[Epoch], None] | None) -> None:
+    if on_epoch:
+        on_epoch(epoch)
+
+
+def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
+    tf = import_tensorflow()
+    writers = {side: tf.summary.create_file_writer(str(folder / side)) for side in ("train", "validation")}
+
+    def log(epoch: Epoch) -> None:
+        for name, value in epoch.items():
+            if name not in ("epoch", "seconds"):
+                side = "validation" if name.startswith("val_") else "train"
+                with writers[side].as_default(step=int(epoch["epoch"])):
+                    tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value)
+        for writer in writers.values():
+            writer.flush()
+
+    return log

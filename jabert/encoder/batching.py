@@ -1,0 +1,38 @@
+"""Batches of similar length under a token budget, so that little of a batch is padding."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+__all__ = ["pad", "token_budget_batches"]
+
+
+def token_budget_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+    """Row numbers in batches, longest texts first, at most `budget` tokens each with padding.
+
+    Longest first, because a machine that is too small for a batch then says so at once. A text that
+    is longer than the budget is a batch of its own.
+
+    Args:
+        lengths: integer (rows,), tokens of each row.
+        budget: tokens.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, budget // int(lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def pad(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of token ids as one right-padded matrix.
+
+    Returns:
+        ids int32 (batch, tokens), padded with 0, and lengths int32 (batch,).
+    """
+    lengths = np.fromiter((len(row) for row in rows), dtype=np.int32, count=len(rows))
+    ids = np.zeros((len(rows), int(lengths.max())), dtype=np.int32)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+    return ids, lengths

@@ -1,0 +1,251 @@
+"""An encoder folder: SentencePiece model, BERT checkpoint, `bert_config.json`, `encoder.toml`."""
+
+import configparser
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jabert.errors import JabertError
+from jabert.files import digest_of_file, digest_of_json, write_json
+from jabert.legacy_keras import import_tensorflow
+
+__all__ = ["BertConfig", "EncoderFolder", "init_config", "open_folder"]
+
+_CONFIG = "bert_config.json"
+_INDEX = ".index"
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The sizes of a BERT encoder, by the names of Google BERT's `bert_config.json`."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int = 2
+    hidden_act: str = "gelu"
+
+    def variables(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of each variable that the encoder reads from its checkpoint."""
+        hidden, wide = self.hidden_size, self.intermediate_size
+        shapes: dict[str, tuple[int, ...]] = {
+            "bert/embeddings/word_embeddings": (self.vocab_size, hidden),
+            "bert/embeddings/position_embeddings": (self.max_position_embeddings, hidden),
+            "bert/embeddings/token_type_embeddings": (self.type_vocab_size, hidden),
+            "bert/embeddings/LayerNorm/beta": (hidden,),
+            "bert/embeddings/LayerNorm/gamma": (hidden,),
+        }
+        dense = {
+            "attention/self/query": (hidden, hidden),
+            "attention/self/key": (hidden, hidden),
+            "attention/self/value": (hidden, hidden),
+            "attention/output/dense": (hidden, hidden),
+            "intermediate/dense": (hidden, wide),
+            "output/dense": (wide, hidden),
+        }
+        for layer in range(self.num_hidden_layers):
+            prefix = f"bert/encoder/layer_{layer}/"
+            for name, shape in dense.items():
+                shapes[f"{prefix}{name}/kernel"] = shape
+                shapes[f"{prefix}{name}/bias"] = shape[1:]
+            for norm in ("attention/output/LayerNorm", "output/LayerNorm"):
+                shapes[f"{prefix}{norm}/beta"] = shapes[f"{prefix}{norm}/gamma"] = (hidden,)
+        return shapes
+
+
+@dataclass(frozen=True)
+class EncoderFolder:
+    """The files of an encoder, found and read; the checkpoint itself is not loaded.
+
+    `settings` is the content of `encoder.toml` (`lower_case`, `licence`, `origin`), empty without it.
+    """
+
+    path: Path
+    sentencepiece: Path
+    checkpoint: Path
+    config: BertConfig
+    settings: Mapping[str, Any]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the contents of all files that decide a vector; paths and times are left out."""
+        shards = sorted(self.path.glob(f"{self.checkpoint.name}.data-*"))
+        digests = [digest_of_file(path) for path in [self.sentencepiece, *shards]]
+        return digest_of_json([digests, vars(self.config), dict(self.settings)])
+
+    def check_variables(self) -> None:
+        """Compare names and shapes in the checkpoint with `bert_config.json`.
+
+        Raises:
+            JabertError: names the first variable that is missing or has another shape.
+        """
+        found = _variables(self.checkpoint)
+        for name, shape in self.config.variables().items():
+            if name not in found:
+                raise JabertError(f"checkpoint {self.checkpoint} has no variable {name}")
+            if found[name] != shape:
+                raise JabertError(
+                    f"checkpoint {self.checkpoint}: variable {name} has shape {found[name]}, "
+                    f"but {_CONFIG} makes it {shape}"
+                )
+
+
+def open_folder(path: str | Path | None) -> EncoderFolder:
+    """Find the files of an encoder folder; their names are free, their endings are not.
+
+    Raises:
+        JabertError: a file is missing, there are several of a kind, or one cannot be read.
+    """
+    if path is None:
+        raise JabertError(
+            "encoder.path is not set: give the folder of a BERT checkpoint, --set encoder.path=…"
+        )
+    folder = Path(path)
+    if not folder.is_dir():
+        raise JabertError(f"encoder.path {folder} is not a folder")
+    sentencepiece = _only(folder, "*.model", "SentencePiece model")
+    index = _only(folder, f"*.ckpt-*{_INDEX}", "checkpoint index")
+    checkpoint = index.with_name(index.name.removesuffix(_INDEX))
+    if not list(folder.glob(f"{checkpoint.name}.data-*")):
+        raise JabertError(f"checkpoint {checkpoint} has an index but no file {checkpoint.name}.data-…")
+    return EncoderFolder(folder, sentencepiece, checkpoint, _read_config(folder), _read_settings(folder))
+
+
+def init_config(path: Path, heads: int | None = None) -> tuple[Path, list[str]]:
+    """Write the `bert_config.json` that a downloaded checkpoint lacks.
+
+    Sizes are read from the shapes of the checkpoint's variables. What shapes cannot tell, the
+    number of attention heads, comes from `heads`, else from bert-japanese's `config.ini` in the
+    folder, else from BERT's habit of 64 columns a head.
+
+    Returns:
+        The file written and remarks on what was assumed.
+
+    Raises:
+        JabertError: the file exists already, or the checkpoint is not Google BERT's.
+    """
+    target = path / _CONFIG
+    if target.exists():
+        raise JabertError(f"{target} exists already; delete it first to have it made anew")
+    if not path.is_dir():
+        raise JabertError(f"{path} is not a folder")
+    index = _only(path, f"*.ckpt-*{_INDEX}", "checkpoint index")
+    checkpoint = index.with_name(index.name.removesuffix(_INDEX))
+    sizes = _sizes(checkpoint)
+    described, remarks = _read_ini(path), []
+    if heads is None and "num_attention_heads" in described:
+        heads = int(described["num_attention_heads"])
+    if heads is None:
+        heads = max(1, sizes["hidden_size"] // 64)
+        remarks.append(
+            f"num_attention_heads = {heads} is assumed, 64 columns a head: a checkpoint does not say; "
+            "give --heads if it is another number"
+        )
+    for name, size in sizes.items():
+        if int(described.get(name, size)) != size:
+            raise JabertError(
+                f"config.ini in {path} says {name} = {described[name]}, the checkpoint has {size}"
+            )
+    if sizes["hidden_size"] % heads:
+        raise JabertError(f"{heads} attention heads do not divide the hidden size {sizes['hidden_size']}")
+    config = {
+        "attention_probs_dropout_prob": float(described.get("attention_probs_dropout_prob", 0.1)),
+        "hidden_act": described.get("hidden_act", "gelu"),
+        "hidden_dropout_prob": float(described.get("hidden_dropout_prob", 0.1)),
+        "initializer_range": float(described.get("initializer_range", 0.02)),
+        "num_attention_heads": heads,
+        **sizes,
+    }
+    return write_json(target, dict(sorted(config.items()))), remarks
+
+
+def _only(folder: Path, pattern: str, what: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        count = "no" if not found else f"{len(found)}"
+        raise JabertError(
+            f"encoder folder {folder} must hold one {what} ({pattern}), and there is {count}"
+            if not found
+            else f"encoder folder {folder} must hold one {what} ({pattern}), not {count}: "
+            + ", ".join(path.name for path in found)
+        )
+    return found[0]
+
+
+def _read_config(folder: Path) -> BertConfig:
+    path = folder / _CONFIG
+    if not path.is_file():
+        raise JabertError(f"{path} is missing; `jabert encoder init {folder}` writes it")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise JabertError(f"{path} is not JSON: {error}") from None
+    try:
+        config = BertConfig(**{name: values[name] for name in BertConfig.__annotations__ if name in values})
+    except TypeError as error:
+        missing = str(error).partition("argument")[2].removeprefix("s").lstrip(": ")
+        raise JabertError(f"{path} lacks {missing}") from None
+    if config.hidden_size % config.num_attention_heads:
+        raise JabertError(
+            f"{path}: {config.num_attention_heads} attention heads do not divide "
+            f"hidden_size {config.hidden_size}"
+        )
+    if config.type_vocab_size != 2:
+        raise JabertError(f"{path}: type_vocab_size is {config.type_vocab_size}; keras-bert knows only 2")
+    return config
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    path = folder / "encoder.toml"
+    if not path.is_file():
+        return {}
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise JabertError(f"{path} is not TOML: {error}") from None
+    if not isinstance(settings.get("lower_case", False), bool):
+        raise JabertError(f"{path}: lower_case must be true or false, not {settings['lower_case']!r}")
+    return settings
+
+
+def _variables(checkpoint: Path) -> dict[str, tuple[int, ...]]:
+    tf = import_tensorflow()
+    try:
+        return {name: tuple(shape) for name, shape in tf.train.list_variables(str(checkpoint))}
+    except (tf.errors.OpError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise JabertError(f"checkpoint {checkpoint} cannot be read: {reason}") from None
+
+
+def _sizes(checkpoint: Path) -> dict[str, int]:
+    """Sizes as the shapes of Google BERT's variables tell them."""
+    variables = _variables(checkpoint)
+    try:
+        vocab_size, hidden_size = variables["bert/embeddings/word_embeddings"]
+        return {
+            "vocab_size": vocab_size,
+            "hidden_size": hidden_size,
+            "num_hidden_layers": len([name for name in variables if name.endswith("self/query/kernel")]),
+            "intermediate_size": variables["bert/encoder/layer_0/intermediate/dense/bias"][0],
+            "max_position_embeddings": variables["bert/embeddings/position_embeddings"][0],
+            "type_vocab_size": variables["bert/embeddings/token_type_embeddings"][0],
+        }
+    except KeyError as error:
+        raise JabertError(f"checkpoint {checkpoint} is not Google BERT's: no variable {error}") from None
+
+
+def _read_ini(folder: Path) -> dict[str, str]:
+    path = folder / "config.ini"
+    parser = configparser.ConfigParser()
+    try:
+        parser.read(path, encoding="utf-8")
+        return {key: value for section in parser.sections() for key, value in parser.items(section)}
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise JabertError(f"{path} cannot be read: {' '.join(str(error).split())}") from None

@@ -1,0 +1,101 @@
+"""The forward pass of keras-bert itself, at any length, with padding that is told by length.
+
+keras-bert masks token id 0 from attention, and the article pads with id 0, which is `<unk>`; so an
+unknown piece of a text is masked as well. Here real tokens of id 0 are sent to a copy of that row
+at the end of the token table: they are attended like every other piece, and only padding is 0.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from jabert.encoder.folder import EncoderFolder
+from jabert.legacy_keras import import_tensorflow
+
+__all__ = ["ReferenceEncoder"]
+
+
+class ReferenceEncoder:
+    """A BERT checkpoint loaded through keras-bert, float32.
+
+    Args:
+        folder: the encoder folder; its variables are checked against `bert_config.json`.
+        device: a TensorFlow device, e.g. `/CPU:0`.
+        mask_id_zero: mask id 0 wherever it stands, as keras-bert and the article do; for parity
+            with `encoder.pad_to`.
+
+    Raises:
+        JabertError: a variable of the checkpoint is missing or has another shape.
+    """
+
+    def __init__(self, folder: EncoderFolder, device: str = "/CPU:0", *, mask_id_zero: bool = False) -> None:
+        folder.check_variables()
+        tf = import_tensorflow()
+        self.device = device
+        self.hidden_size = folder.config.hidden_size
+        with tf.device(device):
+            model = _load(folder)
+        self.variables: list[Any] = model.variables
+        unknown_id = folder.config.vocab_size
+        id_shape, length_shape = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
+
+        @tf.function(input_signature=[id_shape, length_shape])  # type: ignore[untyped-decorator]
+        def forward(ids: Any, lengths: Any) -> Any:
+            if not mask_id_zero:
+                real = tf.sequence_mask(lengths, tf.shape(ids)[1])  # (batch, tokens)
+                ids = tf.where(real & (ids == 0), unknown_id, ids)
+            return model([ids, tf.zeros_like(ids)], training=False)  # (batch, tokens, hidden)
+
+        self.forward = forward
+
+    def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens); lengths int32 (batch,).
+
+        Rows beyond a text's length hold numbers without meaning.
+        """
+        tf = import_tensorflow()
+        with tf.device(self.device):
+            vectors: np.ndarray = self.forward(ids, lengths).numpy()
+        return vectors
+
+
+def _load(folder: EncoderFolder) -> Any:
+    from keras_bert import get_model
+    from keras_bert.loader import load_model_weights_from_checkpoint
+    from tensorflow import keras
+
+    config = folder.config
+    inputs, output = get_model(
+        token_num=config.vocab_size + 1,
+        pos_num=config.max_position_embeddings,
+        seq_len=None,
+        embed_dim=config.hidden_size,
+        transformer_num=config.num_hidden_layers,
+        head_num=config.num_attention_heads,
+        feed_forward_dim=config.intermediate_size,
+        feed_forward_activation=config.hidden_act,
+        training=False,
+    )
+    model = keras.Model(inputs, output)
+    load_model_weights_from_checkpoint(_OneRowMore(model), vars(config), str(folder.checkpoint))
+    return model
+
+
+class _OneRowMore:
+    """A model as keras-bert's loader sees it; its token table gets a copy of row 0 at the end."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def get_layer(self, name: str) -> Any:
+        layer = self._model.get_layer(name)
+        return _TokenTable(layer) if name == "Embedding-Token" else layer
+
+
+class _TokenTable:
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+
+    def set_weights(self, weights: list[np.ndarray]) -> None:
+        (table,) = weights
+        self._layer.set_weights([np.concatenate([table, table[:1]])])

@@ -1,0 +1,125 @@
+"""Texts to token ids with the SentencePiece model of an encoder folder."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jabert.encoder.folder import EncoderFolder
+from jabert.errors import JabertError
+
+__all__ = ["TokenizedTexts", "Tokenizer"]
+
+_UPPER_CASE_LATIN = re.compile("[A-ZÀ-ÖØ-Þ]")
+_CHUNK = 50_000  # texts; bounds the memory of the lists that SentencePiece returns
+
+
+@dataclass(frozen=True)
+class TokenizedTexts:
+    """Token ids of texts, with what was found on the way. All arrays have one entry a text.
+
+    Attributes:
+        ids: int32 arrays (tokens,): `[CLS]`, pieces, `[SEP]`.
+        pieces: int32, tokens before cutting, `[CLS]` and `[SEP]` included.
+        unknown: int32, pieces (before cutting) that are not in the vocabulary.
+        truncated: bool, whether the text was cut.
+    """
+
+    ids: list[np.ndarray]
+    pieces: np.ndarray
+    unknown: np.ndarray
+    truncated: np.ndarray
+
+
+class Tokenizer:
+    """SentencePiece with the habits of one encoder: special tokens, lower case, longest text.
+
+    Args:
+        folder: the encoder folder.
+        max_tokens: cut texts to this many tokens, specials included; None for all positions.
+        pad_to: append id 0 up to this length, as the article does; None for no padding.
+
+    Raises:
+        JabertError: the SentencePiece model cannot be read, lacks `[CLS]` or `[SEP]`, differs in
+            size from `bert_config.json`, or a limit is beyond the encoder's positions.
+    """
+
+    def __init__(
+        self, folder: EncoderFolder, max_tokens: int | None = None, pad_to: int | None = None
+    ) -> None:
+        self._processor = _load(folder)
+        self.lower_case: bool = folder.settings.get("lower_case", _has_no_upper_case(self._processor))
+        self.cls_id = _special(self._processor, "[CLS]", folder)
+        self.sep_id = _special(self._processor, "[SEP]", folder)
+        positions = folder.config.max_position_embeddings
+        for name, limit in (("max_tokens", max_tokens), ("pad_to", pad_to)):
+            if limit is not None and limit > positions:
+                raise JabertError(f"encoder.{name} = {limit}, but {folder.path} has {positions} positions")
+        self.max_tokens = min(limit for limit in (max_tokens, pad_to, positions) if limit is not None)
+        self.pad_to = pad_to
+
+    def pieces(self, text: str) -> list[str]:
+        """The pieces of one text, without special tokens."""
+        pieces: list[str] = self._processor.encode(self._prepare(text), out_type=str)
+        return pieces
+
+    def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
+        """Tokenize texts on all cores."""
+        ids: list[np.ndarray] = []
+        pieces = np.zeros(len(texts), dtype=np.int32)
+        unknown = np.zeros(len(texts), dtype=np.int32)
+        for start in range(0, len(texts), _CHUNK):
+            chunk = [self._prepare(text) for text in texts[start : start + _CHUNK]]
+            for row, encoded in enumerate(self._encode(chunk), start):
+                pieces[row] = len(encoded) + 2
+                unknown[row] = encoded.count(self._processor.unk_id())
+                ids.append(self._frame(encoded))
+        return TokenizedTexts(ids, pieces, unknown, pieces > self.max_tokens)
+
+    def _prepare(self, text: str) -> str:
+        return text.lower() if self.lower_case else text
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        encoded: list[list[int]] = self._processor.encode(texts, num_threads=os.cpu_count() or 1)
+        return encoded
+
+    def _frame(self, encoded: list[int]) -> np.ndarray:
+        kept = [self.cls_id, *encoded[: self.max_tokens - 2], self.sep_id]
+        if self.pad_to is not None:
+            kept += [0] * (self.pad_to - len(kept))
+        return np.asarray(kept, dtype=np.int32)
+
+
+def _load(folder: EncoderFolder) -> Any:
+    import sentencepiece
+
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_file=str(folder.sentencepiece))
+    except (RuntimeError, OSError):
+        raise JabertError(f"{folder.sentencepiece} is not a SentencePiece model") from None
+    if processor.vocab_size() != folder.config.vocab_size:
+        raise JabertError(
+            f"{folder.sentencepiece} has {processor.vocab_size()} pieces, "
+            f"but bert_config.json says vocab_size = {folder.config.vocab_size}"
+        )
+    return processor
+
+
+def _special(processor: Any, piece: str, folder: EncoderFolder) -> int:
+    # piece_to_id never raises: what it does not know becomes <unk>.
+    token_id = int(processor.piece_to_id(piece))
+    if token_id == processor.unk_id():
+        raise JabertError(f"{folder.sentencepiece} has no piece {piece}")
+    return token_id
+
+
+def _has_no_upper_case(processor: Any) -> bool:
+    ordinary = (
+        processor.id_to_piece(i)
+        for i in range(processor.vocab_size())
+        if not (processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i))
+    )
+    return not any(_UPPER_CASE_LATIN.search(piece) for piece in ordinary)

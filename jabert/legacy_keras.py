@@ -1,0 +1,65 @@
+"""The one place that imports TensorFlow.
+
+keras-bert needs Keras 2, which lives on as tf-keras; TensorFlow takes it instead of Keras 3 only if
+an environment variable is set before TensorFlow is first imported.
+"""
+
+import os
+import sys
+from types import ModuleType
+
+from jabert.errors import JabertError
+
+__all__ = ["gpu_names", "import_tensorflow", "use_device"]
+
+
+def import_tensorflow() -> ModuleType:
+    """TensorFlow with `tf.keras` being tf-keras.
+
+    Raises:
+        JabertError: TensorFlow was imported before with Keras 3.
+    """
+    if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") != "1":
+        raise JabertError(
+            "TensorFlow was imported before jabert with Keras 3; set TF_USE_LEGACY_KERAS=1 in the environment"
+        )
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    # TensorFlow writes notes on CPU flags and missing CUDA libraries straight to stderr.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow
+
+    return tensorflow  # type: ignore[no-any-return]
+
+
+def gpu_names() -> list[str]:
+    """Names of the GPUs that TensorFlow sees."""
+    tf = import_tensorflow()
+    return [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+
+
+def use_device(device: str) -> str:
+    """Resolve `encoder.device` to the TensorFlow device that is used, e.g. `/CPU:0`.
+
+    Raises:
+        JabertError: `gpu` is asked for and TensorFlow sees none.
+    """
+    if device == "cpu":
+        return "/CPU:0"
+    tf = import_tensorflow()
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise JabertError(
+            "encoder.device is 'gpu', but TensorFlow sees none; "
+            "install the extra jabert[gpu] and check `jabert doctor`, or use 'auto'"
+        )
+    if not gpus:
+        return "/CPU:0"
+    if not tf.config.get_visible_devices("GPU"):
+        raise JabertError("the GPU has been hidden from TensorFlow in this process; start a new one")
+    for gpu in gpus:  # leave memory to the other processes of the machine
+        if not tf.config.experimental.get_memory_growth(gpu):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    return "/GPU:0"

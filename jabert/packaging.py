@@ -1,0 +1,79 @@
+"""Building the folder that `package.py` reads, out of an encoder and a trained classifier."""
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jabert.classifier import load_classifier
+from jabert.config import Settings
+from jabert.encoder import EncoderFolder, Tokenizer, load_encoder
+from jabert.files import write_json, write_text
+from jabert.legacy_keras import import_tensorflow
+
+__all__ = ["PACKAGE_CODE", "build_package", "requirements"]
+
+PACKAGE_CODE = Path(__file__).with_name("package.py")
+
+# What package.py imports, and what that needs at run time.
+_REQUIRED = ("mlflow", "numpy", "pandas", "sentencepiece", "tensorflow")
+
+
+def build_package(
+    folder: EncoderFolder, trained: Path, labels: list[str], settings: Settings, target: Path
+) -> Path:
+    """Write the model package; encoder and classifier become one TensorFlow function.
+
+    Args:
+        folder: the encoder.
+        trained: folder of a finished training.
+        labels: class names in the order of the classifier's outputs.
+        settings: written into the package.
+        target: the folder to make; what stood there is replaced.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    shutil.copyfile(folder.sentencepiece, target / "sentencepiece.model")
+    classifier = load_classifier(trained, folder.config.hidden_size, len(labels), settings.classifier)
+    _export(folder, classifier, settings, target / "network")
+    tokenizer = Tokenizer(folder, settings.encoder.max_tokens, settings.encoder.pad_to)
+    write_text(target / "config.toml", settings.to_toml())
+    write_json(
+        target / "package.json",
+        {
+            "labels": labels,
+            "lower_case": tokenizer.lower_case,
+            "cls_id": tokenizer.cls_id,
+            "sep_id": tokenizer.sep_id,
+            "max_tokens": tokenizer.max_tokens,
+            "pad_to": tokenizer.pad_to,
+            "token_budget": settings.encoder.token_budget,
+            "encoder_fingerprint": folder.fingerprint,
+            "features_dtype": settings.features.dtype,
+        },
+    )
+    return target
+
+
+def requirements() -> list[str]:
+    """What the package needs to run, at the versions it was made with."""
+    return [f"{name}=={version(name)}" for name in _REQUIRED]
+
+
+def _export(folder: EncoderFolder, classifier: Any, settings: Settings, target: Path) -> None:
+    tf = import_tensorflow()
+    encoder = load_encoder(folder, settings.encoder)
+    ids_shape, lengths_shape = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
+
+    @tf.function(input_signature=[ids_shape, lengths_shape])  # type: ignore[untyped-decorator]
+    def probabilities(ids: Any, lengths: Any) -> Any:
+        vectors = encoder.forward(ids, lengths)  # (batch, tokens, hidden)
+        stored = tf.cast(tf.cast(vectors, settings.features.dtype), tf.float32)  # as training saw them
+        return classifier([stored, lengths], training=False)  # (batch, classes)
+
+    network = tf.Module()
+    # The function keeps no variable alive by itself, and Keras models would be exported with all their
+    # training functions; so only the variables are attached.
+    network.weights = [*encoder.variables, *classifier.variables]
+    network.probabilities = probabilities
+    tf.saved_model.save(network, str(target))
