@@ -1,0 +1,39 @@
+"""Prefect flows over the library `jabert`, and the Prefect settings that they need.
+
+The settings are made here, in code, so that they hold from any directory and from an installed wheel;
+a variable that is set in the environment goes first.
+"""
+
+import logging
+import os
+
+_SETTINGS = {
+    # A flow without a server starts a temporary one; on a busy machine it takes longer than Prefect's 20 s.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "jabert",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the library also logs outside of a run
+}
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+
+from jabert.errors import JabertError  # noqa: E402
+
+
+class _OneSentence(logging.Filter):
+    """Takes the traceback off the console for errors that are the user's to put right.
+
+    Prefect logs every exception of a task and again of its flow; the API gets them whole.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], JabertError))
+
+
+def quiet_console() -> None:
+    """Keep tracebacks of `JabertError` off the console; the command line prints their sentence."""
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for handler in logging.getLogger(name).handlers:
+            if type(handler).__name__ == "PrefectConsoleHandler":
+                handler.addFilter(_OneSentence())

@@ -100,6 +100,7 @@ class EncoderSettings(_Group):
     pad_to: Annotated[int, Field(ge=3)] | None = Field(
         None, description="pad every text to this length and feed the padding to the classifier"
     )
+    lower_case: bool | None = Field(None, description="without it what encoder.toml or the vocabulary says")
     engine: Literal["auto", "reference"] = Field("auto", description="reference: keras-bert itself")
     precision: Literal["auto", "float32"] = "auto"
     device: Literal["auto", "cpu", "gpu"] = "auto"

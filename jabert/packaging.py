@@ -11,9 +11,10 @@ from jabert.encoder import EncoderFolder, Tokenizer, load_encoder
 from jabert.files import write_json, write_text
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["PACKAGE_CODE", "build_package", "requirements"]
+__all__ = ["build_package", "log_package"]
 
-PACKAGE_CODE = Path(__file__).with_name("package.py")
+_CODE = Path(__file__).with_name("package.py")
+_EXAMPLE = "京都の食堂で昼ごはんを食べた。"
 
 # What package.py imports, and what that needs at run time.
 _REQUIRED = ("mlflow", "numpy", "pandas", "sentencepiece", "tensorflow")
@@ -36,7 +37,7 @@ def build_package(
     shutil.copyfile(folder.sentencepiece, target / "sentencepiece.model")
     classifier = load_classifier(trained, folder.config.hidden_size, len(labels), settings.classifier)
     _export(folder, classifier, settings, target / "network")
-    tokenizer = Tokenizer(folder, settings.encoder.max_tokens, settings.encoder.pad_to)
+    tokenizer = Tokenizer(folder, settings.encoder)
     write_text(target / "config.toml", settings.to_toml())
     write_json(
         target / "package.json",
@@ -55,9 +56,38 @@ def build_package(
     return target
 
 
-def requirements() -> list[str]:
-    """What the package needs to run, at the versions it was made with."""
-    return [f"{name}=={version(name)}" for name in _REQUIRED]
+def log_package(package: Path, run_id: str) -> str:
+    """Log a package as the model of a run, as pyfunc from code.
+
+    Returns:
+        The URI of the logged model.
+    """
+    import mlflow.pyfunc
+    import pandas as pd
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Map
+
+    outputs = Schema(
+        [
+            ColSpec(DataType.string, "label"),
+            ColSpec(DataType.double, "score"),
+            ColSpec(Map(DataType.double), "probabilities"),
+        ]
+    )
+    # Not mlflow.pyfunc.log_model: it wants an active run, and leaving that would end this one.
+    logged = Model.log(
+        artifact_path=None,
+        name="model",
+        flavor=mlflow.pyfunc,
+        run_id=run_id,
+        python_model=str(_CODE),
+        artifacts={"classifier": str(package)},
+        signature=ModelSignature(Schema([ColSpec(DataType.string, "text")]), outputs),
+        input_example=pd.DataFrame({"text": [_EXAMPLE]}),
+        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIRED],
+    )
+    return str(logged.model_uri)
 
 
 def _export(folder: EncoderFolder, classifier: Any, settings: Settings, target: Path) -> None:

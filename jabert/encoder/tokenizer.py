@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jabert.config import EncoderSettings
 from jabert.encoder.folder import EncoderFolder
 from jabert.errors import JabertError
 
@@ -39,27 +40,27 @@ class Tokenizer:
 
     Args:
         folder: the encoder folder.
-        max_tokens: cut texts to this many tokens, specials included; None for all positions.
-        pad_to: append id 0 up to this length, as the article does; None for no padding.
+        settings: `max_tokens`, `pad_to` and `lower_case` are used. Unset, they are: all positions of the
+            encoder; no padding; what `encoder.toml` says, and without that lower case exactly when no
+            ordinary piece has an upper-case Latin letter.
 
     Raises:
         JabertError: the SentencePiece model cannot be read, lacks `[CLS]` or `[SEP]`, differs in
             size from `bert_config.json`, or a limit is beyond the encoder's positions.
     """
 
-    def __init__(
-        self, folder: EncoderFolder, max_tokens: int | None = None, pad_to: int | None = None
-    ) -> None:
+    def __init__(self, folder: EncoderFolder, settings: EncoderSettings) -> None:
         self._processor = _load(folder)
-        self.lower_case: bool = folder.settings.get("lower_case", _has_no_upper_case(self._processor))
+        self.lower_case = _lower_case(self._processor, folder, settings)
         self.cls_id = _special(self._processor, "[CLS]", folder)
         self.sep_id = _special(self._processor, "[SEP]", folder)
         positions = folder.config.max_position_embeddings
-        for name, limit in (("max_tokens", max_tokens), ("pad_to", pad_to)):
+        limits = {"max_tokens": settings.max_tokens, "pad_to": settings.pad_to}
+        for name, limit in limits.items():
             if limit is not None and limit > positions:
                 raise JabertError(f"encoder.{name} = {limit}, but {folder.path} has {positions} positions")
-        self.max_tokens = min(limit for limit in (max_tokens, pad_to, positions) if limit is not None)
-        self.pad_to = pad_to
+        self.max_tokens = min(limit for limit in (*limits.values(), positions) if limit is not None)
+        self.pad_to = settings.pad_to
 
     def pieces(self, text: str) -> list[str]:
         """The pieces of one text, without special tokens."""
@@ -116,7 +117,11 @@ def _special(processor: Any, piece: str, folder: EncoderFolder) -> int:
     return token_id
 
 
-def _has_no_upper_case(processor: Any) -> bool:
+def _lower_case(processor: Any, folder: EncoderFolder, settings: EncoderSettings) -> bool:
+    if settings.lower_case is not None:
+        return settings.lower_case
+    if "lower_case" in folder.settings:
+        return bool(folder.settings["lower_case"])
     ordinary = (
         processor.id_to_piece(i)
         for i in range(processor.vocab_size())

@@ -1,0 +1,39 @@
+"""Fill the feature store for a table of texts, so that a later retraining finds its vectors there.
+
+Run it as `jabert featurize --recipe … --set …`, `python flows/featurize.py` with the same options, or
+as a Prefect deployment. Nothing is written to MLflow.
+"""
+
+from typing import Any
+
+import flows  # noqa: F401  the settings come before Prefect
+
+from prefect import flow  # isort: skip
+
+from flows import stages
+from jabert.config import load_settings
+
+__all__ = ["featurize"]
+
+
+@flow(name="featurize")
+def featurize(recipe: str, overrides: list[str] | None = None) -> dict[str, Any]:
+    """Read, tokenize and compute what the store lacks.
+
+    Args:
+        recipe: name of a packaged recipe (`knbc`, `seed`) or path of a TOML file.
+        overrides: settings as `group.key=value`.
+    """
+    settings = load_settings(recipe, overrides or [])
+    data = stages.read(settings)
+    with data.work.exclusive():
+        stages.tokenize(settings, data)
+        return stages.featurize(settings, data).to_dict()
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jabert.cli import main
+
+    main(["featurize", *sys.argv[1:]])

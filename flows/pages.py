@@ -1,0 +1,41 @@
+"""What a stage shows in the Prefect UI: an artifact when it is done, progress on the way."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+__all__ = ["progress", "show_markdown", "show_table"]
+
+_SECONDS_BETWEEN_UPDATES = 2.0
+
+
+def show_markdown(key: str, markdown: str) -> None:
+    """Publish a page under `retrain-<key>`."""
+    create_markdown_artifact(markdown, key=f"retrain-{key}")
+
+
+def show_table(key: str, values: Mapping[str, Any]) -> None:
+    """Publish names and values under `retrain-<key>`."""
+    rows = [{"what": name, "value": value} for name, value in values.items()]
+    create_table_artifact(rows, key=f"retrain-{key}")
+
+
+def progress(key: str) -> Callable[[int, int], None]:
+    """A progress bar `retrain-<key>`, as a function of what is done and what there is to do."""
+    artifact = create_progress_artifact(0.0, key=f"retrain-{key}")
+    shown = time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        nonlocal shown
+        if done == total or time.monotonic() - shown >= _SECONDS_BETWEEN_UPDATES:
+            shown = time.monotonic()
+            update_progress_artifact(artifact, 100.0 * done / total)
+
+    return update

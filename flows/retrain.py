@@ -1,0 +1,96 @@
+"""The main job: labelled Japanese texts to a registered model, and a new champion if it is better.
+
+Run it as `jabert retrain --recipe knbc --set data.path=… --set encoder.path=…`, as
+`python flows/retrain.py` with the same options, or as a Prefect deployment with the parameters
+`recipe` and `overrides`. No server is needed; with PREFECT_API_URL set the run appears there, each
+stage with its page, and in MLflow as one run with parameters, metrics, report and model.
+"""
+
+from typing import Any
+
+import flows  # noqa: F401  the settings come before Prefect
+
+from prefect import flow, task  # isort: skip
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from flows.pages import progress, show_markdown, show_table
+from flows.stages import featurize, read, tokenize, validate
+from jabert import steps
+from jabert.classifier import Trained
+from jabert.config import Settings, load_settings
+from jabert.registry import Verdict
+from jabert.steps import Data, Evaluated
+from jabert.tracking import Run, tracked_run
+
+__all__ = ["retrain"]
+
+
+@flow(name="retrain")
+def retrain(recipe: str, overrides: list[str] | None = None) -> dict[str, Any]:
+    """Retrain and, where the new model is better, promote.
+
+    Args:
+        recipe: name of a packaged recipe (`knbc`, `seed`) or path of a TOML file.
+        overrides: settings as `group.key=value`.
+    """
+    settings = load_settings(recipe, overrides or [])
+    with tracked_run(settings, _prefect_tags()) as run:
+        with run.stage("read"):
+            data = read(settings, run)
+        with data.work.exclusive():
+            with run.stage("validate"):
+                validate(settings, data, run)
+            with run.stage("tokenize"):
+                tokenize(settings, data, run)
+            with run.stage("featurize"):
+                features = featurize(settings, data, run)
+            with run.stage("train"):
+                train(settings, data, run)
+            with run.stage("evaluate"):
+                evaluated = evaluate(settings, data, run)
+            with run.stage("register"):
+                verdict = register(settings, data, run, evaluated)
+            data.work.remove()
+        return steps.summary(settings, data, features, evaluated, verdict, run)
+
+
+@task(name="Train", cache_policy=NO_CACHE)
+def train(settings: Settings, data: Data, run: Run) -> Trained:
+    """The Bi-LSTM, an epoch at a time; a killed training goes on from its last one."""
+    update = progress("train-progress")
+    trained = steps.train(
+        settings, data, run, on_epoch=lambda epoch: update(int(epoch["epoch"]), settings.training.epochs)
+    )
+    show_markdown("training", trained.to_markdown())
+    return trained
+
+
+@task(name="Evaluate", cache_policy=NO_CACHE)
+def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
+    """The packaged model on the test rows, from text."""
+    evaluated = steps.evaluate(settings, data, run)
+    show_markdown("report", evaluated.report.to_markdown())
+    return evaluated
+
+
+@task(name="Register", cache_policy=NO_CACHE)
+def register(settings: Settings, data: Data, run: Run, evaluated: Evaluated) -> Verdict:
+    """A new version; the champion changes if weighted F1 is strictly higher on the same rows."""
+    verdict = steps.register(settings, data, run, evaluated)
+    show_table("verdict", vars(verdict))
+    return verdict
+
+
+def _prefect_tags() -> dict[str, str]:
+    tags = {"prefect.flow_run": flow_run.name, "prefect.flow_run_id": flow_run.id}
+    url = flow_run.ui_url  # None without a server
+    return {key: str(value) for key, value in {**tags, "prefect.url": url}.items() if value}
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jabert.cli import main
+
+    main(["retrain", *sys.argv[1:]])

@@ -1,0 +1,50 @@
+"""The first stages as Prefect tasks, shared by the flows: read, validate, tokenize, featurize."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows.pages import progress, show_markdown, show_table
+from jabert import steps
+from jabert.config import Settings
+from jabert.features import Featurized
+from jabert.steps import Data, Tokenized
+from jabert.tracking import Run
+from jabert.validation import ValidationReport
+
+__all__ = ["featurize", "read", "tokenize", "validate"]
+
+
+@task(name="Read and split", cache_policy=NO_CACHE)
+def read(settings: Settings, run: Run | None = None) -> Data:
+    """Labelled texts, cleaned and divided; the table lies in the work folder."""
+    data = steps.read(settings, run)
+    show_table("data", {"source": data.source, "split by": data.split_by, **data.counts})
+    if data.conflicts:
+        show_markdown("texts-under-two-labels", data.conflicts)
+    return data
+
+
+@task(name="Validate", cache_policy=NO_CACHE)
+def validate(settings: Settings, data: Data, run: Run | None = None) -> ValidationReport:
+    """The suite of expectations on the table; a critical finding stops the run."""
+    report = steps.check_texts(settings, data, run)
+    show_markdown("validation", report.to_markdown())
+    report.raise_if_critical()
+    return report
+
+
+@task(name="Tokenize", cache_policy=NO_CACHE)
+def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenized:
+    """Token ids, and the suite of expectations on the pieces."""
+    tokenized = steps.tokenize(settings, data, run)
+    show_markdown("pieces", tokenized.to_markdown())
+    tokenized.validation.raise_if_critical()
+    return tokenized
+
+
+@task(name="Featurize", cache_policy=NO_CACHE)
+def featurize(settings: Settings, data: Data, run: Run | None = None) -> Featurized:
+    """Token vectors of BERT, as far as the feature store lacks them."""
+    featurized = steps.featurize(settings, data, run, progress("featurize-progress"))
+    show_table("features", featurized.to_dict())
+    return featurized

@@ -1,0 +1,161 @@
+"""The KNB corpus 1.0 (Kyoto University and NTT Blog corpus), sentence level.
+
+Format: `corpus2/` with a tab-separated file for each topic, without header or quoting, in
+EUC-JP or UTF-8; the first two columns are the sentence's id and the sentence. The id
+`KN012_Gourmet_1-1-3-01` belongs to the article `KN012_Gourmet_1`. See the corpus's README
+and section 8.1 of its manual.
+"""
+
+import io
+import lzma
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from jabert.dataset.sources import decode, exists, is_folder, names_in, path_part, read_bytes
+from jabert.dataset.tables import rows_frame, write_table
+from jabert.errors import JabertError
+
+__all__ = ["TOPICS", "corpus_folder", "import_knbc", "is_archive", "read_knbc", "strip_topic_tags"]
+
+TOPICS = {"Gourmet": "グルメ", "Keitai": "携帯電話", "Kyoto": "京都", "Sports": "スポーツ"}  # file -> label
+# The tag of 京都 is ［京都観光］. Three of the 249 are followed by a full-width blank.
+TAG = re.compile(r"\A［(?:グルメ|携帯電話|京都観光|スポーツ)］\s*")
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.bz2", ".tbz2", ".tar.gz", ".tgz", ".tar.xz")
+# What zipfile (RuntimeError: encrypted), tarfile and the decompressors raise on what they cannot read.
+DAMAGED = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+
+
+def is_archive(location: str) -> bool:
+    """Whether the location has the ending of an archive."""
+    return path_part(location).endswith(ARCHIVE_ENDINGS)
+
+
+def corpus_folder(location: str) -> str | None:
+    """The folder of the topic files: `location` itself, its `corpus2`, or that of a folder in it."""
+    location = location.rstrip("/")
+    if any(exists(f"{location}/{topic}.tsv") for topic in TOPICS):
+        return location
+    if not is_folder(location):
+        return None
+    candidates = [location, *(f"{location}/{name}" for name in names_in(location))]
+    return next((f"{folder}/corpus2" for folder in candidates if exists(f"{folder}/corpus2")), None)
+
+
+def read_knbc(location: str, sha256: str | None = None) -> pd.DataFrame:
+    """Read the corpus from a folder or archive, at a path or URL.
+
+    Returns:
+        Columns text (with the topic tags), label (Japanese), group (the article), file, line.
+
+    Raises:
+        JabertError: it cannot be read, a topic's file is missing, or a line is malformed.
+    """
+    if is_archive(location) or not is_folder(location):
+        files = _in_archive(read_bytes(location, sha256), location)
+    elif sha256:
+        raise JabertError(f"data.sha256 is the digest of a file, but {location} is a folder")
+    else:
+        files = _in_folder(location)
+    missing = [topic for topic in TOPICS if topic not in files]
+    if missing:
+        raise JabertError(f"{location} has no file corpus2/{missing[0]}.tsv of the KNB corpus")
+    topics = [_parse_topic(data, file, TOPICS[topic]) for topic, (file, data) in sorted(files.items())]
+    return pd.concat(topics, ignore_index=True)
+
+
+def strip_topic_tags(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Remove the tag that opens each article, e.g. `［グルメ］`, because it gives the label away.
+
+    Returns:
+        The rows without those that held nothing else, and the number of these.
+    """
+    texts = pd.Series([TAG.sub("", text) for text in rows["text"]], index=rows.index, dtype="str")
+    tag_only = (texts == "") & (rows["text"] != "")  # a sentence that was blank before stays
+    kept = rows.assign(text=texts)[~tag_only]
+    return kept.reset_index(drop=True), int(tag_only.sum())
+
+
+def import_knbc(source: str, out: Path, *, strip_topic_tag: bool) -> dict[str, int]:
+    """Write the corpus as a table with the columns text, label and group.
+
+    Args:
+        source: folder or archive, a path or URL.
+        out: CSV, TSV, Parquet or JSONL by its ending; replaced if it is there.
+        strip_topic_tag: whether to remove the tag that opens each article.
+
+    Returns:
+        Counts: rows_read, tag_only (dropped because they held only the tag), rows.
+
+    Raises:
+        JabertError: the corpus cannot be read, or the table not written.
+    """
+    rows = read_knbc(source)
+    kept, tag_only = strip_topic_tags(rows) if strip_topic_tag else (rows, 0)
+    write_table(kept[["text", "label", "group"]], out)
+    return {"rows_read": len(rows), "tag_only": tag_only, "rows": len(kept)}
+
+
+def _in_folder(location: str) -> dict[str, tuple[str, bytes]]:
+    """Topic -> (file, contents), of the topics that are there."""
+    folder = corpus_folder(location)
+    files = {topic: f"{folder}/{topic}.tsv" for topic in TOPICS if folder}
+    return {topic: (file, read_bytes(file)) for topic, file in files.items() if exists(file)}
+
+
+def _in_archive(data: bytes, location: str) -> dict[str, tuple[str, bytes]]:
+    """The same, read in memory: nothing of an archive is ever written to disk."""
+    files: dict[str, tuple[str, bytes]] = {}
+    try:
+        for topic, member, contents in _members(data):
+            if topic in files:
+                raise JabertError(f"{location} holds the topic {topic} twice: {files[topic][0]} and {member}")
+            files[topic] = (f"{location}::{member}", contents)
+    except DAMAGED as error:
+        reason = str(error).partition("\n")[0].rstrip(":")
+        raise JabertError(f"{location} cannot be read as an archive: {reason}") from error
+    return files
+
+
+def _members(data: bytes) -> Iterator[tuple[str, str, bytes]]:
+    """(topic, member's name, contents) of the topic files in a zip or tar archive."""
+    if data.startswith(b"PK"):
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            for name in packed.namelist():
+                if topic := _topic_of_member(name):
+                    yield topic, name, packed.read(name)
+        return
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for member in tar:
+            topic = _topic_of_member(member.name)
+            file = tar.extractfile(member) if topic and member.isfile() else None
+            if topic and file:
+                yield topic, member.name, file.read()
+
+
+def _topic_of_member(name: str) -> str | None:
+    path = PurePosixPath(name)
+    # A member that points out of the archive is no part of the corpus.
+    belongs = path.parent.name in ("", "corpus2") and ".." not in path.parts and not path.is_absolute()
+    return path.stem if belongs and path.suffix == ".tsv" and path.stem in TOPICS else None
+
+
+def _parse_topic(data: bytes, file: str, label: str) -> pd.DataFrame:
+    lines = decode(data, file, ("utf-8-sig", "euc_jp")).removesuffix("\n").split("\n")
+    texts: list[str | None] = []
+    articles: list[str | None] = []
+    for number, line in enumerate(lines, start=1):
+        columns = line.removesuffix("\r").split("\t")
+        article, dash, _ = columns[0].partition("-")
+        if len(columns) < 2 or not dash:
+            raise JabertError(f"{file}, line {number}: not a sentence id and a sentence, separated by a tab")
+        texts.append(columns[1])
+        articles.append(article)
+    numbers = list(range(1, len(lines) + 1))
+    labels: list[str | None] = [label] * len(lines)
+    return rows_frame({"text": texts, "label": labels, "group": articles}, file, numbers)

@@ -1,0 +1,120 @@
+"""Bytes and text from files and folders, local or at any URL that fsspec knows."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+
+from jabert.errors import JabertError
+
+__all__ = ["decode", "exists", "is_folder", "names_in", "path_part", "read_bytes"]
+
+
+def read_bytes(location: str, sha256: str | None = None) -> bytes:
+    """The whole contents of a file.
+
+    Args:
+        location: path or URL.
+        sha256: the digest that the contents must have, in hexadecimal.
+
+    Raises:
+        JabertError: the file cannot be read, or has another digest.
+    """
+    with _file_system(location) as (system, path):
+        data: bytes = system.cat_file(path)
+    found = hashlib.sha256(data).hexdigest() if sha256 else None
+    if sha256 and found != sha256.lower():
+        raise JabertError(f"{location} has the SHA-256 {found}, but data.sha256 is {sha256}")
+    return data
+
+
+def exists(location: str) -> bool:
+    """Whether there is a file or folder at `location`."""
+    with _file_system(location) as (system, path):
+        return bool(system.exists(path))
+
+
+def is_folder(location: str) -> bool:
+    """Whether `location` is a folder."""
+    with _file_system(location) as (system, path):
+        return bool(system.isdir(path))
+
+
+def names_in(folder: str) -> list[str]:
+    """Names of the files and folders in `folder`, sorted."""
+    with _file_system(folder) as (system, path):
+        return sorted(entry.rstrip("/").rpartition("/")[2] for entry in system.ls(path, detail=False))
+
+
+def path_part(location: str) -> str:
+    """`location` without the host and query of a URL, in lower case: what its ending is read from."""
+    return (urlsplit(location).path if _is_url(location) else location).lower()
+
+
+def decode(data: bytes, file: str, encodings: Sequence[str] = ("utf-8-sig",)) -> str:
+    """Text of `data` in the first of the encodings that fits all of it.
+
+    Raises:
+        JabertError: no encoding fits, or the text holds a NUL byte; names `file` and the line.
+    """
+    for encoding in encodings:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if (position := text.find("\0")) >= 0:
+            line = text.count("\n", 0, position) + 1
+            raise JabertError(f"{file}, line {line}: there is a NUL byte in the text")
+        return text
+    expected = " or ".join(encoding.removesuffix("-sig").upper().replace("_", "-") for encoding in encodings)
+    line = _first_unfit_line(data, encodings)
+    raise JabertError(f"{file}, line {line}: the file is not {expected} text throughout")
+
+
+def _first_unfit_line(data: bytes, encodings: Sequence[str]) -> int:
+    """Number of the line at which no single encoding fits any more, so also that of a mixed file."""
+    fitting = list(encodings)
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        fitting = [encoding for encoding in fitting if _fits(line, encoding)]
+        if not fitting:
+            return number
+    raise AssertionError("called with data that an encoding fits")
+
+
+def _fits(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_url(location: str) -> bool:
+    return "://" in location
+
+
+@contextmanager
+def _file_system(location: str) -> Iterator[tuple[Any, str]]:
+    """The file system of `location` and its path there; every failure to read becomes one sentence."""
+    try:
+        yield fsspec.core.url_to_fs(location) if _is_url(location) else (fsspec.filesystem("file"), location)
+    except Exception as error:  # each remote file system has exceptions of its own
+        if _is_url(location):
+            raise JabertError(
+                f"{location} could not be read ({_reason(error)}); "
+                "a downloaded copy can be given as data.path instead"
+            ) from error
+        if isinstance(error, OSError):
+            raise JabertError(f"{location} cannot be read: {_reason(error)}") from error
+        raise
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file or folder"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,0 +1,284 @@
+"""Pictures of a run: confusion matrix, scores of the classes, learning curves, the model's structure.
+
+They are drawn on matplotlib's own objects, without pyplot and its global state. Japanese is set in
+IPAexGothic, which matplotlib-fontja brings; a character that neither it nor DejaVu Sans can draw,
+such as most emoji, becomes the geta mark 〓, a Japanese printer's sign for a missing letter.
+"""
+
+import functools
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from jabert.evaluation import EvaluationReport
+from jabert.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "LayerBox",
+    "confusion_matrix",
+    "learning_curves",
+    "model_structure",
+    "per_class",
+    "save",
+]
+
+_FONTS = ("IPAexGothic", "DejaVu Sans")
+_INK, _GREY, _PALE = "#22303c", "#7b8794", "#d9dfe5"
+_BLUE, _ORANGE, _LIGHT_BLUE = "#2b6cb0", "#dd7a26", "#9cc3e6"
+_STYLE: dict[Any, Any] = {
+    "font.family": list(_FONTS),
+    "font.size": 11,
+    "text.color": _INK,
+    "text.parse_math": False,  # a class name may hold a dollar sign
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.edgecolor": _GREY,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": False,
+    "axes.grid": False,
+    "grid.color": _PALE,
+    "grid.linewidth": 0.8,
+    "xtick.color": _GREY,
+    "ytick.color": _GREY,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "legend.frameon": False,
+    "savefig.dpi": 144,
+}
+_Numbers = npt.NDArray[Any]
+_Arguments = ParamSpec("_Arguments")
+
+
+@dataclass(frozen=True)
+class LayerBox:
+    """A box of `model_structure`: one layer, or a block that stands `repeated` times in a row."""
+
+    name: str
+    kind: str
+    shape: str
+    """Of its output, as it is to be shown, e.g. `(tokens, 384)`."""
+    parameters: int
+    """Of one block."""
+    repeated: int = 1
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Fonts and colours for the time of drawing; the settings of the process come back afterwards."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        import matplotlib_fontja  # noqa: F401  registers its font, and would make it the default
+
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def _styled(draw: "Callable[_Arguments, Figure]") -> "Callable[_Arguments, Figure]":
+    @functools.wraps(draw)
+    def styled(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> "Figure":
+        with _style():
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def save(figure: "Figure", path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all, and give back `path`."""
+    with _style(), atomic_path(path) as temporary:  # the ticks are made only now
+        figure.savefig(temporary, format="png")
+    return path
+
+
+@_styled
+def confusion_matrix(report: EvaluationReport) -> "Figure":
+    """Test rows by true and predicted class: the number of rows, coloured by its share of the true class."""
+    counts = np.array(report.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [_printable(label) for label in report.labels]
+    classes, longest = len(names), 0.085 * max(map(_columns, names))  # inches
+    cell = min(max(0.45, 0.95 - 0.05 * classes, 2 / classes), 30 / classes)
+    side, crowded = cell * classes, longest > cell
+    figure = _figure(longest + side + 1.8, side + (longest if crowded else 0.2) + 0.9)
+    axes = figure.add_subplot(xlabel="predicted", ylabel="true", title=f"{report.rows:,} test rows")
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(classes), names, rotation=90 if crowded else 0)
+    axes.set_yticks(range(classes), names)
+    axes.tick_params(length=0, labelsize=min(11, 60 * cell))
+    axes.spines[:].set_visible(False)
+    _write_counts(axes, counts, shares, cell)
+    beside = axes.inset_axes((1 + 0.15 / side, 0, 0.18 / side, 1))
+    bar = figure.colorbar(image, beside, format="{x:.0%}", label="share of the true class")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _write_counts(axes: "Axes", counts: _Numbers, shares: _Numbers, cell: float) -> None:
+    """Write into each cell, `cell` inches wide, its count and, where there is room, its share."""
+    roomy = cell > 0.45
+    size = 11 if roomy else 20 * cell
+    for (true, predicted), count in np.ndenumerate(counts):
+        share = shares[true, predicted]
+        text = f"{count:,}\n{share:.0%}" if roomy else f"{count:,}"
+        if count or roomy:
+            colour = "white" if share > 0.5 else _INK
+            axes.text(
+                predicted, true, text, color=colour, ha="center", va="center", size=size, in_layout=False
+            )
+
+
+@_styled
+def per_class(report: EvaluationReport) -> "Figure":
+    """Precision, recall and F1 of each class as bars, with the number of its test rows."""
+    figure = _figure(7.2, 1.6 + 0.62 * len(report.labels))
+    axes = figure.add_subplot()
+    middle = np.arange(len(report.labels))
+    for offset, name, colour in (
+        (-0.25, "precision", _LIGHT_BLUE),
+        (0, "recall", _BLUE),
+        (0.25, "f1", _ORANGE),
+    ):
+        values = [getattr(score, name) for score in report.per_class]
+        bars = axes.barh(middle + offset, values, 0.23, color=colour, label="F1" if name == "f1" else name)
+        axes.bar_label(bars, fmt="{:.2f}", padding=3, size=8)
+    names = [f"{_printable(score.label)} ({score.support:,})" for score in report.per_class]
+    axes.set_yticks(middle, names)
+    axes.set(xlim=(0, 1.05), ylim=(len(names) - 0.5, -0.5), title="Scores by class (test rows)")
+    axes.tick_params(axis="y", length=0)
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+@_styled
+def learning_curves(history: pd.DataFrame, watched: str = "validation") -> "Figure":
+    """Loss, accuracy and weighted F1 by epoch, the kept epoch marked.
+
+    Args:
+        history: one row for each epoch with the columns `epoch`, `loss`, `val_loss`, `acc`, `val_acc`
+            and `val_weighted_f1`; an optional bool `best` is true where a new best was reached, so
+            that its last such row is the kept one. Without it the best weighted F1 counts.
+        watched: what the rows behind `val_…` are called in the legend.
+    """
+    figure = _figure(11.4, 3.9)
+    panels = figure.subplots(1, 3)
+    epochs, best = history["epoch"], _best(history)
+    names = {"Loss": "loss", "Accuracy": "acc", "Weighted F1": "weighted_f1"}
+    for axes, (title, column) in zip(panels, names.items(), strict=True):
+        if column in history:
+            axes.plot(epochs, history[column], ".-", color=_LIGHT_BLUE, label="training")
+        axes.plot(epochs, history[f"val_{column}"], ".-", color=_BLUE, label=watched)
+        if len(best):
+            _mark(axes, best["epoch"].iloc[-1], best[f"val_{column}"].iloc[-1])
+        axes.set(title=title, xlabel="epoch", xlim=(epochs.min() - 0.5, epochs.max() + 0.5))
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.grid(axis="y")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _best(history: pd.DataFrame) -> pd.DataFrame:
+    """Rows of which the last is the kept epoch; none if no epoch was good enough to keep."""
+    if "best" in history:
+        return history.loc[history["best"].astype(bool)]
+    return history.nlargest(1, "val_weighted_f1")
+
+
+def _mark(axes: "Axes", epoch: int, value: float) -> None:
+    axes.axvline(epoch, color=_ORANGE, linewidth=1, linestyle=":", zorder=1)
+    axes.plot([epoch], [value], "o", color=_ORANGE, label=f"kept: epoch {epoch}", zorder=3)
+    axes.set_title(f"{value:.3f}", loc="right", color=_ORANGE)
+
+
+@_styled
+def model_structure(layers: Sequence[LayerBox]) -> "Figure":
+    """The model from its input at the top to its output, as boxes with arrows between them.
+
+    Each box shows name and kind, and the shape of the output and the number of parameters of one
+    block; a repeated block is drawn as a pile with its count.
+    """
+    width, step = 6.7, 1.15  # one unit of the axes is an inch
+    height = step * len(layers) + 0.45
+    figure = _figure(width, height)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
+    for place, layer in enumerate(layers):
+        top = 0.2 + step * place
+        _draw_box(axes, layer, top)
+        if place:
+            arrow = {"arrowstyle": "-|>", "color": _GREY, "shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", (_MIDDLE, top - 0.02), (_MIDDLE, top - 0.3), arrowprops=arrow)
+    total = sum(layer.parameters * layer.repeated for layer in layers)
+    axes.text(_LEFT, height - 0.25, f"{total:,} parameters in all", color=_GREY, size=10)
+    return figure
+
+
+_LEFT, _MIDDLE = 0.3, 3.0  # of the boxes, inches
+
+
+def _draw_box(axes: "Axes", layer: LayerBox, top: float) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    for shift in (0.1, 0.05, 0.0) if layer.repeated > 1 else (0.0,):
+        corner, rounded = (_LEFT + shift, top + shift), "round,pad=0,rounding_size=0.08"
+        box = FancyBboxPatch(corner, 5.4, 0.8, boxstyle=rounded, facecolor="#f3f7fb", edgecolor=_BLUE)
+        axes.add_patch(box)
+    left, right = _LEFT + 0.17, _LEFT + 5.4 - 0.17
+    axes.text(left, top + 0.3, _printable(layer.name, 28), va="center")
+    axes.text(left, top + 0.58, _printable(layer.kind, 36), va="center", color=_GREY, size=9.5)
+    axes.text(right, top + 0.3, _printable(layer.shape, 28), va="center", ha="right")
+    if layer.parameters:
+        count = f"{layer.parameters:,} parameters"
+        axes.text(right, top + 0.58, count, va="center", ha="right", color=_GREY, size=9.5)
+    if layer.repeated > 1:
+        axes.text(5.95, top + 0.45, f"× {layer.repeated}", va="center", color=_ORANGE, size=15)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _printable(text: str, columns: int = 24) -> str:
+    """`text` on one line, in characters that can be drawn, at most `columns` half-width ones wide."""
+    known = _characters()
+    line = "".join(
+        character if ord(character) in known else "〓"
+        for character in unicodedata.normalize("NFC", " ".join(text.split()))
+        if unicodedata.category(character) not in ("Cc", "Cf", "Mn", "Me")  # they take no room
+    )
+    return line if _columns(line) <= columns else _cut(line, columns - 1) + "…"
+
+
+def _cut(line: str, columns: int) -> str:
+    while _columns(line) > columns:
+        line = line[:-1]
+    return line
+
+
+def _columns(line: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in line)
+
+
+@functools.cache
+def _characters() -> frozenset[int]:
+    """Code points that the fonts can draw."""
+    from matplotlib import font_manager
+
+    fonts = [font_manager.get_font(font_manager.findfont(name, fallback_to_default=False)) for name in _FONTS]
+    return frozenset(code for font in fonts for code in font.get_charmap())

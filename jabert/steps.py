@@ -1,0 +1,297 @@
+"""The stages of a retraining, each from files of the work folder to files of the work folder.
+
+A step records what it did in the run and returns a small record. The flows string them together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from jabert import plots, registry
+from jabert.classifier import Epoch, LabelledRows, Trained
+from jabert.classifier import train as train_classifier
+from jabert.config import Settings
+from jabert.dataset import read_corpus, table_digest
+from jabert.encoder import EncoderFolder, Tokenizer, open_folder
+from jabert.evaluation import EvaluationReport
+from jabert.evaluation import evaluate as evaluate_predictions
+from jabert.features import Featurized, Progress, open_store, row_key
+from jabert.features import featurize as featurize_ids
+from jabert.files import digest_of_json
+from jabert.packaging import build_package, log_package
+from jabert.registry import Verdict
+from jabert.tracking import Run
+from jabert.validation import ValidationReport, check_pieces
+from jabert.validation import check_texts as check_table
+from jabert.work import Work
+
+__all__ = [
+    "Data",
+    "Evaluated",
+    "Tokenized",
+    "check_texts",
+    "evaluate",
+    "featurize",
+    "read",
+    "register",
+    "tokenize",
+    "train",
+]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What was read: the table lies in the work folder."""
+
+    work: Work
+    digest: str
+    source: str
+    split_by: str
+    counts: dict[str, int]
+    conflicts: str
+    """The texts that stand under two labels, as a Markdown table; empty if there are none."""
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """Piece statistics of all texts, and what the suite on them found."""
+
+    texts: int
+    pieces: int
+    unknown: int
+    truncated: int
+    longest: int
+    lower_case: bool
+    validation: ValidationReport
+
+    def metrics(self) -> dict[str, float]:
+        """For MLflow."""
+        return {
+            "pieces/mean": self.pieces / self.texts,
+            "pieces/longest": self.longest,
+            "pieces/unknown_share": self.unknown / max(1, self.pieces),
+            "pieces/truncated_texts": self.truncated,
+        }
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The report on the logged model, and where that model is."""
+
+    model_uri: str
+    report: EvaluationReport
+
+
+def read(settings: Settings, run: Run | None = None) -> Data:
+    """Read, clean and split the texts; checks on the way that there is an encoder."""
+    folder = open_folder(settings.encoder.path)
+    corpus = read_corpus(settings.data)
+    digest = table_digest(corpus.table)
+    name = digest_of_json([settings.digest(), digest, folder.fingerprint])[:16]
+    work = Work(Path(settings.training.work_path) / name)
+    work.write_table(corpus.table)
+    conflicts = "" if corpus.conflicts.empty else _markdown(corpus.conflicts)
+    if run:
+        run.tags({"data_digest": digest, "encoder_fingerprint": folder.fingerprint})
+        run.metrics({f"rows/{key}": value for key, value in corpus.counts.items()})
+        for side, rows in corpus.table.groupby("split"):
+            run.dataset(rows, corpus.source, table_digest(rows), str(side))
+        if conflicts:
+            run.text("data/texts_under_two_labels.md", conflicts)
+    return Data(work, digest, corpus.source, corpus.split_by, corpus.counts, conflicts)
+
+
+def check_texts(settings: Settings, data: Data, run: Run | None = None) -> ValidationReport:
+    """Hold the table against the suite; the caller decides what a failure means."""
+    table = data.work.read_table()
+    report = check_table(table, settings, data.split_by, data.work.validation("texts"))
+    if run:
+        run.folder(report.folder, "validation/texts")
+        run.text("validation/texts.md", report.to_markdown())
+    return report
+
+
+def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenized:
+    """Turn the texts into token ids and hold the statistics against the suite on pieces."""
+    table = data.work.read_table()
+    tokenizer = Tokenizer(open_folder(settings.encoder.path), settings.encoder)
+    tokens = tokenizer(table["text"].tolist())
+    data.work.write_tokens(tokens)
+    pieces = table.assign(pieces=tokens.pieces, unknown=tokens.unknown, truncated=tokens.truncated)
+    report = check_pieces(pieces, settings, data.work.validation("pieces"))
+    tokenized = Tokenized(
+        texts=len(table),
+        pieces=int(tokens.pieces.sum()),
+        unknown=int(tokens.unknown.sum()),
+        truncated=int(tokens.truncated.sum()),
+        longest=int(tokens.pieces.max()),
+        lower_case=tokenizer.lower_case,
+        validation=report,
+    )
+    if run:
+        run.metrics(tokenized.metrics())
+        run.params({"encoder.lower_case": tokenizer.lower_case, "encoder.tokens": tokenizer.max_tokens})
+        run.folder(report.folder, "validation/pieces")
+        run.text("validation/pieces.md", report.to_markdown())
+    return tokenized
+
+
+def featurize(
+    settings: Settings, data: Data, run: Run | None = None, on_progress: Progress | None = None
+) -> Featurized:
+    """Fill the feature store with what it lacks of these texts."""
+    ids = data.work.read_tokens().ids
+    featurized = featurize_ids(ids, open_folder(settings.encoder.path), settings, on_progress)
+    if run:
+        facts = featurized.to_dict()
+        run.params(
+            {f"features.{name}": facts.pop(name) for name in ("engine", "precision", "device", "store")}
+        )
+        run.metrics({f"features/{name}": value for name, value in facts.items()})
+    return featurized
+
+
+def train(
+    settings: Settings, data: Data, run: Run, on_epoch: Callable[[Epoch], None] | None = None
+) -> Trained:
+    """Train the classifier on the stored vectors, or finish what a killed run began."""
+    folder = open_folder(settings.encoder.path)
+    table = data.work.read_table()
+    labels = _labels(table)
+
+    def report(epoch: Epoch) -> None:
+        run.metrics({_metric_name(name): value for name, value in epoch.items()}, step=int(epoch["epoch"]))
+        if on_epoch:
+            on_epoch(epoch)
+
+    store = open_store(folder, settings)
+    sides = _sides(table, data.work.read_tokens().ids, labels)
+    trained = train_classifier(
+        store,
+        sides["train"],
+        sides[settings.training.watch],
+        len(labels),
+        classifier=settings.classifier,
+        training=settings.training,
+        folder=data.work.training,
+        on_epoch=report,
+    )
+    _record_training(settings, data, trained, folder, run)
+    return trained
+
+
+def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
+    """Package and log the model, then measure that very model on the test rows, from text."""
+    import mlflow.pyfunc
+
+    table = data.work.read_table()
+    tokens = data.work.read_tokens()
+    labels = _labels(table)
+    package = build_package(
+        open_folder(settings.encoder.path), data.work.training, labels, settings, data.work.package
+    )
+    model_uri = log_package(package, run.id)
+    table = table.assign(pieces=tokens.pieces, unknown=tokens.unknown, truncated=tokens.truncated)
+    rows = table[table["split"] == "test"]
+    predicted = mlflow.pyfunc.load_model(model_uri).predict(rows[["text"]])["probabilities"]
+    probabilities = np.array([[of[label] for label in labels] for of in predicted])
+    report = evaluate_predictions(rows, probabilities, labels, seed=settings.data.seed)
+    _record_report(report, data, run)
+    return Evaluated(model_uri, report)
+
+
+def register(settings: Settings, data: Data, run: Run, evaluated: Evaluated) -> Verdict:
+    """Register the model and let the champion change if this one is better on the same rows."""
+    table = data.work.read_table()
+    rows = table[table["split"] == "test"]
+    name = settings.tracking.model_name
+    # Two runs that end together must not judge themselves against the same champion.
+    with FileLock(Path(settings.training.work_path) / "promotion.lock"):
+        verdict = registry.judge(
+            run.client,
+            name,
+            evaluated.model_uri,
+            rows=rows,
+            challenger_f1=evaluated.report.weighted_f1,
+        )
+    run.tags(
+        {"promoted": str(verdict.promoted).lower(), "reason": verdict.reason, "version": verdict.version}
+    )
+    if verdict.champion_weighted_f1 is not None:
+        run.metrics({"test/champion_weighted_f1": verdict.champion_weighted_f1})
+    return verdict
+
+
+def _labels(table: pd.DataFrame) -> list[str]:
+    """The label encoder: class names in the order of their index."""
+    return sorted(table.loc[table["split"] == "train", "label"].unique())
+
+
+def _sides(table: pd.DataFrame, ids: list[np.ndarray], labels: list[str]) -> dict[str, LabelledRows]:
+    index = {label: i for i, label in enumerate(labels)}
+    classes = np.array([index[label] for label in table["label"]], dtype=np.int32)
+    keys = [row_key(row) for row in ids]
+    lengths = np.array([len(row) for row in ids], dtype=np.int32)
+    return {
+        side: LabelledRows([keys[i] for i in chosen], lengths[chosen], classes[chosen])
+        for side in ("train", "validation", "test")
+        for chosen in [np.flatnonzero(table["split"] == side)]
+    }
+
+
+def _metric_name(name: str) -> str:
+    """`val_loss` → `validation/loss`, `loss` → `train/loss`, `seconds` → `train/seconds`."""
+    side, name = ("validation", name[4:]) if name.startswith("val_") else ("train", name)
+    return f"{side}/{name}"
+
+
+def _record_training(
+    settings: Settings, data: Data, trained: Trained, folder: EncoderFolder, run: Run
+) -> None:
+    history = pd.DataFrame(trained.history)
+    run.metrics({"train/best_epoch": trained.best["epoch"], "train/epochs": len(history)})
+    run.tags({"resumed_epochs": trained.resumed})
+    run.text("training/history.csv", history.to_csv(index=False))
+    run.folder(trained.folder / "tensorboard", "tensorboard")
+    best = history["epoch"] == trained.best["epoch"]
+    watched = f"{settings.training.watch} rows"
+    curves = plots.learning_curves(history.assign(best=best), watched)
+    run.file(plots.save(curves, data.work.path / "learning_curves.png"), "training")
+    structure = plots.model_structure(_layers(settings, folder, len(_labels(data.work.read_table()))))
+    run.file(plots.save(structure, data.work.path / "model_structure.png"), "training")
+
+
+def _layers(settings: Settings, folder: EncoderFolder, classes: int) -> list[plots.LayerBox]:
+    bert, units = folder.config, settings.classifier.units
+    sizes = {name: int(np.prod(shape)) for name, shape in bert.variables().items()}
+    block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
+    embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
+    tokens = f"(tokens, {bert.hidden_size})"
+    box = plots.LayerBox
+    return [
+        box("text", "SentencePiece", "(tokens)", 0),
+        box("embeddings", "BERT, frozen", tokens, embeddings),
+        box("transformer block", "BERT, frozen", tokens, block, bert.num_hidden_layers),
+        box("bi_lstm", "Bidirectional LSTM", f"({2 * units})", 8 * units * (bert.hidden_size + units + 1)),
+        box("softmax", "Dense", f"({classes})", (2 * units + 1) * classes),
+    ]
+
+
+def _record_report(report: EvaluationReport, data: Data, run: Run) -> None:
+    run.metrics(report.metrics())
+    run.text("report/report.md", report.to_markdown())
+    run.text("report/classification_report.txt", report.report_text)
+    run.json("report/report.json", report.to_dict())
+    for name, draw in (("confusion_matrix", plots.confusion_matrix), ("per_class", plots.per_class)):
+        run.file(plots.save(draw(report), data.work.path / f"{name}.png"), "report")
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    cells = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
+    return (
+        "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells) + "\n"
+    )

@@ -1,0 +1,200 @@
+"""Suites of Great Expectations: find one, read it, run it on a table. The only module that imports it.
+
+Only JSON is kept of a suite. It runs in a context that lives in memory, so that nothing but the
+pages of its results is written, and committed files stay as they are.
+"""
+
+import difflib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from jabert.errors import JabertError
+
+if TYPE_CHECKING:
+    from great_expectations import ExpectationSuite, ValidationDefinition
+    from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
+    from great_expectations.expectations.expectation import Expectation
+
+__all__ = ["find_suite", "run_suite"]
+
+_WAYS_TO_SPLIT = ("given", "sentence", "group")
+
+
+def find_suite(name: str) -> Path:
+    """The JSON file of a suite: by name if it comes with jabert, by path if it is the user's own.
+
+    Raises:
+        JabertError: it is neither.
+    """
+    # Beside the package, in a checkout and in an installed wheel alike.
+    folder = Path(__file__).resolve().parent.parent / "expectations"
+    packaged = {path.stem: path for path in sorted(folder.glob("*.json"))}
+    path = packaged.get(name, Path(name).expanduser())
+    if path.is_file():
+        return path
+    hint = _nearest(Path(name).stem, packaged)
+    raise JabertError(f"validation suite {name!r} is neither a file nor a suite of jabert; {hint}")
+
+
+def run_suite(
+    path: Path, frame: pd.DataFrame, parameters: Mapping[str, Any], split_by: str | None, docs: Path
+) -> list[dict[str, Any]]:
+    """Evaluate a suite on a table and write the pages of its results.
+
+    Args:
+        path: JSON file of the suite.
+        frame: the table; results and pages name offending rows by its index.
+        parameters: values for `{"$PARAMETER": name}` in the suite.
+        split_by: expectations whose meta has a `when` other than this are left out.
+        docs: folder of the pages, emptied first.
+
+    Returns:
+        A result of Great Expectations per expectation, as JSON values, in the order of the suite.
+
+    Raises:
+        JabertError: the suite cannot be read; it names an unknown expectation, column or
+            parameter; or one of its expectations cannot be evaluated.
+    """
+    suite = _read(path, split_by)
+    for expectation in suite.expectations:
+        _refuse_unknown_names(expectation, _where(path, expectation.expectation_type), frame, parameters)
+    shutil.rmtree(docs, ignore_errors=True)  # of an earlier run
+    context = _context(docs)
+    suite = context.suites.add(suite)
+    result = _definition(context, suite).run(
+        batch_parameters={"dataframe": frame},
+        expectation_parameters=dict(parameters),
+        result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False},
+    )
+    context.build_data_docs()
+    for tutorial in docs.rglob("*.gif"):  # 3 of 4 MB, for buttons that are off
+        tutorial.unlink()
+    order = {expectation.id: number for number, expectation in enumerate(suite.expectations)}
+    results: list[dict[str, Any]] = result.to_json_dict()["results"]  # type: ignore[no-untyped-call]
+    for each in results:
+        _refuse_exception(each["exception_info"], _where(path, each["expectation_config"]["type"]))
+    return sorted(results, key=lambda each: order[each["expectation_config"]["id"]])
+
+
+def _where(path: Path, kind: str) -> str:
+    return f"validation suite {path}: {kind}"
+
+
+def _read(path: Path, split_by: str | None) -> "ExpectationSuite":
+    """The suite without ids and without expectations that are meant for another way to split."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read by the import
+    from great_expectations import ExpectationSuite
+
+    try:
+        entries = [dict(entry) for entry in json.loads(path.read_bytes())["expectations"]]
+        kinds = [str(entry.pop("type")) for entry in entries]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise JabertError(f"validation suite {path} cannot be read as JSON: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise JabertError(
+            f"validation suite {path} has no list 'expectations', each with a 'type'"
+        ) from error
+    expectations = [
+        _expectation(kind, entry, _where(path, kind))
+        for kind, entry in zip(kinds, entries, strict=True)
+        if _meant_for(entry, _where(path, kind)) in (None, split_by)
+    ]
+    return ExpectationSuite(name=path.stem, expectations=expectations)
+
+
+def _meant_for(entry: Mapping[str, Any], where: str) -> str | None:
+    """The way to split for which an expectation is meant: `when` in its meta, None for all."""
+    when: str | None = (entry.get("meta") or {}).get("when")
+    if when is not None and when not in _WAYS_TO_SPLIT:
+        raise JabertError(f"{where} has the unknown 'when' {when!r}; {_nearest(when, _WAYS_TO_SPLIT)}")
+    return when
+
+
+def _expectation(kind: str, entry: Mapping[str, Any], where: str) -> "Expectation":
+    from great_expectations.compatibility import pydantic
+    from great_expectations.exceptions import exceptions
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    from great_expectations.expectations.registry import list_registered_expectation_implementations
+
+    known = list_registered_expectation_implementations()
+    if kind not in known:
+        raise JabertError(f"{where} is not an expectation; {_nearest(kind, known)}")
+    fields = {key: value for key, value in entry.items() if key not in ("id", "rendered_content")}
+    try:
+        return ExpectationConfiguration(kind, **fields).to_domain_obj()
+    except pydantic.ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise JabertError(f"{where}: {_in_one_line('; '.join(faults))}") from error
+    except (exceptions.GreatExpectationsError, TypeError, ValueError) as error:
+        raise JabertError(f"{where}: {_in_one_line(error)}") from error
+
+
+def _refuse_unknown_names(
+    expectation: "Expectation", where: str, frame: pd.DataFrame, parameters: Mapping[str, Any]
+) -> None:
+    kwargs = expectation.configuration.kwargs
+    columns = [kwargs[key] for key in ("column", "column_A", "column_B") if key in kwargs]
+    for column in columns + kwargs.get("column_list", []):
+        if column not in frame and expectation.expectation_type != "expect_column_to_exist":
+            raise JabertError(
+                f"{where} names the unknown column {column!r}; {_nearest(column, map(str, frame))}"
+            )
+    for name in expectation.suite_parameter_options:
+        if name not in parameters:
+            raise JabertError(f"{where} names the unknown parameter {name!r}; {_nearest(name, parameters)}")
+
+
+def _refuse_exception(info: Mapping[str, Any], where: str) -> None:
+    """Refuse a result that is no result. Great Expectations keeps what was raised, once or per metric."""
+    records = [record for record in (info, *info.values()) if isinstance(record, Mapping)]
+    messages = [record["exception_message"] for record in records if record.get("exception_message")]
+    if messages:
+        raise JabertError(f"{where} could not be evaluated: {_in_one_line(messages[0])}")
+
+
+def _definition(context: "AbstractDataContext", suite: "ExpectationSuite") -> "ValidationDefinition":
+    """The suite bound to all rows of a table that is given when it runs."""
+    from great_expectations import ValidationDefinition
+
+    table = context.data_sources.add_pandas("jabert").add_dataframe_asset("table")
+    rows = table.add_batch_definition_whole_dataframe("all rows")
+    definition = ValidationDefinition(name=suite.name, data=rows, suite=suite)
+    return context.validation_definitions.add(definition)
+
+
+def _context(docs: Path) -> "AbstractDataContext":
+    """A context in memory, with pages in `docs` and no progress bars."""
+    from great_expectations import get_context
+    from great_expectations.data_context.types import base
+
+    pages = {
+        "class_name": "SiteBuilder",
+        "show_how_to_buttons": False,
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+    return get_context(
+        mode="ephemeral",
+        project_config=base.DataContextConfig(
+            store_backend_defaults=base.InMemoryStoreBackendDefaults(),
+            data_docs_sites={"data_docs": pages},
+            progress_bars=base.ProgressBarsConfig(globally=False),
+            analytics_enabled=False,
+        ),
+    )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"the nearest is {near[0]!r}" if near else f"there are: {', '.join(names) or 'none'}"
+
+
+def _in_one_line(message: object) -> str:
+    return " ".join(str(message).split())

@@ -1,0 +1,210 @@
+"""One MLflow run, from its first parameter to a status that is true."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jabert.config import Settings, TrackingSettings
+from jabert.errors import JabertError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.tracking import MlflowClient
+
+__all__ = ["Run", "connect", "tracked_run"]
+
+_LIBRARIES = (
+    "tensorflow",
+    "tf-keras",
+    "keras-bert",
+    "sentencepiece",
+    "mlflow",
+    "scikit-learn",
+    "numpy",
+    "pandas",
+)
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for jabert's own result
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # MLflow's 7 take minutes to say that a server is away
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Run:
+    """A run that is being recorded. Methods write at once; the run can be watched while it goes on.
+
+    Attributes:
+        id: MLflow's run id.
+        seconds: duration of each finished stage.
+    """
+
+    def __init__(self, client: "MlflowClient", run_id: str) -> None:
+        self.client = client
+        self.id = run_id
+        self.seconds: dict[str, float] = {}
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        """Set tags."""
+        for name, value in values.items():
+            self.client.set_tag(self.id, name, str(value))
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters; None is written as such."""
+        from mlflow.entities import Param
+
+        self.client.log_batch(self.id, params=[Param(name, str(value)) for name, value in values.items()])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics; names are ASCII, `/` groups them in the UI."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
+        self.client.log_batch(self.id, metrics=metrics)
+
+    def text(self, name: str, text: str) -> None:
+        """Write a text file among the artifacts."""
+        self.client.log_text(self.id, text, name)
+
+    def json(self, name: str, value: Any) -> None:
+        """Write a JSON file among the artifacts, Japanese text as it is."""
+        self.client.log_dict(self.id, value, name)
+
+    def folder(self, path: Path, name: str) -> None:
+        """Copy a folder to the artifacts."""
+        self.client.log_artifacts(self.id, str(path), name)
+
+    def file(self, path: Path, folder: str) -> None:
+        """Copy a file to a folder of the artifacts."""
+        self.client.log_artifact(self.id, str(path), folder)
+
+    def dataset(self, table: "pd.DataFrame", source: str, digest: str, context: str) -> None:
+        """Record the rows of one side of the split as an input of the run."""
+        import mlflow.data
+        from mlflow.entities import DatasetInput, InputTag
+
+        dataset = mlflow.data.from_pandas(  # type: ignore[attr-defined]
+            table, source=source, targets="label", name=context, digest=digest[:32]
+        )
+        # MLflow keeps the entity in a private method; its public log_input wants a global active run.
+        entity = dataset._to_mlflow_entity()
+        tags = [InputTag("mlflow.data.context", context)]
+        self.client.log_inputs(self.id, [DatasetInput(entity, tags)])
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage; its seconds are kept in `seconds` and logged as `seconds/<name>`."""
+        started = time.perf_counter()
+        self.tags({"stage": name})
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+        self.metrics({f"seconds/{name}": self.seconds[name]})
+
+
+def connect(settings: TrackingSettings) -> "MlflowClient":
+    """A client of the tracking store, which is made if it is a local one that does not exist yet.
+
+    Raises:
+        JabertError: the store cannot be reached; names `tracking.uri`.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    uri = str(settings.uri)
+    try:
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        client = MlflowClient(uri, uri)
+        client.search_experiments(max_results=1)
+    except (MlflowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise JabertError(f"tracking.uri {uri}: the MLflow store cannot be reached ({reason})") from error
+    return client
+
+
+@contextmanager
+def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> Iterator[Run]:
+    """Record a run of `settings`; its status at the end is FINISHED, FAILED or KILLED, as it was.
+
+    Args:
+        settings: logged as parameters and as the artifact `config.toml`, a recipe that repeats the run.
+        tags: further tags, e.g. a link to the orchestrator's page.
+
+    Raises:
+        JabertError: the store cannot be reached.
+    """
+    client = connect(settings.tracking)
+    name = f"{Path(settings.recipe).stem or 'run'} {settings.digest()[:6]}"
+    created = client.create_run(_experiment(client, settings.tracking), run_name=name)
+    run = Run(client, created.info.run_id)
+    try:
+        run.tags({**_provenance(), **(tags or {}), "config_digest": settings.digest()})
+        run.params(settings.flat())
+        run.text("config.toml", settings.to_toml())
+        if settings.note:
+            run.tags({"mlflow.note.content": settings.note})
+        yield run
+    except Exception as error:
+        run.tags({"error": f"{type(error).__name__}: {error}"[:5000]})
+        client.set_terminated(run.id, "FAILED")
+        raise
+    except BaseException:  # Ctrl-C, SIGTERM: not an error of the run
+        client.set_terminated(run.id, "KILLED")
+        raise
+    client.set_terminated(run.id, "FINISHED")
+
+
+def _experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
+    experiment = client.get_experiment_by_name(settings.experiment)
+    if experiment is None:
+        location = settings.artifacts and _artifact_uri(settings.artifacts)
+        return client.create_experiment(settings.experiment, artifact_location=location)
+    if experiment.lifecycle_stage == "deleted":
+        raise JabertError(
+            f"tracking.experiment {settings.experiment!r} was deleted in MLflow; restore it or name another"
+        )
+    return experiment.experiment_id
+
+
+def _artifact_uri(location: str) -> str:
+    return location if "://" in location else Path(location).as_uri()
+
+
+def _provenance() -> dict[str, str]:
+    """Versions, commit and machine."""
+    libraries = {f"library.{name}": version(name) for name in _LIBRARIES}
+    commit = _git_commit()
+    return {
+        "jabert": version("jabert"),
+        "python": platform.python_version(),
+        "machine": f"{platform.platform()}, {os.cpu_count()} cores",
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "mlflow.source.type": "LOCAL",
+        **({"mlflow.source.git.commit": commit} if commit else {}),
+        **libraries,
+    }
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout that jabert runs from, None where it is installed or git is missing."""
+    checkout = Path(__file__).parents[1]
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

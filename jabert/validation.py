@@ -1,0 +1,240 @@
+"""The data against a suite of expectations, before anything is computed from them.
+
+A suite is a JSON file of Great Expectations: one of the folder `expectations/`, which comes with
+jabert, or the user's own. Everything that a suite can ask of a row (on how many sides its text
+stands, how many rows its class has) is first put into a column of its own, so that plain column
+expectations suffice and name the offending rows. `expectations/README.md` lists those columns.
+"""
+
+import html
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jabert.config import Settings
+from jabert.errors import JabertError
+from jabert.files import write_json
+from jabert.suites import find_suite, run_suite
+
+__all__ = ["Finding", "ValidationReport", "check_pieces", "check_texts", "find_suite"]
+
+_SEVERITIES = ("critical", "warning", "info")
+_SPECIAL_PIECES = 2  # [CLS] and [SEP]
+_EXCERPT = 40  # characters of a text
+_EXAMPLES = 5  # rows of a finding
+_KEPT = 20  # rows of an expectation in result.json
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An expectation that the data do not meet.
+
+    Attributes:
+        expectation: its type, e.g. `expect_column_values_to_not_be_null`.
+        column: the column it is about; None if it is about the table.
+        severity: critical, warning or info.
+        meaning: its description in the suite, a plain sentence.
+        observed: what was found, if it is about a column as a whole; otherwise empty.
+        rows: number of offending rows; 0 if it is about a column as a whole.
+        examples: the first of them, e.g. `data.csv line 12: 'text…' (label)`.
+    """
+
+    expectation: str
+    column: str | None
+    severity: str
+    meaning: str
+    observed: str
+    rows: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        about = f" on {self.column}" if self.column else ""
+        found = f", found {self.observed}" if self.observed else ""
+        noun = "row" if self.rows == 1 else "rows"
+        rows = f", {self.rows} {noun}: {', '.join(self.examples)}" if self.rows else ""
+        return f"{self.expectation}{about} ({self.meaning.rstrip('.')}){found}{rows}"
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What became of a suite.
+
+    Attributes:
+        suite: its name.
+        success: no finding is critical.
+        evaluated: number of expectations that were run.
+        findings: the expectations not met, the critical ones first, otherwise in the suite's order.
+        folder: holds `data_docs/index.html` and `result.json`.
+    """
+
+    suite: str
+    success: bool
+    evaluated: int
+    findings: tuple[Finding, ...]
+    folder: Path
+
+    @property
+    def page(self) -> Path:
+        """The page of the results. `index.html` only leads there with scripts from the network."""
+        return next((self.folder / "data_docs" / "validations").rglob("*.html"))
+
+    def raise_if_critical(self) -> None:
+        """Stop the run if the data must not be used.
+
+        Raises:
+            JabertError: a finding is critical; names the first one with the file and line of its
+                first offending rows.
+        """
+        critical = [str(finding) for finding in self.findings if finding.severity == "critical"]
+        if critical:
+            more = f"; {len(critical) - 1} more critical" if critical[1:] else ""
+            raise JabertError(
+                f"the data do not meet suite {self.suite}: {critical[0]}{more}; see {self.page}"
+            )
+
+    def to_markdown(self) -> str:
+        """One line on the outcome and a table of the findings."""
+        verdict = "passed" if self.success else "**failed**"
+        lines = [f"Suite `{self.suite}` {verdict}: {len(self.findings)} of {self.evaluated} not met.", ""]
+        if self.findings:
+            lines += ["| severity | meaning | expectation | column | found | rows | first |"]
+            lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
+        return "\n".join(lines + [_markdown_row(finding) for finding in self.findings]).strip() + "\n"
+
+
+def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: Path) -> ValidationReport:
+    """Run `settings.validation.suite` on a split table of texts.
+
+    Args:
+        table: columns `text`, `label`, `split`, `file`, `line` (counted from 1) and maybe `group`.
+        settings: names the suite and gives its parameters `labels` and `sides`.
+        split_by: `given`, `sentence` or `group`; expectations meant for another one are left out.
+        folder: where `data_docs/` and `result.json` go, whatever the outcome.
+
+    Raises:
+        JabertError: the suite cannot be read or does not fit the table, or one of its
+            expectations cannot be evaluated. Findings are returned, not raised.
+    """
+    training_labels = table.loc[table["split"] == "train", "label"].dropna()
+    watches_test = settings.training.watch == "test"
+    parameters = {
+        "labels": list(settings.data.labels) or sorted(training_labels.unique()),
+        "sides": ["train", "test"] if watches_test else ["train", "validation", "test"],
+    }
+    return _check(_measured_texts(table), settings.validation.suite, parameters, split_by, folder)
+
+
+def check_pieces(pieces: pd.DataFrame, settings: Settings, folder: Path) -> ValidationReport:
+    """Run `settings.validation.pieces_suite` on what the tokenizer made of the texts.
+
+    Args:
+        pieces: a row per text, with columns `text`, `split`, `file`, `line`, `pieces` (before
+            cutting, [CLS] and [SEP] included), `unknown` (pieces that are `<unk>`) and `truncated`.
+        settings: names the suite.
+        folder: where `data_docs/` and `result.json` go, whatever the outcome.
+
+    Raises:
+        JabertError: as `check_texts`.
+    """
+    return _check(_measured_pieces(pieces), settings.validation.pieces_suite, {}, None, folder)
+
+
+def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column for everything that a suite may ask of a row; null where it is moot."""
+    frame = _placed(table)
+    texts = frame["text"].astype("str")  # another type is for the suite to refuse
+    counts = pd.crosstab(frame["label"], frame["split"])
+    class_rows = {
+        f"class_rows_{side}": frame["label"].map(counts[side]) if side in counts else None
+        for side in ("train", "validation", "test")
+    }
+    return frame.assign(
+        characters=texts.str.len(),
+        visible_characters=texts.map(_visible_characters, na_action="ignore"),
+        text_sides=frame.groupby("text")["split"].transform("nunique"),
+        text_labels=frame.groupby("text")["label"].transform("nunique"),
+        group_sides=frame.groupby("group")["split"].transform("nunique") if "group" in frame else None,
+        class_share=frame["label"].map(counts.sum(axis=1) / max(len(frame), 1)),
+        **class_rows,
+    )
+
+
+def _measured_pieces(pieces: pd.DataFrame) -> pd.DataFrame:
+    """The pieces with the rates of unknown ones: of each text, and of all texts together."""
+    frame = _placed(pieces)
+    ordinary = frame["pieces"] - _SPECIAL_PIECES
+    return frame.assign(
+        unknown_share=frame["unknown"] / ordinary.where(ordinary > 0),
+        unknown_rate=frame["unknown"].sum() / max(ordinary.sum(), 1),
+    )
+
+
+def _placed(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the start of each text in `excerpt`, and an index that says where a row is.
+
+    Great Expectations then names offending rows by file and line, in its pages too; its own
+    means, `unexpected_index_column_names`, takes ten times as long as all else. Its pages show
+    values without escaping them, so both are escaped here: a text may hold HTML.
+    """
+    texts = table["text"].astype("str")
+    excerpts = texts.where(~(texts.str.len() > _EXCERPT), texts.str[:_EXCERPT] + "…")
+    quoted = excerpts.map(repr, na_action="ignore").fillna("no text")
+    places = table["file"].astype("str") + " line " + table["line"].astype("str") + ": " + quoted
+    if "label" in table:
+        places += " (" + table["label"].astype("str").fillna("no label") + ")"
+    escaped = excerpts.map(html.escape, na_action="ignore")
+    return table.assign(excerpt=escaped).set_axis(pd.Index(places.map(html.escape), name=None))
+
+
+def _visible_characters(text: str) -> int:
+    """Characters other than white space, control and format characters (e.g. zero-width space)."""
+    return sum(unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp") for character in text)
+
+
+def _check(
+    frame: pd.DataFrame, name: str, parameters: Mapping[str, Any], split_by: str | None, folder: Path
+) -> ValidationReport:
+    path = find_suite(name)
+    results = run_suite(path, frame, parameters, split_by, folder / "data_docs")
+    failed = [_finding(result) for result in results if not result["success"]]
+    findings = tuple(sorted(failed, key=lambda finding: _SEVERITIES.index(finding.severity)))
+    success = all(finding.severity != "critical" for finding in findings)
+    report = ValidationReport(path.stem, success, len(results), findings, folder)
+    summary = {key: value for key, value in asdict(report).items() if key != "folder"}
+    write_json(folder / "result.json", {**summary, "results": [_shortened(result) for result in results]})
+    return report
+
+
+def _finding(result: Mapping[str, Any]) -> Finding:
+    expectation, found = result["expectation_config"], result["result"]
+    places = found.get("unexpected_index_list") or []
+    missing = found.get("partial_missing_list")
+    observed = f"none of {', '.join(sorted(map(str, missing)))}" if missing else found.get("observed_value")
+    return Finding(
+        expectation=expectation["type"],
+        column=expectation["kwargs"].get("column"),
+        severity=expectation["severity"],
+        meaning=expectation.get("description") or expectation["type"].replace("_", " "),
+        observed="" if observed is None else str(observed),
+        rows=found.get("unexpected_count", 0),
+        examples=tuple(html.unescape(place) for place in places[:_EXAMPLES]),
+    )
+
+
+def _shortened(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The result with the first of the offending rows; their number is in it anyway."""
+    details = {
+        key: value[:_KEPT] if isinstance(value, list) else value for key, value in result["result"].items()
+    }
+    return {**result, "result": details}
+
+
+def _markdown_row(finding: Finding) -> str:
+    first = finding.examples[0] if finding.examples else ""
+    cells = [finding.severity, finding.meaning, f"`{finding.expectation}`", finding.column or ""]
+    cells += [finding.observed, str(finding.rows or ""), first]
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

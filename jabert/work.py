@@ -1,0 +1,77 @@
+"""The folder of an unfinished run: what one stage hands to the next, and what a killed run left."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from jabert.encoder import TokenizedTexts
+from jabert.files import atomic_path
+
+__all__ = ["Work"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A folder named by what is worked on: the same settings, data and encoder find it again."""
+
+    path: Path
+
+    @property
+    def training(self) -> Path:
+        """Checkpoints and logs of the training."""
+        return self.path / "training"
+
+    @property
+    def package(self) -> Path:
+        """The model package that was built last."""
+        return self.path / "package"
+
+    def validation(self, suite: str) -> Path:
+        """Report of a suite of expectations."""
+        return self.path / "validation" / suite
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Wait until no other process works here. The kernel frees the lock of a killed process."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_suffix(".lock")):
+            yield
+
+    def write_table(self, table: pd.DataFrame) -> None:
+        """Keep the split table of texts."""
+        with atomic_path(self.path / "table.parquet") as temporary:
+            table.to_parquet(temporary)
+
+    def read_table(self) -> pd.DataFrame:
+        """The split table of texts: columns text, label, group (if there are groups), split, file, line."""
+        return pd.read_parquet(self.path / "table.parquet")
+
+    def write_tokens(self, tokens: TokenizedTexts) -> None:
+        """Keep the token ids, a row a text in the order of the table."""
+        columns = {
+            "ids": pa.array(tokens.ids, pa.list_(pa.int32())),
+            "pieces": tokens.pieces,
+            "unknown": tokens.unknown,
+            "truncated": tokens.truncated,
+        }
+        with atomic_path(self.path / "tokens.parquet") as temporary:
+            pq.write_table(pa.table(columns), temporary)
+
+    def read_tokens(self) -> TokenizedTexts:
+        """The token ids as they were written."""
+        table = pq.read_table(self.path / "tokens.parquet").combine_chunks()
+        ids = [np.asarray(row.values, dtype=np.int32) for row in table["ids"]]
+        pieces, unknown, truncated = (table[name].to_numpy() for name in ("pieces", "unknown", "truncated"))
+        return TokenizedTexts(ids, pieces, unknown, truncated)
+
+    def remove(self) -> None:
+        """The run is finished: nothing of it is needed here any more."""
+        shutil.rmtree(self.path, ignore_errors=True)

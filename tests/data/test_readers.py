@@ -1,0 +1,420 @@
+"""Tables and the article's folders: what is good input, and each refusal by its place."""
+
+import csv
+import gzip
+import io
+import json
+from itertools import permutations
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jabert.config import DataSettings
+from jabert.dataset import read_corpus, read_rows, table_digest
+from jabert.dataset.tables import write_table
+from jabert.errors import JabertError
+
+ODD_TEXTS = [
+    "絵文字😀👨‍👩‍👧",
+    "ＡＢＣ１２３ｱｲｳ ﾊﾟ",
+    "\x01\x07\x1b[31m\x7f",
+    "改行\nと\r\nタブ\t",
+    'かぎ"かっこ", コンマ',
+    "\u2028\u2029\x85\x0b\x0c",
+    " 前後の空白\u3000",
+    "NA",
+    "null",
+    "nan",
+    "-1.50",
+    "が" * 100_000,
+]
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+
+
+def csv_bytes(rows, delimiter=",") -> bytes:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, delimiter=delimiter).writerows(rows)
+    return stream.getvalue().encode()
+
+
+def parquet_bytes(**columns) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue()
+
+
+def jsonl_bytes(*records) -> bytes:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write bytes under a name, read them with settings."""
+
+    def write_and_read(name: str, data: bytes, **settings) -> pd.DataFrame:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(data)
+        return read_rows(DataSettings(path=str(path), **settings))
+
+    return write_and_read
+
+
+def odd_table(name: str) -> bytes:
+    labels = [str(n % 2) for n in range(len(ODD_TEXTS))]
+    pairs = list(zip(ODD_TEXTS, labels, strict=True))
+    match name.removesuffix(".gz").rpartition(".")[2]:
+        case "csv":
+            data = csv_bytes([("text", "label"), *pairs])
+        case "tsv":
+            data = csv_bytes([("text", "label"), *pairs], delimiter="\t")
+        case "jsonl":
+            data = jsonl_bytes(*({"text": text, "label": label} for text, label in pairs))
+        case _:
+            data = parquet_bytes(text=ODD_TEXTS, label=labels)
+    return gzip.compress(data) if name.endswith(".gz") else data
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.TSV", "t.jsonl", "t.parquet", "t.csv.gz", "t.jsonl.gz"])
+def test_odd_texts_are_good_input_and_stay_as_they_are(read, name):
+    rows = read(name, odd_table(name.lower()))
+    assert rows["text"].tolist() == ODD_TEXTS
+    assert rows["label"].tolist() == [str(n % 2) for n in range(len(ODD_TEXTS))]
+    assert list(rows.columns) == ["text", "label", "file", "line"]
+    assert rows["file"].str.endswith(name).all()
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS.filter(bool), TEXTS.filter(bool)), min_size=1))
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_what_is_written_reads_back(tmp_path_factory, ending, rows):
+    table = pd.DataFrame(rows, columns=["text", "label", "group"], dtype="str")
+    path = tmp_path_factory.mktemp("written") / f"t.{ending}"
+    write_table(table, path)
+    back = read_rows(DataSettings(path=str(path)))
+    pd.testing.assert_frame_equal(back[["text", "label", "group"]], table)
+    path.unlink()
+
+
+def test_named_columns_and_a_bom(read):
+    data = b"\xef\xbb\xbf" + csv_bytes([("本文", "x", "分類", "記事"), ("文", "-", "甲", "k1")])
+    rows = read("t.csv", data, text_column="本文", label_column="分類", group_column="記事")
+    assert rows[["text", "label", "group"]].to_numpy().tolist() == [["文", "甲", "k1"]]
+
+
+def test_a_column_named_group_is_the_group(read):
+    assert read("t.csv", b"group,label,text\ng,a,b\n")["group"].tolist() == ["g"]
+
+
+def test_a_table_at_a_url_of_fsspec():
+    with fsspec.open("memory://data/t.csv", "wb") as file:
+        file.write(b"text,label\na,b\n")
+    assert read_rows(DataSettings(path="memory://data/t.csv"))["text"].tolist() == ["a"]
+
+
+def test_lines_are_those_where_a_record_starts(read):
+    data = 'text,label\n"一\n二\n三",a\n\n四,b\r\n"五\r\n",c\n六,d'.encode()
+    assert read("t.csv", data)["line"].tolist() == [2, 6, 7, 9]
+    assert read("t.jsonl", b'\n{"text":"a","label":"b"}\n\n{"text":"c","label":"d"}')["line"].tolist() == [
+        2,
+        4,
+    ]
+    assert read("t.parquet", parquet_bytes(text=["a", "b"], label=["c", "d"]))["line"].tolist() == [1, 2]
+
+
+def test_an_empty_cell_is_a_blank_text_and_a_missing_label_or_group(read):
+    rows = read("t.csv", b"text,label,group\n,a,g\nb,,\n")
+    assert rows["text"].tolist() == ["", "b"]
+    assert rows["label"].isna().tolist() == [False, True]
+    assert rows["group"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
+def test_nulls_stay_for_validation_to_refuse(read, name):
+    if name == "t.jsonl":
+        data = jsonl_bytes({"text": None, "label": "a"}, {"text": "b", "label": None}, {"text": "c"})
+    else:
+        data = parquet_bytes(text=[None, "b", "c"], label=["a", None, None])
+    rows = read(name, data)
+    assert rows["text"].isna().tolist() == [True, False, False]
+    assert rows["label"].isna().tolist() == [False, True, True]
+    assert rows.dtypes[["text", "label"]].astype(str).tolist() == ["str", "str"]
+    path = rows["file"].iloc[0]
+    kept = read_corpus(DataSettings(path=path)).table
+    assert (kept["text"].isna().sum(), kept["label"].isna().sum()) == (1, 2)
+
+
+def test_whole_numbers_are_labels(read):
+    assert read("t.jsonl", jsonl_bytes({"text": "a", "label": 3}))["label"].tolist() == ["3"]
+    assert read("t.parquet", parquet_bytes(text=["a"], label=[3]))["label"].tolist() == ["3"]
+
+
+def test_parquet_dictionaries_are_text(read):
+    words = pa.array(["a", "b", "a"]).dictionary_encode()
+    assert read("t.parquet", parquet_bytes(text=words, label=words))["text"].tolist() == ["a", "b", "a"]
+
+
+JSON_ROW = b'{"text":"a","label":"b"}\n'
+BAD_TABLES = {
+    "empty file": ("t.csv", b"", r"t\.csv is empty"),
+    "blank lines only": ("t.csv", b"\n\n", r"t\.csv is empty"),
+    "header only": ("t.csv", b"text,label\n", r"t\.csv has no rows"),
+    "no JSON rows": ("t.jsonl", b"\n", r"t\.jsonl has no rows"),
+    "no Parquet rows": ("t.parquet", parquet_bytes(text=pa.array([], "string"), label=[]), r"has no rows"),
+    "missing header": ("t.csv", b"a,b\nc,d\n", r"t\.csv has no column 'text' but: 'a', 'b'$"),
+    "near header": ("t.csv", b"texts,label\nc,d\n", r"no column 'text' but: .*; the nearest is 'texts'"),
+    "missing JSON key": ("t.jsonl", b'{"text":"a"}\n', r"t\.jsonl has no column 'label' but: 'text'"),
+    "missing Parquet column": ("t.parquet", parquet_bytes(text=["a"]), r"has no column 'label' but: 'text'"),
+    "column twice": ("t.csv", b"text,label,text\na,b,c\n", r"more than one column 'text'"),
+    "short row": ("t.csv", b"text,label\na,b\nc\n", r"t\.csv, line 3: 1 cells under a header of 2"),
+    "long row": ("t.tsv", b"text\tlabel\na\tb\tc\n", r"t\.tsv, line 2: 3 cells under a header of 2"),
+    "open quote": ("t.csv", b'text,label\na,b\n"c,d\ne,f\n', r"t\.csv, line 3: the quotes of a cell"),
+    "Shift-JIS": (
+        "t.csv",
+        "text,label\n文,a\n".encode("cp932"),
+        r"t\.csv, line 2: the file is not UTF-8 text",
+    ),
+    "UTF-16": ("t.csv", "text,label\n文,a\n".encode("utf-16"), r"t\.csv, line 1: the file is not UTF-8 text"),
+    "mixed": ("t.csv", b"text,label\n\xe6\x96\x87,a\n\xa4\xa2,b\n", r"t\.csv, line 3: the file is not UTF-8"),
+    "mixed JSON": (
+        "t.jsonl",
+        JSON_ROW + b'{"text":"\xa4\xa2","label":"b"}',
+        r"t\.jsonl, line 2: the file is",
+    ),
+    "NUL": ("t.csv", b"text,label\na,b\nc\0,d\n", r"t\.csv, line 3: there is a NUL byte"),
+    "NUL in JSON": ("t.jsonl", b'{"text":"\\u0000","label":"b"}', r"line 1, column 'text': there is a NUL"),
+    "NUL in Parquet": (
+        "t.parquet",
+        parquet_bytes(text=["a", "\0"], label=["b", "b"]),
+        r"line 2, column 'text': th",
+    ),
+    "half a pair": (
+        "t.jsonl",
+        b'{"text":"\\ud83d","label":"b"}',
+        r"line 1, column 'text': half of a surrogate",
+    ),
+    "not JSON": ("t.jsonl", JSON_ROW + b"{'text'}", r"t\.jsonl, line 2: not JSON"),
+    "deep JSON": ("t.jsonl", b"[" * 100_000, r"t\.jsonl, line 1: not JSON"),
+    "no object": ("t.jsonl", JSON_ROW + b'["a", "b"]', r"t\.jsonl, line 2: a JSON object is expected"),
+    "number as text": (
+        "t.jsonl",
+        JSON_ROW + b'{"text":5,"label":"b"}',
+        r"line 2, column 'text': 5 is not text",
+    ),
+    "number as Parquet text": (
+        "t.parquet",
+        parquet_bytes(text=[5], label=["b"]),
+        r"'text' holds int64, not text",
+    ),
+    "broken number as label": (
+        "t.jsonl",
+        b'{"text":"a","label":1.5}',
+        r"line 1, column 'label': 1\.5 is not",
+    ),
+    "truth as label": ("t.jsonl", b'{"text":"a","label":true}', r"column 'label': True is not text"),
+    "float as Parquet label": ("t.parquet", parquet_bytes(text=["a"], label=[1.5]), r"'label' holds double"),
+    "not Parquet": ("t.parquet", b"text,label\n", r"t\.parquet cannot be read as Parquet"),
+    "not gzip": ("t.csv.gz", b"text,label\n", r"t\.csv\.gz cannot be unpacked"),
+    "half a gzip": ("t.csv.gz", gzip.compress(b"text,label\na,b\n")[:-9], r"t\.csv\.gz cannot be unpacked"),
+    "unknown ending": ("t.xlsx", b"text", r"t\.xlsx is neither .*\.parquet.*; data\.format can say"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_a_bad_table_is_refused_by_its_place(read, case):
+    name, data, message = BAD_TABLES[case]
+    with pytest.raises(JabertError, match=message) as error:
+        read(name, data)
+    assert "\n" not in str(error.value)
+
+
+def test_bytes_that_are_not_utf_8_in_parquet(read):
+    broken = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xa4\xa2")]
+    )
+    with pytest.raises(JabertError, match=r"column 'text' holds bytes that are not UTF-8"):
+        read("t.parquet", parquet_bytes(text=broken, label=["a"]))
+
+
+def test_a_missing_group_or_split_column_is_named(read):
+    data = b"text,label,grp\na,b,c\n"
+    with pytest.raises(JabertError, match=r"has no column 'group'.*the nearest is 'grp'"):
+        read("t.csv", data, group_column="group")
+    with pytest.raises(JabertError, match=r"has no column 'split'"):
+        read("t.csv", data, split="given")
+
+
+def test_the_digest_of_a_table_is_checked(read):
+    with pytest.raises(JabertError, match=r"t\.csv has the SHA-256 \w{64}, but data\.sha256 is beef"):
+        read("t.csv", b"text,label\na,b\n", sha256="beef")
+
+
+def test_an_ending_that_is_no_table_is_refused_when_a_table_is_asked_for(read):
+    with pytest.raises(JabertError, match=r"t\.txt has none of the endings of a table: \.csv, "):
+        read("t.txt", b"text,label\n", format="table")
+
+
+@pytest.mark.parametrize("wanted", ["auto", "table", "knbc", "seed"])
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.csv", "nowhere.zip"])
+def test_what_is_not_there_is_named(tmp_path, name, wanted):
+    with pytest.raises(JabertError, match=name):
+        read_rows(DataSettings(path=str(tmp_path / name), format=wanted))
+
+
+def test_a_folder_that_is_nothing_known_is_named(tmp_path):
+    with pytest.raises(JabertError, match=rf"{tmp_path} is neither a folder with trains/"):
+        read_rows(DataSettings(path=str(tmp_path)))
+    with pytest.raises(JabertError, match=rf"{tmp_path} cannot be read: Is a directory"):
+        read_rows(DataSettings(path=str(tmp_path), format="table"))
+
+
+def test_the_path_must_be_set():
+    with pytest.raises(JabertError, match=r"the setting data\.path is missing"):
+        read_rows(DataSettings())
+
+
+@pytest.fixture
+def seed_folder(tmp_path):
+    def write(trains, tests, headers=("feature", "label")):
+        for folder, pairs in (("trains", trains), ("tests", tests)):
+            (tmp_path / "seed" / folder).mkdir(parents=True)
+            for place, name in enumerate(("features", "labels")):
+                cells = [(headers[place],), *((pair[place],) for pair in pairs)]
+                (tmp_path / "seed" / folder / f"{name}.csv").write_bytes(csv_bytes(cells))
+        return tmp_path / "seed"
+
+    return write
+
+
+TRAINS = [(f"文,{n}\nです", str(n % 2)) for n in range(100)]
+TESTS = [("試験", "0"), ("検査", "1")]
+
+
+def test_the_articles_folders(seed_folder):
+    path = seed_folder(TRAINS, TESTS)
+    rows = read_rows(DataSettings(path=str(path)))
+    assert list(rows[["text", "label"]].itertuples(index=False, name=None)) == TRAINS + TESTS
+    assert rows["split"].tolist() == ["train"] * 100 + ["test"] * 2
+    assert rows.iloc[1][["file", "line"]].tolist() == [str(path / "trains/features.csv"), 4]
+    corpus = read_corpus(DataSettings(path=str(path)))
+    assert corpus.split_by == "given"
+    assert corpus.counts["test"] == 2
+    assert 0 < corpus.counts["validation"] < 30
+
+
+def test_the_articles_folders_can_be_pooled(seed_folder):
+    corpus = read_corpus(DataSettings(path=str(seed_folder(TRAINS, TESTS)), split="sentence", test_rows=30))
+    assert (corpus.split_by, corpus.counts["test"]) == ("sentence", 30)
+
+
+def test_features_and_labels_of_different_length_are_refused(seed_folder):
+    path = seed_folder(TRAINS, TESTS)
+    labels = path / "tests" / "labels.csv"
+    labels.write_text("label\n0\n1\n0\n")
+    with pytest.raises(JabertError, match=r"tests/features\.csv has 2 rows, but .*tests/labels\.csv has 3"):
+        read_rows(DataSettings(path=str(path)))
+
+
+def test_an_empty_line_among_the_features_is_a_blank_text(seed_folder):
+    path = seed_folder(TRAINS, TESTS)
+    (path / "tests" / "features.csv").write_text("feature\n\n検査\n\n")
+    rows = read_rows(DataSettings(path=str(path))).tail(2)
+    assert rows["text"].tolist() == ["", "検査"]
+    assert rows["line"].tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("headers", "named"), [(("text", "label"), "features"), (("feature", "y"), "labels")]
+)
+def test_a_missing_header_of_the_articles_files_is_named(seed_folder, headers, named):
+    with pytest.raises(JabertError, match=rf"trains/{named}\.csv has no column"):
+        read_rows(DataSettings(path=str(seed_folder(TRAINS, TESTS, headers))))
+
+
+@pytest.mark.parametrize("missing", ["tests", "trains/labels.csv"])
+def test_a_missing_part_of_the_articles_folders_is_named(seed_folder, missing):
+    path = seed_folder(TRAINS, TESTS)
+    (path / missing).rename(path / "elsewhere")
+    with pytest.raises(JabertError, match=rf"seed/{missing}"):
+        read_rows(DataSettings(path=str(path)))
+
+
+def test_a_digest_is_of_a_file_not_of_the_articles_folders(seed_folder):
+    with pytest.raises(JabertError, match=r"data\.sha256 is the digest of a file, but .*seed is a folder"):
+        read_rows(DataSettings(path=str(seed_folder(TRAINS, TESTS)), sha256="0"))
+
+
+ROWS = [
+    ("text", "label", "n"),
+    ("同じ", "a", "1"), ("違う", "a", "2"), ("同じ", "a", "3"), ("違う", "b", "4"), ("違う", "a", "5"),
+    ("一つ", "b", "6"), ("", "a", "7"), ("", "b", "8"), ("\u3000", "a", "9"), ("\u3000", "a", "10"),
+    ("無し", "", "11"), ("無し", "a", "12"), ("無し", "", "13"),
+]  # fmt: skip
+
+
+def read_clean(tmp_path, **settings):
+    path = tmp_path / "t.csv"
+    path.write_bytes(csv_bytes(ROWS))
+    return read_corpus(DataSettings(path=str(path), **settings))
+
+
+def test_repeated_and_contradictory_texts_are_dropped_and_counted(tmp_path):
+    corpus = read_clean(tmp_path)
+    # Line 2 is the first 「同じ」; blank texts and null labels must reach validation.
+    assert corpus.table["line"].tolist() == [2, 7, 8, 9, 10, 11, 12, 13, 14]
+    assert list(corpus.table.columns) == ["text", "label", "split", "file", "line"]
+    assert corpus.table.index.tolist() == list(range(9))
+    expected = {
+        "rows_read": 13,
+        "tag_only": 0,
+        "duplicates": 1,
+        "conflicting_texts": 1,
+        "conflicting_rows": 3,
+    }
+    assert expected.items() <= corpus.counts.items()
+    assert corpus.counts["rows"] == 9 == sum(corpus.counts[side] for side in ("train", "validation", "test"))
+    assert corpus.conflicts[["text", "label", "line"]].to_numpy().tolist() == [
+        ["違う", "a", 3], ["違う", "b", 5], ["違う", "a", 6],
+    ]  # fmt: skip
+
+
+def test_duplicates_can_be_kept_and_are_still_counted(tmp_path):
+    corpus = read_clean(tmp_path, drop_duplicates=False)
+    assert len(corpus.table) == 13
+    assert (corpus.counts["duplicates"], corpus.counts["conflicting_rows"]) == (1, 3)
+    assert len(corpus.conflicts) == 3
+
+
+def test_data_of_contradictions_only_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"text,label\nx,a\nx,b\n")
+    with pytest.raises(JabertError, match=r"t\.csv: every text stands under two labels"):
+        read_corpus(DataSettings(path=str(path)))
+
+
+def test_the_digest_of_a_table_ignores_order_and_place():
+    table = pd.DataFrame({"text": ["あ", "い", "い"], "label": ["x", "y", "y"], "split": ["train"] * 3})
+    digests = {
+        table_digest(table.iloc[list(order)].assign(line=order, file="f")) for order in permutations(range(3))
+    }
+    assert len(digests) == 1
+
+
+def test_the_digest_of_a_table_sees_every_difference():
+    def digest(text="あ", label="x", group="g", split="train", times=1):
+        row = {"text": text, "label": label, "group": group, "split": split}
+        return table_digest(pd.DataFrame([row] * times, dtype="str"))
+
+    changed = [
+        digest(), digest(text="い"), digest(text=""), digest(text=None), digest(text="-"), digest(label="y"),
+        digest(label=None), digest(group="h"), digest(group=None), digest(split="test"), digest(times=2),
+        digest(text="あx", label=""),
+    ]  # fmt: skip
+    assert len(set(changed)) == len(changed)
+    assert digest(group=None) == table_digest(
+        pd.DataFrame({"text": ["あ"], "label": ["x"], "split": ["train"]})
+    )
