@@ -20,6 +20,8 @@ for _name, _value in _SETTINGS.items():
 
 from jabert.errors import JabertError  # noqa: E402
 
+logging.getLogger("jabert").setLevel(logging.INFO)
+
 
 class _OneSentence(logging.Filter):
     """Takes the traceback off the console for errors that are the user's to put right.

@@ -17,11 +17,11 @@ __all__ = ["featurize"]
 
 
 @flow(name="featurize")
-def featurize(recipe: str, overrides: list[str] | None = None) -> dict[str, Any]:
+def featurize(recipe: str = "", overrides: list[str] | None = None) -> dict[str, Any]:
     """Read, tokenize and compute what the store lacks.
 
     Args:
-        recipe: name of a packaged recipe (`knbc`, `seed`) or path of a TOML file.
+        recipe: name of a packaged recipe (`knbc`, `seed`) or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
     """
     settings = load_settings(recipe, overrides or [])

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -29,7 +30,7 @@ def show_table(key: str, values: Mapping[str, Any]) -> None:
 
 def progress(key: str) -> Callable[[int, int], None]:
     """A progress bar `retrain-<key>`, as a function of what is done and what there is to do."""
-    artifact = create_progress_artifact(0.0, key=f"retrain-{key}")
+    artifact = cast(UUID, create_progress_artifact(0.0, key=f"retrain-{key}"))  # no coroutine here
     shown = time.monotonic()
 
     def update(done: int, total: int) -> None:

@@ -27,11 +27,11 @@ __all__ = ["retrain"]
 
 
 @flow(name="retrain")
-def retrain(recipe: str, overrides: list[str] | None = None) -> dict[str, Any]:
+def retrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, Any]:
     """Retrain and, where the new model is better, promote.
 
     Args:
-        recipe: name of a packaged recipe (`knbc`, `seed`) or path of a TOML file.
+        recipe: name of a packaged recipe (`knbc`, `seed`) or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
     """
     settings = load_settings(recipe, overrides or [])
@@ -52,7 +52,7 @@ def retrain(recipe: str, overrides: list[str] | None = None) -> dict[str, Any]:
             with run.stage("register"):
                 verdict = register(settings, data, run, evaluated)
             data.work.remove()
-        return steps.summary(settings, data, features, evaluated, verdict, run)
+        return steps.summary(settings, data, features, verdict, run)
 
 
 @task(name="Train", cache_policy=NO_CACHE)

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_OPTIONS: dict[str, Any] = {"no_args_is_help": True, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+_OPTIONS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+}
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(help="Retrain, compare and serve Japanese text classifiers.", **_OPTIONS)

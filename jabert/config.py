@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 _LOCATION = "a path or URL"
+_SUITE = "a name, or a path that ends in .json"
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -43,6 +44,11 @@ Count = Annotated[int, Field(ge=1)]
 def _location(default: str | None = None, description: str = "") -> Any:
     """A field that holds a path or URL: made absolute when the settings are loaded."""
     return Field(default, description=description, json_schema_extra={"kind": _LOCATION})
+
+
+def _suite(default: str, description: str) -> Any:
+    """A field that holds the name of a packaged suite or the path of a JSON file."""
+    return Field(default, description=description, json_schema_extra={"kind": _SUITE})
 
 
 class _Group(BaseModel):
@@ -85,8 +91,8 @@ class DataSettings(_Group):
 class ValidationSettings(_Group):
     """Which expectations the data must meet: a name from `expectations/` or a JSON file."""
 
-    suite: str = Field("labelled_texts", description="checked on the split table of texts")
-    pieces_suite: str = Field("pieces", description="checked after tokenization")
+    suite: str = _suite("labelled_texts", "checked on the split table of texts")
+    pieces_suite: str = _suite("pieces", "checked after tokenization")
 
 
 class EncoderSettings(_Group):
@@ -179,9 +185,9 @@ class Settings(_Group):
 
     def digest(self) -> str:
         """Digest of the settings that decide the result: no paths, no tracking, no device."""
-        left_out = {name for name, field in _fields().items() if _is_location(field)}
+        left_out = {name for name, field in _fields().items() if _kind(field) == _LOCATION}
         decisive = {
-            name: value
+            name: Path(value).name if name.startswith("validation.") else value
             for name, value in self.flat().items()
             if name not in left_out | {"encoder.device"} and not name.startswith("tracking.")
         }
@@ -236,12 +242,13 @@ def _fields() -> dict[str, FieldInfo]:
     }
 
 
-def _is_location(field: FieldInfo) -> bool:
-    return field.json_schema_extra == {"kind": _LOCATION}
+def _kind(field: FieldInfo) -> Any:
+    extra = field.json_schema_extra
+    return extra.get("kind") if isinstance(extra, dict) else None
 
 
 def _read_recipe(recipe: str | Path | None) -> tuple[dict[str, Any], Path]:
-    if recipe is None:
+    if not recipe:
         return {}, Path.cwd()
     packaged = packaged_recipes()
     path = packaged.get(str(recipe), Path(recipe).expanduser())
@@ -282,14 +289,15 @@ def _make_absolute(tree: Mapping[str, Any], folder: Path) -> None:
     for name, field in _fields().items():
         group, key = name.split(".")
         section = tree.get(group)
-        if _is_location(field) and isinstance(section, dict) and isinstance(section.get(key), str):
-            section[key] = _absolute(section[key], folder)
+        value = section.get(key) if isinstance(section, dict) else None
+        if isinstance(value, str) and _is_path(value, field):
+            section[key] = os.path.normpath(folder / Path(value).expanduser())
 
 
-def _absolute(location: str, folder: Path) -> str:
-    if "://" in location or location.startswith("runs:/"):
-        return location
-    return os.path.normpath(folder / Path(location).expanduser())
+def _is_path(value: str, field: FieldInfo) -> bool:
+    if _kind(field) == _SUITE:
+        return value.endswith(".json")
+    return _kind(field) == _LOCATION and not ("://" in value or value.startswith("runs:/"))
 
 
 def _with_defaults_resolved(settings: Settings) -> Settings:

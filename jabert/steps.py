@@ -3,26 +3,35 @@
 A step records what it did in the run and returns a small record. The flows string them together.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from jabert import plots, registry
+from jabert import registry
 from jabert.classifier import Epoch, LabelledRows, Trained
 from jabert.classifier import train as train_classifier
 from jabert.config import Settings
 from jabert.dataset import read_corpus, table_digest
-from jabert.encoder import EncoderFolder, Tokenizer, open_folder
+from jabert.encoder import Tokenizer, open_folder
 from jabert.evaluation import EvaluationReport
 from jabert.evaluation import evaluate as evaluate_predictions
 from jabert.features import Featurized, Progress, open_store, row_key
 from jabert.features import featurize as featurize_ids
 from jabert.files import digest_of_json
 from jabert.packaging import build_package, log_package
+from jabert.recording import (
+    layers_of,
+    record_epoch,
+    record_evaluation,
+    record_training,
+    record_validation,
+)
 from jabert.registry import Verdict
 from jabert.tracking import Run
 from jabert.validation import ValidationReport, check_pieces
@@ -38,9 +47,13 @@ __all__ = [
     "featurize",
     "read",
     "register",
+    "summary",
     "tokenize",
     "train",
 ]
+
+
+log = logging.getLogger("jabert")
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,16 @@ class Tokenized:
             "pieces/truncated_texts": self.truncated,
         }
 
+    def to_markdown(self) -> str:
+        """The statistics and the findings of the suite."""
+        lines = [
+            f"{self.texts:,} texts, {self.pieces:,} pieces, the longest {self.longest}",
+            f"{self.unknown:,} unknown pieces ({self.unknown / max(1, self.pieces):.2%})",
+            f"{self.truncated:,} texts cut",
+            "lower-cased" if self.lower_case else "case kept",
+        ]
+        return "\n".join(f"- {line}" for line in lines) + "\n\n" + self.validation.to_markdown()
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -99,7 +122,9 @@ def read(settings: Settings, run: Run | None = None) -> Data:
         run.tags({"data_digest": digest, "encoder_fingerprint": folder.fingerprint})
         run.metrics({f"rows/{key}": value for key, value in corpus.counts.items()})
         for side, rows in corpus.table.groupby("split"):
-            run.dataset(rows, corpus.source, table_digest(rows), str(side))
+            run.dataset(
+                rows.drop(columns=["split", "file", "line"]), corpus.source, table_digest(rows), str(side)
+            )
         if conflicts:
             run.text("data/texts_under_two_labels.md", conflicts)
     return Data(work, digest, corpus.source, corpus.split_by, corpus.counts, conflicts)
@@ -110,8 +135,7 @@ def check_texts(settings: Settings, data: Data, run: Run | None = None) -> Valid
     table = data.work.read_table()
     report = check_table(table, settings, data.split_by, data.work.validation("texts"))
     if run:
-        run.folder(report.folder, "validation/texts")
-        run.text("validation/texts.md", report.to_markdown())
+        record_validation(report, "texts", run)
     return report
 
 
@@ -132,11 +156,17 @@ def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenize
         lower_case=tokenizer.lower_case,
         validation=report,
     )
+    if tokenized.truncated:
+        log.warning(
+            "%d of %d texts are longer than %d tokens and were cut",
+            tokenized.truncated,
+            len(table),
+            tokenizer.max_tokens,
+        )
     if run:
         run.metrics(tokenized.metrics())
-        run.params({"encoder.lower_case": tokenizer.lower_case, "encoder.tokens": tokenizer.max_tokens})
-        run.folder(report.folder, "validation/pieces")
-        run.text("validation/pieces.md", report.to_markdown())
+        run.params({"resolved.lower_case": tokenizer.lower_case, "resolved.max_tokens": tokenizer.max_tokens})
+        record_validation(report, "pieces", run)
     return tokenized
 
 
@@ -164,7 +194,14 @@ def train(
     labels = _labels(table)
 
     def report(epoch: Epoch) -> None:
-        run.metrics({_metric_name(name): value for name, value in epoch.items()}, step=int(epoch["epoch"]))
+        record_epoch(epoch, run)
+        log.info(
+            "epoch %d: loss %.3f, %s %.4f",
+            epoch["epoch"],
+            epoch["loss"],
+            settings.training.monitor,
+            epoch[settings.training.monitor],
+        )
         if on_epoch:
             on_epoch(epoch)
 
@@ -180,7 +217,7 @@ def train(
         folder=data.work.training,
         on_epoch=report,
     )
-    _record_training(settings, data, trained, folder, run)
+    record_training(settings, data.work, trained, layers_of(settings, folder, len(labels)), run)
     return trained
 
 
@@ -200,7 +237,7 @@ def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
     predicted = mlflow.pyfunc.load_model(model_uri).predict(rows[["text"]])["probabilities"]
     probabilities = np.array([[of[label] for label in labels] for of in predicted])
     report = evaluate_predictions(rows, probabilities, labels, seed=settings.data.seed)
-    _record_report(report, data, run)
+    record_evaluation(report, data.work, run)
     return Evaluated(model_uri, report)
 
 
@@ -226,6 +263,26 @@ def register(settings: Settings, data: Data, run: Run, evaluated: Evaluated) -> 
     return verdict
 
 
+def summary(
+    settings: Settings, data: Data, features: Featurized, verdict: Verdict, run: Run
+) -> dict[str, Any]:
+    """The result of a retraining, JSON-ready."""
+    return {
+        "run_id": run.id,
+        "model_version": verdict.version,
+        "weighted_f1": verdict.weighted_f1,
+        "champion_weighted_f1": verdict.champion_weighted_f1,
+        "promoted": verdict.promoted,
+        "outcome": "promoted" if verdict.promoted else "kept",
+        "reason": verdict.reason,
+        "rows": {side: data.counts[side] for side in ("train", "validation", "test")},
+        "features": {"computed": features.computed, "reused": features.reused},
+        "stages": run.seconds,
+        "config_digest": settings.digest(),
+        "data_digest": data.digest,
+    }
+
+
 def _labels(table: pd.DataFrame) -> list[str]:
     """The label encoder: class names in the order of their index."""
     return sorted(table.loc[table["split"] == "train", "label"].unique())
@@ -241,53 +298,6 @@ def _sides(table: pd.DataFrame, ids: list[np.ndarray], labels: list[str]) -> dic
         for side in ("train", "validation", "test")
         for chosen in [np.flatnonzero(table["split"] == side)]
     }
-
-
-def _metric_name(name: str) -> str:
-    """`val_loss` → `validation/loss`, `loss` → `train/loss`, `seconds` → `train/seconds`."""
-    side, name = ("validation", name[4:]) if name.startswith("val_") else ("train", name)
-    return f"{side}/{name}"
-
-
-def _record_training(
-    settings: Settings, data: Data, trained: Trained, folder: EncoderFolder, run: Run
-) -> None:
-    history = pd.DataFrame(trained.history)
-    run.metrics({"train/best_epoch": trained.best["epoch"], "train/epochs": len(history)})
-    run.tags({"resumed_epochs": trained.resumed})
-    run.text("training/history.csv", history.to_csv(index=False))
-    run.folder(trained.folder / "tensorboard", "tensorboard")
-    best = history["epoch"] == trained.best["epoch"]
-    watched = f"{settings.training.watch} rows"
-    curves = plots.learning_curves(history.assign(best=best), watched)
-    run.file(plots.save(curves, data.work.path / "learning_curves.png"), "training")
-    structure = plots.model_structure(_layers(settings, folder, len(_labels(data.work.read_table()))))
-    run.file(plots.save(structure, data.work.path / "model_structure.png"), "training")
-
-
-def _layers(settings: Settings, folder: EncoderFolder, classes: int) -> list[plots.LayerBox]:
-    bert, units = folder.config, settings.classifier.units
-    sizes = {name: int(np.prod(shape)) for name, shape in bert.variables().items()}
-    block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
-    embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
-    tokens = f"(tokens, {bert.hidden_size})"
-    box = plots.LayerBox
-    return [
-        box("text", "SentencePiece", "(tokens)", 0),
-        box("embeddings", "BERT, frozen", tokens, embeddings),
-        box("transformer block", "BERT, frozen", tokens, block, bert.num_hidden_layers),
-        box("bi_lstm", "Bidirectional LSTM", f"({2 * units})", 8 * units * (bert.hidden_size + units + 1)),
-        box("softmax", "Dense", f"({classes})", (2 * units + 1) * classes),
-    ]
-
-
-def _record_report(report: EvaluationReport, data: Data, run: Run) -> None:
-    run.metrics(report.metrics())
-    run.text("report/report.md", report.to_markdown())
-    run.text("report/classification_report.txt", report.report_text)
-    run.json("report/report.json", report.to_dict())
-    for name, draw in (("confusion_matrix", plots.confusion_matrix), ("per_class", plots.per_class)):
-        run.file(plots.save(draw(report), data.work.path / f"{name}.png"), "report")
 
 
 def _markdown(table: pd.DataFrame) -> str:

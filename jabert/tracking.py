@@ -1,5 +1,7 @@
 """One MLflow run, from its first parameter to a status that is true."""
 
+import json
+import logging
 import os
 import platform
 import subprocess
@@ -7,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +19,10 @@ from jabert.errors import JabertError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Run as TrackedRun
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Run", "connect", "tracked_run"]
+__all__ = ["Run", "connect", "list_runs", "tracked_run"]
 
 _LIBRARIES = (
     "tensorflow",
@@ -34,7 +38,7 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for jabert's own result
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # MLflow's 7 take minutes to say that a server is away
-    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -88,16 +92,19 @@ class Run:
 
     def dataset(self, table: "pd.DataFrame", source: str, digest: str, context: str) -> None:
         """Record the rows of one side of the split as an input of the run."""
-        import mlflow.data
-        from mlflow.entities import DatasetInput, InputTag
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        dataset = mlflow.data.from_pandas(  # type: ignore[attr-defined]
-            table, source=source, targets="label", name=context, digest=digest[:32]
+        # The entity itself: mlflow.data would guess the kind of source and warn that it has two guesses.
+        dataset = Dataset(
+            name=context,
+            digest=digest[:32],
+            source_type="local" if "://" not in source else "remote",
+            source=json.dumps({"uri": source}),
+            schema=json.dumps({"mlflow_colspec": [{"name": name, "type": "string"} for name in table]}),
+            profile=json.dumps({"num_rows": len(table)}),
         )
-        # MLflow keeps the entity in a private method; its public log_input wants a global active run.
-        entity = dataset._to_mlflow_entity()
         tags = [InputTag("mlflow.data.context", context)]
-        self.client.log_inputs(self.id, [DatasetInput(entity, tags)])
+        self.client.log_inputs(self.id, [DatasetInput(dataset, tags)])
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -117,6 +124,8 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
@@ -167,6 +176,21 @@ def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> It
     client.set_terminated(run.id, "FINISHED")
 
 
+def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[dict[str, Any]]:
+    """The runs of an experiment, newest first, at most `limit`, JSON-ready; none if there is no experiment.
+
+    `started` is in ISO 8601 with the local offset; `seconds` is None while a run goes on; `reason` says
+    why the model was promoted or kept, or what stopped the run.
+    """
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return []
+    runs = client.search_runs(
+        [found.experiment_id], order_by=["attributes.start_time DESC"], max_results=limit
+    )
+    return [_describe_run(run) for run in runs]
+
+
 def _experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
     experiment = client.get_experiment_by_name(settings.experiment)
     if experiment is None:
@@ -177,6 +201,22 @@ def _experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
             f"tracking.experiment {settings.experiment!r} was deleted in MLflow; restore it or name another"
         )
     return experiment.experiment_id
+
+
+def _describe_run(run: "TrackedRun") -> dict[str, Any]:
+    info, tags, metrics = run.info, run.data.tags, run.data.metrics
+    started = datetime.fromtimestamp(info.start_time / 1000).astimezone()
+    return {
+        "run_id": info.run_id,
+        "name": info.run_name,
+        "status": info.status,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round((info.end_time - info.start_time) / 1000, 1) if info.end_time else None,
+        "weighted_f1": metrics.get("test/weighted_f1"),
+        "version": tags.get("version"),
+        "promoted": tags["promoted"] == "true" if "promoted" in tags else None,
+        "reason": tags.get("reason") or tags.get("error"),
+    }
 
 
 def _artifact_uri(location: str) -> str:

@@ -96,6 +96,10 @@ class ValidationReport:
                 f"the data do not meet suite {self.suite}: {critical[0]}{more}; see {self.page}"
             )
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**asdict(self), "folder": str(self.folder)}
+
     def to_markdown(self) -> str:
         """One line on the outcome and a table of the findings."""
         verdict = "passed" if self.success else "**failed**"

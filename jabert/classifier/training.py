@@ -43,6 +43,17 @@ class Trained:
     best: Epoch
     resumed: int
 
+    def to_markdown(self) -> str:
+        """The history as a table."""
+        columns = ["epoch", "loss", "acc", "val_loss", "val_acc", "val_weighted_f1", "seconds"]
+        lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
+        for epoch in self.history:
+            cells = [f"{epoch[name]:.4g}" for name in columns]
+            lines.append("| " + " | ".join(cells) + " |")
+        return (
+            "\n".join(lines) + f"\n\nKept: epoch {self.best['epoch']}. Taken over: {self.resumed} epochs.\n"
+        )
+
 
 def train(
     store: FeatureStore,

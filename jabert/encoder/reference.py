@@ -5,6 +5,7 @@ unknown piece of a text is masked as well. Here real tokens of id 0 are sent to 
 at the end of the token table: they are attended like every other piece, and only padding is 0.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -65,17 +66,20 @@ def _load(folder: EncoderFolder) -> Any:
     from tensorflow import keras
 
     config = folder.config
-    inputs, output = get_model(
-        token_num=config.vocab_size + 1,
-        pos_num=config.max_position_embeddings,
-        seq_len=None,
-        embed_dim=config.hidden_size,
-        transformer_num=config.num_hidden_layers,
-        head_num=config.num_attention_heads,
-        feed_forward_dim=config.intermediate_size,
-        feed_forward_activation=config.hidden_act,
-        training=False,
-    )
+    with warnings.catch_warnings():
+        # keras-transformer 0.40 gives several layers one initializer; the checkpoint replaces it all.
+        warnings.filterwarnings("ignore", message="The initializer GlorotNormal is unseeded")
+        inputs, output = get_model(
+            token_num=config.vocab_size + 1,
+            pos_num=config.max_position_embeddings,
+            seq_len=None,
+            embed_dim=config.hidden_size,
+            transformer_num=config.num_hidden_layers,
+            head_num=config.num_attention_heads,
+            feed_forward_dim=config.intermediate_size,
+            feed_forward_activation=config.hidden_act,
+            training=False,
+        )
     model = keras.Model(inputs, output)
     load_model_weights_from_checkpoint(_OneRowMore(model), vars(config), str(folder.checkpoint))
     return model

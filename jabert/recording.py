@@ -1,0 +1,73 @@
+"""What a stage leaves in its MLflow run: metrics, tables and pictures."""
+
+import numpy as np
+import pandas as pd
+
+from jabert import plots
+from jabert.classifier import Epoch, Trained
+from jabert.config import Settings
+from jabert.encoder import EncoderFolder
+from jabert.evaluation import EvaluationReport
+from jabert.tracking import Run
+from jabert.validation import ValidationReport
+from jabert.work import Work
+
+__all__ = ["layers_of", "record_epoch", "record_evaluation", "record_training", "record_validation"]
+
+
+def record_validation(report: ValidationReport, name: str, run: Run) -> None:
+    """The findings as a page, the data docs and the JSON result, also of a suite that failed."""
+    run.folder(report.folder, f"validation/{name}")
+    run.text(f"validation/{name}.md", report.to_markdown())
+    run.metrics({f"validation/{name}_findings": len(report.findings)})
+
+
+def record_epoch(epoch: Epoch, run: Run) -> None:
+    """Metrics of one epoch: `loss` as `train/loss`, `val_loss` as `validation/loss`, and so on."""
+    metrics = {
+        f"validation/{name.removeprefix('val_')}" if name.startswith("val_") else f"train/{name}": value
+        for name, value in epoch.items()
+    }
+    run.metrics(metrics, step=int(epoch["epoch"]))
+
+
+def record_training(
+    settings: Settings, work: Work, trained: Trained, layers: list[plots.LayerBox], run: Run
+) -> None:
+    """The history as a table and a picture, TensorBoard's logs, and a drawing of the model."""
+    history = pd.DataFrame(trained.history)
+    run.metrics({"train/best_epoch": trained.best["epoch"], "train/epochs": len(history)})
+    run.tags({"resumed_epochs": trained.resumed})
+    run.text("training/history.csv", history.to_csv(index=False))
+    run.folder(trained.folder / "tensorboard", "tensorboard")
+    best = history["epoch"] == trained.best["epoch"]
+    curves = plots.learning_curves(history.assign(best=best), f"{settings.training.watch} rows")
+    run.file(plots.save(curves, work.path / "learning_curves.png"), "training")
+    run.file(plots.save(plots.model_structure(layers), work.path / "model_structure.png"), "training")
+
+
+def record_evaluation(report: EvaluationReport, work: Work, run: Run) -> None:
+    """Metrics, the report as text, data and page, and its pictures."""
+    run.metrics(report.metrics())
+    run.text("report/report.md", report.to_markdown())
+    run.text("report/classification_report.txt", report.report_text)
+    run.json("report/report.json", report.to_dict())
+    for name, draw in (("confusion_matrix", plots.confusion_matrix), ("per_class", plots.per_class)):
+        run.file(plots.save(draw(report), work.path / f"{name}.png"), "report")
+
+
+def layers_of(settings: Settings, folder: EncoderFolder, classes: int) -> list[plots.LayerBox]:
+    """The whole network from text to probabilities, for the drawing."""
+    bert, units = folder.config, settings.classifier.units
+    sizes = {name: int(np.prod(shape)) for name, shape in bert.variables().items()}
+    block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
+    embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
+    tokens = f"(tokens, {bert.hidden_size})"
+    lstm_parameters = 8 * units * (bert.hidden_size + units + 1)  # 2 directions, 4 gates
+    return [
+        plots.LayerBox("text", "SentencePiece", "(tokens)", 0),
+        plots.LayerBox("embeddings", "BERT, frozen", tokens, embeddings),
+        plots.LayerBox("transformer block", "BERT, frozen", tokens, block, bert.num_hidden_layers),
+        plots.LayerBox("bi_lstm", "Bidirectional LSTM", f"({2 * units})", lstm_parameters),
+        plots.LayerBox("softmax", "Dense", f"({classes})", (2 * units + 1) * classes),
+    ]

@@ -1,0 +1,95 @@
+"""MLflow's web pages on the project's own store."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from jabert.config import TrackingSettings
+from jabert.errors import JabertError
+
+__all__ = ["serve"]
+
+_HOST = "127.0.0.1"
+_SECONDS_TO_END = 10.0
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else 15 processes and 3 GB
+}
+
+
+def serve(settings: TrackingSettings, port: int) -> None:
+    """Serve the MLflow UI at `http://127.0.0.1:<port>` until Ctrl-C; no process outlives this call.
+
+    Args:
+        settings: the store, a local one or a database.
+        port: to listen on.
+
+    Raises:
+        JabertError: the store is a server, does not exist yet or cannot be reached, the port is
+            taken, or the server ended by itself.
+    """
+    _check_store(settings)
+    _check_port(port)
+    print(f"http://{_HOST}:{port} shows {settings.uri} in a few seconds; Ctrl-C ends it", flush=True)
+    # A session of its own: Ctrl-C reaches only this process, which then ends MLflow's as a group.
+    server = subprocess.Popen(
+        _command(settings, port), env={**os.environ, **_ENVIRONMENT}, start_new_session=True
+    )
+    try:
+        code = server.wait()
+    except KeyboardInterrupt:
+        return
+    finally:
+        _end(server)
+    raise JabertError(f"the MLflow server ended by itself with exit code {code}; its own words are above")
+
+
+def _check_store(settings: TrackingSettings) -> None:
+    uri = str(settings.uri)
+    if uri.startswith(("http://", "https://")):
+        raise JabertError(f"tracking.uri {uri} is an MLflow server; open that address for its own UI")
+    if uri.startswith("sqlite:///"):
+        database = Path(uri.removeprefix("sqlite:///"))
+        if not database.is_file():
+            raise JabertError(f"there is no MLflow store at {database} yet; `jabert retrain` makes it")
+        return
+    from jabert.tracking import connect
+
+    connect(settings)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        # Without this a port that a server has just left counts as taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            raise JabertError(
+                f"port {port} cannot be used ({error.strerror}); give another with --port"
+            ) from None
+
+
+def _command(settings: TrackingSettings, port: int) -> list[str]:
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", str(settings.uri)]
+    command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
+    command += ["--uvicorn-opts", "--log-level warning"]
+    if settings.artifacts:
+        command += ["--default-artifact-root", settings.artifacts]
+    return command
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    """End the server and the process that it started, politely first."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, number)
+        except ProcessLookupError:
+            return  # the whole group is gone
+        try:
+            server.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            continue

@@ -1,0 +1,65 @@
+"""What all tests share: a toy encoder and corpus, the real ones, and a wall around the user's own state."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+# Read when the libraries are first imported, so they are set before any test module is.
+_STATE = tempfile.TemporaryDirectory(prefix="jabert-tests-")
+for _name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_NAME", "PREFECT_API_URL"):
+    os.environ.pop(_name, None)
+os.environ |= {
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MPLBACKEND": "agg",
+    "PREFECT_HOME": f"{_STATE.name}/prefect",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_USE_LEGACY_KERAS": "1",
+}
+sys.path.insert(0, str(Path(__file__).parent))  # for `toy`: --import-mode=importlib leaves it out
+
+import hypothesis
+import pytest
+import toy
+
+# The same examples everywhere, so that a pass on one machine is a pass on all; TensorFlow's first call of
+# a function is slow, which is no fault of the example.
+hypothesis.settings.register_profile("jabert", database=None, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("jabert")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Each test runs in a folder of its own, where built-in default paths lead."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder with the real corpus and encoder, beside the checkout."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"there is no real corpus and encoder in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_encoder(tmp_path_factory):
+    """An encoder folder in the published form: lower-cased, 2 layers, 16 columns, 64 positions."""
+    return toy.make_encoder(tmp_path_factory.mktemp("encoders") / "toy")
+
+
+@pytest.fixture(scope="session")
+def cased_encoder(tmp_path_factory):
+    """The same with upper-case Latin pieces and other weights."""
+    return toy.make_encoder(tmp_path_factory.mktemp("encoders") / "cased", cased=True, seed=1)
+
+
+@pytest.fixture(scope="session")
+def toy_table(tmp_path_factory):
+    """A CSV file with the columns text, label and group: 160 texts, 4 topics, 40 articles."""
+    path = tmp_path_factory.mktemp("data") / "toy.csv"
+    toy.toy_rows().to_csv(path, index=False)
+    return path
