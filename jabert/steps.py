@@ -14,14 +14,14 @@ import pandas as pd
 from filelock import FileLock
 
 from jabert import registry
-from jabert.classifier import Epoch, LabelledRows, Trained
+from jabert.classifier import Epoch, Trained
 from jabert.classifier import train as train_classifier
 from jabert.config import Settings
 from jabert.dataset import read_corpus, table_digest
 from jabert.encoder import Tokenizer, open_folder
 from jabert.evaluation import EvaluationReport
 from jabert.evaluation import evaluate as evaluate_predictions
-from jabert.features import Featurized, Progress, open_store, row_key
+from jabert.features import Featurized, Progress, open_store
 from jabert.features import featurize as featurize_ids
 from jabert.files import digest_of_json
 from jabert.packaging import build_package, log_package
@@ -190,8 +190,7 @@ def train(
 ) -> Trained:
     """Train the classifier on the stored vectors, or finish what a killed run began."""
     folder = open_folder(settings.encoder.path)
-    table = data.work.read_table()
-    labels = _labels(table)
+    labels = data.work.labels()
 
     def report(epoch: Epoch) -> None:
         record_epoch(epoch, run)
@@ -206,7 +205,7 @@ def train(
             on_epoch(epoch)
 
     store = open_store(folder, settings)
-    sides = _sides(table, data.work.read_tokens().ids, labels)
+    sides = data.work.labelled_rows()
     trained = train_classifier(
         store,
         sides["train"],
@@ -227,7 +226,7 @@ def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
 
     table = data.work.read_table()
     tokens = data.work.read_tokens()
-    labels = _labels(table)
+    labels = data.work.labels()
     package = build_package(
         open_folder(settings.encoder.path), data.work.training, labels, settings, data.work.package
     )
@@ -280,23 +279,6 @@ def summary(
         "stages": run.seconds,
         "config_digest": settings.digest(),
         "data_digest": data.digest,
-    }
-
-
-def _labels(table: pd.DataFrame) -> list[str]:
-    """The label encoder: class names in the order of their index."""
-    return sorted(table.loc[table["split"] == "train", "label"].unique())
-
-
-def _sides(table: pd.DataFrame, ids: list[np.ndarray], labels: list[str]) -> dict[str, LabelledRows]:
-    index = {label: i for i, label in enumerate(labels)}
-    classes = np.array([index[label] for label in table["label"]], dtype=np.int32)
-    keys = [row_key(row) for row in ids]
-    lengths = np.array([len(row) for row in ids], dtype=np.int32)
-    return {
-        side: LabelledRows([keys[i] for i in chosen], lengths[chosen], classes[chosen])
-        for side in ("train", "validation", "test")
-        for chosen in [np.flatnonzero(table["split"] == side)]
     }
 
 

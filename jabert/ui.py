@@ -17,6 +17,7 @@ _SECONDS_TO_END = 10.0
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else 15 processes and 3 GB
+    "PYTHONWARNINGS": "ignore",  # MLflow's own imports are deprecated, which is not the reader's concern
 }
 
 
@@ -74,7 +75,9 @@ def _check_port(port: int) -> None:
 
 
 def _command(settings: TrackingSettings, port: int) -> list[str]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", str(settings.uri)]
+    uri = str(settings.uri)
+    command = [sys.executable, "-m", "mlflow", "server"]
+    command += ["--backend-store-uri", uri, "--registry-store-uri", uri]
     command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]
     if settings.artifacts:
@@ -91,5 +94,5 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
             return  # the whole group is gone
         try:
             server.wait(_SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C: no longer politely
             continue

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from jabert.classifier import LabelledRows
 from jabert.encoder import TokenizedTexts
+from jabert.features import row_key
 from jabert.files import atomic_path
 
 __all__ = ["Work"]
@@ -71,6 +73,24 @@ class Work:
         ids = [np.asarray(row.values, dtype=np.int32) for row in table["ids"]]
         pieces, unknown, truncated = (table[name].to_numpy() for name in ("pieces", "unknown", "truncated"))
         return TokenizedTexts(ids, pieces, unknown, truncated)
+
+    def labels(self) -> list[str]:
+        """The label encoder: class names in the order of their index, those of the training rows."""
+        table = self.read_table()
+        return sorted(table.loc[table["split"] == "train", "label"].unique())
+
+    def labelled_rows(self) -> dict[str, LabelledRows]:
+        """The rows of `train`, `validation` and `test`, for training from the feature store."""
+        table, ids = self.read_table(), self.read_tokens().ids
+        index = {label: i for i, label in enumerate(self.labels())}
+        classes = np.array([index[label] for label in table["label"]], dtype=np.int32)
+        keys = [row_key(row) for row in ids]
+        lengths = np.array([len(row) for row in ids], dtype=np.int32)
+        return {
+            side: LabelledRows([keys[i] for i in chosen], lengths[chosen], classes[chosen])
+            for side in ("train", "validation", "test")
+            for chosen in [np.flatnonzero(table["split"] == side)]
+        }
 
     def remove(self) -> None:
         """The run is finished: nothing of it is needed here any more."""

@@ -9,7 +9,7 @@ from jabert.config import DataSettings
 from jabert.dataset.cleaning import clean
 from jabert.dataset.knbc import strip_topic_tags
 from jabert.dataset.readers import format_of, location_of, read_rows
-from jabert.dataset.splits import SplitBy, resolve_split, sides_of
+from jabert.dataset.splits import SplitBy, in_drawn_order, resolve_split, sides_of
 from jabert.errors import JabertError
 
 __all__ = ["Corpus", "read_corpus", "table_digest"]
@@ -48,6 +48,7 @@ def read_corpus(settings: DataSettings) -> Corpus:
     table, removed, conflicts = clean(rows, drop=settings.drop_duplicates)
     if table.empty:
         raise JabertError(f"{location_of(settings)}: every text stands under two labels, so no row is left")
+    table = in_drawn_order(table, settings)
     sides = sides_of(table, settings)
     names = [name for name in ("text", "label", "group") if name in table]
     split = table[names].assign(split=sides, file=table["file"], line=table["line"])

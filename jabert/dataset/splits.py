@@ -15,7 +15,7 @@ import pandas as pd
 from jabert.config import DataSettings
 from jabert.errors import JabertError
 
-__all__ = ["SplitBy", "resolve_split", "sides_of"]
+__all__ = ["SplitBy", "in_drawn_order", "resolve_split", "sides_of"]
 
 SplitBy = Literal["given", "sentence", "group"]
 Mask = npt.NDArray[np.bool_]  # (rows,)
@@ -69,6 +69,18 @@ def sides_of(rows: pd.DataFrame, settings: DataSettings) -> "pd.Series[str]":
         case "sentence":
             numbers = _numbers_of_sentences(rows, settings.seed)
             return _drawn(rows, _test_sentences(numbers[:, 0], settings), numbers, settings)
+
+
+def in_drawn_order(rows: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
+    """The rows of a sentence split as a random split leaves them: in random order, the same each time.
+
+    A corpus often stands sorted by class, and training without shuffling would meet one class after
+    the other. Rows of other splits stay as they are.
+    """
+    if resolve_split(rows, settings) != "sentence":
+        return rows
+    order = np.argsort(_numbers_of_sentences(rows, settings.seed)[:, 0], kind="stable")
+    return rows.iloc[order].reset_index(drop=True)
 
 
 def _given(rows: pd.DataFrame, settings: DataSettings) -> "pd.Series[str]":

@@ -3,7 +3,8 @@
 import configparser
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +14,16 @@ from jabert.errors import JabertError
 from jabert.files import digest_of_file, digest_of_json, write_json
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["BertConfig", "EncoderFolder", "init_config", "open_folder"]
+__all__ = ["BertConfig", "EncoderFolder", "init_config", "open_folder", "reading"]
 
 _CONFIG = "bert_config.json"
 _INDEX = ".index"
+_ACTIVATIONS = ("gelu", "linear", "relu", "tanh")  # those of google-research/bert, modeling.py
+_TRAINING_ONLY = {
+    "attention_probs_dropout_prob": 0.1,
+    "hidden_dropout_prob": 0.1,
+    "initializer_range": 0.02,
+}
 
 
 @dataclass(frozen=True)
@@ -75,10 +82,11 @@ class EncoderFolder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the contents of all files that decide a vector; paths and times are left out."""
+        """Digest of all contents that decide a vector; paths, times and the licence are left out."""
+        index = self.checkpoint.with_name(self.checkpoint.name + _INDEX)
         shards = sorted(self.path.glob(f"{self.checkpoint.name}.data-*"))
-        digests = [digest_of_file(path) for path in [self.sentencepiece, *shards]]
-        return digest_of_json([digests, vars(self.config), dict(self.settings)])
+        digests = [digest_of_file(path) for path in [self.sentencepiece, index, *shards]]
+        return digest_of_json([digests, vars(self.config), self.settings.get("lower_case")])
 
     def check_variables(self) -> None:
         """Compare names and shapes in the checkpoint with `bert_config.json`.
@@ -140,42 +148,45 @@ def init_config(path: Path, heads: int | None = None) -> tuple[Path, list[str]]:
     checkpoint = index.with_name(index.name.removesuffix(_INDEX))
     sizes = _sizes(checkpoint)
     described, remarks = _read_ini(path), []
-    if heads is None and "num_attention_heads" in described:
-        heads = int(described["num_attention_heads"])
-    if heads is None:
+    if heads is None and "num_attention_heads" not in described:
         heads = max(1, sizes["hidden_size"] // 64)
         remarks.append(
             f"num_attention_heads = {heads} is assumed, 64 columns a head: a checkpoint does not say; "
             "give --heads if it is another number"
         )
     for name, size in sizes.items():
-        if int(described.get(name, size)) != size:
+        if described.get(name, size) != size:
             raise JabertError(
                 f"config.ini in {path} says {name} = {described[name]}, the checkpoint has {size}"
             )
-    if sizes["hidden_size"] % heads:
-        raise JabertError(f"{heads} attention heads do not divide the hidden size {sizes['hidden_size']}")
-    config = {
-        "attention_probs_dropout_prob": float(described.get("attention_probs_dropout_prob", 0.1)),
-        "hidden_act": described.get("hidden_act", "gelu"),
-        "hidden_dropout_prob": float(described.get("hidden_dropout_prob", 0.1)),
-        "initializer_range": float(described.get("initializer_range", 0.02)),
-        "num_attention_heads": heads,
-        **sizes,
-    }
+    config = {"hidden_act": "gelu", **_TRAINING_ONLY, **described, **sizes}
+    if heads is not None:
+        config["num_attention_heads"] = heads
+    if config["num_attention_heads"] < 1 or sizes["hidden_size"] % config["num_attention_heads"]:
+        raise JabertError(
+            f"{config['num_attention_heads']} attention heads do not divide "
+            f"the hidden size {sizes['hidden_size']}"
+        )
     return write_json(target, dict(sorted(config.items()))), remarks
+
+
+@contextmanager
+def reading(checkpoint: Path) -> Iterator[None]:
+    """Turn what TensorFlow raises on a damaged checkpoint into a `JabertError` that names it."""
+    tf = import_tensorflow()
+    try:
+        yield
+    except (tf.errors.OpError, ValueError, IndexError) as error:  # IndexError: a shard is too short
+        reason = str(error).splitlines()[0]
+        raise JabertError(f"checkpoint {checkpoint} cannot be read: {reason}") from None
 
 
 def _only(folder: Path, pattern: str, what: str) -> Path:
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
-        count = "no" if not found else f"{len(found)}"
-        raise JabertError(
-            f"encoder folder {folder} must hold one {what} ({pattern}), and there is {count}"
-            if not found
-            else f"encoder folder {folder} must hold one {what} ({pattern}), not {count}: "
-            + ", ".join(path.name for path in found)
-        )
+        names = ", ".join(path.name for path in found)
+        instead = f"not {len(found)}: {names}" if found else "and there is no"
+        raise JabertError(f"encoder folder {folder} must hold one {what} ({pattern}), {instead}")
     return found[0]
 
 
@@ -187,11 +198,19 @@ def _read_config(folder: Path) -> BertConfig:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise JabertError(f"{path} is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise JabertError(f"{path} is not a JSON object")
     try:
         config = BertConfig(**{name: values[name] for name in BertConfig.__annotations__ if name in values})
     except TypeError as error:
         missing = str(error).partition("argument")[2].removeprefix("s").lstrip(": ")
         raise JabertError(f"{path} lacks {missing}") from None
+    for name, value in vars(config).items():
+        if name != "hidden_act" and (type(value) is not int or value < 1):
+            raise JabertError(f"{path}: {name} must be a positive whole number, not {value!r}")
+    if config.hidden_act not in _ACTIVATIONS:
+        known = ", ".join(_ACTIVATIONS)
+        raise JabertError(f"{path}: hidden_act must be one of {known}, not {config.hidden_act!r}")
     if config.hidden_size % config.num_attention_heads:
         raise JabertError(
             f"{path}: {config.num_attention_heads} attention heads do not divide "
@@ -217,11 +236,8 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 def _variables(checkpoint: Path) -> dict[str, tuple[int, ...]]:
     tf = import_tensorflow()
-    try:
+    with reading(checkpoint):
         return {name: tuple(shape) for name, shape in tf.train.list_variables(str(checkpoint))}
-    except (tf.errors.OpError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise JabertError(f"checkpoint {checkpoint} cannot be read: {reason}") from None
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:
@@ -241,11 +257,20 @@ def _sizes(checkpoint: Path) -> dict[str, int]:
         raise JabertError(f"checkpoint {checkpoint} is not Google BERT's: no variable {error}") from None
 
 
-def _read_ini(folder: Path) -> dict[str, str]:
+def _read_ini(folder: Path) -> dict[str, Any]:
+    """What bert-japanese's `config.ini` says of the encoder, empty without the file."""
     path = folder / "config.ini"
     parser = configparser.ConfigParser()
     try:
         parser.read(path, encoding="utf-8")
-        return {key: value for section in parser.sections() for key, value in parser.items(section)}
+        texts = {key: value for section in parser.sections() for key, value in parser.items(section)}
     except (configparser.Error, UnicodeDecodeError) as error:
         raise JabertError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    kinds = BertConfig.__annotations__ | dict.fromkeys(_TRAINING_ONLY, float)
+    values: dict[str, Any] = {}
+    for name in kinds.keys() & texts.keys():
+        try:
+            values[name] = kinds[name](texts[name])
+        except ValueError:
+            raise JabertError(f"{path}: {name} must be a number, not {texts[name]!r}") from None
+    return values

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jabert.encoder.folder import EncoderFolder
+from jabert.encoder.folder import EncoderFolder, reading
 from jabert.legacy_keras import import_tensorflow
 
 __all__ = ["ReferenceEncoder"]
@@ -26,7 +26,7 @@ class ReferenceEncoder:
             with `encoder.pad_to`.
 
     Raises:
-        JabertError: a variable of the checkpoint is missing or has another shape.
+        JabertError: the checkpoint cannot be read, or a variable is missing or has another shape.
     """
 
     def __init__(self, folder: EncoderFolder, device: str = "/CPU:0", *, mask_id_zero: bool = False) -> None:
@@ -81,7 +81,8 @@ def _load(folder: EncoderFolder) -> Any:
             training=False,
         )
     model = keras.Model(inputs, output)
-    load_model_weights_from_checkpoint(_OneRowMore(model), vars(config), str(folder.checkpoint))
+    with reading(folder.checkpoint):
+        load_model_weights_from_checkpoint(_OneRowMore(model), vars(config), str(folder.checkpoint))
     return model
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jabert.config import DataSettings
 from jabert.dataset import read_corpus
-from jabert.dataset.splits import resolve_split, sides_of
+from jabert.dataset.splits import in_drawn_order, resolve_split, sides_of
 from jabert.errors import JabertError
 
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6)
@@ -204,3 +204,17 @@ def test_the_articles_own_sizes(shared):
     counts = read_corpus(settings).counts
     assert counts["train"] + counts["validation"] == 3767
     assert counts["test"] == 419
+
+
+def test_rows_of_a_sentence_split_lose_the_order_of_their_classes():
+    rows = table([f"{topic}{i}" for topic in "ab" for i in range(100)])
+    mixed = in_drawn_order(rows, DataSettings(split="sentence"))
+    assert sorted(mixed["text"]) == sorted(rows["text"])
+    assert 30 < sum(text.startswith("a") for text in mixed["text"][:100]) < 70
+    assert in_drawn_order(rows, DataSettings(split="sentence")).equals(mixed)
+    assert not in_drawn_order(rows, DataSettings(split="sentence", seed=1)).equals(mixed)
+
+
+def test_rows_of_other_splits_keep_their_order():
+    rows = table(["b", "a", "c"], groups=["1", "2", "3"])
+    assert in_drawn_order(rows, DataSettings(split="group")).equals(rows)

@@ -1,0 +1,53 @@
+# The vocabulary of the project: what people type is what CI runs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RECIPE ?= knbc
+DATA ?=
+ENCODER ?=
+
+.PHONY: help setup retrain test test-slow test-gpu lint format lock bench clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+setup: .venv/installed ## make the environment in .venv from requirements.lock
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "jabert needs Python 3.11, 3.12 or 3.13, not $$($(PYTHON) --version 2>&1); name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+retrain: setup ## train, register and promote: make retrain DATA=… ENCODER=… [RECIPE=knbc]
+	$(BIN)/jabert retrain --recipe $(RECIPE) $(if $(DATA),--set data.path=$(DATA)) $(if $(ENCODER),--set encoder.path=$(ENCODER))
+
+test: setup ## the tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: setup ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: setup ## the tests that need a GPU
+	$(BIN)/python -m pytest -m gpu
+
+lint: setup ## ruff and mypy --strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: setup ## let ruff put the code in form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: setup ## remake requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --upgrade \
+		--no-emit-index-url --no-header --no-annotate pyproject.toml --output-file requirements.lock
+
+bench: setup ## weighted F1 over seeds: make bench DATA=… ENCODER=…
+	$(BIN)/python benchmarks/quality.py $(DATA) $(ENCODER)
+
+clean: ## remove the environment and caches, never runs, models or features
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

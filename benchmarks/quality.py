@@ -1,0 +1,122 @@
+"""Weighted F1 on KNBC: recipes `seed` and `knbc` over seeds, beside character TF-IDF on the same rows.
+
+    python benchmarks/quality.py DATA ENCODER [--seeds 0 1 2] [--set GROUP.KEY=VALUE]...
+
+`DATA` is the KNB corpus, `ENCODER` an encoder folder. Prints a table and writes `quality.json`.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from jabert import steps
+from jabert.classifier import load_classifier, train
+from jabert.classifier.batches import in_order, read_batch
+from jabert.config import Settings, load_settings
+from jabert.encoder import open_folder
+from jabert.evaluation import weighted_f1
+from jabert.features import open_store
+from jabert.work import Work
+
+PROTOCOLS = {
+    "seed: sentence split, tag kept, test chooses the epoch": ("seed", []),
+    "knbc: article split": ("knbc", []),
+    "knbc: sentence split": ("knbc", ["data.split=sentence"]),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("encoder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--only", default="", help="protocols whose name starts with this")
+    parser.add_argument("--out", type=Path, default=Path("quality.json"))
+    arguments = parser.parse_args()
+    rows = [
+        {"protocol": name, "seed": seed, **run(recipe, extra, seed, arguments)}
+        for name, (recipe, extra) in PROTOCOLS.items()
+        if name.startswith(arguments.only)
+        for seed in arguments.seeds
+    ]
+    arguments.out.write_text(json.dumps(rows, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    show(pd.DataFrame(rows))
+
+
+def run(recipe: str, extra: list[str], seed: int, arguments: argparse.Namespace) -> dict[str, float]:
+    """Train one protocol with one seed; everything but the features lies in a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"data.path": arguments.data, "encoder.path": arguments.encoder, "training.work_path": folder}
+        seeds = {"data.seed": seed, "training.seed": seed}
+        pairs = [f"{name}={value}" for name, value in {**paths, **seeds}.items()]
+        settings = load_settings(recipe, [*pairs, *extra, *arguments.overrides])
+        data = steps.read(settings)
+        steps.tokenize(settings, data)
+        steps.featurize(settings, data)
+        table = data.work.read_table()
+        result = {"jabert": bi_lstm(settings, data.work), "tf_idf": tf_idf(table)}
+    print(recipe, extra, seed, result, data.counts, flush=True)
+    return {**result, "test_rows": data.counts["test"]}
+
+
+def bi_lstm(settings: Settings, work: Work) -> float:
+    """Weighted F1 of the recipe's own classifier on the test rows."""
+    folder = open_folder(settings.encoder.path)
+    store = open_store(folder, settings)
+    labels, sides = work.labels(), work.labelled_rows()
+    trained = train(
+        store,
+        sides["train"],
+        sides[settings.training.watch],
+        len(labels),
+        classifier=settings.classifier,
+        training=settings.training,
+        folder=work.training,
+        on_epoch=lambda epoch: print(epoch, flush=True),
+    )
+    model = load_classifier(trained.folder, store.hidden_size, len(labels), settings.classifier)
+    test = sides["test"]
+    predicted = []
+    for numbers in in_order(len(test), 64):
+        batch = read_batch(store, test, numbers)
+        predicted.append(model.predict_on_batch([batch.vectors, batch.lengths]).argmax(axis=1))
+    return weighted_f1(test.classes, np.concatenate(predicted), len(labels))
+
+
+def tf_idf(table: pd.DataFrame) -> float:
+    """Weighted F1 of TF-IDF over 1 to 4 characters and logistic regression, trained on all other rows."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import f1_score
+    from sklearn.pipeline import make_pipeline
+
+    rest, test = table[table["split"] != "test"], table[table["split"] == "test"]
+    vectors = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True)
+    model = make_pipeline(vectors, LogisticRegression(C=10, max_iter=1000))
+    model.fit(rest["text"], rest["label"])
+    return float(f1_score(test["label"], model.predict(test["text"]), average="weighted"))
+
+
+def show(rows: pd.DataFrame) -> None:
+    table = Table("protocol", "seeds", "jabert", "TF-IDF + logistic regression", "difference")
+    for protocol, part in rows.groupby("protocol", sort=False):
+        ours, theirs = part["jabert"], part["tf_idf"]
+        table.add_row(
+            str(protocol),
+            str(len(part)),
+            f"{ours.mean():.3f} ({', '.join(f'{value:.3f}' for value in ours)})",
+            f"{theirs.mean():.3f} ({', '.join(f'{value:.3f}' for value in theirs)})",
+            f"{100 * (ours.mean() - theirs.mean()):+.1f} points",
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Python, libraries, device, disk: what jabert finds around it."""
+
+import ctypes
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from jabert.doctor.check import Check, checked
+from jabert.errors import JabertError
+from jabert.legacy_keras import gpu_names, import_tensorflow
+
+__all__ = ["device", "disk", "font", "libraries", "nearest", "prefect_api", "python"]
+
+_SHOWN = (
+    "tensorflow",
+    "tf-keras",
+    "keras-bert",
+    "sentencepiece",
+    "prefect",
+    "mlflow",
+    "great-expectations",
+    "fastapi",
+    "sqlalchemy",
+)
+_ENOUGH_GIGABYTES = 5
+_SECONDS_TO_ANSWER = 5
+
+
+def python() -> Check:
+    """Whether this Python is one that jabert is made for."""
+    allowed = metadata("jabert")["Requires-Python"]
+    found = platform.python_version()
+    fits = SpecifierSet(allowed).contains(found, prereleases=True)
+    return checked("Python", found, "" if fits else f"use a Python {allowed}")
+
+
+def libraries() -> Iterator[Check]:
+    """The versions, and a check of its own for each that is outside the bounds that jabert requires.
+
+    A newer fastapi or sqlalchemy breaks Prefect without a word, and `pip check` sees nothing wrong.
+    """
+    requirements = [Requirement(line) for line in requires("jabert") or ()]
+    wanted = {each.name: each.specifier for each in requirements if not each.marker or each.marker.evaluate()}
+    found = {name: _version(name) for name in wanted}
+    yield checked("libraries", ", ".join(f"{name} {found.get(name)}" for name in _SHOWN))
+    for name, bounds in wanted.items():
+        if not bounds.contains(found[name] or "0", prereleases=True) or not found[name]:
+            remedy = f"jabert needs {name}{bounds}: `make setup` in a checkout, else pip install it"
+            yield checked(name, found[name] or "not installed", remedy)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def device(asked: str) -> Iterator[Check]:
+    """What TensorFlow will compute on, given `encoder.device`."""
+    try:
+        gpus = gpu_names()
+    except (ImportError, OSError, JabertError) as error:
+        yield checked("device", f"TensorFlow cannot be loaded: {error}", "install tensorflow anew")
+        return
+    found = ", ".join(gpus) or f"no GPU; {os.cpu_count()} CPU cores"
+    remedy = "install the extra jabert[gpu] and NVIDIA's driver, or set encoder.device to auto"
+    yield checked("device", found, remedy if asked == "gpu" and not gpus else "")
+    if gpus:
+        yield _cudnn()
+
+
+def _cudnn() -> Check:
+    major = import_tensorflow().sysconfig.get_build_info().get("cudnn_version")
+    try:  # TensorFlow has loaded it by now, and the same name gives the same library
+        number = int(ctypes.CDLL(f"libcudnn.so.{major}").cudnnGetVersion())
+    except OSError as error:
+        return checked("cuDNN", str(error), "install the extra jabert[gpu]")
+    return checked("cuDNN", str(number), cudnn_remedy(number))
+
+
+def cudnn_remedy(number: int) -> str:
+    """For versions as cuDNN numbers them: 8.1.0 is 8100, 9.3.0 is 90300.
+
+    From 8.1 to 8.9.1 a masked LSTM is silently wrong (https://github.com/tensorflow/tensorflow/issues/60192).
+    """
+    return "install cuDNN 8.9.2 or later: with this one training is wrong" if 8100 <= number < 8902 else ""
+
+
+def font() -> Check:
+    """The Japanese font of the pictures; its file, because matplotlib itself would write a cache."""
+    package = find_spec("matplotlib_fontja")
+    folders = (package and package.submodule_search_locations) or []
+    fonts = [file.name for folder in folders for file in Path(folder).glob("fonts/*.ttf")]
+    return checked("font", ", ".join(fonts) or "none", "" if fonts else "pip install matplotlib-fontja")
+
+
+def disk(paths: Iterable[str]) -> Iterator[Check]:
+    """Free space of each disk that the paths are on."""
+    places = {place.stat().st_dev: place for place in (nearest(Path(path)) for path in paths)}
+    for place in places.values():
+        gigabytes = shutil.disk_usage(place).free / 1e9
+        remedy = "make room, or set features.path and training.work_path to a larger disk"
+        enough = gigabytes >= _ENOUGH_GIGABYTES
+        yield checked("disk", f"{gigabytes:.1f} GB free at {place}", "" if enough else remedy)
+
+
+def nearest(path: Path) -> Path:
+    """The path itself or the closest folder above it that exists."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def prefect_api() -> Check:
+    """Whether the server that PREFECT_API_URL names answers."""
+    import requests
+
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return checked("Prefect", "PREFECT_API_URL is not set: each run starts a temporary server")
+    try:
+        answer = str(requests.get(f"{url}/health", timeout=_SECONDS_TO_ANSWER).status_code)
+    except requests.RequestException as error:
+        answer = type(error).__name__
+    reachable = answer in ("200", "401", "403")  # a server that wants to know who asks is there
+    remedy = "start it with `prefect server start`, or unset PREFECT_API_URL"
+    return checked("Prefect", f"{url} answers {answer}", "" if reachable else remedy)

@@ -1,0 +1,150 @@
+"""Encoder, feature store, work folder, MLflow store: what jabert reads and keeps."""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from jabert.config import EncoderSettings, TrackingSettings
+from jabert.doctor.check import Check, checked
+from jabert.doctor.machine import nearest
+from jabert.encoder import Tokenizer, open_folder
+from jabert.errors import JabertError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+    from mlflow.entities import Run as TrackedRun
+    from mlflow.tracking import MlflowClient
+
+__all__ = ["encoder", "features", "tracking", "work"]
+
+
+def encoder(settings: EncoderSettings) -> Check:
+    """Whether the encoder folder is complete and its files fit each other."""
+    if settings.path is None:
+        return checked("encoder", "encoder.path is not set; with --set encoder.path=… it is checked")
+    try:
+        folder = open_folder(settings.path)
+        folder.check_variables()
+        Tokenizer(folder, settings)
+    except JabertError as error:
+        return checked("encoder", str(error), "put that right, or set encoder.path to another folder")
+    config = folder.config
+    sizes = f"{config.num_hidden_layers} layers of {config.hidden_size}, {config.vocab_size} pieces"
+    return checked("encoder", f"{settings.path}: {sizes}")
+
+
+def features(path: str) -> Check:
+    """What the feature store holds, and whether more can be written."""
+    spaces = [description.parent for description in Path(path).glob("*/space.json")]
+    shards = [shard for space in spaces for shard in space.glob("[!.]*.arrow")]
+    megabytes = sum(shard.stat().st_size for shard in shards) / 1e6
+    held = f"vectors of {len(spaces)} encoders, {len(shards)} shards, {megabytes:.1f} MB"
+    return _writable("features", Path(path), held, "features.path")
+
+
+def work(path: str) -> Check:
+    """What killed runs have left; the same command goes on with one."""
+    left = [table.stat().st_mtime for table in Path(path).glob("*/table.parquet")]
+    held = f"{len(left)} unfinished runs"
+    if left:
+        oldest = datetime.fromtimestamp(min(left))
+        held += f", the oldest of {oldest:%Y-%m-%d %H:%M}; the same command goes on with one, or delete them"
+    return _writable("work folder", Path(path), held, "training.work_path")
+
+
+def _writable(what: str, path: Path, held: str, setting: str) -> Check:
+    found = f"{path}: {held}" if path.exists() else f"{path} is not there yet; the first run makes it"
+    place = nearest(path)
+    fits = place.is_dir() and os.access(place, os.W_OK)
+    return checked(
+        what, found, "" if fits else f"{place} cannot be written to: set {setting} to another place"
+    )
+
+
+def tracking(settings: TrackingSettings) -> Iterator[Check]:
+    """Whether the MLflow store answers, its artifacts are where it says, and there is a champion."""
+    from jabert.tracking import connect
+
+    uri = str(settings.uri)
+    database = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not database.exists():  # connecting would make it
+        yield _writable(
+            "MLflow store", database.parent, "no store yet; the first run makes it", "tracking.uri"
+        )
+        return
+    try:
+        client = connect(settings)
+    except JabertError as error:
+        remedy = "make it reachable, or name another store with --set tracking.uri=…"
+        yield checked("MLflow store", str(error), remedy)
+        return
+    experiment = client.get_experiment_by_name(settings.experiment)
+    runs = _runs(client, experiment) if experiment else []
+    yield checked("MLflow store", f"{uri}: {len(runs)} runs in experiment {settings.experiment!r}")
+    if experiment:
+        yield _artifacts(experiment, runs, settings.artifacts)
+    yield _champion(client, settings.model_name)
+
+
+def _runs(client: "MlflowClient", experiment: "Experiment") -> "list[TrackedRun]":
+    runs: list[TrackedRun] = []
+    token = None
+    while page := client.search_runs([experiment.experiment_id], max_results=1000, page_token=token):
+        runs += page
+        token = page.token
+        if not token:
+            break
+    return runs
+
+
+def _artifacts(experiment: "Experiment", runs: "list[TrackedRun]", setting: str | None) -> Check:
+    """The store keeps absolute paths, so after a move of its folder they are wrong."""
+    # A run writes its settings first of all, so a finished one without a folder has lost it.
+    finished = [run.info.artifact_uri for run in runs if run.info.status == "FINISHED"]
+    gone = sum(_is_gone(uri) for uri in finished)
+    place, wanted = _local_path(experiment.artifact_location), _local_path(setting)
+    lost = f"{gone} of {len(finished)} finished runs have lost their artifacts"
+    if place is None or wanted is None or place.resolve() == wanted.resolve():
+        remedy = "put them back from a copy, or delete these runs in `jabert ui`"
+        return checked("artifacts", f"{experiment.artifact_location}: {lost}", remedy if gone else "")
+    found = (
+        f"experiment {experiment.name!r} keeps them at {place}, but tracking.artifacts is {wanted}; {lost}"
+    )
+    if not gone:
+        remedy = (
+            f"--set tracking.artifacts={place}, or another tracking.experiment: an experiment keeps its place"
+        )
+    else:
+        first = f"move what is in {place} to {wanted}, delete {place}, then " if place.exists() else ""
+        remedy = (
+            f"{first}let the old place lead to the new: mkdir -p {place.parent} && ln -s {wanted} {place}"
+        )
+    return checked("artifacts", found, remedy)
+
+
+def _champion(client: "MlflowClient", name: str) -> Check:
+    from jabert.registry import find_champion
+
+    champion = find_champion(client, name)
+    if champion is None:
+        return checked("champion", f"model {name!r} has none yet; `jabert retrain` makes one")
+    uri = client.get_model_version_download_uri(name, champion.version)
+    if not _is_gone(uri):
+        return checked("champion", f"version {champion.version} of model {name!r}")
+    remedy = "put its files back, or give the alias champion to another version in `jabert ui`"
+    return checked("champion", f"version {champion.version} of model {name!r}: {uri} is gone", remedy)
+
+
+def _local_path(uri: str | None) -> Path | None:
+    """A path on this machine, None if the URI is of another kind."""
+    parts = urlparse(uri or "other:")
+    return Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
+
+
+def _is_gone(uri: str) -> bool:
+    path = _local_path(uri)
+    return path is not None and not path.exists()

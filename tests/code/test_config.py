@@ -1,0 +1,294 @@
+import string
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jabert.config import Settings, load_settings, packaged_recipes, setting_names
+from jabert.errors import JabertError
+
+
+def recipe_file(folder, text, name="mine.toml"):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_packaged_recipes_are_knbc_and_seed():
+    assert {"knbc", "seed"} <= set(packaged_recipes())
+
+
+@pytest.mark.parametrize("name", sorted(packaged_recipes()))
+def test_every_packaged_recipe_loads_by_its_name(name):
+    settings = load_settings(name)
+    assert settings.recipe == name
+    written = tomllib.loads(packaged_recipes()[name].read_text(encoding="utf-8"))
+    for group, values in written.items():
+        if group != "note":
+            for key, value in values.items():
+                expected = tuple(value) if isinstance(value, list) else value
+                assert getattr(getattr(settings, group), key) == expected
+
+
+def test_recipe_seed_is_the_articles_protocol_and_says_what_is_wrong_with_it():
+    settings = load_settings("seed")
+    assert (settings.training.batch_size, settings.training.epochs, settings.training.patience) == (128, 100, 5)
+    assert (settings.training.monitor, settings.training.watch) == ("val_acc", "test")
+    assert not settings.training.shuffle
+    assert settings.data.test_rows == 419
+    assert settings.encoder.lower_case is False
+    assert settings.encoder.pad_to is None
+    assert "test rows choose" in settings.note
+
+
+def test_without_a_recipe_the_defaults_hold():
+    settings = load_settings()
+    assert settings.recipe == ""
+    assert settings.classifier.units == 356
+    assert settings.features.dtype == "float16"
+
+
+@pytest.mark.parametrize(
+    ("override", "nearest"),
+    [
+        ("data.pat=x", "data.path"),
+        ("training.batchsize=3", "training.batch_size"),
+        ("data.patience=1", "training.patience"),  # the right key in the wrong group
+        ("classifier.unit=3", "classifier.units"),
+    ],
+)
+def test_an_unknown_setting_is_named_with_the_nearest(override, nearest):
+    with pytest.raises(JabertError) as error:
+        load_settings(None, [override])
+    assert str(error.value) == f"there is no setting {override.partition('=')[0]}; the nearest is {nearest}"
+
+
+def test_an_unknown_setting_of_a_recipe_is_named_with_the_nearest(tmp_path):
+    path = recipe_file(tmp_path, "[training]\npatient = 3\n")
+    with pytest.raises(JabertError, match=r"there is no setting training\.patient; .* training\.patience"):
+        load_settings(path)
+
+
+def test_an_unknown_group_is_named(tmp_path):
+    path = recipe_file(tmp_path, "[trainings]\nseed = 3\n")
+    with pytest.raises(JabertError, match="there is no setting trainings"):
+        load_settings(path)
+
+
+def test_a_setting_unlike_all_others_is_answered_with_the_list():
+    with pytest.raises(JabertError, match=r"there is no setting zzz\.qqq; there are: data\.path, "):
+        load_settings(None, ["zzz.qqq=1"])
+
+
+@pytest.mark.parametrize("override", ["data.path", "path=x", "=x", "data.=x", ".path=x", ""])
+def test_an_override_that_is_none_is_shown_the_form(override):
+    with pytest.raises(JabertError, match=r"is not of the form group\.key=value"):
+        load_settings(None, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "name"),
+    [
+        ("training.batch_size=many", "training.batch_size"),
+        ("training.batch_size=0", "training.batch_size"),
+        ("training.shuffle=perhaps", "training.shuffle"),
+        ("data.test_share=1.5", "data.test_share"),
+        ("data.test_share=nan", "data.test_share"),
+        ("data.labels=京都", "data.labels"),
+        ("encoder.max_tokens=2", "encoder.max_tokens"),
+        ("training.seed=none", "training.seed"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_in_one_sentence(override, name):
+    with pytest.raises(JabertError) as error:
+        load_settings(None, [override])
+    assert str(error.value).startswith(f"setting {name} cannot be ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_literal_is_answered_with_the_nearest():
+    with pytest.raises(JabertError, match=r"setting data\.split cannot be 'groups': .*; the nearest is 'group'"):
+        load_settings(None, ["data.split=groups"])
+
+
+def test_a_group_that_is_no_table_is_named(tmp_path):
+    path = recipe_file(tmp_path, "data = 3\n")
+    with pytest.raises(JabertError, match=f"recipe {path}: setting data cannot be 3"):
+        load_settings(path, ["data.seed=1"])
+
+
+def test_a_wrong_value_of_a_recipe_names_the_recipe(tmp_path):
+    path = recipe_file(tmp_path, '[training]\nepochs = "ten"\n')
+    with pytest.raises(JabertError, match=rf"recipe {path}: setting training\.epochs cannot be 'ten'"):
+        load_settings(path)
+
+
+def test_paths_of_a_recipe_are_relative_to_it_and_those_of_overrides_to_here(tmp_path, monkeypatch):
+    path = recipe_file(tmp_path / "recipes", '[data]\npath = "../texts.csv"\n[encoder]\npath = "bert"\n')
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    settings = load_settings(path, ["encoder.path=../other"])
+    assert settings.data.path == str(tmp_path / "texts.csv")
+    assert settings.encoder.path == str(tmp_path / "other")
+    assert settings.features.path == str(here / ".jabert/features")
+    assert settings.training.work_path == str(here / ".jabert/work")
+    assert settings.tracking.uri == f"sqlite:///{here}/mlruns/mlflow.db"
+    assert settings.tracking.artifacts == str(here / "mlruns/artifacts")
+
+
+def test_a_recipe_named_by_a_relative_path_still_anchors_its_paths(tmp_path):
+    recipe_file(tmp_path / "recipes", '[data]\npath = "texts.csv"\n')
+    assert load_settings("recipes/mine.toml").data.path == str(tmp_path / "recipes/texts.csv")
+
+
+@pytest.mark.parametrize("url", ["https://example.org/knbc.tar.bz2", "s3://bucket/texts.csv"])
+def test_a_url_is_left_as_it_is(url):
+    assert load_settings(None, [f"data.path={url}"]).data.path == url
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert load_settings(None, ["data.path=~/texts.csv"]).data.path == "/home/someone/texts.csv"
+
+
+def test_overrides_win_over_the_recipe_and_the_last_one_over_the_others():
+    settings = load_settings("seed", ["training.patience=2", "training.patience=3", "data.labels=['A', '京都']"])
+    assert settings.training.patience == 3
+    assert settings.training.batch_size == 128
+    assert settings.data.labels == ("A", "京都")
+
+
+@pytest.mark.parametrize("value", ["", "none"])
+def test_an_override_can_unset(value):
+    assert load_settings("seed", [f"data.test_rows={value}"]).data.test_rows is None
+
+
+def test_quotes_keep_a_value_a_string():
+    assert load_settings(None, ["data.text_column='none'"]).data.text_column == "none"
+
+
+def test_an_override_with_broken_quotes_is_named():
+    with pytest.raises(JabertError, match=r"setting data\.labels: .* cannot be read as a TOML value"):
+        load_settings(None, ["data.labels=['A'"])
+
+
+def test_the_tracking_store_of_the_environment_is_used_unless_a_setting_names_one(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
+    settings = load_settings()
+    assert settings.tracking.uri == "http://mlflow.example:5000"
+    assert settings.tracking.artifacts is None  # the server's own
+    assert load_settings(None, ["tracking.uri=sqlite:////tmp/x.db"]).tracking.uri == "sqlite:////tmp/x.db"
+
+
+def test_a_recipe_that_is_nowhere_is_answered_with_those_there_are():
+    with pytest.raises(JabertError, match=r"recipe 'kbnc' is neither a file .* nor one of: knbc, seed"):
+        load_settings("kbnc")
+
+
+def test_a_recipe_that_is_no_toml_names_file_and_place(tmp_path):
+    path = recipe_file(tmp_path, "[data]\npath = \n")
+    with pytest.raises(JabertError, match=rf"recipe {path}: .*line 2"):
+        load_settings(path)
+
+
+def test_a_recipe_in_another_encoding_is_named(tmp_path):
+    path = tmp_path / "euc.toml"
+    path.write_bytes('note = "京都"\n'.encode("euc_jp"))
+    with pytest.raises(JabertError, match=f"recipe {path} is not UTF-8 text"):
+        load_settings(path)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().data.seed = 1
+
+
+UNDECISIVE = [
+    "data.path=elsewhere.csv",
+    "encoder.path=elsewhere",
+    "features.path=elsewhere",
+    "training.work_path=elsewhere",
+    "encoder.device=cpu",
+    "tracking.experiment=other",
+    "tracking.uri=http://example.org",
+    "tracking.model_name=other",
+]
+
+
+@pytest.mark.parametrize("override", UNDECISIVE)
+def test_the_digest_leaves_out_what_does_not_decide_the_result(override):
+    assert load_settings("knbc", [override]).digest() == load_settings("knbc").digest()
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["data.seed=1", "encoder.pad_to=64", "features.dtype=float32", "classifier.units=8", "training.seed=1"],
+)
+def test_the_digest_changes_with_what_decides_the_result(override):
+    assert load_settings("knbc", [override]).digest() != load_settings("knbc").digest()
+
+
+def test_the_digest_is_that_of_the_settings_not_of_the_folder_they_were_read_in(tmp_path, monkeypatch):
+    before = load_settings("knbc").digest()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load_settings("knbc").digest() == before
+
+
+def test_every_setting_has_a_flat_name():
+    flat = load_settings().flat()
+    assert sorted(flat) == sorted(setting_names())
+    assert flat["training.batch_size"] == 64
+
+
+words = st.text(max_size=20)
+counts = st.integers(1, 10**6)
+shares = st.floats(0, 1, exclude_max=True)
+
+
+@given(
+    data=st.fixed_dictionaries(
+        {},
+        optional={
+            "text_column": words,
+            "group_column": words,
+            "labels": st.lists(words, max_size=4).map(tuple),
+            "test_share": shares,
+            "test_rows": counts,
+            "seed": st.integers(-(2**60), 2**60),
+            "drop_duplicates": st.booleans(),
+        },
+    ),
+    training=st.fixed_dictionaries(
+        {}, optional={"epochs": counts, "monitor": st.sampled_from(["val_acc", "val_loss"])}
+    ),
+    folder=st.text(string.ascii_letters + "京都 ._-'\"\\", min_size=1, max_size=12).filter(lambda n: n.strip()),
+    note=words,
+)
+def test_settings_written_as_a_recipe_and_read_again_are_the_same(data, training, folder, note, tmp_path_factory):
+    tree = {"data": data, "training": training, "encoder": {"path": f"/bert/{folder}"}, "note": note}
+    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    path.write_text(Settings.model_validate(tree).to_toml(), encoding="utf-8")
+    first = load_settings(path)
+    path.write_text(first.to_toml(), encoding="utf-8")
+    again = load_settings(path)
+    assert again == first
+    assert again.digest() == first.digest()
+    for name, value in data.items():
+        assert getattr(again.data, name) == value
+    assert again.note == note
+
+
+def test_the_written_recipe_repeats_the_run_from_another_folder(tmp_path, monkeypatch):
+    first = load_settings("seed", ["data.path=texts.csv", "encoder.path=bert"])
+    recipe = tmp_path / "elsewhere/config.toml"
+    recipe.parent.mkdir()
+    recipe.write_text(first.to_toml(), encoding="utf-8")
+    monkeypatch.chdir(recipe.parent)
+    again = load_settings(recipe)
+    assert again.model_dump(exclude={"recipe"}) == first.model_dump(exclude={"recipe"})
+    assert Path(again.data.path).parent == tmp_path
