@@ -39,6 +39,7 @@ def retrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, A
         with run.stage("read"):
             data = read(settings, run)
         with data.work.exclusive():
+            steps.take_over(data, run)
             with run.stage("validate"):
                 validate(settings, data, run)
             with run.stage("tokenize"):

@@ -1,15 +1,18 @@
 """The command line `jabert`. Each command imports what it needs, so that `--help` answers at once."""
 
-import json
+import io
 import logging
+import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jabert.errors import JabertError
+from jabert.output import print_checks, print_json, print_listing, print_pairs
 
 if TYPE_CHECKING:
     from jabert.config import Settings
@@ -22,11 +25,20 @@ _OPTIONS: dict[str, Any] = {
     "rich_markup_mode": None,
 }
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
+_SIGNS_OF_A_LOST_STORE = (  # of its database, its server or its files
+    "API request to",
+    "DatabaseError",
+    "OperationalError",
+    "Could not find an",
+    "No such artifact",
+)
 
-app = typer.Typer(help="Retrain, compare and serve Japanese text classifiers.", **_OPTIONS)
+app = typer.Typer(
+    help="Retrain, compare and serve Japanese text classifiers.", context_settings=_CONTEXT, **_OPTIONS
+)
 models_app = typer.Typer(help="The registered model: its versions and aliases.")
 data_app = typer.Typer(help="Import corpora.", **_OPTIONS)
-encoder_app = typer.Typer(help="Check encoder folders.", **_OPTIONS)
+encoder_app = typer.Typer(help="Check encoder folders and complete them.", **_OPTIONS)
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
 app.add_typer(encoder_app, name="encoder")
@@ -41,40 +53,85 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; a `JabertError` becomes its sentence and exit code 1."""
+    """Run the command line and exit: 0, 1 after a `JabertError`, 2 for wrong usage, 130 after Ctrl-C.
+
+    A `JabertError` is printed as its sentence; `--debug`, wherever it stands, gives the traceback.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    texts = given.index("--") if "--" in given else len(given)  # behind it everything is meant literally
+    debug = "--debug" in given[:texts]
+    _prepare_process()
     try:
-        app([word for word in given if word != "--debug"])
-    except JabertError as error:
-        if "--debug" in given:
-            raise
-        print(f"jabert: {error}", file=sys.stderr)
+        try:
+            app([word for word in given[:texts] if word != "--debug"] + given[texts:])
+        finally:
+            print(end="", flush=True)
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        sentence = str(error) if isinstance(error, JabertError) else _store_trouble(error)
+        if debug or not sentence:
+            raise
+        print(f"jabert: {sentence}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _prepare_process() -> None:
+    """Japanese is shown in any locale, and a signal ends the process as an exception, which closes runs."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and "PYTHONIOENCODING" not in os.environ:
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+def _store_trouble(error: Exception) -> str | None:
+    """A sentence if MLflow's store went away or lost files in the middle of a command, else None."""
+    if type(error).__module__ not in ("mlflow.exceptions", "sqlalchemy.exc"):  # without loading either
+        return None
+    reason = " ".join(str(error).split())
+    if not any(sign in reason for sign in _SIGNS_OF_A_LOST_STORE):
+        return None
+    return f"tracking.uri: the MLflow store fails ({reason[:200]}); see `jabert doctor`"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from jabert import __version__
+
+        print(f"jabert {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # else each attempt to reach a server is told
 
 
 @app.command()
 def retrain(recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
     """Train on labelled texts, register the model, and promote it if it is better."""
-    _load(recipe, overrides)  # a wrong setting is said before Prefect and TensorFlow are loaded
+    settings = _load_job(recipe, overrides)
     import flows
 
     flows.quiet_console()
     from flows.retrain import retrain as flow
 
-    result = flow(recipe, list(overrides or []))
+    result = flow(recipe or "", list(overrides or []))
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         from jabert.summary import print_summary
 
-        print_summary(result, _load(recipe, overrides))
+        print_summary(result, settings)
 
 
 @app.command()
@@ -88,24 +145,24 @@ def validate(recipe: RecipeOption = None, overrides: SetOption = None, as_json: 
     folder = Path(settings.training.work_path) / "validation"
     report = check_texts(corpus.table, settings, corpus.split_by, folder)
     if as_json:
-        _print_json({"rows": corpus.counts, **report.to_dict()})
+        print_json({"rows": corpus.counts, **report.to_dict()})
     else:
         print(report.to_markdown())
-        print(f"data docs: {report.folder / 'data_docs' / 'index.html'}")
+        print(f"data docs: {report.page}")
     report.raise_if_critical()
 
 
 @app.command()
 def featurize(recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
     """Compute the token vectors that the feature store lacks."""
-    _load(recipe, overrides)
+    _load_job(recipe, overrides)
     import flows
 
     flows.quiet_console()
     from flows.featurize import featurize as flow
 
-    result = flow(recipe, list(overrides or []))
-    _print_json(result) if as_json else _print_pairs(result)
+    result = flow(recipe or "", list(overrides or []))
+    print_json(result) if as_json else print_pairs(result)
 
 
 @app.command()
@@ -120,6 +177,8 @@ def predict(
     for number, text in enumerate(texts, 1):
         if not text.strip():
             raise JabertError(f"text {number} is blank")
+        if text != text.encode(errors="replace").decode():  # bytes that Python could not decode
+            raise JabertError(f"text {number} is not in the encoding of the locale")
     import pandas as pd
 
     from jabert.registry import load_champion
@@ -134,13 +193,10 @@ def predict(
         )
     ]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
-        scored = [
-            {"text": row["text"], "label": row["label"], "score": f"{max(row['probabilities'].values()):.3f}"}
-            for row in rows
-        ]
-        _print_table(scored)
+        scored = [{**row, "score": max(row["probabilities"].values())} for row in rows]
+        print_listing(scored, ("text", "label", "score"), "")
 
 
 @models_app.callback(invoke_without_command=True)
@@ -158,14 +214,16 @@ def models(
     from jabert.tracking import connect
 
     versions = list_versions(connect(settings.tracking), settings.tracking.model_name)
-    _print_listing(versions, as_json, f"no version of {settings.tracking.model_name!r} is registered yet")
+    columns = ("version", "aliases", "weighted_f1", "created", "reason")
+    empty = f"no version of {settings.tracking.model_name!r} is registered yet; `jabert retrain` makes one"
+    print_json(versions) if as_json else print_listing(versions, columns, empty)
 
 
 @app.command()
 def runs(
     recipe: RecipeOption = None,
     overrides: SetOption = None,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """List tracked runs, newest first."""
@@ -173,14 +231,20 @@ def runs(
     from jabert.tracking import connect, list_runs
 
     listed = list_runs(connect(settings.tracking), settings.tracking.experiment, limit)
-    _print_listing(listed, as_json, f"no run in experiment {settings.tracking.experiment!r} yet")
+    columns = ("started", "name", "status", "weighted_f1", "version", "reason")
+    empty = f"no run in experiment {settings.tracking.experiment!r} yet; `jabert retrain` makes one"
+    if as_json:
+        print_json(listed)
+    else:
+        to_the_minute = [{**run, "started": run["started"][:16]} for run in listed]
+        print_listing(to_the_minute, columns, empty)
 
 
 @app.command()
 def ui(
     recipe: RecipeOption = None,
     overrides: SetOption = None,
-    port: Annotated[int, typer.Option(help="To listen on, at 127.0.0.1.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="To listen on, at 127.0.0.1.")] = 5000,
 ) -> None:
     """Open the MLflow UI on the project's own store."""
     settings = _load(recipe, overrides)
@@ -195,10 +259,10 @@ def doctor(recipe: RecipeOption = None, overrides: SetOption = None, as_json: Js
     settings = _load(recipe, overrides)
     from jabert.doctor import examine
 
-    checks = [vars(check) for check in examine(settings)]
-    _print_listing(checks, as_json, "")
-    if not all(check["ok"] for check in checks):
-        sys.exit(1)
+    checks = examine(settings)
+    print_json([vars(check) for check in checks]) if as_json else print_checks(checks)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
 
 
 @data_app.command("knbc")
@@ -212,7 +276,7 @@ def data_knbc(
     from jabert.dataset import import_knbc
 
     counts = import_knbc(source, out, strip_topic_tag=not keep_tags)
-    _print_json(counts) if as_json else _print_pairs({"table": str(out), **counts})
+    print_json(counts) if as_json else print_pairs({"table": str(out), **counts})
 
 
 @encoder_app.command("inspect")
@@ -223,7 +287,7 @@ def encoder_inspect(
     from jabert.encoder.inspection import describe
 
     facts = describe(folder)
-    _print_json(facts) if as_json else _print_pairs(facts)
+    print_json(facts) if as_json else print_pairs(facts)
 
 
 @encoder_app.command("init")
@@ -246,38 +310,12 @@ def _load(recipe: str | None, overrides: Sequence[str] | None) -> "Settings":
     return load_settings(recipe, overrides or [])
 
 
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+def _load_job(recipe: str | None, overrides: Sequence[str] | None) -> "Settings":
+    """Settings of a job; what it cannot start without is said before Prefect and TensorFlow are loaded."""
+    settings = _load(recipe, overrides)
+    from jabert.dataset.readers import location_of
+    from jabert.encoder import open_folder
 
-
-def _print_pairs(values: Mapping[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table(show_header=False)
-    for name, value in values.items():
-        table.add_row(name, str(value))
-    _print_rich(table)
-
-
-def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich.table import Table
-
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    _print_rich(table)
-
-
-def _print_listing(rows: Sequence[Mapping[str, Any]], as_json: bool, empty: str) -> None:
-    if as_json:
-        _print_json(rows)
-    elif rows:
-        _print_table(rows)
-    else:
-        print(empty)
-
-
-def _print_rich(table: Any) -> None:
-    from rich.console import Console
-
-    Console(markup=False, highlight=False).print(table)
+    location_of(settings.data)
+    open_folder(settings.encoder.path)
+    return settings

@@ -48,6 +48,7 @@ __all__ = [
     "read",
     "register",
     "summary",
+    "take_over",
     "tokenize",
     "train",
 ]
@@ -128,6 +129,16 @@ def read(settings: Settings, run: Run | None = None) -> Data:
         if conflicts:
             run.text("data/texts_under_two_labels.md", conflicts)
     return Data(work, digest, corpus.source, corpus.split_by, corpus.counts, conflicts)
+
+
+def take_over(data: Data, run: Run) -> None:
+    """Link this run with an earlier one that did not finish the same work, and end that one truly."""
+    before = data.work.take_over(run.id)
+    if before is None:
+        return
+    run.tags({"resumes": before})
+    run.end_killed(before)
+    log.info("going on from run %s, which did not finish", before)
 
 
 def check_texts(settings: Settings, data: Data, run: Run | None = None) -> ValidationReport:

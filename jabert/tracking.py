@@ -106,6 +106,19 @@ class Run:
         tags = [InputTag("mlflow.data.context", context)]
         self.client.log_inputs(self.id, [DatasetInput(dataset, tags)])
 
+    def end_killed(self, run_id: str) -> None:
+        """Give another run the status KILLED if it still says that it is running: its process is gone."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            other = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # another store, or deleted for good
+                return
+            raise
+        if other.info.status == "RUNNING":
+            self.client.set_terminated(run_id, "KILLED")
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage; its seconds are kept in `seconds` and logged as `seconds/<name>`."""

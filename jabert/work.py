@@ -15,7 +15,7 @@ from filelock import FileLock
 from jabert.classifier import LabelledRows
 from jabert.encoder import TokenizedTexts
 from jabert.features import row_key
-from jabert.files import atomic_path
+from jabert.files import atomic_path, write_text
 
 __all__ = ["Work"]
 
@@ -91,6 +91,13 @@ class Work:
             for side in ("train", "validation", "test")
             for chosen in [np.flatnonzero(table["split"] == side)]
         }
+
+    def take_over(self, run_id: str) -> str | None:
+        """Note who works here now; returns the run that did before and did not finish."""
+        note = self.path / "run_id"
+        before = note.read_text(encoding="utf-8") if note.exists() else None
+        write_text(note, run_id)
+        return before
 
     def remove(self) -> None:
         """The run is finished: nothing of it is needed here any more."""

@@ -17,13 +17,14 @@ def build_classifier(hidden_size: int, classes: int, settings: ClassifierSetting
     tf = import_tensorflow()
     from tensorflow import keras
 
+    from jabert.classifier.bi_lstm import bi_lstm
+
     vectors = keras.Input((None, hidden_size), name="vectors")
     lengths = keras.Input((), dtype="int32", name="lengths")
     mask = keras.layers.Lambda(
         lambda inputs: tf.sequence_mask(inputs[1], tf.shape(inputs[0])[1]), name="mask"
     )([vectors, lengths])  # (batch, tokens)
-    lstm = keras.layers.LSTM(settings.units, name="lstm")
-    both = keras.layers.Bidirectional(lstm, name="bi_lstm")(vectors, mask=mask)  # (batch, 2 * units)
+    both = bi_lstm(settings.units, "bi_lstm")(vectors, mask=mask)  # (batch, 2 * units)
     kept = keras.layers.Dropout(settings.dropout, name="dropout")(both)
     probabilities = keras.layers.Dense(classes, activation="softmax", name="softmax")(kept)
     model = keras.Model([vectors, lengths], probabilities, name="classifier")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -42,14 +43,14 @@ def features(path: str) -> Check:
     spaces = [description.parent for description in Path(path).glob("*/space.json")]
     shards = [shard for space in spaces for shard in space.glob("[!.]*.arrow")]
     megabytes = sum(shard.stat().st_size for shard in shards) / 1e6
-    held = f"vectors of {len(spaces)} encoders, {len(shards)} shards, {megabytes:.1f} MB"
+    held = f"encoders: {len(spaces)}, shards: {len(shards)}, {megabytes:.1f} MB"
     return _writable("features", Path(path), held, "features.path")
 
 
 def work(path: str) -> Check:
     """What killed runs have left; the same command goes on with one."""
     left = [table.stat().st_mtime for table in Path(path).glob("*/table.parquet")]
-    held = f"{len(left)} unfinished runs"
+    held = f"unfinished runs: {len(left)}"
     if left:
         oldest = datetime.fromtimestamp(min(left))
         held += f", the oldest of {oldest:%Y-%m-%d %H:%M}; the same command goes on with one, or delete them"
@@ -84,7 +85,7 @@ def tracking(settings: TrackingSettings) -> Iterator[Check]:
         return
     experiment = client.get_experiment_by_name(settings.experiment)
     runs = _runs(client, experiment) if experiment else []
-    yield checked("MLflow store", f"{uri}: {len(runs)} runs in experiment {settings.experiment!r}")
+    yield checked("MLflow store", f"{uri}: runs in experiment {settings.experiment!r}: {len(runs)}")
     if experiment:
         yield _artifacts(experiment, runs, settings.artifacts)
     yield _champion(client, settings.model_name)
@@ -107,7 +108,7 @@ def _artifacts(experiment: "Experiment", runs: "list[TrackedRun]", setting: str 
     finished = [run.info.artifact_uri for run in runs if run.info.status == "FINISHED"]
     gone = sum(_is_gone(uri) for uri in finished)
     place, wanted = _local_path(experiment.artifact_location), _local_path(setting)
-    lost = f"{gone} of {len(finished)} finished runs have lost their artifacts"
+    lost = f"finished runs that have lost them: {gone} of {len(finished)}"
     if place is None or wanted is None or place.resolve() == wanted.resolve():
         remedy = "put them back from a copy, or delete these runs in `jabert ui`"
         return checked("artifacts", f"{experiment.artifact_location}: {lost}", remedy if gone else "")
@@ -119,10 +120,9 @@ def _artifacts(experiment: "Experiment", runs: "list[TrackedRun]", setting: str 
             f"--set tracking.artifacts={place}, or another tracking.experiment: an experiment keeps its place"
         )
     else:
+        link = f"mkdir -p {quote(str(place.parent))} && ln -s {quote(str(wanted))} {quote(str(place))}"
         first = f"move what is in {place} to {wanted}, delete {place}, then " if place.exists() else ""
-        remedy = (
-            f"{first}let the old place lead to the new: mkdir -p {place.parent} && ln -s {wanted} {place}"
-        )
+        remedy = f"{first}let the old place lead to the new: {link}"
     return checked("artifacts", found, remedy)
 
 

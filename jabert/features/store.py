@@ -6,7 +6,6 @@ name only when it is complete and on disk, and is never changed afterwards; so w
 processes don't disturb each other, and a kill loses at most the shard being written.
 """
 
-import errno
 import uuid
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -86,17 +85,12 @@ class FeatureStore:
         table = pa.record_batch([pa.array(keys, pa.binary(_KEY_BYTES)), column], schema=self._schema)
         self._describe()
         path = self.path / f"{uuid.uuid4().hex}{_SUFFIX}"
-        try:
-            with (
-                atomic_path(path) as temporary,
-                pa.OSFile(str(temporary), "wb") as sink,
-                pa.ipc.new_file(sink, self._schema) as writer,
-            ):
-                writer.write_batch(table)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise JabertError(f"features.path {self.path}: the disk is full") from error
-            raise
+        with (
+            atomic_path(path) as temporary,
+            pa.OSFile(str(temporary), "wb") as sink,
+            pa.ipc.new_file(sink, self._schema) as writer,
+        ):
+            writer.write_batch(table)
         self._open(path)
 
     def read(self, key: bytes) -> np.ndarray:

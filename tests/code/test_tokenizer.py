@@ -23,12 +23,8 @@ def tokenizer(toy_encoder):
     return tokenizer_of(toy_encoder)
 
 
-def with_toml(folder, text):
-    """The encoder folder as it is, with this encoder.toml; the files themselves are linked."""
-    return lambda where: _linked(folder, where, text)
-
-
-def _linked(folder, where, text):
+def linked(folder, where, text):
+    """The encoder folder with this encoder.toml."""
     where.mkdir()
     for path in folder.iterdir():
         (where / path.name).symlink_to(path)
@@ -51,18 +47,18 @@ def test_special_tokens_in_upper_case_do_not_make_a_vocabulary_cased(tokenizer):
 @pytest.mark.parametrize("lower_case", [True, False])
 def test_encoder_toml_wins_over_the_vocabulary(toy_encoder, cased_encoder, tmp_path, lower_case):
     for number, folder in enumerate([toy_encoder, cased_encoder]):
-        linked = _linked(folder, tmp_path / str(number), f"lower_case = {str(lower_case).lower()}")
-        assert tokenizer_of(linked).lower_case is lower_case
+        copy = linked(folder, tmp_path / str(number), f"lower_case = {str(lower_case).lower()}")
+        assert tokenizer_of(copy).lower_case is lower_case
 
 
 @pytest.mark.parametrize("lower_case", [True, False])
 def test_the_setting_wins_over_encoder_toml(toy_encoder, tmp_path, lower_case):
-    folder = _linked(toy_encoder, tmp_path / "linked", f"lower_case = {str(not lower_case).lower()}")
+    folder = linked(toy_encoder, tmp_path / "linked", f"lower_case = {str(not lower_case).lower()}")
     assert tokenizer_of(folder, lower_case=lower_case).lower_case is lower_case
 
 
 def test_an_encoder_toml_that_says_nothing_of_case_leaves_it_to_the_vocabulary(toy_encoder, tmp_path):
-    assert tokenizer_of(_linked(toy_encoder, tmp_path / "linked", "licence = 'MIT'")).lower_case
+    assert tokenizer_of(linked(toy_encoder, tmp_path / "linked", "licence = 'MIT'")).lower_case
 
 
 def test_lower_casing_spares_upper_case_from_becoming_unknown(toy_encoder, tokenizer):
@@ -222,7 +218,7 @@ def test_a_text_is_tokenized_the_same_alone_and_in_company(tokenizer, batch):
 
 
 @pytest.fixture(scope="module")
-def packaged(toy_encoder, tmp_path_factory):
+def packaged(toy_encoder):
     """The package's own tokenizer, for some settings, as `build_package` and `load_context` set it up."""
     import sentencepiece
 

@@ -1,0 +1,127 @@
+"""A bidirectional LSTM that is quick on a CPU, with the weights of Keras's own layer.
+
+Keras computes every step for the whole padded batch, multiplies the inputs step by step and adds up the
+gradient of the recurrent weights step by step. Here a batch is packed: rows are sorted by length, so that
+step t is computed for the rows that have a t-th token and for no others, and what can be one product over
+all tokens is one. The equations are those of Hochreiter & Schmidhuber (1997) with the forget gate of Gers
+et al. (2000), in Keras's order of gates: input, forget, cell, output.
+"""
+
+from typing import Any
+
+from jabert.legacy_keras import import_tensorflow
+
+__all__ = ["bi_lstm"]
+
+tf = import_tensorflow()
+
+
+def bi_lstm(units: int, name: str) -> Any:
+    """A layer of vectors (batch, tokens, hidden) and a mask (batch, tokens) to (batch, 2 · units).
+
+    On a GPU it is Keras's layer, which uses cuDNN for a right-padded mask.
+    """
+    return _Bidirectional(tf.keras.layers.LSTM(units, name="lstm"), name=name)
+
+
+class _Bidirectional(tf.keras.layers.Bidirectional):  # type: ignore[name-defined,misc]
+    def call(self, inputs: Any, mask: Any = None, **arguments: Any) -> Any:
+        if mask is None or tf.config.list_logical_devices("GPU"):
+            return super().call(inputs, mask=mask, **arguments)
+        lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+        order = tf.argsort(lengths, direction="DESCENDING", stable=True)
+        lengths = tf.gather(lengths, order)
+        steps = tf.transpose(tf.sequence_mask(lengths))  # (tokens, batch)
+        active = tf.reduce_sum(tf.cast(steps, tf.int32), axis=1)  # rows of each step
+        time, row = tf.unstack(tf.cast(tf.where(steps), tf.int32), axis=1)  # (tokens of the batch,)
+        last = []
+        for layer, position in (
+            (self.forward_layer, time),
+            (self.backward_layer, tf.gather(lengths, row) - 1 - time),
+        ):
+            packed = tf.gather_nd(inputs, tf.stack([tf.gather(order, row), position], axis=1))
+            cell = layer.cell
+            last.append(_recur(packed @ cell.kernel + cell.bias, cell.recurrent_kernel, active))
+        return tf.gather(tf.concat(last, axis=1), tf.argsort(order))  # (batch, 2 * units)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _recur(projected: Any, weights: Any, active: Any) -> Any:
+    """The hidden state after each row's last step.
+
+    Args:
+        projected: inputs times kernel plus bias, (tokens of the batch, 4 · units), step after step.
+        weights: (units, 4 · units).
+        active: rows of each step, not increasing, int32 (steps,).
+
+    Returns:
+        (batch, units), rows sorted by length as in the first step.
+    """
+    units = weights.shape[0]
+    steps = tf.shape(active)[0]
+    starts = tf.cumsum(active, exclusive=True)
+    zeros = tf.zeros([active[0], units], projected.dtype)
+
+    def array(columns: int) -> Any:
+        shape = [None, columns]
+        return tf.TensorArray(projected.dtype, steps, element_shape=shape, infer_shape=False)
+
+    def rows_of(packed: Any, t: Any) -> Any:
+        return packed[starts[t] : starts[t] + active[t]]
+
+    def forward(t: Any, hidden: Any, cell: Any, *kept: Any) -> Any:
+        hiddens, cells, gates = kept
+        n = active[t]
+        old_hidden, old_cell = hidden[:n], cell[:n]
+        i, f, g, o = tf.split(rows_of(projected, t) + old_hidden @ weights, 4, axis=1)
+        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+        new_cell = f * old_cell + i * g
+        return (
+            t + 1,
+            _in_front(o * tf.tanh(new_cell), hidden),
+            _in_front(new_cell, cell),
+            hiddens.write(t, old_hidden),
+            cells.write(t, old_cell),
+            gates.write(t, tf.concat([i, f, g, o], axis=1)),
+        )
+
+    start = (0, zeros, zeros, array(units), array(units), array(4 * units))
+    _, last, _, hiddens, cells, gates = tf.while_loop(lambda t, *_: t < steps, forward, start)
+    hiddens, cells, gates = hiddens.concat(), cells.concat(), gates.concat()
+
+    def gradient(upstream: Any) -> Any:
+        def backward(t: Any, d_hidden: Any, d_cell: Any, d_steps: Any) -> Any:
+            n = active[t]
+            i, f, g, o = tf.split(rows_of(gates, t), 4, axis=1)
+            old_cell = rows_of(cells, t)
+            squashed = tf.tanh(f * old_cell + i * g)
+            d_new = d_hidden[:n]
+            d_inner = d_cell[:n] + d_new * o * (1 - squashed * squashed)
+            d_gates = [
+                d_inner * g * i * (1 - i),
+                d_inner * old_cell * f * (1 - f),
+                d_inner * i * (1 - g * g),
+                d_new * squashed * o * (1 - o),
+            ]
+            d_step = tf.concat(d_gates, axis=1)
+            return (
+                t - 1,
+                _in_front(tf.matmul(d_step, weights, transpose_b=True), d_hidden),
+                _in_front(d_inner * f, d_cell),
+                d_steps.write(t, d_step),
+            )
+
+        upstream = tf.convert_to_tensor(upstream)  # a gather hands back slices
+        begin = (steps - 1, upstream, tf.zeros_like(upstream), array(4 * units))
+        *_, d_steps = tf.while_loop(lambda t, *_: t >= 0, backward, begin)
+        d_projected = d_steps.concat()
+        return d_projected, tf.matmul(hiddens, d_projected, transpose_a=True), None
+
+    return last, gradient
+
+
+def _in_front(rows: Any, matrix: Any) -> Any:
+    """The matrix with its first rows replaced."""
+    replaced = tf.concat([rows, matrix[tf.shape(rows)[0] :]], axis=0)
+    replaced.set_shape(matrix.shape)  # a loop wants to know that it stays the same
+    return replaced

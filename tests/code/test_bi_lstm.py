@@ -1,0 +1,56 @@
+"""The packed Bi-LSTM is Keras's own layer: the same weights, outputs and gradients."""
+
+import numpy as np
+import pytest
+
+from jabert.legacy_keras import import_tensorflow
+
+tf = import_tensorflow()
+
+from jabert.classifier.bi_lstm import bi_lstm  # noqa: E402
+
+UNITS, HIDDEN = 5, 3
+
+
+def layers():
+    ours = bi_lstm(UNITS, "ours")
+    keras = tf.keras.layers.Bidirectional(tf.keras.layers.LSTM(UNITS))
+    for layer in (ours, keras):
+        layer.build((None, None, HIDDEN))
+    keras.set_weights(ours.get_weights())
+    return ours, keras
+
+
+@pytest.mark.parametrize("lengths", [[4, 1, 7, 7, 2], [1], [3, 3, 3], list(range(1, 12))])
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_outputs_and_gradients_are_those_of_keras(lengths, in_graph):
+    random = np.random.default_rng(len(lengths))
+    vectors = tf.Variable(random.normal(size=(len(lengths), max(lengths), HIDDEN)).astype(np.float32))
+    towards = tf.constant(random.normal(size=(len(lengths), 2 * UNITS)).astype(np.float32))
+
+    def run(layer):
+        with tf.GradientTape() as tape:
+            output = layer(vectors, mask=tf.sequence_mask(lengths))
+            loss = tf.reduce_sum(output * towards)
+        return [
+            output,
+            *map(tf.convert_to_tensor, tape.gradient(loss, [vectors, *layer.trainable_variables])),
+        ]
+
+    ours, keras = (
+        (tf.function(run, reduce_retracing=True) if in_graph else run)(layer) for layer in layers()
+    )
+    for mine, theirs in zip(ours, keras, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-6)
+
+
+def test_padding_and_the_order_of_rows_are_of_no_account():
+    layer, _ = layers()
+    random = np.random.default_rng(0)
+    rows = [random.normal(size=(length, HIDDEN)).astype(np.float32) for length in (6, 2, 9)]
+    alone = [layer(row[None], mask=tf.ones((1, len(row)), bool))[0] for row in rows]
+    padded = random.normal(size=(3, 12, HIDDEN)).astype(np.float32)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    together = layer(padded, mask=tf.sequence_mask([6, 2, 9], 12))
+    np.testing.assert_allclose(together, alone, atol=1e-6)

@@ -1,0 +1,477 @@
+"""The command line: what it answers, how it fails, and how it ends."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import typer
+
+import jabert
+from jabert.cli import app, main
+from jabert.config import load_settings
+from jabert.errors import JabertError
+from jabert.summary import print_summary
+from jabert.tracking import connect, tracked_run
+
+JABERT = str(Path(sys.executable).with_name("jabert"))
+HEAVY = {"great_expectations", "matplotlib", "mlflow", "numpy", "pandas", "prefect", "sklearn", "tensorflow"}
+RESULT = {
+    "run_id": "0123456789abcdef0123456789abcdef",
+    "model_version": "4",
+    "weighted_f1": 0.78125,
+    "champion_weighted_f1": 0.75,
+    "promoted": True,
+    "outcome": "promoted",
+    "reason": "better: weighted F1 0.7812 against 0.7500 of champion 3 on the same rows",
+    "rows": {"train": 2650, "validation": 700, "test": 800},
+    "features": {"computed": 4000, "reused": 150},
+    "stages": {"validate": 8.0, "train": 100.25},
+    "config_digest": "c" * 64,
+    "data_digest": "d" * 64,
+}
+
+
+def all_commands(command, path=()):
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from all_commands(below, (*path, name))
+
+
+COMMANDS = dict(all_commands(typer.main.get_command(app)))
+
+
+@pytest.fixture
+def say(capsys):
+    """The command line in this process: words in; exit code, stdout and stderr out."""
+
+    def call(*words):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def start():
+    """The command line as a process of its own; none outlives the test."""
+    started = []
+
+    def call(*words, **options):
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        started.append(subprocess.Popen([JABERT, *words], **options))
+        return started[-1]
+
+    yield call
+    for process in started:
+        with process:  # closes the pipes and waits
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def filled_store(tmp_path_factory):
+    """The option that leads to a store with three runs, the last of them failed, and one model version."""
+    option = f"tracking.uri=sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    settings = load_settings(None, [option])
+    for weighted_f1 in (0.5, 0.75):
+        with tracked_run(settings) as run:
+            run.metrics({"test/weighted_f1": weighted_f1})
+            run.tags({"version": "1", "promoted": "true", "reason": "there was no champion"})
+    with pytest.raises(JabertError), tracked_run(settings):
+        raise JabertError("京都.csv has no column label")
+    client = connect(settings.tracking)
+    client.create_registered_model("jabert")
+    tags = {"weighted_f1": "0.75", "promoted": "true", "reason": "there was no champion"}
+    client.create_model_version("jabert", f"runs:/{run.id}/model", run.id, tags=tags)
+    client.set_registered_model_alias("jabert", "champion", "1")
+    return f"--set={option}"
+
+
+@pytest.fixture
+def closed_port():
+    """A port that nothing listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(path) or "jabert")
+def test_every_command_and_option_says_what_it_is_for(say, path):
+    command = COMMANDS[path]
+    options = [each for each in command.params if each.param_type_name == "option"]
+
+    code, out, err = say(*path, "--help")
+
+    assert (code, err) == (0, "")
+    assert command.help
+    assert " ".join(command.help.split()) in " ".join(out.split())
+    assert [option.name for option in options if not option.help] == []
+    assert say(*path, "-h") == (code, out, err)
+
+
+def test_help_answers_within_a_second():
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([JABERT, "--help"], capture_output=True, check=True)
+        took.append(time.perf_counter() - started)
+    assert min(took) < 1
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys; from jabert.cli import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert HEAVY & set(done.stdout.split()) == set()
+
+
+def test_version(say):
+    assert say("--version") == (0, f"jabert {jabert.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("data",),
+        ("encoder",),
+        ("retrian",),
+        ("predict",),
+        ("data", "knbc", "somewhere"),
+        ("runs", "--limit", "0"),
+        ("runs", "--limit", "many"),
+        ("ui", "--port", "70000"),
+        ("models", "--jsno"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2(say, words):
+    code, out, err = say(*words)
+    assert code == 2
+    assert "Usage:" in out + err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("runs", "--set", "data.sead=1"), "there is no setting data.sead; the nearest is data.seed"),
+        (("runs", "--set", "data.seed=two"), "setting data.seed cannot be 'two'"),
+        (("runs", "--set", "seed"), "setting 'seed' is not of the form group.key=value"),
+        (("runs", "--recipe", "knbk"), "recipe 'knbk' is neither a file that can be read nor one of:"),
+        (("retrain",), "data.path"),
+        (("retrain", "--set", "data.path=x.csv"), "encoder.path is not set"),
+        (("featurize",), "data.path"),
+        (("validate",), "data.path"),
+        (("predict", " "), "text 1 is blank"),
+        (("predict", "京都", "\udcff"), "text 2 is not in the encoding of the locale"),
+        (("encoder", "inspect", "nowhere"), "encoder.path nowhere is not a folder"),
+        (("encoder", "init", "nowhere"), "nowhere is not a folder"),
+        (("data", "knbc", "nowhere", "out.csv"), "nowhere"),
+        (("ui",), "there is no MLflow store at"),
+        (
+            ("ui", "--set", "tracking.uri=http://mlflow:5000"),
+            "tracking.uri http://mlflow:5000 is an MLflow server",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_the_user_can_put_right_is_one_sentence(say, words, sentence):
+    code, out, err = say(*words)
+
+    assert (code, out) == (1, "")
+    assert err.startswith("jabert: ") and sentence in err
+    assert err.count("\n") == 1
+    assert list(Path().rglob("*")) == []
+
+
+@pytest.mark.parametrize("words", [("--debug", "runs", "--set", "x"), ("runs", "--set", "x", "--debug")])
+def test_debug_gives_the_traceback_wherever_it_stands(words):
+    with pytest.raises(JabertError, match="of the form"):
+        main(words)
+
+
+def test_an_empty_store_is_no_error(say):
+    for words, sentence in [
+        (("models",), "no version of 'jabert' is registered yet"),
+        (("runs",), "no run in experiment 'jabert' yet"),
+    ]:
+        assert sentence in say(*words)[1]
+        code, out, _ = say(*words, "--json")
+        assert (code, json.loads(out)) == (0, [])
+    code, out, err = say("predict", "--", "--debug")  # a text, for all its looks
+    assert (code, out) == (1, "")
+    assert "has no champion yet; `jabert retrain` makes one" in err
+
+
+def test_models_of_a_filled_store(say, filled_store):
+    code, out, _ = say("models", filled_store, "--json")
+
+    (version,) = json.loads(out)
+    assert code == 0
+    assert set(version) == {
+        "version",
+        "aliases",
+        "weighted_f1",
+        "run_id",
+        "created",
+        "promoted_over",
+        "reason",
+    }
+    assert (version["version"], version["aliases"], version["weighted_f1"]) == ("1", ["champion"], 0.75)
+    table = say("models", filled_store)[1]
+    assert all(word in table for word in ("champion", "0.7500", "there was no champion"))
+
+
+def test_runs_are_listed_newest_first(say, filled_store):
+    code, out, _ = say("runs", filled_store, "--json")
+
+    failed, second, first = json.loads(out)
+    assert code == 0
+    assert [first["weighted_f1"], second["weighted_f1"], failed["weighted_f1"]] == [0.5, 0.75, None]
+    assert (second["status"], second["version"], second["promoted"]) == ("FINISHED", "1", True)
+    assert (failed["status"], failed["version"], failed["promoted"]) == ("FAILED", None, None)
+    assert failed["reason"] == "JabertError: 京都.csv has no column label"
+    assert first["seconds"] >= 0
+    assert [run["run_id"] for run in json.loads(say("runs", filled_store, "--limit", "1", "--json")[1])] == [
+        failed["run_id"]
+    ]
+    head, _, *rows = say("runs", filled_store)[1].splitlines()
+    assert head.split() == ["started", "name", "status", "weighted_f1", "version", "reason"]
+    assert [row.split()[3] for row in rows] == ["FAILED", "FINISHED", "FINISHED"]
+    assert "京都.csv has no column label" in rows[0]
+
+
+@pytest.mark.parametrize("words", [("models",), ("runs",), ("predict", "京都")], ids=" ".join)
+def test_a_store_out_of_reach_is_one_sentence(say, closed_port, monkeypatch, words):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # jabert's own three take 15 seconds
+    uri = f"http://127.0.0.1:{closed_port}"
+
+    code, out, err = say(*words, "--set", f"tracking.uri={uri}")
+
+    assert (code, out) == (1, "")
+    assert err.startswith(f"jabert: tracking.uri {uri}: the MLflow store cannot be reached")
+    assert err.count("\n") == 1
+
+
+def test_a_champion_without_files_is_one_sentence(say, filled_store):
+    code, out, err = say("predict", "京都", filled_store)
+
+    assert (code, out) == (1, "")
+    assert err.startswith("jabert: tracking.uri: the MLflow store fails")
+    assert err.count("\n") == 1
+
+
+def test_encoder_inspect_describes_the_folder(say, toy_encoder):
+    code, out, _ = say("encoder", "inspect", str(toy_encoder), "--json")
+
+    facts = json.loads(out)
+    assert code == 0
+    assert set(facts["files"]) == {path.name for path in toy_encoder.iterdir()}
+    sizes = [facts[name] for name in ("vocabulary", "hidden_size", "layers", "heads", "positions")]
+    assert sizes == [320, 16, 2, 2, 64]
+    assert facts["lower_case"] is True
+    assert facts["lower_case_because"] == "the vocabulary has no piece with an upper-case Latin letter"
+    assert facts["special_ids"]["<unk>"] == 0
+    example = facts["example"]
+    assert [example["ids"][0], example["ids"][-1]] == [
+        facts["special_ids"][piece] for piece in ("[CLS]", "[SEP]")
+    ]
+    assert len(example["ids"]) == len(example["pieces"]) + 2
+    assert "".join(example["pieces"]).replace("▁", "").startswith("京都")
+    assert "vocabulary" in say("encoder", "inspect", str(toy_encoder))[1]
+
+
+def test_encoder_inspect_counts_the_parameters_of_the_checkpoint(say, toy_encoder):
+    import tensorflow as tf
+
+    facts = json.loads(say("encoder", "inspect", str(toy_encoder), "--json")[1])
+
+    variables = tf.train.list_variables(str(toy_encoder / "model.ckpt-1"))
+    encoder = [shape for name, shape in variables if name.startswith(("bert/embeddings", "bert/encoder"))]
+    assert facts["parameters"] == sum(int(pd.Series(shape).prod()) for shape in encoder)
+
+
+def test_encoder_toml_decides_on_lower_case_and_names_the_licence(say, toy_encoder, tmp_path):
+    folder = shutil.copytree(toy_encoder, tmp_path / "encoder")
+    text = 'lower_case = false\nlicence = "MIT"\norigin = "京都"\n'
+    (folder / "encoder.toml").write_text(text, encoding="utf-8")
+
+    facts = json.loads(say("encoder", "inspect", str(folder), "--json")[1])
+
+    assert (facts["lower_case"], facts["lower_case_because"]) == (False, "encoder.toml says so")
+    assert (facts["licence"], facts["origin"]) == ("MIT", "京都")
+    plain = json.loads(say("encoder", "inspect", str(toy_encoder), "--json")[1])
+    assert facts["fingerprint"] != plain["fingerprint"]
+
+
+def test_encoder_init_writes_what_is_missing_once(say, toy_encoder, tmp_path):
+    folder = shutil.copytree(toy_encoder, tmp_path / "encoder")
+    config = folder / "bert_config.json"
+    before = json.loads(config.read_text())
+    config.unlink()
+
+    code, out, _ = say("encoder", "init", str(folder), "--heads", "2")
+
+    assert (code, out) == (0, f"{config}\n")
+    assert json.loads(config.read_text()) == before
+    code, out, err = say("encoder", "init", str(folder))
+    assert (code, out) == (1, "")
+    assert f"{config} exists already" in err
+
+
+def test_data_knbc_writes_a_table(say, tmp_path):
+    corpus = tmp_path / "corpus2"
+    corpus.mkdir()
+    for topic, tag in {
+        "Gourmet": "グルメ",
+        "Keitai": "携帯電話",
+        "Kyoto": "京都観光",
+        "Sports": "スポーツ",
+    }.items():
+        lines = [
+            f"KN1_{topic}_1-1-{place}-01\t{text}\t\t\t\t\n"
+            for place, text in enumerate([f"［{tag}］", "本文。"])
+        ]
+        (corpus / f"{topic}.tsv").write_text("".join(lines), encoding="euc_jp")
+
+    code, out, _ = say("data", "knbc", str(tmp_path), "out.csv", "--json")
+
+    assert (code, json.loads(out)) == (0, {"rows_read": 8, "tag_only": 4, "rows": 4})
+    table = pd.read_csv("out.csv")
+    assert list(table.columns) == ["text", "label", "group"]
+    assert sorted(table["label"]) == ["グルメ", "スポーツ", "京都", "携帯電話"]
+    assert json.loads(say("data", "knbc", str(tmp_path), "all.csv", "--keep-tags", "--json")[1])["rows"] == 8
+
+
+def test_the_summary_says_what_became_of_the_run(capsys):
+    settings = load_settings("knbc", ["data.path=/corpus/knbc"])
+
+    print_summary(RESULT, settings)
+
+    out = capsys.readouterr().out
+    assert "Version 4 of model 'jabert' is the new champion." in out
+    for fact in (
+        "0.7812 on the test rows (the champion before: 0.7500)",
+        RESULT["reason"],
+        "train 2,650, validation 700, test 800",
+        "4,000 texts computed, 150 reused",
+        "108.2 (validate 8.0, train 100.2)",
+        "/corpus/knbc, digest dddddddddddd",
+        RESULT["run_id"],
+        "models:/jabert/4",
+    ):
+        assert fact in out
+    commands = out.partition("Try next:\n")[2].splitlines()
+    assert [command.split()[:2] for command in commands] == [
+        ["jabert", "predict"],
+        ["jabert", "models"],
+        ["jabert", "ui"],
+    ]
+    assert "--set" not in out
+
+
+def test_the_summary_of_a_model_that_was_not_promoted(capsys):
+    reason = "a tie keeps the champion: weighted F1 0.7500 against 0.7500 of champion 3 on the same rows"
+    settings = load_settings(None, ["tracking.uri=http://mlflow:5000", "tracking.model_name=news"])
+
+    print_summary({**RESULT, "weighted_f1": 0.75, "promoted": False, "reason": reason}, settings)
+
+    out = capsys.readouterr().out
+    assert "Version 4 of model 'news' is registered; the champion stays." in out
+    assert reason in out
+    commands = out.partition("Try next:\n")[2].splitlines()
+    assert "--set tracking.uri=http://mlflow:5000 --set tracking.model_name=news" in commands[0]
+    assert commands[2].strip() == "open http://mlflow:5000"
+
+
+def test_the_summary_of_the_first_champion_points_to_the_report(capsys, tmp_path):
+    settings = load_settings()
+    report = Path(settings.tracking.artifacts) / RESULT["run_id"] / "artifacts" / "report" / "report.md"
+    report.parent.mkdir(parents=True)
+    report.touch()
+
+    print_summary({**RESULT, "champion_weighted_f1": None}, settings)
+
+    out = capsys.readouterr().out
+    assert "no champion before" in out
+    assert str(report) in out
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback(start):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    process = start("--version", stdout=write_end)
+    os.close(write_end)
+    assert process.communicate()[1] == b""
+    assert process.returncode == 1
+
+
+def test_japanese_is_shown_in_a_locale_that_lacks_it(start, tmp_path):
+    (tmp_path / "r.toml").write_text('[data]\nseed = "京都"', encoding="utf-8")
+    plain = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LANG", "LC_", "PYTHON"))
+    }
+    ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    process = start("runs", "--recipe", "r.toml", env=plain | ascii_locale)
+
+    assert "setting data.seed cannot be '京都'" in process.communicate()[1].decode("utf-8")
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_it_without_a_traceback(start, name, code):
+    os.mkfifo("recipe.toml")
+    process = start("runs", "--recipe", "recipe.toml")
+    with Path("recipe.toml").open("w"):  # opens as soon as jabert reads there, and leaves it waiting
+        time.sleep(0.2)
+        process.send_signal(getattr(signal, name))
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (code, b"", b"")
+
+
+def test_the_ui_shows_the_store_and_leaves_no_process(start, filled_store):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    process = start("ui", filled_store, "--port", str(port), stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    assert process.stdout.readline().decode().startswith(f"{url} shows sqlite:///")
+    wait_for(f"{url}/health")
+    (server,) = children(process.pid)
+
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(timeout=20) == 0
+    with pytest.raises(ProcessLookupError):
+        os.killpg(server, 0)
+
+
+def test_a_taken_port_is_named(say, filled_store):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, err = say("ui", filled_store, "--port", str(port))
+    assert (code, out) == (1, "")
+    assert f"port {port} cannot be used" in err
+
+
+def wait_for(url):
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(url) as answer:
+                return answer.read()
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"{url} does not answer")
+
+
+def children(pid):
+    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=True)
+    return [int(line) for line in listed.stdout.split()]

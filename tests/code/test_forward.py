@@ -1,0 +1,254 @@
+"""The forward pass against the article's own procedure, and against BERT written out in NumPy."""
+
+import json
+
+import numpy as np
+import pytest
+import toy
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from jabert.config import EncoderSettings
+from jabert.encoder import Tokenizer, load_encoder, open_folder
+from jabert.encoder.batching import pad, token_budget_batches
+from jabert.errors import JabertError
+
+# keras-transformer 0.40 gives several layers one initializer (jabert's own loading keeps quiet about it).
+pytestmark = pytest.mark.filterwarnings("ignore:The initializer GlorotNormal is unseeded:UserWarning")
+
+UNKNOWN = 0
+
+
+def load(folder, **settings):
+    folder = open_folder(folder)
+    settings = EncoderSettings(device="cpu", **settings)
+    return load_encoder(folder, settings), Tokenizer(folder, settings)
+
+
+def vectors_of(encoder, rows):
+    """The real vectors of each row, computed in one batch."""
+    ids, lengths = pad(rows)
+    return [vectors[:length] for vectors, length in zip(encoder(ids, lengths), lengths, strict=True)]
+
+
+class Article:
+    """The article's procedure: a model of fixed length, one text at a time, padded with id 0."""
+
+    def __init__(self, folder, positions):
+        from keras_bert import load_trained_model_from_checkpoint
+
+        self._positions = positions
+        self._model = load_trained_model_from_checkpoint(
+            str(folder / "bert_config.json"), str(folder / "model.ckpt-1"), seq_len=positions
+        )
+
+    def __call__(self, ids):
+        """Vectors of all positions, padding included."""
+        padded = np.zeros((1, self._positions), dtype=np.int32)
+        padded[0, : len(ids)] = ids
+        return self._model.predict([padded, np.zeros_like(padded)], verbose=0)[0]
+
+
+@pytest.fixture(scope="module")
+def toys(toy_encoder):
+    return load(toy_encoder)
+
+
+@pytest.fixture(scope="module")
+def article(toy_encoder):
+    return Article(toy_encoder, 64)
+
+
+@pytest.fixture(scope="module")
+def by_formula(toy_encoder):
+    """BERT in NumPy on the toy's weights, in which only padding is masked."""
+    weights = toy.read_checkpoint(toy_encoder / "model.ckpt-1")
+    return lambda ids: toy.numpy_bert(weights, toy.CONFIG, ids)
+
+
+def known_and_unknown(tokenizer, texts):
+    """Token ids of the texts without unknown pieces, and of those with some."""
+    tokens = tokenizer(texts)
+    known = [ids for ids, unknown in zip(tokens.ids, tokens.unknown, strict=True) if not unknown]
+    return known, [ids for ids, unknown in zip(tokens.ids, tokens.unknown, strict=True) if unknown]
+
+
+def test_texts_without_unknown_pieces_are_as_in_the_article(toys, article):
+    encoder, tokenizer = toys
+    known, _ = known_and_unknown(tokenizer, [*toy.SENTENCES, *toy.toy_rows()["text"][:20]])
+    assert len(known) > 40
+    for ids, vectors in zip(known, vectors_of(encoder, known), strict=True):
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(vectors, article(ids)[: len(ids)], atol=1e-5, rtol=0)
+
+
+def test_texts_with_unknown_pieces_are_as_with_a_mask_by_length(toys, by_formula):
+    encoder, tokenizer = toys
+    texts = [f"{a}😀{b}😀" for a, b in zip(toy.SENTENCES[:20], toy.SENTENCES[20:40], strict=True)]
+    _, unknown = known_and_unknown(tokenizer, texts)
+    assert len(unknown) == 20
+    for ids, vectors in zip(unknown, vectors_of(encoder, unknown), strict=True):
+        np.testing.assert_allclose(vectors, by_formula(ids), atol=1e-5, rtol=0)
+
+
+def test_the_article_masks_unknown_pieces_and_so_differs(toys, article, toy_encoder):
+    encoder, tokenizer = toys
+    (ids,) = tokenizer(["昨日は😀試合の話をした。"]).ids
+    literal = article(ids)[: len(ids)]
+    assert np.abs(vectors_of(encoder, [ids])[0] - literal).max() > 0.05
+    weights = toy.read_checkpoint(toy_encoder / "model.ckpt-1")
+    masked = toy.numpy_bert(weights, toy.CONFIG, ids, attended=ids != UNKNOWN)
+    np.testing.assert_allclose(literal, masked, atol=1e-5, rtol=0)
+
+
+def test_the_longest_text_uses_every_position(toys, by_formula):
+    encoder, tokenizer = toys
+    tokens = tokenizer(["".join(toy.SENTENCES)])
+    assert len(tokens.ids[0]) == 64
+    np.testing.assert_allclose(vectors_of(encoder, tokens.ids)[0], by_formula(tokens.ids[0]), atol=1e-5, rtol=0)
+
+
+rows = st.lists(
+    st.lists(st.integers(0, 319), min_size=2, max_size=64).map(lambda ids: np.array(ids, dtype=np.int32)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(rows, st.integers(0, 319), st.integers(0, 8))
+def test_a_text_does_not_depend_on_its_company_or_on_what_stands_in_the_padding(toys, rows, filler, extra):
+    encoder, _ = toys
+    ids, lengths = pad(rows)
+    assume(ids.shape[1] + extra <= 64)
+    alone = [encoder(row[None], np.array([len(row)], dtype=np.int32))[0] for row in rows]
+    together = encoder(np.pad(ids, ((0, 0), (0, extra))), lengths)
+    for row, vectors, length in zip(alone, together, lengths, strict=True):
+        np.testing.assert_allclose(vectors[:length], row, atol=1e-5, rtol=0)
+
+
+def test_padded_texts_are_literally_the_articles_with_the_rows_of_padding(toy_encoder, article):
+    encoder, tokenizer = load(toy_encoder, pad_to=64)
+    texts = [*toy.SENTENCES[:8], "昨日は😀試合の話をした。", ""]
+    padded = tokenizer(texts).ids
+    assert {len(ids) for ids in padded} == {64}
+    for ids, vectors in zip(padded, vectors_of(encoder, padded), strict=True):
+        assert vectors.shape == (64, 16)
+        np.testing.assert_allclose(vectors, article(ids), atol=1e-5, rtol=0)
+
+
+def test_the_forward_function_of_tensorflow_is_the_same(toys):
+    encoder, tokenizer = toys
+    ids, lengths = pad(tokenizer(toy.SENTENCES[:5]).ids)
+    np.testing.assert_array_equal(encoder.forward(ids, lengths).numpy(), encoder(ids, lengths))
+
+
+def test_a_gpu_that_is_not_there_is_said_and_auto_takes_the_cpu(toy_encoder):
+    from jabert.legacy_keras import gpu_names
+
+    if gpu_names():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(JabertError, match="encoder.device is 'gpu', but TensorFlow sees none"):
+        load_encoder(open_folder(toy_encoder), EncoderSettings(device="gpu"))
+    assert load_encoder(open_folder(toy_encoder), EncoderSettings(device="auto")).device == "/CPU:0"
+
+
+# Batches
+
+lengths_of = st.lists(st.integers(2, 600), max_size=80).map(lambda n: np.array(n, dtype=np.int64))
+
+
+@given(lengths_of, st.integers(1, 4096))
+def test_batches_hold_every_row_once_within_the_budget_longest_first(lengths, budget):
+    batches = list(token_budget_batches(lengths, budget))
+    assert sorted(np.concatenate([*batches, []])) == list(range(len(lengths)))
+    longest = [int(lengths[batch].max()) for batch in batches]
+    assert longest == sorted(longest, reverse=True)
+    for batch, width in zip(batches, longest, strict=True):
+        assert len(batch) == 1 or len(batch) * width <= budget
+        assert list(lengths[batch]) == sorted(lengths[batch], reverse=True)
+
+
+def test_batches_are_as_full_as_the_budget_allows():
+    assert [len(batch) for batch in token_budget_batches(np.full(10, 20), 100)] == [5, 5]
+
+
+def test_rows_are_padded_on_the_right_with_id_0():
+    ids, lengths = pad([np.array([4, 7, 5]), np.array([4, 5])])
+    assert ids.tolist() == [[4, 7, 5], [4, 5, 0]]
+    assert lengths.tolist() == [3, 2]
+    assert ids.dtype == lengths.dtype == np.int32
+
+
+# The real encoder on the real corpus
+
+@pytest.fixture(scope="module")
+def knbc_texts(shared):
+    from jabert.config import DataSettings
+    from jabert.dataset import read_corpus
+
+    table = read_corpus(DataSettings(path=str(shared / "data/knbc"), format="knbc")).table
+    return sorted(table["text"], key=lambda text: (-len(text), text))
+
+
+@pytest.fixture(scope="module")
+def e5(shared):
+    return load(shared / "models/e5-small-ja")
+
+
+@pytest.fixture(scope="module")
+def article_512(shared):
+    return Article(shared / "models/e5-small-ja", 512)
+
+
+def assert_as_in_the_article(encoder, article, rows):
+    lengths = np.array([len(ids) for ids in rows])
+    for batch in token_budget_batches(lengths, 2048):
+        chosen = [rows[i] for i in batch]
+        for ids, vectors in zip(chosen, vectors_of(encoder, chosen), strict=True):
+            np.testing.assert_allclose(vectors, article(ids)[: len(ids)], atol=1e-5, rtol=0)
+
+
+@pytest.mark.shared
+def test_knbc_is_as_in_the_article(e5, article_512, knbc_texts):
+    encoder, tokenizer = e5
+    known, _ = known_and_unknown(tokenizer, knbc_texts)
+    longest = max(known, key=len)
+    assert len(longest) == 111
+    assert_as_in_the_article(encoder, article_512, [longest, *known[7 :: len(known) // 23]])
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_much_of_knbc_is_as_in_the_article(e5, article_512, knbc_texts):
+    encoder, tokenizer = e5
+    known, _ = known_and_unknown(tokenizer, knbc_texts)
+    assert_as_in_the_article(encoder, article_512, known[:: len(known) // 300])
+
+
+@pytest.mark.shared
+def test_knbc_with_unknown_pieces_is_as_with_a_mask_by_length(e5, article_512, knbc_texts, shared):
+    encoder, tokenizer = e5
+    folder = shared / "models/e5-small-ja"
+    config = json.loads((folder / "bert_config.json").read_text(encoding="utf-8"))
+    weights = toy.read_checkpoint(folder / "model.ckpt-1")
+    _, unknown = known_and_unknown(tokenizer, knbc_texts)
+    assert len(unknown) >= 5
+    for ids, vectors in zip(unknown, vectors_of(encoder, unknown), strict=True):
+        np.testing.assert_allclose(vectors, toy.numpy_bert(weights, config, ids), atol=1e-5, rtol=0)
+    ids = unknown[0]
+    assert np.abs(article_512(ids)[: len(ids)] - vectors_of(encoder, [ids])[0]).max() > 1e-3
+
+
+@pytest.mark.shared
+def test_a_sentence_of_knbc_has_the_vectors_that_it_always_had(e5, knbc_texts):
+    encoder, tokenizer = e5
+    text = "一袋２００ｇほどで価格は３００円。"
+    assert text in knbc_texts
+    (ids,) = tokenizer([text]).ids
+    assert ids.tolist() == [4, 14075, 11394, 3486, 155, 9604, 380, 12455, 276, 4432, 8318, 32, 5]
+    golden = [  # first columns, from NumPy at float64
+        [0.201155, -0.041127, -0.166625, -0.302465],  # [CLS]
+        [0.126651, -0.265398, -0.331532, -0.176411],  # 一
+        [0.201158, -0.041123, -0.166631, -0.302476],  # [SEP]
+    ]
+    np.testing.assert_allclose(vectors_of(encoder, [ids])[0][[0, 1, -1], :4], golden, atol=1e-5, rtol=0)

@@ -1,0 +1,270 @@
+"""The main job on a toy encoder, from text to a registered model, with real stores."""
+
+import errno
+import os
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from flows.featurize import featurize
+from flows.retrain import retrain
+from jabert import steps
+from jabert.config import load_settings
+from jabert.errors import JabertError
+from jabert.registry import find_champion, list_versions, load_champion
+from jabert.tracking import connect
+
+RESULT = {
+    "run_id",
+    "model_version",
+    "weighted_f1",
+    "champion_weighted_f1",
+    "promoted",
+    "outcome",
+    "reason",
+    "rows",
+    "features",
+    "stages",
+    "config_digest",
+    "data_digest",
+}
+STAGES = {"read", "validate", "tokenize", "featurize", "train", "evaluate", "register"}
+
+
+def client():
+    return connect(load_settings().tracking)
+
+
+def runs():
+    found = client().search_runs(["1"], order_by=["attributes.start_time DESC"])
+    return [(run.info.status, run) for run in found]
+
+
+def artifacts(run, folder=None):
+    for entry in client().list_artifacts(run.info.run_id, folder):
+        if entry.is_dir:
+            yield from artifacts(run, entry.path)
+        else:
+            yield entry.path
+
+
+def leftovers():
+    """Names that only an interrupted writer leaves."""
+    return [path for path in Path().rglob(".*-*") if path.is_file()]
+
+
+def test_a_first_run_trains_registers_and_promotes(overrides):
+    result = retrain("", overrides)
+
+    assert set(result) == RESULT
+    assert set(result["stages"]) == STAGES
+    assert result["outcome"] == "promoted" and result["promoted"]
+    assert result["features"]["computed"] > 0
+    assert sum(result["rows"].values()) == 160
+    ((status, run),) = runs()
+    assert status == "FINISHED"
+    assert run.info.run_id == result["run_id"]
+    assert run.data.params["training.epochs"] == "3"
+    assert run.data.params["resolved.lower_case"] == "True"
+    assert run.data.tags["prefect.flow_run_id"]
+    assert run.data.metrics["test/weighted_f1"] == result["weighted_f1"]
+    assert len(client().get_metric_history(run.info.run_id, "validation/weighted_f1")) == 3
+    assert {dataset.tags[0].value for dataset in run.inputs.dataset_inputs} == {"train", "validation", "test"}
+    written = set(artifacts(run))
+    assert written >= {
+        "config.toml",
+        "report/confusion_matrix.png",
+        "report/classification_report.txt",
+        "report/report.json",
+        "training/history.csv",
+        "training/learning_curves.png",
+        "training/model_structure.png",
+        "validation/texts/result.json",
+        "validation/texts/data_docs/index.html",
+        "validation/pieces/result.json",
+    }
+    assert any(name.startswith("tensorboard/") for name in written)
+    assert find_champion(client(), "jabert").version == "1"
+    predicted = load_champion(client(), "jabert").predict(pd.DataFrame({"text": ["京都のお寺", "野球の試合"]}))
+    assert predicted["probabilities"].map(lambda of: sum(of.values())).round(5).eq(1).all()
+    assert not list(Path(".jabert/work").glob("*/")), "a finished run leaves no work behind"
+    assert not leftovers()
+
+
+def test_a_second_run_reuses_every_feature_and_a_tie_keeps_the_champion(overrides):
+    first = retrain("", overrides)
+    second = retrain("", overrides)
+
+    assert second["features"] == {"computed": 0, "reused": first["features"]["computed"]}
+    assert second["weighted_f1"] == first["weighted_f1"] == second["champion_weighted_f1"]
+    assert second["outcome"] == "kept"
+    assert "tie" in second["reason"]
+    assert find_champion(client(), "jabert").version == "1"
+    assert [version["aliases"] for version in list_versions(client(), "jabert")] == [[], ["champion"]]
+
+
+def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides):
+    retrain("", [*overrides, "training.epochs=1", "classifier.units=1"])
+    better = retrain("", [*overrides, "training.epochs=12", "classifier.units=24", "training.batch_size=8"])
+
+    assert better["weighted_f1"] > better["champion_weighted_f1"]
+    assert better["outcome"] == "promoted"
+    aliases = {version["version"]: version["aliases"] for version in list_versions(client(), "jabert")}
+    assert aliases == {"1": ["previous"], "2": ["champion"]}
+
+
+def test_a_run_can_be_repeated_from_the_settings_it_logged(overrides):
+    first = retrain("", overrides)
+    path = mlflow.artifacts.download_artifacts(run_id=first["run_id"], artifact_path="config.toml")
+    again = retrain(path)
+
+    for same in ("config_digest", "data_digest", "weighted_f1", "rows"):
+        assert again[same] == first[same]
+
+
+def test_data_that_fail_validation_stop_the_run_and_keep_their_report(overrides, toy_table):
+    rows = pd.read_csv(toy_table)
+    rows.loc[7, "text"] = "  "
+    rows.to_csv("blank.csv", index=False)
+
+    with pytest.raises(JabertError, match=r"blank\.csv line 9"):
+        retrain("", [*overrides, "data.path=blank.csv"])
+
+    ((status, run),) = runs()
+    assert status == "FAILED"
+    assert "blank.csv line 9" in run.data.tags["error"]
+    assert {"validation/texts/result.json", "validation/texts/data_docs/index.html"} <= set(artifacts(run))
+    assert list_versions(client(), "jabert") == []
+
+
+def test_an_interrupted_run_is_killed_and_the_next_goes_on_from_its_last_epoch(overrides, monkeypatch):
+    uninterrupted = retrain("", [*overrides, "tracking.model_name=other"])
+
+    def interrupt(epoch, run):
+        record(epoch, run)
+        if epoch["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    record = steps.record_epoch
+    monkeypatch.setattr(steps, "record_epoch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        retrain("", overrides)
+    monkeypatch.undo()
+    os.chdir(Path(load_settings("", overrides).training.work_path).parents[1])
+    (status, killed), *_ = runs()
+    assert status == "KILLED"
+    assert list_versions(client(), "jabert") == []
+
+    resumed = retrain("", overrides)
+
+    (_, run), *_ = runs()
+    assert run.data.tags["resumed_epochs"] == "2"
+    assert run.data.tags["resumes"] == killed.info.run_id
+    assert resumed["weighted_f1"] == uninterrupted["weighted_f1"]
+    assert resumed["features"]["computed"] == 0
+
+
+def test_a_run_whose_process_vanished_is_closed_by_the_next(overrides):
+    settings = load_settings("", overrides)
+    data = steps.read(settings)
+    lost = client().create_run(client().create_experiment("jabert"))
+    data.work.take_over(lost.info.run_id)
+
+    retrain("", overrides)
+
+    assert client().get_run(lost.info.run_id).info.status == "KILLED"
+
+
+def test_a_full_disk_while_writing_features_registers_nothing(overrides, monkeypatch):
+    def no_space(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def featurize_on_a_full_disk(*arguments):
+        with monkeypatch.context() as full:
+            full.setattr(os, "fsync", no_space)
+            return featurize_ids(*arguments)
+
+    featurize_ids = steps.featurize_ids
+    monkeypatch.setattr(steps, "featurize_ids", featurize_on_a_full_disk)
+    with pytest.raises(JabertError, match="disk is full"):
+        retrain("", overrides)
+
+    assert [status for status, _ in runs()] == ["FAILED"]
+    assert list_versions(client(), "jabert") == []
+    assert not leftovers()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda rows: rows.assign(label="京都"), "class|label"),
+        (lambda rows: rows.assign(label=[*rows["label"][:-1], "旅行"]), "旅行"),
+        (lambda rows: rows.assign(label=[None, *rows["label"][1:]]), "line 2"),
+        (lambda rows: rows.drop(columns="label"), "no column 'label'|label"),
+        (lambda rows: rows.iloc[:0], "no rows|empty"),
+    ],
+    ids=["one class only", "a class with a single row", "null label", "missing header", "no rows"],
+)
+def test_unfit_data_are_refused_in_one_sentence(overrides, toy_table, change, sentence):
+    change(pd.read_csv(toy_table)).to_csv("unfit.csv", index=False)
+
+    with pytest.raises(JabertError, match=sentence) as caught:
+        retrain("", [*overrides, "data.path=unfit.csv"])
+
+    assert "\n" not in str(caught.value)
+    assert [status for status, _ in runs()] == ["FAILED"]
+    assert list_versions(client(), "jabert") == []
+
+
+def test_emoji_widths_control_characters_and_very_long_texts_are_good_input(overrides, toy_table):
+    rows = pd.read_csv(toy_table)
+    odd = ["🍣🍶おいしい", "ＡＢＣ　全角とｶﾀｶﾅ", "制御\x07文字", "とても長い話。" * 15_000]
+    rows = pd.concat([rows, pd.DataFrame({"text": odd, "label": "グルメ", "group": "odd"})])
+    rows.to_csv("odd.csv", index=False)
+
+    result = retrain("", [*overrides, "data.path=odd.csv"])
+
+    assert sum(result["rows"].values()) == 164
+    ((_, run),) = runs()
+    assert run.data.metrics["pieces/truncated_texts"] >= 1
+
+
+def test_the_article_s_literal_padding_runs_end_to_end(overrides):
+    result = retrain("", [*overrides, "encoder.pad_to=32"])
+    assert result["promoted"]
+
+
+def test_the_seed_recipe_warns_and_chooses_the_epoch_on_test_rows(overrides):
+    settings = ["data.test_rows=40", "data.test_share=0", "data.validation_share=0", "training.epochs=2"]
+    retrain("seed", [*overrides, *settings])
+    ((_, run),) = runs()
+    assert "mistakes included" in run.data.tags["mlflow.note.content"]
+    assert run.data.params["training.watch"] == "test"
+
+
+def test_featurize_fills_the_store_for_a_later_retraining(overrides):
+    first = featurize("", overrides)
+    assert first["computed"] == first["texts"] - first["reused"] > 0
+    assert featurize("", overrides)["computed"] == 0
+    assert retrain("", overrides)["features"]["computed"] == 0
+
+
+@pytest.mark.shared
+def test_a_slice_of_the_real_corpus_with_the_real_encoder(shared):
+    from jabert.dataset import import_knbc
+
+    import_knbc(str(shared / "data/knbc"), Path("knbc.csv"), strip_topic_tag=True)
+    pd.read_csv("knbc.csv").groupby("label").head(120).to_csv("slice.csv", index=False)
+    result = retrain(
+        "",
+        [
+            "data.path=slice.csv",
+            "data.split=sentence",
+            f"encoder.path={shared / 'models/e5-small-ja'}",
+            "data.test_share=0.2",
+            "training.epochs=3",
+        ],
+    )
+    assert result["weighted_f1"] > 0.4  # chance is 0.25
