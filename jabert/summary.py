@@ -4,7 +4,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from jabert.config import Settings, TrackingSettings, load_settings
+from jabert.config import Settings, TrackingSettings
 from jabert.output import grid, print_rich
 
 __all__ = ["print_summary"]
@@ -56,8 +56,9 @@ def _report(run_id: str, settings: TrackingSettings) -> str:
 
 
 def _commands(settings: TrackingSettings) -> list[str]:
-    """With the settings that lead to the same store, where the defaults would not."""
-    default = load_settings().tracking
+    """With the settings that lead to the same store and model, where the built-in defaults would not."""
+    # Not load_settings(): by now MLflow has put its store into the environment, where it is the default.
+    default = TrackingSettings(uri=f"sqlite:///{Path.cwd()}/mlruns/mlflow.db")
     changed = [name for name in ("uri", "model_name") if getattr(settings, name) != getattr(default, name)]
     options = "".join(f" --set {quote(f'tracking.{name}={getattr(settings, name)}')}" for name in changed)
     predict, models = f'jabert predict "{_EXAMPLE}"{options}', f"jabert models{options}"

@@ -82,14 +82,13 @@ TOPIC_WORDS = {
     "京都": ["お寺", "紅葉", "祇園祭", "鴨川", "嵐山", "町家"],
     "携帯電話": ["電話", "電池", "メール", "機種", "料金", "着信音"],
 }
-FRAMES = [
-    "今日の{}はとても良かった。",
-    "{}と{}の話をした。",
-    "昨日は{}のことばかり考えていた。",
-    "友達が{}について教えてくれた。",
-    "{}、{}、それから{}。",
-    "やっぱり{}が好きだ。",
-]
+STARTS = ["今日は{}", "友達と{}", "昨日の{}", "{}", "やっぱり{}と{}", "久しぶりに{}、{}"]
+ENDINGS = {
+    "グルメ": ["を食べた。", "がとても美味しい。"],
+    "スポーツ": ["を応援した。", "で勝ってうれしい。"],
+    "京都": ["まで歩いて行った。", "は静かできれいだ。"],
+    "携帯電話": ["を買い替えた。", "の画面が割れた。"],
+}
 
 CONFIG = {
     "attention_probs_dropout_prob": 0.1,
@@ -164,7 +163,7 @@ def random_weights(config, seed=0):
     for name, shape in shapes.items():
         if name.endswith(("dense", "query", "key", "value")):
             # Wider than BERT's 0.02, so that a token that is wrongly masked shows.
-            weights[f"{name}/kernel"] = random.normal(0, 0.5, shape)
+            weights[f"{name}/kernel"] = random.normal(0, 0.3, shape)
             weights[f"{name}/bias"] = random.normal(0, 0.1, shape[1:])
         else:
             weights[name] = random.normal(0, 0.5, shape)
@@ -202,8 +201,8 @@ def toy_rows(rows=160, groups=40, seed=0):
     while len(table) < rows:
         group = len(table) % groups
         label = LABELS[group % len(LABELS)]
-        frame = FRAMES[random.integers(len(FRAMES))]
-        text = frame.format(*random.choice(TOPIC_WORDS[label], 3, replace=False))
+        start = random.choice(STARTS).format(*random.choice(TOPIC_WORDS[label], 2, replace=False))
+        text = start + random.choice(ENDINGS[label])
         if text not in seen:
             seen.add(text)
             table.append({"text": text, "label": label, "group": f"article-{group:02}"})

@@ -82,7 +82,7 @@ def train(
         on_epoch: called with the metrics of each epoch, also those of an earlier process.
     """
     tf = import_tensorflow()
-    tf.keras.backend.experimental.enable_tf_random_generator()  # dropout's state is in the checkpoint
+    tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(training.seed)
     model = build_classifier(store.hidden_size, classes, classifier)
     state = _State(model, folder)
@@ -119,7 +119,11 @@ class _State:
         tf = import_tensorflow()
         self._model = model
         self._folder = folder
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+        # tf-keras 2.21 leaves the random numbers of dropout out of a model's checkpoint (BaseRandomLayer).
+        random_numbers = model.get_layer("dropout")._random_generator
+        self._checkpoint = tf.train.Checkpoint(
+            model=model, optimizer=model.optimizer, random_numbers=random_numbers
+        )
 
     def restore(self) -> list[Epoch]:
         path = self._folder / _HISTORY

@@ -49,6 +49,12 @@ def all_commands(command, path=()):
 COMMANDS = dict(all_commands(typer.main.get_command(app)))
 
 
+@pytest.fixture(autouse=True)
+def own_store(monkeypatch):
+    """MLflow puts the store that it was given into the environment, where the next test would find it."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
 @pytest.fixture
 def say(capsys):
     """The command line in this process: words in; exit code, stdout and stderr out."""

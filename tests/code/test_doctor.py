@@ -23,6 +23,12 @@ def by_name(checks) -> dict[str, Check]:
     return {check.what: check for check in checks}
 
 
+@pytest.fixture(autouse=True)
+def own_store(monkeypatch):
+    """MLflow puts the store that it was given into the environment, where the next test would find it."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
 @pytest.fixture
 def project():
     """A folder with a store of one finished run and one failed one."""
@@ -177,7 +183,7 @@ def test_artifacts_that_were_deleted_are_missed(project):
     shutil.rmtree(project / "mlruns" / "artifacts")
     check = look_at_store(project)["artifacts"]
     assert not check.ok
-    assert "backup" in check.remedy or "copy" in check.remedy
+    assert check.remedy.startswith("put them back from a copy")
 
 
 def test_a_setting_that_an_existing_experiment_ignores_is_told(project):
