@@ -289,7 +289,9 @@ def _make_absolute(tree: Mapping[str, Any], folder: Path) -> None:
     for name, field in _fields().items():
         group, key = name.split(".")
         section = tree.get(group)
-        value = section.get(key) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            continue
+        value = section.get(key)
         if isinstance(value, str) and _is_path(value, field):
             section[key] = os.path.normpath(folder / Path(value).expanduser())
 

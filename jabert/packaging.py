@@ -10,6 +10,7 @@ from jabert.config import Settings
 from jabert.encoder import EncoderFolder, Tokenizer, load_encoder
 from jabert.files import write_json, write_text
 from jabert.legacy_keras import import_tensorflow
+from jabert.tracking import Run
 
 __all__ = ["build_package", "log_package"]
 
@@ -56,7 +57,7 @@ def build_package(
     return target
 
 
-def log_package(package: Path, run_id: str) -> str:
+def log_package(package: Path, run: Run) -> str:
     """Log a package as the model of a run, as pyfunc from code.
 
     Returns:
@@ -75,12 +76,15 @@ def log_package(package: Path, run_id: str) -> str:
             ColSpec(Map(DataType.double), "probabilities"),
         ]
     )
-    # Not mlflow.pyfunc.log_model: it wants an active run, and leaving that would end this one.
+    # Not mlflow.pyfunc.log_model: it wants an active run, and leaving that would end this one. The model is
+    # created first, because Model.log would put it into the default experiment and that one's folder.
+    model = run.client.create_logged_model(run.experiment_id, name="model", source_run_id=run.id)
     logged = Model.log(
         artifact_path=None,
         name="model",
         flavor=mlflow.pyfunc,
-        run_id=run_id,
+        run_id=run.id,
+        model_id=model.model_id,
         python_model=str(_CODE),
         artifacts={"classifier": str(package)},
         signature=ModelSignature(Schema([ColSpec(DataType.string, "text")]), outputs),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,10 +69,19 @@ def load_champion(client: "MlflowClient", name: str) -> Any:
         JabertError: there is none.
     """
     import mlflow.pyfunc
+    from mlflow.exceptions import MlflowException
 
-    if find_champion(client, name) is None:
+    champion = find_champion(client, name)
+    if champion is None:
         raise JabertError(f"the registered model {name!r} has no champion yet; `jabert retrain` makes one")
-    return mlflow.pyfunc.load_model(f"models:/{name}@{CHAMPION}")
+    try:
+        return mlflow.pyfunc.load_model(f"models:/{name}@{CHAMPION}")
+    except (MlflowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise JabertError(
+            f"version {champion.version}, the champion of {name!r}, cannot be loaded ({reason}); "
+            "see `jabert doctor`, or delete its alias in the MLflow UI"
+        ) from error
 
 
 def score(model: Any, rows: "pd.DataFrame") -> float:
@@ -138,7 +148,7 @@ def _describe(version: "ModelVersion", aliases: list[str]) -> dict[str, Any]:
         "aliases": sorted(aliases),
         "weighted_f1": float(tags["weighted_f1"]) if "weighted_f1" in tags else None,
         "run_id": version.run_id,
-        "created": version.creation_timestamp,
+        "created": datetime.fromtimestamp(version.creation_timestamp / 1000).astimezone().isoformat(),
         "promoted_over": tags.get("compared_with") if tags.get("promoted") == "true" else None,
         "reason": tags.get("reason"),
     }

@@ -241,7 +241,7 @@ def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
     package = build_package(
         open_folder(settings.encoder.path), data.work.training, labels, settings, data.work.package
     )
-    model_uri = log_package(package, run.id)
+    model_uri = log_package(package, run)
     table = table.assign(pieces=tokens.pieces, unknown=tokens.unknown, truncated=tokens.truncated)
     rows = table[table["split"] == "test"]
     predicted = mlflow.pyfunc.load_model(model_uri).predict(rows[["text"]])["probabilities"]

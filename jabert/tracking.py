@@ -1,7 +1,6 @@
 """One MLflow run, from its first parameter to a status that is true."""
 
 import json
-import logging
 import os
 import platform
 import subprocess
@@ -39,6 +38,7 @@ _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for jabert's own result
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # MLflow's 7 take minutes to say that a server is away
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
 
@@ -46,13 +46,16 @@ class Run:
     """A run that is being recorded. Methods write at once; the run can be watched while it goes on.
 
     Attributes:
+        client: of the tracking store.
         id: MLflow's run id.
+        experiment_id: of the experiment that the run belongs to.
         seconds: duration of each finished stage.
     """
 
-    def __init__(self, client: "MlflowClient", run_id: str) -> None:
+    def __init__(self, client: "MlflowClient", run_id: str, experiment_id: str) -> None:
         self.client = client
         self.id = run_id
+        self.experiment_id = experiment_id
         self.seconds: dict[str, float] = {}
 
     def tags(self, values: Mapping[str, Any]) -> None:
@@ -137,24 +140,33 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
+    from sqlalchemy.exc import SQLAlchemyError
 
     uri = str(settings.uri)
     try:
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
+        _use_store(uri)
         client = MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise JabertError(f"tracking.uri {uri}: the MLflow store cannot be reached ({reason})") from error
     return client
+
+
+def _use_store(uri: str) -> None:
+    """Make MLflow's global functions use the store, in this process and not in its environment."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)  # also sets the variable, which would become the default of later settings
+    mlflow.set_registry_uri(uri)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if before is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 @contextmanager
@@ -171,7 +183,7 @@ def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> It
     client = connect(settings.tracking)
     name = f"{Path(settings.recipe).stem or 'run'} {settings.digest()[:6]}"
     created = client.create_run(_experiment(client, settings.tracking), run_name=name)
-    run = Run(client, created.info.run_id)
+    run = Run(client, created.info.run_id, created.info.experiment_id)
     try:
         run.tags({**_provenance(), **(tags or {}), "config_digest": settings.digest()})
         run.params(settings.flat())
@@ -207,8 +219,7 @@ def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[dict[
 def _experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
     experiment = client.get_experiment_by_name(settings.experiment)
     if experiment is None:
-        location = settings.artifacts and _artifact_uri(settings.artifacts)
-        return client.create_experiment(settings.experiment, artifact_location=location)
+        return _create_experiment(client, settings)
     if experiment.lifecycle_stage == "deleted":
         raise JabertError(
             f"tracking.experiment {settings.experiment!r} was deleted in MLflow; restore it or name another"
@@ -230,6 +241,19 @@ def _describe_run(run: "TrackedRun") -> dict[str, Any]:
         "promoted": tags["promoted"] == "true" if "promoted" in tags else None,
         "reason": tags.get("reason") or tags.get("error"),
     }
+
+
+def _create_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
+    from mlflow.exceptions import MlflowException
+
+    location = settings.artifacts and _artifact_uri(settings.artifacts)
+    try:
+        return client.create_experiment(settings.experiment, artifact_location=location)
+    except MlflowException:
+        experiment = client.get_experiment_by_name(settings.experiment)
+        if experiment is None:
+            raise
+        return experiment.experiment_id  # another process was quicker
 
 
 def _artifact_uri(location: str) -> str:

@@ -1,12 +1,20 @@
 """What all tests share: a toy encoder and corpus, the real ones, and a wall around the user's own state."""
 
+import atexit
 import os
 import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # --import-mode=importlib leaves it out
+import toy
+
 # Read when the libraries are first imported, so they are set before any test module is.
 _STATE = tempfile.TemporaryDirectory(prefix="jabert-tests-")
+atexit.register(_STATE.cleanup)
 for _name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_NAME", "PREFECT_API_URL"):
     os.environ.pop(_name, None)
 os.environ |= {
@@ -18,11 +26,6 @@ os.environ |= {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "TF_USE_LEGACY_KERAS": "1",
 }
-sys.path.insert(0, str(Path(__file__).parent))  # for `toy`: --import-mode=importlib leaves it out
-
-import hypothesis
-import pytest
-import toy
 
 # The same examples everywhere, so that a pass on one machine is a pass on all; TensorFlow's first call of
 # a function is slow, which is no fault of the example.
@@ -34,6 +37,7 @@ hypothesis.settings.load_profile("jabert")
 def own_folder(tmp_path, monkeypatch):
     """Each test runs in a folder of its own, where built-in default paths lead."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # mlflow.set_tracking_uri sets it
 
 
 @pytest.fixture(scope="session")

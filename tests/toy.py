@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -74,7 +72,7 @@ Webで調べたらすぐに分かった。
 AとBのどちらを選ぶか迷っている。
 20年ぶりに昔の先生に会った。
 HelloとThank youしか言えなかった。
-""".split("\n")[:-1]
+""".splitlines()
 
 TOPIC_WORDS = {
     "グルメ": ["ラーメン", "カレー", "料理", "ケーキ", "食堂", "スープ"],
@@ -116,7 +114,7 @@ def make_encoder(folder, *, cased=False, seed=0, **sizes):
 
 
 def train_sentencepiece(path, vocab_size, *, cased=False, specials=("[PAD]", "[CLS]", "[SEP]", "[MASK]")):
-    """A unigram model on `SENTENCES`, with the ids of bert-japanese: <unk> <s> </s> [PAD] [CLS] [SEP] [MASK]."""
+    """A unigram model with bert-japanese's first ids: <unk> <s> </s> [PAD] [CLS] [SEP] [MASK]."""
     import sentencepiece
 
     sentences = [*SENTENCES, *toy_rows()["text"]]
@@ -163,7 +161,7 @@ def random_weights(config, seed=0):
     for name, shape in shapes.items():
         if name.endswith(("dense", "query", "key", "value")):
             # Wider than BERT's 0.02, so that a token that is wrongly masked shows.
-            weights[f"{name}/kernel"] = random.normal(0, 0.3, shape)
+            weights[f"{name}/kernel"] = random.normal(0, 0.2, shape)
             weights[f"{name}/bias"] = random.normal(0, 0.1, shape[1:])
         else:
             weights[name] = random.normal(0, 0.5, shape)
@@ -244,13 +242,17 @@ def numpy_bert(weights, config, ids, attended=None):
     x = norm(x + weights[f"{embeddings}/position_embeddings"][:tokens], f"{embeddings}/LayerNorm")
     for layer in range(config["num_hidden_layers"]):
         prefix = f"bert/encoder/layer_{layer}"
-        query, key, value = (split(dense(x, f"{prefix}/attention/self/{n}")) for n in ("query", "key", "value"))
+        query, key, value = (
+            split(dense(x, f"{prefix}/attention/self/{n}")) for n in ("query", "key", "value")
+        )
         scores = query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1])  # (heads, tokens, tokens)
         scores = np.where(attended, scores, -np.inf)
         shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
         shares /= shares.sum(axis=-1, keepdims=True)
         context = (shares @ value).transpose(1, 0, 2).reshape(tokens, -1)
-        x = norm(x + dense(context, f"{prefix}/attention/output/dense"), f"{prefix}/attention/output/LayerNorm")
+        x = norm(
+            x + dense(context, f"{prefix}/attention/output/dense"), f"{prefix}/attention/output/LayerNorm"
+        )
         wide = dense(x, f"{prefix}/intermediate/dense")
         wide = 0.5 * wide * (1 + np.tanh(np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3)))
         x = norm(x + dense(wide, f"{prefix}/output/dense"), f"{prefix}/output/LayerNorm")

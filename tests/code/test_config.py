@@ -35,7 +35,11 @@ def test_every_packaged_recipe_loads_by_its_name(name):
 
 def test_recipe_seed_is_the_articles_protocol_and_says_what_is_wrong_with_it():
     settings = load_settings("seed")
-    assert (settings.training.batch_size, settings.training.epochs, settings.training.patience) == (128, 100, 5)
+    assert (settings.training.batch_size, settings.training.epochs, settings.training.patience) == (
+        128,
+        100,
+        5,
+    )
     assert (settings.training.monitor, settings.training.watch) == ("val_acc", "test")
     assert not settings.training.shuffle
     assert settings.data.test_rows == 419
@@ -110,7 +114,9 @@ def test_a_value_that_does_not_fit_is_named_in_one_sentence(override, name):
 
 
 def test_a_wrong_literal_is_answered_with_the_nearest():
-    with pytest.raises(JabertError, match=r"setting data\.split cannot be 'groups': .*; the nearest is 'group'"):
+    with pytest.raises(
+        JabertError, match=r"setting data\.split cannot be 'groups': .*; the nearest is 'group'"
+    ):
         load_settings(None, ["data.split=groups"])
 
 
@@ -156,7 +162,9 @@ def test_the_home_folder_may_be_written_as_a_tilde(monkeypatch):
 
 
 def test_overrides_win_over_the_recipe_and_the_last_one_over_the_others():
-    settings = load_settings("seed", ["training.patience=2", "training.patience=3", "data.labels=['A', '京都']"])
+    settings = load_settings(
+        "seed", ["training.patience=2", "training.patience=3", "data.labels=['A', '京都']"]
+    )
     assert settings.training.patience == 3
     assert settings.training.batch_size == 128
     assert settings.data.labels == ("A", "京都")
@@ -266,10 +274,14 @@ shares = st.floats(0, 1, exclude_max=True)
     training=st.fixed_dictionaries(
         {}, optional={"epochs": counts, "monitor": st.sampled_from(["val_acc", "val_loss"])}
     ),
-    folder=st.text(string.ascii_letters + "京都 ._-'\"\\", min_size=1, max_size=12).filter(lambda n: n.strip()),
+    folder=st.text(string.ascii_letters + "京都 ._-'\"\\", min_size=1, max_size=12).filter(
+        lambda n: n.strip()
+    ),
     note=words,
 )
-def test_settings_written_as_a_recipe_and_read_again_are_the_same(data, training, folder, note, tmp_path_factory):
+def test_settings_written_as_a_recipe_and_read_again_are_the_same(
+    data, training, folder, note, tmp_path_factory
+):
     tree = {"data": data, "training": training, "encoder": {"path": f"/bert/{folder}"}, "note": note}
     path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
     path.write_text(Settings.model_validate(tree).to_toml(), encoding="utf-8")

@@ -102,7 +102,9 @@ def test_a_size_that_the_configuration_lacks_is_named(encoder):
 @pytest.mark.parametrize("value", ["16", 0, -2, 1.5, None, True])
 @pytest.mark.parametrize("name", ["hidden_size", "num_attention_heads", "vocab_size"])
 def test_a_size_that_is_no_size_is_named(encoder, name, value):
-    with pytest.raises(JabertError, match=rf"bert_config\.json: {name} must be a positive whole number, not "):
+    with pytest.raises(
+        JabertError, match=rf"bert_config\.json: {name} must be a positive whole number, not "
+    ):
         open_folder(with_config(encoder, **{name: value}))
 
 
@@ -312,11 +314,14 @@ def test_a_number_of_heads_that_cannot_be_is_refused(bare, heads):
 
 def test_a_checkpoint_of_something_else_is_named(bare):
     toy.write_checkpoint(bare / "model.ckpt-1", {"dense/kernel": toy.np.ones((2, 2), dtype="float32")})
-    with pytest.raises(JabertError, match="is not Google BERT's: no variable 'bert/embeddings/word_embeddings'"):
+    with pytest.raises(
+        JabertError, match="is not Google BERT's: no variable 'bert/embeddings/word_embeddings'"
+    ):
         init_config(bare)
 
 
 # Fingerprint
+
 
 def test_the_fingerprint_is_that_of_the_contents_alone(encoder, toy_encoder, tmp_path):
     elsewhere = tmp_path / "deep" / "other name"

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -67,7 +66,9 @@ def no_encoder(monkeypatch):
 
 
 def store_at(path, **changes):
-    return FeatureStore(path, ORIGIN | changes.pop("origin", {}), **{"hidden_size": 4, "dtype": "float16"} | changes)
+    return FeatureStore(
+        path, ORIGIN | changes.pop("origin", {}), **{"hidden_size": 4, "dtype": "float16"} | changes
+    )
 
 
 def some_rows(count, seed=0, hidden=4):
@@ -77,6 +78,7 @@ def some_rows(count, seed=0, hidden=4):
 
 
 # What is computed
+
 
 def test_every_row_is_computed_once_and_the_second_call_needs_no_encoder(folder, tmp_path, no_encoder):
     settings = settings_of(tmp_path / "store")
@@ -116,7 +118,9 @@ def test_half_precision_on_disk_changes_a_number_by_at_most_5e_4_of_itself(folde
         exact = single.read(row_key(row))
         stored = half.read(row_key(row))
         assert stored.dtype == np.float16
-        np.testing.assert_allclose(stored, exact, rtol=2**-11, atol=2**-24)  # 4.9e-4: half a unit in the last place
+        np.testing.assert_allclose(
+            stored, exact, rtol=2**-11, atol=2**-24
+        )  # 4.9e-4: half a unit in the last place
 
 
 def test_equal_texts_of_one_call_are_computed_once(folder, tmp_path):
@@ -166,6 +170,7 @@ def test_the_record_is_ready_for_json(folder, tmp_path):
 
 # What is never reused
 
+
 @pytest.mark.parametrize("change", [{"dtype": "float32"}, {"pad_to": 32}])
 def test_vectors_of_other_settings_are_not_reused(folder, tmp_path, change):
     ids = ids_of(folder, TEXTS)
@@ -211,6 +216,7 @@ def test_a_key_is_that_of_the_ids_not_of_their_memory():
 
 
 # The store on disk
+
 
 @given(
     lengths=st.lists(st.integers(1, 5), min_size=1, max_size=6), dtype=st.sampled_from(["float16", "float32"])
@@ -301,19 +307,20 @@ def test_a_row_that_two_wrote_is_read_once(tmp_path):
 
 WRITER = textwrap.dedent("""
     import sys
+    from pathlib import Path
+
     import numpy as np
+
     from jabert.features.store import FeatureStore, row_key
 
     root, start, shards = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     origin = {"encoder": "e", "engine": "reference", "precision": "float32", "padding": "length"}
-    from pathlib import Path
     store = FeatureStore(Path(root), origin, 4, "float16")
     print("ready", flush=True)
     for shard in range(start, start + shards):
         numbers = range(shard * 10, shard * 10 + 10)
-        store.append(
-            [row_key(np.array([n])) for n in numbers], [np.full((3, 4), n % 1000, dtype="f2") for n in numbers]
-        )
+        keys = [row_key(np.array([n])) for n in numbers]
+        store.append(keys, [np.full((3, 4), n, dtype="f2") for n in numbers])
         print(shard, flush=True)
 """)
 
@@ -385,11 +392,11 @@ def test_a_full_disk_is_said_and_leaves_no_part_of_a_shard(tmp_path, full_disk):
     store = store_at(tmp_path)
     keys, vectors = some_rows(5)
     store.append(keys, vectors)
-    before = sorted(os.listdir(store.path))
+    before = sorted(store.path.iterdir())
     full_disk(store.path)
     with pytest.raises(JabertError, match=rf"{tmp_path}.*: the disk is full"):
         store.append(*some_rows(5, seed=1))
-    assert sorted(os.listdir(store.path)) == before
+    assert sorted(store.path.iterdir()) == before
     assert len(store) == 5
     np.testing.assert_array_equal(store.read(keys[0]), vectors[0].astype(np.float16))
 

@@ -13,6 +13,10 @@ from jabert.errors import JabertError
 from jabert.files import atomic_path, digest_of_file, digest_of_json, write_json, write_text
 
 
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 def test_the_file_appears_only_when_it_is_whole(tmp_path):
     path = tmp_path / "deep" / "er" / "table.csv"
     with atomic_path(path) as temporary:
@@ -20,7 +24,7 @@ def test_the_file_appears_only_when_it_is_whole(tmp_path):
         assert not path.exists()
         temporary.write_text("whole", encoding="utf-8")
     assert path.read_text(encoding="utf-8") == "whole"
-    assert os.listdir(path.parent) == ["table.csv"]
+    assert names(path.parent) == ["table.csv"]
 
 
 def test_the_temporary_name_is_hidden_beside_the_file_and_keeps_its_suffix(tmp_path):
@@ -37,7 +41,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
         temporary.write_text("half", encoding="utf-8")
         1 / 0  # noqa: B018
     assert path.read_text(encoding="utf-8") == "old"
-    assert os.listdir(tmp_path) == ["note.txt"]
+    assert names(tmp_path) == ["note.txt"]
 
 
 def test_writing_nothing_is_an_error(tmp_path):
@@ -54,7 +58,7 @@ def test_a_full_disk_is_said_by_name_and_leaves_nothing(tmp_path, monkeypatch, c
     path = tmp_path / "report.json"
     with pytest.raises(JabertError, match=f"{path}: the disk is full"):
         write_json(path, {"f1": 0.8})
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -63,7 +67,7 @@ def test_a_disk_that_is_full_while_writing_is_said_too(tmp_path):
     with pytest.raises(JabertError, match=f"{path}: the disk is full"), atomic_path(path) as temporary:
         temporary.symlink_to("/dev/full")  # the kernel's own ENOSPC
         temporary.write_text("京都", encoding="utf-8")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_another_error_of_the_system_keeps_its_kind(tmp_path, monkeypatch):
@@ -73,7 +77,7 @@ def test_another_error_of_the_system_keeps_its_kind(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(OSError, match="Input/output error"):
         write_text(tmp_path / "note.txt", "new")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664)])

@@ -105,7 +105,9 @@ def test_the_longest_text_uses_every_position(toys, by_formula):
     encoder, tokenizer = toys
     tokens = tokenizer(["".join(toy.SENTENCES)])
     assert len(tokens.ids[0]) == 64
-    np.testing.assert_allclose(vectors_of(encoder, tokens.ids)[0], by_formula(tokens.ids[0]), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(
+        vectors_of(encoder, tokens.ids)[0], by_formula(tokens.ids[0]), atol=1e-5, rtol=0
+    )
 
 
 rows = st.lists(
@@ -147,7 +149,7 @@ def test_a_gpu_that_is_not_there_is_said_and_auto_takes_the_cpu(toy_encoder):
 
     if gpu_names():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(JabertError, match="encoder.device is 'gpu', but TensorFlow sees none"):
+    with pytest.raises(JabertError, match=r"encoder\.device is 'gpu', but TensorFlow sees none"):
         load_encoder(open_folder(toy_encoder), EncoderSettings(device="gpu"))
     assert load_encoder(open_folder(toy_encoder), EncoderSettings(device="auto")).device == "/CPU:0"
 
@@ -180,6 +182,7 @@ def test_rows_are_padded_on_the_right_with_id_0():
 
 
 # The real encoder on the real corpus
+
 
 @pytest.fixture(scope="module")
 def knbc_texts(shared):

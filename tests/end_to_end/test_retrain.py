@@ -87,7 +87,9 @@ def test_a_first_run_trains_registers_and_promotes(overrides):
     }
     assert any(name.startswith("tensorboard/") for name in written)
     assert str(find_champion(client(), "jabert").version) == "1"
-    predicted = load_champion(client(), "jabert").predict(pd.DataFrame({"text": ["京都のお寺", "野球の試合"]}))
+    predicted = load_champion(client(), "jabert").predict(
+        pd.DataFrame({"text": ["京都のお寺", "野球の試合"]})
+    )
     assert predicted["probabilities"].map(lambda of: sum(of.values())).round(5).eq(1).all()
     assert not list(Path(".jabert/work").glob("*/")), "a finished run leaves no work behind"
     assert not leftovers()
@@ -148,11 +150,9 @@ def test_an_interrupted_run_is_killed_and_the_next_goes_on_from_its_last_epoch(o
             raise KeyboardInterrupt
 
     record = steps.record_epoch
-    monkeypatch.setattr(steps, "record_epoch", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as ctrl_c, pytest.raises(KeyboardInterrupt):
+        ctrl_c.setattr(steps, "record_epoch", interrupt)
         retrain("", overrides)
-    monkeypatch.undo()
-    os.chdir(Path(load_settings("", overrides).training.work_path).parents[1])
     (status, killed), *_ = runs()
     assert status == "KILLED"
     assert list_versions(client(), "jabert") == []

@@ -1,0 +1,131 @@
+"""The shape of the package: who imports whom, what stays unloaded, and what is public."""
+
+import ast
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+import jabert
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {
+    "great_expectations",
+    "keras_bert",
+    "matplotlib",
+    "mlflow",
+    "pandas",
+    "prefect",
+    "pyarrow",
+    "sklearn",
+    "tensorflow",
+}
+MODULES = [module.name for module in pkgutil.walk_packages(jabert.__path__, "jabert.")]
+
+
+def test_the_contracts_on_imports_are_kept(capsys):
+    """Layers, no Prefect, no flows but in the command line: `[tool.importlinter]` in pyproject.toml."""
+    from importlinter.cli import lint_imports
+
+    status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert status == 0, capsys.readouterr().out
+
+
+def test_the_packaged_model_stands_alone():
+    path = Path(jabert.__file__).with_name("package.py")
+    imports = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    names = [
+        name
+        for node in imports
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+    ]
+    assert all(not isinstance(node, ast.ImportFrom) or node.level == 0 for node in imports)
+    assert "mlflow" in names
+    assert not [name for name in names if name.partition(".")[0] in ("jabert", "flows")]
+
+
+def run_python(code):
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+
+COMMANDS = [
+    [],
+    ["retrain"],
+    ["validate"],
+    ["featurize"],
+    ["predict"],
+    ["models"],
+    ["runs"],
+    ["ui"],
+    ["doctor"],
+    ["data", "knbc"],
+    ["encoder", "inspect"],
+    ["encoder", "init"],
+]
+
+
+def test_importing_the_package_and_asking_for_help_load_nothing_heavy():
+    done = run_python(f"""
+        import json, sys
+        import jabert
+        from jabert.cli import main
+
+        for command in {COMMANDS}:
+            try:
+                main([*command, "--help"])
+            except SystemExit as end:
+                assert end.code in (0, None), command
+        print(json.dumps(sorted(sys.modules)))
+    """)
+    assert done.stdout.count("Usage: ") == len(COMMANDS)
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+    assert "typer" in loaded
+    assert not loaded & HEAVY
+
+
+def test_reading_the_settings_loads_nothing_heavy():
+    done = run_python("""
+        import json, sys
+        from jabert.config import load_settings
+
+        load_settings("knbc", ["data.path=x"])
+        print(json.dumps(sorted(sys.modules)))
+    """)
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    assert "pydantic" in loaded
+    assert not loaded & HEAVY
+
+
+def test_help_answers_at_once():
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        run_python("from jabert.cli import main; main(['--help'])")
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 2  # about 0.6 on an idle machine; the promise is 1
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_is_public(name):
+    module = importlib.import_module(name)
+    public = module.__all__
+    order = [(not word.isupper(), not word[0].isupper(), word) for word in public]  # as ruff sorts them
+    assert order == sorted(order)
+    assert len(set(public)) == len(public)
+    assert not [word for word in public if not hasattr(module, word)]
+    assert module.__doc__
+
+
+def test_the_list_of_modules_is_not_empty():
+    assert {"jabert.cli", "jabert.encoder.tokenizer", "jabert.package"} <= set(MODULES)

@@ -1,0 +1,102 @@
+"""The main job as a process of its own: its output, its death, and from an installed wheel."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jabert.config import load_settings
+from jabert.registry import list_versions, load_champion
+from jabert.tracking import connect
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+LONG = ["training.epochs=60", "training.patience=60"]
+
+
+def command(overrides, *options):
+    settings = [word for override in overrides for word in ("--set", override)]
+    return [shutil.which("jabert", path=Path(sys.executable).parent), "retrain", *settings, *options]
+
+
+def wait_for_epochs(process, epochs):
+    for _ in range(1200):
+        assert process.poll() is None, "the process ended before it trained"
+        for history in Path(".jabert/work").glob("*/training/history.json"):
+            if len(json.loads(history.read_text())) >= epochs:
+                return
+        time.sleep(0.1)
+    pytest.fail("no epoch was finished in two minutes")
+
+
+def newest_run():
+    client = connect(load_settings().tracking)
+    return client.search_runs(["1"], order_by=["attributes.start_time DESC"])[0]
+
+
+def test_a_killed_process_can_be_run_again_and_goes_on_from_its_last_epoch(overrides):
+    with subprocess.Popen(
+        command([*overrides, *LONG]), stderr=subprocess.DEVNULL, start_new_session=True
+    ) as lost:
+        wait_for_epochs(lost, 3)
+        os.killpg(lost.pid, signal.SIGKILL)
+    before = newest_run()
+    assert before.info.status == "RUNNING", "nobody was left to say otherwise"
+
+    again = subprocess.run(command([*overrides, *LONG], "--json"), capture_output=True, text=True, check=True)
+
+    result = json.loads(again.stdout)
+    assert result["promoted"]
+    assert result["features"]["computed"] == 0
+    run = newest_run()
+    assert run.info.run_id == result["run_id"]
+    assert run.data.tags["resumes"] == before.info.run_id
+    assert 3 <= int(run.data.tags["resumed_epochs"]) < 60
+    client = connect(load_settings().tracking)
+    assert client.get_run(before.info.run_id).info.status == "KILLED"
+    assert len(list_versions(client, "jabert")) == 1
+    load_champion(client, "jabert")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_process_that_is_told_to_stop_says_so_in_mlflow(overrides, number, status):
+    with subprocess.Popen(command([*overrides, *LONG]), stderr=subprocess.PIPE, text=True) as process:
+        wait_for_epochs(process, 1)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in errors
+    assert newest_run().info.status == "KILLED"
+
+
+def test_a_wheel_carries_flows_expectations_and_recipes(toy_table, tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=CHECKOUT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
+    subprocess.run([*pip, str(installed), str(wheel)], check=True, capture_output=True)
+    program = (
+        "import sys, flows, jabert; from jabert.cli import main\n"
+        f"assert all(m.__file__.startswith({str(installed)!r}) for m in (flows, jabert)), flows.__file__\n"
+        "from jabert.config import packaged_recipes; assert {'knbc', 'seed'} <= set(packaged_recipes())\n"
+        f"settings = ['--set', 'data.path={toy_table}', '--set', 'data.test_rows=40']\n"
+        "main(['validate', '--recipe', 'seed', *settings])"
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "passed" in done.stdout
