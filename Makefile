@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+LOCK ?= requirements.lock
 RECIPE ?= knbc
 DATA ?=
 ENCODER ?=
@@ -11,13 +12,13 @@ ENCODER ?=
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
-setup: .venv/installed ## make the environment in .venv from requirements.lock
+setup: .venv/installed ## make the environment in .venv (for a GPU: LOCK=requirements-gpu.lock)
 
-.venv/installed: requirements.lock pyproject.toml
+.venv/installed: $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "jabert needs Python 3.11, 3.12 or 3.13, not $$($(PYTHON) --version 2>&1); name one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -42,9 +43,13 @@ format: setup ## let ruff put the code in form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lock: setup ## remake requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --upgrade \
-		--no-emit-index-url --no-header --no-annotate pyproject.toml --output-file requirements.lock
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate pyproject.toml
+
+lock: setup ## remake the locks from pyproject.toml, with the newest versions that it allows
+	$(COMPILE) --upgrade --output-file requirements.lock
+	cp requirements.lock requirements-gpu.lock
+	$(COMPILE) --extra gpu --output-file requirements-gpu.lock
 
 bench: setup ## weighted F1 over seeds: make bench DATA=… ENCODER=…
 	$(BIN)/python benchmarks/quality.py $(DATA) $(ENCODER)

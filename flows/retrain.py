@@ -63,6 +63,7 @@ def train(settings: Settings, data: Data, run: Run) -> Trained:
     trained = steps.train(
         settings, data, run, on_epoch=lambda epoch: update(int(epoch["epoch"]), settings.training.epochs)
     )
+    update(1, 1)  # also when it ended early
     show_markdown("training", trained.to_markdown())
     return trained
 

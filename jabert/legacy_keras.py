@@ -6,6 +6,7 @@ an environment variable is set before TensorFlow is first imported.
 
 import os
 import sys
+import tempfile
 from types import ModuleType
 
 from jabert.errors import JabertError
@@ -24,11 +25,37 @@ def import_tensorflow() -> ModuleType:
             "TensorFlow was imported before jabert with Keras 3; set TF_USE_LEGACY_KERAS=1 in the environment"
         )
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    # TensorFlow writes notes on CPU flags and missing CUDA libraries straight to stderr.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" not in sys.modules:
+        _import_quietly()
     import tensorflow
 
     return tensorflow  # type: ignore[no-any-return]
+
+
+def _import_quietly() -> None:
+    """Import TensorFlow without its notes on CPU flags and absent CUDA libraries, which look like errors.
+
+    They are written by C++ before its own log level counts, so the file descriptor is turned away; what
+    was written comes back if the import fails. Who sets TF_CPP_MIN_LOG_LEVEL gets everything.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            import tensorflow
+
+            tensorflow.config.list_physical_devices("GPU")  # the search for one writes too
+        except BaseException:
+            notes.seek(0)
+            os.write(stderr, notes.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def gpu_names() -> list[str]:

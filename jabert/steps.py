@@ -266,7 +266,12 @@ def register(settings: Settings, data: Data, run: Run, evaluated: Evaluated) -> 
             challenger_f1=evaluated.report.weighted_f1,
         )
     run.tags(
-        {"promoted": str(verdict.promoted).lower(), "reason": verdict.reason, "version": verdict.version}
+        {
+            "promoted": str(verdict.promoted).lower(),
+            "reason": verdict.reason,
+            "version": verdict.version,
+            "mlflow.note.content": "\n\n".join(filter(None, [settings.note, f"Verdict: {verdict.reason}."])),
+        }
     )
     if verdict.champion_weighted_f1 is not None:
         run.metrics({"test/champion_weighted_f1": verdict.champion_weighted_f1})
