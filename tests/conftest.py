@@ -23,7 +23,6 @@ os.environ |= {
     "MPLBACKEND": "agg",
     "PREFECT_HOME": f"{_STATE.name}/prefect",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "TF_CPP_MIN_LOG_LEVEL": "2",
     "TF_USE_LEGACY_KERAS": "1",
 }
 

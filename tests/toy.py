@@ -222,24 +222,27 @@ def numpy_bert(weights, config, ids, attended=None):
     Returns:
         float64 (tokens, hidden).
     """
-    weights = {name: value.astype(np.float64) for name, value in weights.items()}
     attended = np.ones(len(ids), dtype=bool) if attended is None else attended
     heads, tokens = config["num_attention_heads"], len(ids)
 
+    def weight(name):
+        return weights[name].astype(np.float64)
+
     def dense(x, name):
-        return x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"]
+        return x @ weight(f"{name}/kernel") + weight(f"{name}/bias")
 
     def norm(x, name):
         centred = x - x.mean(axis=-1, keepdims=True)
         deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-14)
-        return centred / deviation * weights[f"{name}/gamma"] + weights[f"{name}/beta"]
+        return centred / deviation * weight(f"{name}/gamma") + weight(f"{name}/beta")
 
     def split(x):  # (tokens, hidden) -> (heads, tokens, hidden / heads)
         return x.reshape(tokens, heads, -1).transpose(1, 0, 2)
 
-    embeddings = "bert/embeddings"
-    x = weights[f"{embeddings}/word_embeddings"][ids] + weights[f"{embeddings}/token_type_embeddings"][0]
-    x = norm(x + weights[f"{embeddings}/position_embeddings"][:tokens], f"{embeddings}/LayerNorm")
+    tables = (f"bert/embeddings/{kind}_embeddings" for kind in ("word", "token_type", "position"))
+    rows = (ids, 0, slice(tokens))
+    x = sum(weights[table][row].astype(np.float64) for table, row in zip(tables, rows, strict=True))
+    x = norm(x, "bert/embeddings/LayerNorm")
     for layer in range(config["num_hidden_layers"]):
         prefix = f"bert/encoder/layer_{layer}"
         query, key, value = (

@@ -12,6 +12,7 @@ from jabert.config import EncoderSettings
 from jabert.encoder import Tokenizer, load_encoder, open_folder
 from jabert.encoder.batching import pad, token_budget_batches
 from jabert.errors import JabertError
+from jabert.legacy_keras import gpu_names, import_tensorflow
 
 # keras-transformer 0.40 gives several layers one initializer (jabert's own loading keeps quiet about it).
 pytestmark = pytest.mark.filterwarnings("ignore:The initializer GlorotNormal is unseeded:UserWarning")
@@ -145,13 +146,18 @@ def test_the_forward_function_of_tensorflow_is_the_same(toys):
 
 
 def test_a_gpu_that_is_not_there_is_said_and_auto_takes_the_cpu(toy_encoder):
-    from jabert.legacy_keras import gpu_names
-
     if gpu_names():
         pytest.skip("this machine has a GPU")
     with pytest.raises(JabertError, match=r"encoder\.device is 'gpu', but TensorFlow sees none"):
         load_encoder(open_folder(toy_encoder), EncoderSettings(device="gpu"))
     assert load_encoder(open_folder(toy_encoder), EncoderSettings(device="auto")).device == "/CPU:0"
+
+
+def test_tensorflow_that_was_loaded_with_keras_3_is_refused(monkeypatch):
+    import_tensorflow()
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS")
+    with pytest.raises(JabertError, match="imported before jabert with Keras 3; set TF_USE_LEGACY_KERAS=1"):
+        import_tensorflow()
 
 
 # Batches

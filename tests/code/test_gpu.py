@@ -1,0 +1,43 @@
+"""What a GPU computes, held against the CPU. Needs a device: `make test-gpu`."""
+
+import numpy as np
+import pytest
+
+from jabert.config import EncoderSettings
+from jabert.encoder import Tokenizer, load_encoder, open_folder
+from jabert.encoder.batching import pad
+from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
+
+pytestmark = pytest.mark.gpu
+
+TEXTS = ["京都のお寺で静かな時間を過ごす。", "昨日の試合", "新しい携帯電話に買い替えたい。"]
+
+
+def test_there_is_a_gpu_and_auto_takes_it():
+    assert gpu_names()
+    assert use_device("auto") == use_device("gpu") == "/GPU:0"
+
+
+def test_vectors_are_those_of_the_cpu(toy_encoder):
+    folder = open_folder(toy_encoder)
+    ids, lengths = pad(Tokenizer(folder, EncoderSettings())(TEXTS).ids)
+    on = {
+        device: load_encoder(folder, EncoderSettings(device=device))(ids, lengths)
+        for device in ("cpu", "gpu")
+    }
+    for row, length in enumerate(lengths):
+        np.testing.assert_allclose(on["gpu"][row, :length], on["cpu"][row, :length], atol=1e-3)
+
+
+def test_the_cudnn_lstm_with_right_padding_is_the_packed_one_of_the_cpu(monkeypatch):
+    from jabert.classifier.bi_lstm import bi_lstm
+
+    tf = import_tensorflow()
+    layer = bi_lstm(356, "layer")
+    vectors = np.random.default_rng(0).normal(size=(4, 30, 384)).astype(np.float32)
+    mask = tf.sequence_mask([30, 1, 7, 22])
+    on_gpu = layer(vectors, mask=mask)
+    with monkeypatch.context() as cpu, tf.device("/CPU:0"):
+        cpu.setattr(tf.config, "list_logical_devices", lambda kind=None: [])
+        on_cpu = layer(vectors, mask=mask)
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=1e-4)
