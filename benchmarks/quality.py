@@ -58,10 +58,10 @@ def run(recipe: str, extra: list[str], seed: int, arguments: argparse.Namespace)
         pairs = [f"{name}={value}" for name, value in {**paths, **seeds}.items()]
         settings = load_settings(recipe, [*pairs, *extra, *arguments.overrides])
         data = steps.read(settings)
-        steps.tokenize(settings, data)
-        steps.featurize(settings, data)
-        table = data.work.read_table()
-        result = {"jabert": bi_lstm(settings, data.work), "tf_idf": tf_idf(table)}
+        with data.work.exclusive(data.staged):
+            steps.tokenize(settings, data)
+            steps.featurize(settings, data)
+            result = {"jabert": bi_lstm(settings, data.work), "tf_idf": tf_idf(data.work.read_table())}
     print(recipe, extra, seed, result, data.counts, flush=True)
     return {**result, "test_rows": data.counts["test"]}
 

@@ -6,6 +6,7 @@ a variable that is set in the environment goes first.
 
 import logging
 import os
+import sys
 
 _SETTINGS = {
     # A flow without a server starts a temporary one; on a busy machine it takes longer than Prefect's 20 s.
@@ -15,12 +16,18 @@ _SETTINGS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "jabert",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the library also logs outside of a run
 }
+_prefect_came_first = "prefect" in sys.modules
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
 from jabert.errors import JabertError  # noqa: E402
 
 logging.getLogger("jabert").setLevel(logging.INFO)
+if _prefect_came_first:
+    # In a worker's process the settings above are too late, so jabert's log is sent to the API by hand.
+    from prefect.logging.handlers import APILogHandler
+
+    logging.getLogger("jabert").addHandler(APILogHandler())
 
 
 class _OneSentence(logging.Filter):

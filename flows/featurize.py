@@ -26,9 +26,11 @@ def featurize(recipe: str = "", overrides: list[str] | None = None) -> dict[str,
     """
     settings = load_settings(recipe, overrides or [])
     data = stages.read(settings)
-    with data.work.exclusive():
+    with data.work.exclusive(data.staged):
         stages.tokenize(settings, data)
-        return stages.featurize(settings, data).to_dict()
+        featurized = stages.featurize(settings, data)
+        data.work.remove_unless_taken()
+    return featurized.to_dict()
 
 
 if __name__ == "__main__":

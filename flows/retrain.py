@@ -38,7 +38,7 @@ def retrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, A
     with tracked_run(settings, _prefect_tags()) as run:
         with run.stage("read"):
             data = read(settings, run)
-        with data.work.exclusive():
+        with data.work.exclusive(data.staged):
             steps.take_over(data, run)
             with run.stage("validate"):
                 validate(settings, data, run)

@@ -45,6 +45,8 @@ def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenize
 @task(name="Featurize", cache_policy=NO_CACHE)
 def featurize(settings: Settings, data: Data, run: Run | None = None) -> Featurized:
     """Token vectors of BERT, as far as the feature store lacks them."""
-    featurized = steps.featurize(settings, data, run, progress("featurize-progress"))
+    update = progress("featurize-progress")
+    featurized = steps.featurize(settings, data, run, update)
+    update(1, 1)  # also when nothing was missing
     show_table("features", featurized.to_dict())
     return featurized

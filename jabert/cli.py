@@ -91,7 +91,9 @@ def _store_trouble(error: Exception) -> str | None:
     """A sentence if MLflow's store went away or lost files in the middle of a command, else None."""
     if type(error).__module__ not in ("mlflow.exceptions", "sqlalchemy.exc"):  # without loading either
         return None
-    reason = " ".join(str(error).split())
+    from jabert.config import redacted
+
+    reason = redacted(" ".join(str(error).split()))
     if not any(sign in reason for sign in _SIGNS_OF_A_LOST_STORE):
         return None
     return f"tracking.uri: the MLflow store fails ({reason[:200]}); see `jabert doctor`"
@@ -138,12 +140,17 @@ def retrain(recipe: RecipeOption = None, overrides: SetOption = None, as_json: J
 def validate(recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
     """Hold the data against its suite of expectations, without training."""
     settings = _load(recipe, overrides)
-    from jabert.dataset import read_corpus
+    from filelock import FileLock
+
+    from jabert.dataset import read_corpus, table_digest
+    from jabert.files import digest_of_json
     from jabert.validation import check_texts
 
     corpus = read_corpus(settings.data)
-    folder = Path(settings.training.work_path) / "validation"
-    report = check_texts(corpus.table, settings, corpus.split_by, folder)
+    digest = digest_of_json([settings.digest(), table_digest(corpus.table)])
+    folder = Path(settings.training.work_path) / f"validation-{digest[:12]}"
+    with FileLock(folder / "lock"):  # another process may be at the very same pages
+        report = check_texts(corpus.table, settings, corpus.split_by, folder)
     if as_json:
         print_json({"rows": corpus.counts, **report.to_dict()})
     else:

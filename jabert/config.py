@@ -8,6 +8,7 @@ The resolved settings can be written back as a recipe that repeats the run.
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from jabert.errors import JabertError
@@ -30,15 +31,39 @@ __all__ = [
     "TrackingSettings",
     "TrainingSettings",
     "ValidationSettings",
+    "is_url",
     "load_settings",
+    "local_database",
     "packaged_recipes",
+    "redacted",
     "setting_names",
 ]
 
 _LOCATION = "a path or URL"
 _SUITE = "a name, or a path that ends in .json"
+_STORE = "the URI of an MLflow store"
+_SQLITE = "sqlite:///"
+# In "://user:password@host". A password may hold any sign, though in a URL some should be escaped; what
+# looks like "host:port/" or "[::1]" is none.
+_PASSWORD = re.compile(r"(?<=://)([^/?#@:\[\s]*):(?!:|\d+[/?#])(?:[^/?#\s]*|[^@\s]*)@")
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _not_blank(name: str) -> str:
+    if not name.strip():
+        raise ValueError("it is blank")
+    return name
+
+
+def _of_a_model(name: str) -> str:
+    if set(name) & set("/:"):  # they separate name and version in "models:/name/1"
+        raise ValueError("it holds '/' or ':'")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_not_blank)]
+ModelName = Annotated[Name, AfterValidator(_of_a_model)]
 
 
 def _location(default: str | None = None, description: str = "") -> Any:
@@ -81,7 +106,7 @@ class DataSettings(_Group):
         description="exact number of test rows; unlike a share it may move rows when the data grows",
     )
     validation_share: Share = Field(0.1, description="expected share of the training side, as for test_share")
-    seed: int = Field(0, description="chooses among the possible splits")
+    seed: int = Field(0, ge=0, description="chooses among the possible splits")
     strip_topic_tag: bool = Field(True, description="KNBC: remove the tag that opens each article")
     drop_duplicates: bool = Field(
         True, description="keep one of each text, and none of a text that stands under two labels"
@@ -137,10 +162,13 @@ class TrainingSettings(_Group):
     watch: Literal["validation", "test"] = Field(
         "validation", description="rows that choose the epoch; 'test' is the article's mistake"
     )
+    averaging: Share = Field(
+        0.0, description="momentum of the moving average that the weights become after each epoch; 0: none"
+    )
     shuffle: bool = Field(
         True, description="shuffled batches of similar length; otherwise in the order of the data"
     )
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     work_path: str = _location(".jabert/work", "folder of unfinished runs, from which a killed run goes on")
 
 
@@ -148,13 +176,15 @@ class TrackingSettings(_Group):
     """Where runs and models are recorded."""
 
     uri: str | None = Field(
-        None, description="MLflow server or database; without it $MLFLOW_TRACKING_URI, then mlruns/mlflow.db"
+        None,
+        description="MLflow server or database; without it $MLFLOW_TRACKING_URI, then mlruns/mlflow.db",
+        json_schema_extra={"kind": _STORE},
     )
     artifacts: str | None = _location(
         description="artifact folder of the experiment; without it mlruns/artifacts"
     )
-    experiment: str = "jabert"
-    model_name: str = Field("jabert", description="name of the registered model")
+    experiment: Name = "jabert"
+    model_name: ModelName = Field("jabert", description="name of the registered model")
 
 
 class Settings(_Group):
@@ -171,17 +201,20 @@ class Settings(_Group):
     tracking: TrackingSettings = TrackingSettings()
 
     def flat(self) -> dict[str, Any]:
-        """Every setting by its dotted name, e.g. `{"data.seed": 0, …}`."""
+        """Every setting by its dotted name, e.g. `{"data.seed": 0, …}`; passwords in URLs are `***`."""
         return {
-            f"{group}.{key}": value
+            f"{group}.{key}": redacted(value) if isinstance(value, str) else value
             for group, values in self.model_dump().items()
             if isinstance(values, dict)
             for key, value in values.items()
         }
 
     def to_toml(self) -> str:
-        """The settings as a recipe that repeats the run; unset ones are left out."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude={"recipe"}))
+        """The settings as a recipe that repeats the run; unset ones are left out.
+
+        A password in a URL is written as `***`: whoever repeats the run has to give that setting again.
+        """
+        return redacted(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude={"recipe"})))
 
     def digest(self) -> str:
         """Digest of the settings that decide the result: no paths, no tracking, no device."""
@@ -231,6 +264,22 @@ def packaged_recipes() -> dict[str, Path]:
 def setting_names() -> list[str]:
     """Dotted names of all settings."""
     return list(_fields())
+
+
+def is_url(location: str) -> bool:
+    """Whether a location is a URL or URI, such as `s3://bucket/x` or `runs:/1/x`, and not a path."""
+    return "://" in location or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", location) is not None
+
+
+def local_database(uri: str | None) -> Path | None:
+    """The file of an SQLite store, None if `uri` names a store of another kind."""
+    path = (uri or "").partition("?")[0].removeprefix(_SQLITE)
+    return Path(path) if uri and uri.startswith(_SQLITE) and path not in ("", ":memory:") else None
+
+
+def redacted(text: str) -> str:
+    """`text`, a URL or a sentence with URLs, with `***` for each password before a host."""
+    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def _fields() -> dict[str, FieldInfo]:
@@ -292,27 +341,26 @@ def _make_absolute(tree: Mapping[str, Any], folder: Path) -> None:
         if not isinstance(section, dict):
             continue
         value = section.get(key)
-        if isinstance(value, str) and _is_path(value, field):
-            section[key] = os.path.normpath(folder / Path(value).expanduser())
+        if isinstance(value, str):
+            section[key] = _absolute(value, _kind(field), folder)
 
 
-def _is_path(value: str, field: FieldInfo) -> bool:
-    if _kind(field) == _SUITE:
-        return value.endswith(".json")
-    return _kind(field) == _LOCATION and not ("://" in value or value.startswith("runs:/"))
+def _absolute(value: str, kind: Any, folder: Path) -> str:
+    if kind == _STORE and (database := local_database(value)):
+        options = value.partition("?")[1:]
+        return "".join((_SQLITE, _absolute(str(database), _LOCATION, folder), *options))
+    is_path = (kind == _LOCATION and not is_url(value)) or (kind == _SUITE and value.endswith(".json"))
+    return os.path.normpath(folder / Path(value).expanduser()) if is_path else value
 
 
 def _with_defaults_resolved(settings: Settings) -> Settings:
     """Make built-in default paths absolute and fill in the tracking store."""
-    here = Path.cwd()
     tree = settings.model_dump()
-    _make_absolute(tree, here)
     tracking = tree["tracking"]
-    tracking["uri"] = (
-        tracking["uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{here}/mlruns/mlflow.db"
-    )
-    if tracking["artifacts"] is None and tracking["uri"].startswith("sqlite:///"):
-        database = Path(tracking["uri"].removeprefix("sqlite:///"))
+    tracking["uri"] = tracking["uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlruns/mlflow.db"
+    _make_absolute(tree, Path.cwd())
+    database = local_database(tracking["uri"])
+    if tracking["artifacts"] is None and database:
         tracking["artifacts"] = str(database.parent / "artifacts")
     return Settings.model_validate(tree)
 
@@ -320,11 +368,15 @@ def _with_defaults_resolved(settings: Settings) -> Settings:
 def _unknown(name: str) -> str:
     # The right key in the wrong group is as likely as a misspelt one.
     by_key = {known.split(".")[1]: known for known in setting_names()}
-    near = difflib.get_close_matches(name, setting_names(), n=1) or [
-        by_key[key] for key in difflib.get_close_matches(name.rpartition(".")[2], list(by_key), n=1)
-    ]
-    hint = f"; the nearest is {near[0]}" if near else f"; there are: {', '.join(setting_names())}"
-    return f"there is no setting {name}{hint}"
+    group, dot, key = name.partition(".")
+    near = difflib.get_close_matches(name, setting_names(), n=1) if dot else []
+    near_group = difflib.get_close_matches(group, {known.split(".")[0] for known in setting_names()}, n=1)
+    near_key = difflib.get_close_matches(key or group, by_key, n=1)
+    if near or (near_key and (dot or not near_group)):
+        return f"there is no setting {name}; the nearest is {near[0] if near else by_key[near_key[0]]}"
+    if near_group:
+        return f"there is no setting {name}; the nearest group is {near_group[0]}"
+    return f"there is no setting {name}; there are: {', '.join(setting_names())}"
 
 
 def _sentence(error: ValidationError, recipe: str | Path | None) -> str:
@@ -335,7 +387,8 @@ def _sentence(error: ValidationError, recipe: str | Path | None) -> str:
     if first["type"] == "extra_forbidden":
         return origin + _unknown(name)
     value = first["input"]
-    message = first["msg"][0].lower() + first["msg"][1:]
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
     sentence = f"{origin}setting {name} cannot be {value!r}: {message}"
     if first["type"] == "literal_error":
         field = _fields()[name]

@@ -6,7 +6,7 @@ classification report, so that training can use `weighted_f1` without it.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from jabert.errors import JabertError
+from jabert.markdown import table
 
 __all__ = [
     "SHORT_TEXT",
@@ -132,17 +133,17 @@ class EvaluationReport:
             ("rows", self.rows),
         ]
         classes = [(s.label, s.precision, s.recall, s.f1, s.support) for s in self.per_class]
-        parts = ["# Evaluation", _table(["", "test rows"], overall)]
-        parts += ["## Classes", _table(["class", "precision", "recall", "F1", "rows"], classes)]
+        parts = ["# Evaluation", table(["", "test rows"], overall)]
+        parts += ["## Classes", table(["class", "precision", "recall", "F1", "rows"], classes)]
         if self.slices:
             scores = [(_SLICES[name], s.weighted_f1, s.accuracy, s.rows) for name, s in self.slices.items()]
-            parts += ["## Slices", _table(["texts", "weighted F1", "accuracy", "rows"], scores)]
+            parts += ["## Slices", table(["texts", "weighted F1", "accuracy", "rows"], scores)]
         counts = [(label, *row) for label, row in zip(self.labels, self.confusion, strict=True)]
-        parts += ["## Confusion matrix", _table(["true ＼ predicted", *self.labels], counts)]
+        parts += ["## Confusion matrix", table(["true ＼ predicted", *self.labels], counts)]
         if self.mistakes:
             wrong = [(m.text, m.label, m.predicted, m.probability, m.group or "") for m in self.mistakes]
             headings = ["text", "label", "predicted", "probability", "group"]
-            parts += ["## Most confident mistakes", _table(headings, wrong)]
+            parts += ["## Most confident mistakes", table(headings, wrong)]
         return "\n\n".join(parts) + "\n"
 
 
@@ -352,18 +353,3 @@ def _slug(index: int, label: str) -> str:
     # A label that looks like another's stand-in gets its own, or two metrics would share a name.
     plain = re.fullmatch(r"(?!class_\d)[A-Za-z0-9][A-Za-z0-9_. -]{0,99}", label)
     return label if plain else f"class_{index}"
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [[_cell(value) for value in line] for line in (headings, *rows)]
-    lines.insert(1, ["---"] * len(headings))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    """A table cell: numbers short, texts on one line, at most 80 characters, Markdown's signs escaped."""
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    text = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", str(value)).split())
-    text = text if len(text) <= 80 else text[:79] + "…"
-    return re.sub(r"([\\`*_\[\]<>|~&$])", r"\\\1", text)

@@ -23,21 +23,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
     because many writers choose a format by it.
 
     Raises:
-        JabertError: the disk is full.
+        JabertError: the file cannot be written; names it and the reason, e.g. that the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise JabertError(f"{path}: the disk is full; nothing was written") from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise JabertError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> Path:

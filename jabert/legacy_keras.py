@@ -25,10 +25,15 @@ def import_tensorflow() -> ModuleType:
             "TensorFlow was imported before jabert with Keras 3; set TF_USE_LEGACY_KERAS=1 in the environment"
         )
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    if "tensorflow" not in sys.modules:
+    first = "tensorflow" not in sys.modules
+    if first:
         _import_quietly()
     import tensorflow
 
+    if first:
+        for gpu in tensorflow.config.list_physical_devices("GPU"):
+            # Leave memory to the machine's other processes; it can only be said before the GPU is used.
+            tensorflow.config.experimental.set_memory_growth(gpu, True)
     return tensorflow  # type: ignore[no-any-return]
 
 
@@ -68,25 +73,31 @@ def gpu_names() -> list[str]:
 
 
 def use_device(device: str) -> str:
-    """Resolve `encoder.device` to the TensorFlow device that is used, e.g. `/CPU:0`.
+    """Resolve `encoder.device` to the TensorFlow device that this process uses, e.g. `/CPU:0`.
 
     Raises:
         JabertError: `gpu` is asked for and TensorFlow sees none.
     """
-    if device == "cpu":
-        return "/CPU:0"
     tf = import_tensorflow()
+    if device == "cpu":
+        _hide_gpus()
+        return "/CPU:0"
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
         raise JabertError(
             "encoder.device is 'gpu', but TensorFlow sees none; "
-            "install the extra jabert[gpu] and check `jabert doctor`, or use 'auto'"
+            "install the extra jabert[gpu], see why with TF_CPP_MIN_LOG_LEVEL=0, or use 'auto'"
         )
     if not gpus:
         return "/CPU:0"
     if not tf.config.get_visible_devices("GPU"):
         raise JabertError("the GPU has been hidden from TensorFlow in this process; start a new one")
-    for gpu in gpus:  # leave memory to the other processes of the machine
-        if not tf.config.experimental.get_memory_growth(gpu):
-            tf.config.experimental.set_memory_growth(gpu, True)
     return "/GPU:0"
+
+
+def _hide_gpus() -> None:
+    tf = import_tensorflow()
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError as error:
+        raise JabertError("encoder.device is 'cpu', but this process uses the GPU already") from error

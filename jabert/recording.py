@@ -9,7 +9,7 @@ from jabert.config import Settings
 from jabert.encoder import EncoderFolder
 from jabert.evaluation import EvaluationReport
 from jabert.tracking import Run
-from jabert.validation import ValidationReport
+from jabert.validation import ValidationReport, find_suite
 from jabert.work import Work
 
 __all__ = ["layers_of", "record_epoch", "record_evaluation", "record_training", "record_validation"]
@@ -18,6 +18,7 @@ __all__ = ["layers_of", "record_epoch", "record_evaluation", "record_training", 
 def record_validation(report: ValidationReport, name: str, run: Run) -> None:
     """The findings as a page, the data docs and the JSON result, also of a suite that failed."""
     run.folder(report.folder, f"validation/{name}")
+    run.file(find_suite(report.suite), f"validation/{name}")
     run.text(f"validation/{name}.md", report.to_markdown())
     run.metrics({f"validation/{name}_findings": len(report.findings)})
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
+from jabert.legacy_keras import import_tensorflow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +72,7 @@ def load_champion(client: "MlflowClient", name: str) -> Any:
     import mlflow.pyfunc
     from mlflow.exceptions import MlflowException
 
+    import_tensorflow()  # quietly, before the model does
     champion = find_champion(client, name)
     if champion is None:
         raise JabertError(f"the registered model {name!r} has no champion yet; `jabert retrain` makes one")

@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from filelock import FileLock
 
-from jabert import registry
+from jabert import markdown, registry
 from jabert.classifier import Epoch, Trained
 from jabert.classifier import train as train_classifier
 from jabert.config import Settings
 from jabert.dataset import read_corpus, table_digest
 from jabert.encoder import Tokenizer, open_folder
+from jabert.errors import JabertError
 from jabert.evaluation import EvaluationReport
 from jabert.evaluation import evaluate as evaluate_predictions
 from jabert.features import Featurized, Progress, open_store
 from jabert.features import featurize as featurize_ids
 from jabert.files import digest_of_json
+from jabert.legacy_keras import gpu_names, use_device
 from jabert.packaging import build_package, log_package
 from jabert.recording import (
     layers_of,
@@ -59,9 +60,10 @@ log = logging.getLogger("jabert")
 
 @dataclass(frozen=True)
 class Data:
-    """What was read: the table lies in the work folder."""
+    """What was read. The table is staged: `work.exclusive(staged)` takes it into the work folder."""
 
     work: Work
+    staged: Path
     digest: str
     source: str
     split_by: str
@@ -117,9 +119,15 @@ def read(settings: Settings, run: Run | None = None) -> Data:
     digest = table_digest(corpus.table)
     name = digest_of_json([settings.digest(), digest, folder.fingerprint])[:16]
     work = Work(Path(settings.training.work_path) / name)
-    work.write_table(corpus.table)
-    conflicts = "" if corpus.conflicts.empty else _markdown(corpus.conflicts)
+    staged = work.stage_table(corpus.table)
+    conflicts = (
+        ""
+        if corpus.conflicts.empty
+        else markdown.table(list(corpus.conflicts), corpus.conflicts.itertuples(index=False))
+    )
     if run:
+        if settings.note:
+            log.warning(settings.note)
         run.tags({"data_digest": digest, "encoder_fingerprint": folder.fingerprint})
         run.metrics({f"rows/{key}": value for key, value in corpus.counts.items()})
         for side, rows in corpus.table.groupby("split"):
@@ -128,7 +136,7 @@ def read(settings: Settings, run: Run | None = None) -> Data:
             )
         if conflicts:
             run.text("data/texts_under_two_labels.md", conflicts)
-    return Data(work, digest, corpus.source, corpus.split_by, corpus.counts, conflicts)
+    return Data(work, staged, digest, corpus.source, corpus.split_by, corpus.counts, conflicts)
 
 
 def take_over(data: Data, run: Run) -> None:
@@ -138,7 +146,8 @@ def take_over(data: Data, run: Run) -> None:
         return
     run.tags({"resumes": before})
     run.end_killed(before)
-    log.info("going on from run %s, which did not finish", before)
+    if data.work.training.exists():
+        log.info("going on from the training of run %s, which did not finish", before)
 
 
 def check_texts(settings: Settings, data: Data, run: Run | None = None) -> ValidationReport:
@@ -200,6 +209,7 @@ def train(
     settings: Settings, data: Data, run: Run, on_epoch: Callable[[Epoch], None] | None = None
 ) -> Trained:
     """Train the classifier on the stored vectors, or finish what a killed run began."""
+    run.params({"resolved.training_device": use_device(settings.encoder.device), "resolved.gpu": gpu_names()})
     folder = open_folder(settings.encoder.path)
     labels = data.work.labels()
 
@@ -217,6 +227,8 @@ def train(
 
     store = open_store(folder, settings)
     sides = data.work.labelled_rows()
+    if not len(sides[settings.training.watch]):
+        raise JabertError(f"there are no {settings.training.watch} rows to choose the epoch on")
     trained = train_classifier(
         store,
         sides["train"],
@@ -296,10 +308,3 @@ def summary(
         "config_digest": settings.digest(),
         "data_digest": data.digest,
     }
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    cells = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    return (
-        "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells) + "\n"
-    )

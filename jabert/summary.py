@@ -4,7 +4,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from jabert.config import Settings, TrackingSettings
+from jabert.config import Settings, TrackingSettings, load_settings, redacted
 from jabert.output import grid, print_rich
 
 __all__ = ["print_summary"]
@@ -37,7 +37,7 @@ def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
         "features": f"{features['computed']:,} texts computed, {features['reused']:,} reused",
         "seconds": _seconds(result["stages"]),
         "recipe": f"{settings.recipe or 'none'}, settings {result['config_digest'][:12]}",
-        "data": f"{settings.data.path}, digest {result['data_digest'][:12]}",
+        "data": f"{redacted(str(settings.data.path))}, digest {result['data_digest'][:12]}",
         "run": result["run_id"],
         "report": _report(result["run_id"], settings.tracking),
         "model": f"models:/{settings.tracking.model_name}/{result['model_version']}",
@@ -57,10 +57,10 @@ def _report(run_id: str, settings: TrackingSettings) -> str:
 
 def _commands(settings: TrackingSettings) -> list[str]:
     """With the settings that lead to the same store and model, where the built-in defaults would not."""
-    # Not load_settings(): by now MLflow has put its store into the environment, where it is the default.
-    default = TrackingSettings(uri=f"sqlite:///{Path.cwd()}/mlruns/mlflow.db")
+    default = load_settings().tracking
     changed = [name for name in ("uri", "model_name") if getattr(settings, name) != getattr(default, name)]
-    options = "".join(f" --set {quote(f'tracking.{name}={getattr(settings, name)}')}" for name in changed)
+    values = {name: redacted(getattr(settings, name)) for name in changed}
+    options = "".join(f" --set {quote(f'tracking.{name}={value}')}" for name, value in values.items())
     predict, models = f'jabert predict "{_EXAMPLE}"{options}', f"jabert models{options}"
     is_server = str(settings.uri).startswith("http")
-    return [predict, models, f"open {settings.uri}" if is_server else f"jabert ui{options}"]
+    return [predict, models, f"open {redacted(str(settings.uri))}" if is_server else f"jabert ui{options}"]

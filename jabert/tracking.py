@@ -6,14 +6,15 @@ import platform
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jabert.config import Settings, TrackingSettings
+from jabert.config import Settings, TrackingSettings, is_url, local_database, redacted
 from jabert.errors import JabertError
 
 if TYPE_CHECKING:
@@ -101,8 +102,8 @@ class Run:
         dataset = Dataset(
             name=context,
             digest=digest[:32],
-            source_type="local" if "://" not in source else "remote",
-            source=json.dumps({"uri": source}),
+            source_type="remote" if is_url(source) else "local",
+            source=json.dumps({"uri": redacted(source)}),
             schema=json.dumps({"mlflow_colspec": [{"name": name, "type": "string"} for name in table]}),
             profile=json.dumps({"num_rows": len(table)}),
         )
@@ -146,14 +147,16 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
 
     uri = str(settings.uri)
     try:
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        if database := local_database(uri):
+            database.parent.mkdir(parents=True, exist_ok=True)
         _use_store(uri)
         client = MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise JabertError(f"tracking.uri {uri}: the MLflow store cannot be reached ({reason})") from error
+        reason = redacted(" ".join(str(error).split()))[:200]
+        raise JabertError(
+            f"tracking.uri {redacted(uri)}: the MLflow store cannot be reached ({reason})"
+        ) from error
     return client
 
 
@@ -192,13 +195,24 @@ def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> It
             run.tags({"mlflow.note.content": settings.note})
         yield run
     except Exception as error:
-        run.tags({"error": f"{type(error).__name__}: {error}"[:5000]})
-        client.set_terminated(run.id, "FAILED")
+        _end_failed(run, error)
         raise
     except BaseException:  # Ctrl-C, SIGTERM: not an error of the run
         client.set_terminated(run.id, "KILLED")
         raise
     client.set_terminated(run.id, "FINISHED")
+
+
+def _end_failed(run: Run, error: Exception) -> None:
+    """Give a run the status FAILED, and before that its error as a tag and the traceback as `error.txt`."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with suppress(MlflowException, OSError):  # the store may be what failed: `error` itself is raised on
+            run.tags({"error": redacted(f"{type(error).__name__}: {error}")[:5000]})
+            run.text("error.txt", redacted("".join(traceback.format_exception(error))))
+    finally:
+        run.client.set_terminated(run.id, "FAILED")
 
 
 def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[dict[str, Any]]:
@@ -257,7 +271,7 @@ def _create_experiment(client: "MlflowClient", settings: TrackingSettings) -> st
 
 
 def _artifact_uri(location: str) -> str:
-    return location if "://" in location else Path(location).as_uri()
+    return location if is_url(location) else Path(location).as_uri()
 
 
 def _provenance() -> dict[str, str]:

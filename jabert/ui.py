@@ -5,9 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
-from jabert.config import TrackingSettings
+from jabert.config import TrackingSettings, local_database, redacted
 from jabert.errors import JabertError
 
 __all__ = ["serve"]
@@ -34,7 +33,8 @@ def serve(settings: TrackingSettings, port: int) -> None:
     """
     _check_store(settings)
     _check_port(port)
-    print(f"http://{_HOST}:{port} shows {settings.uri} in a few seconds; Ctrl-C ends it", flush=True)
+    store = redacted(str(settings.uri))
+    print(f"http://{_HOST}:{port} shows {store} in a few seconds; Ctrl-C ends it", flush=True)
     # A session of its own: Ctrl-C reaches only this process, which then ends MLflow's as a group.
     server = subprocess.Popen(
         _command(settings, port), env={**os.environ, **_ENVIRONMENT}, start_new_session=True
@@ -51,9 +51,10 @@ def serve(settings: TrackingSettings, port: int) -> None:
 def _check_store(settings: TrackingSettings) -> None:
     uri = str(settings.uri)
     if uri.startswith(("http://", "https://")):
-        raise JabertError(f"tracking.uri {uri} is an MLflow server; open that address for its own UI")
-    if uri.startswith("sqlite:///"):
-        database = Path(uri.removeprefix("sqlite:///"))
+        raise JabertError(
+            f"tracking.uri {redacted(uri)} is an MLflow server; open that address for its own UI"
+        )
+    if database := local_database(uri):
         if not database.is_file():
             raise JabertError(f"there is no MLflow store at {database} yet; `jabert retrain` makes it")
         return

@@ -18,6 +18,7 @@ import pandas as pd
 from jabert.config import Settings
 from jabert.errors import JabertError
 from jabert.files import write_json
+from jabert.markdown import table as markdown_table
 from jabert.suites import find_suite, run_suite
 
 __all__ = ["Finding", "ValidationReport", "check_pieces", "check_texts", "find_suite"]
@@ -80,7 +81,8 @@ class ValidationReport:
     @property
     def page(self) -> Path:
         """The page of the results. `index.html` only leads there with scripts from the network."""
-        return next((self.folder / "data_docs" / "validations").rglob("*.html"))
+        pages = (self.folder / "data_docs").glob("validations/**/*.html")
+        return next(pages, self.folder / "data_docs" / "index.html")
 
     def raise_if_critical(self) -> None:
         """Stop the run if the data must not be used.
@@ -103,11 +105,23 @@ class ValidationReport:
     def to_markdown(self) -> str:
         """One line on the outcome and a table of the findings."""
         verdict = "passed" if self.success else "**failed**"
-        lines = [f"Suite `{self.suite}` {verdict}: {len(self.findings)} of {self.evaluated} not met.", ""]
-        if self.findings:
-            lines += ["| severity | meaning | expectation | column | found | rows | first |"]
-            lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
-        return "\n".join(lines + [_markdown_row(finding) for finding in self.findings]).strip() + "\n"
+        outcome = f"Suite `{self.suite}` {verdict}: {len(self.findings)} of {self.evaluated} not met.\n"
+        if not self.findings:
+            return outcome
+        headings = ["severity", "meaning", "expectation", "column", "found", "rows", "first"]
+        rows = [
+            (
+                f.severity,
+                f.meaning,
+                f.expectation,
+                f.column,
+                f.observed,
+                f.rows or "",
+                "".join(f.examples[:1]),
+            )
+            for f in self.findings
+        ]
+        return f"{outcome}\n{markdown_table(headings, rows, longest=None)}\n"
 
 
 def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: Path) -> ValidationReport:
@@ -235,10 +249,3 @@ def _shortened(result: Mapping[str, Any]) -> dict[str, Any]:
         key: value[:_KEPT] if isinstance(value, list) else value for key, value in result["result"].items()
     }
     return {**result, "result": details}
-
-
-def _markdown_row(finding: Finding) -> str:
-    first = finding.examples[0] if finding.examples else ""
-    cells = [finding.severity, finding.meaning, f"`{finding.expectation}`", finding.column or ""]
-    cells += [finding.observed, str(finding.rows or ""), first]
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

@@ -1,6 +1,8 @@
 """The folder of an unfinished run: what one stage hands to the next, and what a killed run left."""
 
+import logging
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,14 +12,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from jabert.classifier import LabelledRows
 from jabert.encoder import TokenizedTexts
+from jabert.errors import JabertError
 from jabert.features import row_key
 from jabert.files import atomic_path, write_text
 
 __all__ = ["Work"]
+
+log = logging.getLogger("jabert")
 
 
 @dataclass(frozen=True)
@@ -40,17 +45,31 @@ class Work:
         """Report of a suite of expectations."""
         return self.path / "validation" / suite
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Wait until no other process works here. The kernel frees the lock of a killed process."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_suffix(".lock")):
-            yield
-
-    def write_table(self, table: pd.DataFrame) -> None:
-        """Keep the split table of texts."""
-        with atomic_path(self.path / "table.parquet") as temporary:
+    def stage_table(self, table: pd.DataFrame) -> Path:
+        """Write the split table of texts beside the folder, where another run may be at work."""
+        staged = self.path.with_name(f"{self.path.name}-{uuid.uuid4().hex}.parquet")
+        with atomic_path(staged) as temporary:
             table.to_parquet(temporary)
+        return staged
+
+    @contextmanager
+    def exclusive(self, staged: Path) -> Iterator[None]:
+        """Wait until no other process works here, and begin with the staged table.
+
+        The kernel frees the lock of a killed process.
+        """
+        lock = FileLock(self.path.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("another run works on the same data with the same settings; waiting for it to end")
+            lock.acquire()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            staged.replace(self.path / "table.parquet")
+            yield
+        finally:
+            lock.release()
 
     def read_table(self) -> pd.DataFrame:
         """The split table of texts: columns text, label, group (if there are groups), split, file, line."""
@@ -77,12 +96,22 @@ class Work:
     def labels(self) -> list[str]:
         """The label encoder: class names in the order of their index, those of the training rows."""
         table = self.read_table()
-        return sorted(table.loc[table["split"] == "train", "label"].unique())
+        return sorted(table.loc[table["split"] == "train", "label"].dropna().unique())
 
     def labelled_rows(self) -> dict[str, LabelledRows]:
-        """The rows of `train`, `validation` and `test`, for training from the feature store."""
+        """The rows of `train`, `validation` and `test`, for training from the feature store.
+
+        Raises:
+            JabertError: a row has a label that no training row has; a suite of one's own may let it pass.
+        """
         table, ids = self.read_table(), self.read_tokens().ids
         index = {label: i for i, label in enumerate(self.labels())}
+        unknown = table[~table["label"].isin(list(index))]
+        if len(unknown):
+            row = unknown.iloc[0]
+            raise JabertError(
+                f"{row['file']} line {row['line']}: no training row has the label {row['label']!r}"
+            )
         classes = np.array([index[label] for label in table["label"]], dtype=np.int32)
         keys = [row_key(row) for row in ids]
         lengths = np.array([len(row) for row in ids], dtype=np.int32)
@@ -102,3 +131,8 @@ class Work:
     def remove(self) -> None:
         """The run is finished: nothing of it is needed here any more."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def remove_unless_taken(self) -> None:
+        """Remove what was made on the way, but not the work of a run that did not finish."""
+        if not (self.path / "run_id").exists():
+            self.remove()

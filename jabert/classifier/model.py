@@ -9,7 +9,7 @@ __all__ = ["build_classifier"]
 
 
 def build_classifier(hidden_size: int, classes: int, settings: ClassifierSettings) -> Any:
-    """A compiled Keras model of token vectors float32 (batch, tokens, hidden) and lengths int32 (batch,).
+    """A Keras model of token vectors float32 (batch, tokens, hidden) and lengths int32 (batch,).
 
     Positions from a text's length on are masked: the backward LSTM starts at the last real token.
     The output is float32 (batch, classes), rows summing to 1.
@@ -27,6 +27,4 @@ def build_classifier(hidden_size: int, classes: int, settings: ClassifierSetting
     both = bi_lstm(settings.units, "bi_lstm")(vectors, mask=mask)  # (batch, 2 * units)
     kept = keras.layers.Dropout(settings.dropout, name="dropout")(both)
     probabilities = keras.layers.Dense(classes, activation="softmax", name="softmax")(kept)
-    model = keras.Model([vectors, lengths], probabilities, name="classifier")
-    model.compile(optimizer="nadam", loss="categorical_crossentropy", metrics=["mae", "mse", "acc"])
-    return model
+    return keras.Model([vectors, lengths], probabilities, name="classifier")

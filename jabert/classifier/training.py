@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jabert import markdown
 from jabert.classifier.batches import LabelledRows, in_order, read_batch, shuffled_buckets
 from jabert.classifier.model import build_classifier
 from jabert.config import ClassifierSettings, TrainingSettings
@@ -46,13 +47,8 @@ class Trained:
     def to_markdown(self) -> str:
         """The history as a table."""
         columns = ["epoch", "loss", "acc", "val_loss", "val_acc", "val_weighted_f1", "seconds"]
-        lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
-        for epoch in self.history:
-            cells = [f"{epoch[name]:.4g}" for name in columns]
-            lines.append("| " + " | ".join(cells) + " |")
-        return (
-            "\n".join(lines) + f"\n\nKept: epoch {self.best['epoch']}. Taken over: {self.resumed} epochs.\n"
-        )
+        table = markdown.table(columns, [[epoch[name] for name in columns] for epoch in self.history])
+        return f"{table}\n\nKept: epoch {self.best['epoch']}. Taken over: {self.resumed} epochs.\n"
 
 
 def train(
@@ -85,6 +81,7 @@ def train(
     tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(training.seed)
     model = build_classifier(store.hidden_size, classes, classifier)
+    model.compile(_nadam(training), "categorical_crossentropy", metrics=["mae", "mse", "acc"])
     state = _State(model, folder)
     history = state.restore()
     resumed = len(history)
@@ -110,6 +107,17 @@ def load_classifier(folder: Path, hidden_size: int, classes: int, settings: Clas
     model = build_classifier(hidden_size, classes, settings)
     model.load_weights(folder / _WEIGHTS)
     return model
+
+
+def _nadam(training: TrainingSettings) -> Any:
+    """Nadam at Keras's own learning rate; with averaging, `fit` leaves the averaged weights in the model.
+
+    On small data one epoch's weights are a lucky or unlucky draw around a mean that is better than most.
+    """
+    keras = import_tensorflow().keras
+    if not training.averaging:
+        return keras.optimizers.Nadam()
+    return keras.optimizers.Nadam(use_ema=True, ema_momentum=training.averaging)
 
 
 class _State:

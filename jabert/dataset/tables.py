@@ -68,17 +68,14 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     """
     if path.suffix not in ENDINGS:
         raise JabertError(f"{path} has none of the endings of a table: {', '.join(ENDINGS)}")
-    try:
-        with atomic_path(path) as temporary:
-            if path.suffix == ".parquet":
-                table.to_parquet(temporary, index=False)
-            elif path.suffix == ".jsonl":
-                temporary.write_text("".join(_json_lines(table)), encoding="utf-8")
-            else:
-                separator = "\t" if path.suffix == ".tsv" else ","
-                table.to_csv(temporary, index=False, sep=separator, lineterminator="\r\n")
-    except OSError as error:
-        raise JabertError(f"{path} cannot be written: {error.strerror}") from error
+    with atomic_path(path) as temporary:
+        if path.suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        elif path.suffix == ".jsonl":
+            temporary.write_text("".join(_json_lines(table)), encoding="utf-8")
+        else:
+            separator = "\t" if path.suffix == ".tsv" else ","
+            table.to_csv(temporary, index=False, sep=separator, lineterminator="\r\n")
 
 
 def rows_frame(cells: Cells, file: str, lines: list[int]) -> pd.DataFrame:

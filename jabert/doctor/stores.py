@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from jabert.config import EncoderSettings, TrackingSettings
+from jabert.config import EncoderSettings, TrackingSettings, local_database, redacted
 from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
 from jabert.encoder import Tokenizer, open_folder
@@ -71,8 +71,8 @@ def tracking(settings: TrackingSettings) -> Iterator[Check]:
     from jabert.tracking import connect
 
     uri = str(settings.uri)
-    database = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not database.exists():  # connecting would make it
+    database = local_database(uri)
+    if database and not database.exists():  # connecting would make it
         yield _writable(
             "MLflow store", database.parent, "no store yet; the first run makes it", "tracking.uri"
         )
@@ -85,7 +85,7 @@ def tracking(settings: TrackingSettings) -> Iterator[Check]:
         return
     experiment = client.get_experiment_by_name(settings.experiment)
     runs = _runs(client, experiment) if experiment else []
-    yield checked("MLflow store", f"{uri}: runs in experiment {settings.experiment!r}: {len(runs)}")
+    yield checked("MLflow store", f"{redacted(uri)}: runs in experiment {settings.experiment!r}: {len(runs)}")
     if experiment:
         yield _artifacts(experiment, runs, settings.artifacts)
     yield _champion(client, settings.model_name)

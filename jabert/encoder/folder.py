@@ -182,12 +182,11 @@ def reading(checkpoint: Path) -> Iterator[None]:
 
 
 def _only(folder: Path, pattern: str, what: str) -> Path:
-    found = sorted(folder.glob(pattern))
+    found = sorted(path.name for path in folder.glob(pattern))
     if len(found) != 1:
-        names = ", ".join(path.name for path in found)
-        instead = f"not {len(found)}: {names}" if found else "and there is no"
+        instead = f"not {len(found)}: {', '.join(found)}" if found else "and there is none"
         raise JabertError(f"encoder folder {folder} must hold one {what} ({pattern}), {instead}")
-    return found[0]
+    return folder / found[0]
 
 
 def _read_config(folder: Path) -> BertConfig:

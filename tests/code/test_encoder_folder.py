@@ -65,8 +65,8 @@ def test_a_path_that_is_no_folder_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("toy-ja.model", r"must hold one SentencePiece model \(\*\.model\), and there is no"),
-        ("model.ckpt-1.index", r"must hold one checkpoint index \(\*\.ckpt-\*\.index\), and there is no"),
+        ("toy-ja.model", r"must hold one SentencePiece model \(\*\.model\), and there is none$"),
+        ("model.ckpt-1.index", r"must hold one checkpoint index \(\*\.ckpt-\*\.index\), and there is none$"),
         (DATA, r"has an index but no file model\.ckpt-1\.data-"),
         ("bert_config.json", r"bert_config\.json is missing; `jabert encoder init .*` writes it"),
     ],
