@@ -2,28 +2,31 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-LOCK ?= requirements.lock
+CHOSEN := $(shell cat .venv/lock 2>/dev/null)
+LOCK ?= $(or $(CHOSEN),requirements.lock)
 RECIPE ?= knbc
 DATA ?=
 ENCODER ?=
 
-.PHONY: help setup retrain test test-slow test-gpu lint format lock bench clean
+.PHONY: help setup another-lock retrain test test-slow test-gpu lint format lock bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 setup: .venv/installed ## make the environment in .venv (for a GPU: LOCK=requirements-gpu.lock)
 
-.venv/installed: $(LOCK) pyproject.toml
+# .venv/lock holds the name of the lock that was installed: it stays the default, and another is installed.
+.venv/installed: $(LOCK) pyproject.toml $(if $(filter-out $(CHOSEN),$(LOCK)),another-lock)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "jabert needs Python 3.11, 3.12 or 3.13, not $$($(PYTHON) --version 2>&1); name one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python && test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
+	@rm -f $@ && echo '$(LOCK)' > .venv/lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 retrain: setup ## train, register and promote: make retrain DATA=… ENCODER=… [RECIPE=knbc]
-	$(BIN)/jabert retrain --recipe $(RECIPE) $(if $(DATA),--set data.path=$(DATA)) $(if $(ENCODER),--set encoder.path=$(ENCODER))
+	$(BIN)/jabert retrain --recipe '$(RECIPE)' $(if $(DATA),--set 'data.path=$(DATA)') $(if $(ENCODER),--set 'encoder.path=$(ENCODER)')
 
 test: setup ## the tests, without the slow ones
 	$(BIN)/python -m pytest -m "not slow and not gpu"
@@ -52,7 +55,7 @@ lock: setup ## remake the locks from pyproject.toml, with the newest versions th
 	$(COMPILE) --extra gpu --output-file requirements-gpu.lock
 
 bench: setup ## weighted F1 over seeds: make bench DATA=… ENCODER=…
-	$(BIN)/python benchmarks/quality.py $(DATA) $(ENCODER)
+	$(BIN)/python benchmarks/quality.py $(if $(DATA),'$(DATA)') $(if $(ENCODER),'$(ENCODER)')
 
 clean: ## remove the environment and caches, never runs, models or features
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -23,7 +23,7 @@ for _name, _value in _SETTINGS.items():
 from jabert.errors import JabertError  # noqa: E402
 
 logging.getLogger("jabert").setLevel(logging.INFO)
-if _prefect_came_first:
+if _prefect_came_first and not logging.getLogger("jabert").handlers:
     # In a worker's process the settings above are too late, so jabert's log is sent to the API by hand.
     from prefect.logging.handlers import APILogHandler
 

@@ -70,10 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        sentence = str(error) if isinstance(error, JabertError) else _store_trouble(error)
+        sentence = str(error) if isinstance(error, JabertError) else _trouble_with_a_server(error)
         if debug or not sentence:
             raise
-        print(f"jabert: {sentence}", file=sys.stderr)
+        from jabert.config import redacted
+
+        print(f"jabert: {redacted(sentence)}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -87,8 +89,11 @@ def _prepare_process() -> None:
             signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
-def _store_trouble(error: Exception) -> str | None:
-    """A sentence if MLflow's store went away or lost files in the middle of a command, else None."""
+def _trouble_with_a_server(error: Exception) -> str | None:
+    """A sentence if Prefect's server is away, or MLflow's store went away or lost files, else None."""
+    if isinstance(error, RuntimeError) and str(error).startswith("Failed to reach API at "):
+        url = str(error).removeprefix("Failed to reach API at ")
+        return f"PREFECT_API_URL {url}: the server cannot be reached; start it, or unset the variable"
     if type(error).__module__ not in ("mlflow.exceptions", "sqlalchemy.exc"):  # without loading either
         return None
     from jabert.config import redacted
@@ -143,12 +148,13 @@ def validate(recipe: RecipeOption = None, overrides: SetOption = None, as_json: 
     from filelock import FileLock
 
     from jabert.dataset import read_corpus, table_digest
-    from jabert.files import digest_of_json
+    from jabert.files import digest_of_json, write_text
     from jabert.validation import check_texts
 
     corpus = read_corpus(settings.data)
     digest = digest_of_json([settings.digest(), table_digest(corpus.table)])
     folder = Path(settings.training.work_path) / f"validation-{digest[:12]}"
+    write_text(folder / "config.toml", settings.to_toml())
     with FileLock(folder / "lock"):  # another process may be at the very same pages
         report = check_texts(corpus.table, settings, corpus.split_by, folder)
     if as_json:

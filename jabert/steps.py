@@ -15,7 +15,7 @@ from filelock import FileLock
 from jabert import markdown, registry
 from jabert.classifier import Epoch, Trained
 from jabert.classifier import train as train_classifier
-from jabert.config import Settings
+from jabert.config import Settings, local_database
 from jabert.dataset import read_corpus, table_digest
 from jabert.encoder import Tokenizer, open_folder
 from jabert.errors import JabertError
@@ -120,11 +120,8 @@ def read(settings: Settings, run: Run | None = None) -> Data:
     name = digest_of_json([settings.digest(), digest, folder.fingerprint])[:16]
     work = Work(Path(settings.training.work_path) / name)
     staged = work.stage_table(corpus.table)
-    conflicts = (
-        ""
-        if corpus.conflicts.empty
-        else markdown.table(list(corpus.conflicts), corpus.conflicts.itertuples(index=False))
-    )
+    in_doubt = corpus.conflicts.to_numpy().tolist()
+    conflicts = markdown.table([*map(str, corpus.conflicts)], in_doubt) if in_doubt else ""
     if run:
         if settings.note:
             log.warning(settings.note)
@@ -268,8 +265,11 @@ def register(settings: Settings, data: Data, run: Run, evaluated: Evaluated) -> 
     table = data.work.read_table()
     rows = table[table["split"] == "test"]
     name = settings.tracking.model_name
-    # Two runs that end together must not judge themselves against the same champion.
-    with FileLock(Path(settings.training.work_path) / "promotion.lock"):
+    # Two runs that end together must not judge themselves against the same champion. Beside a local store
+    # the lock covers all who use it; for a server only those who share the work folder.
+    database = local_database(settings.tracking.uri)
+    folder = database.parent if database else Path(settings.training.work_path)
+    with FileLock(folder / "promotion.lock"):
         verdict = registry.judge(
             run.client,
             name,

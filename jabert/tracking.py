@@ -103,7 +103,7 @@ class Run:
             name=context,
             digest=digest[:32],
             source_type="remote" if is_url(source) else "local",
-            source=json.dumps({"uri": redacted(source)}),
+            source=json.dumps({"uri": source}),
             schema=json.dumps({"mlflow_colspec": [{"name": name, "type": "string"} for name in table]}),
             profile=json.dumps({"num_rows": len(table)}),
         )

@@ -49,12 +49,10 @@ def serve(settings: TrackingSettings, port: int) -> None:
 
 
 def _check_store(settings: TrackingSettings) -> None:
-    uri = str(settings.uri)
+    uri = redacted(str(settings.uri))
     if uri.startswith(("http://", "https://")):
-        raise JabertError(
-            f"tracking.uri {redacted(uri)} is an MLflow server; open that address for its own UI"
-        )
-    if database := local_database(uri):
+        raise JabertError(f"tracking.uri {uri} is an MLflow server; open that address for its own UI")
+    if database := local_database(settings.uri):
         if not database.is_file():
             raise JabertError(f"there is no MLflow store at {database} yet; `jabert retrain` makes it")
         return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from jabert.config import DataSettings
+from jabert.config import DataSettings, redacted
 from jabert.dataset.cleaning import clean
 from jabert.dataset.knbc import strip_topic_tags
 from jabert.dataset.readers import format_of, location_of, read_rows
@@ -24,7 +24,7 @@ class Corpus:
         counts: rows_read, tag_only, duplicates, conflicting_texts, conflicting_rows, rows,
             train, validation, test.
         conflicts: the rows of texts that stand under two labels (text, label, file, line).
-        source: the path or URL it was read from.
+        source: the path or URL it was read from, without a password.
         split_by: what the sides follow, never `auto`.
     """
 
@@ -57,7 +57,7 @@ def read_corpus(settings: DataSettings) -> Corpus:
         table=split,
         counts={**counts, **removed, "rows": len(split), **sizes},
         conflicts=conflicts,
-        source=location_of(settings),
+        source=redacted(location_of(settings)),
         split_by=resolve_split(table, settings),
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from jabert.config import DataSettings
+from jabert.config import DataSettings, redacted
 from jabert.dataset.parsers import Cells, Chooser, parse_csv, parse_jsonl, parse_parquet
 from jabert.dataset.sources import path_part, read_bytes
 from jabert.errors import JabertError
@@ -89,7 +89,7 @@ def rows_frame(cells: Cells, file: str, lines: list[int]) -> pd.DataFrame:
     rows = pd.DataFrame({role: pd.Series(values, dtype="str") for role, values in cells.items()})
     for role in rows.columns.drop("text"):
         rows[role] = rows[role].mask(rows[role] == "")
-    return rows.assign(file=file, line=lines)
+    return rows.assign(file=redacted(file), line=lines)  # it is shown and recorded with the row
 
 
 def require_column(column: str, present: Sequence[str], file: str) -> str:

@@ -267,12 +267,31 @@ def test_a_store_out_of_reach_is_one_sentence(say, closed_port, monkeypatch, wor
     assert err.count("\n") == 1
 
 
+def test_a_password_is_in_no_sentence(say, closed_port, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    uri = f"http://me:{{}}@127.0.0.1:{closed_port}"
+    code, _, err = say("runs", "--set", f"tracking.uri={uri.format('secret')}")
+    assert (code, "secret" in err) == (1, False)
+    assert err.startswith(f"jabert: tracking.uri {uri.format('***')}: the MLflow store cannot be reached")
+
+
 def test_a_champion_without_files_is_one_sentence(say, filled_store):
     code, out, err = say("predict", "京都", filled_store)
 
     assert (code, out) == (1, "")
-    assert err.startswith("jabert: tracking.uri: the MLflow store fails")
+    assert "the champion of 'jabert', cannot be loaded" in err
     assert err.count("\n") == 1
+
+
+def test_a_prefect_server_that_is_away_is_one_sentence(say, toy_encoder, toy_table, monkeypatch):
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    paths = ["--set", f"data.path={toy_table}", "--set", f"encoder.path={toy_encoder}"]
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        code, out, err = say("featurize", *paths)
+
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("jabert: PREFECT_API_URL http://127.0.0.1:9/api")
 
 
 def test_encoder_inspect_describes_the_folder(say, toy_encoder):
@@ -396,6 +415,17 @@ def test_the_summary_of_a_model_that_was_not_promoted(capsys):
     commands = out.partition("Try next:\n")[2].splitlines()
     assert "--set tracking.uri=http://mlflow:5000 --set tracking.model_name=news" in commands[0]
     assert commands[2].strip() == "open http://mlflow:5000"
+
+
+def test_the_summary_shows_no_password(capsys):
+    overrides = ["data.path=https://me:secret@host/x.csv", "tracking.uri=http://me:secret@mlflow:5000"]
+
+    print_summary(RESULT, load_settings(None, overrides))
+
+    out = capsys.readouterr().out
+    assert "secret" not in out
+    assert "https://me:***@host/x.csv" in out
+    assert "open http://me:***@mlflow:5000" in out
 
 
 def test_the_summary_of_the_first_champion_points_to_the_report(capsys, tmp_path):

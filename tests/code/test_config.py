@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jabert.config import Settings, load_settings, packaged_recipes, setting_names
+from jabert.config import (
+    Settings,
+    load_settings,
+    local_database,
+    packaged_recipes,
+    redacted,
+    setting_names,
+)
 from jabert.errors import JabertError
 
 
@@ -62,6 +69,7 @@ def test_without_a_recipe_the_defaults_hold():
         ("training.batchsize=3", "training.batch_size"),
         ("data.patience=1", "training.patience"),  # the right key in the wrong group
         ("classifier.unit=3", "classifier.units"),
+        ("datta.path=x", "data.path"),
     ],
 )
 def test_an_unknown_setting_is_named_with_the_nearest(override, nearest):
@@ -76,10 +84,18 @@ def test_an_unknown_setting_of_a_recipe_is_named_with_the_nearest(tmp_path):
         load_settings(path)
 
 
-def test_an_unknown_group_is_named(tmp_path):
-    path = recipe_file(tmp_path, "[trainings]\nseed = 3\n")
-    with pytest.raises(JabertError, match="there is no setting trainings"):
+@pytest.mark.parametrize(
+    ("written", "group"), [("trainings", "training"), ("datta", "data"), ("encodr", "encoder")]
+)
+def test_an_unknown_group_is_named_with_the_nearest(tmp_path, written, group):
+    path = recipe_file(tmp_path, f"[{written}]\nseed = 3\n")
+    with pytest.raises(JabertError, match=rf"there is no setting {written}; the nearest group is {group}$"):
         load_settings(path)
+
+
+def test_an_unknown_setting_of_a_misspelt_group_is_answered_with_the_group():
+    with pytest.raises(JabertError, match=r"there is no setting datta\.zzz; the nearest group is data$"):
+        load_settings(None, ["datta.zzz=1"])
 
 
 def test_a_setting_unlike_all_others_is_answered_with_the_list():
@@ -104,6 +120,10 @@ def test_an_override_that_is_none_is_shown_the_form(override):
         ("data.labels=京都", "data.labels"),
         ("encoder.max_tokens=2", "encoder.max_tokens"),
         ("training.seed=none", "training.seed"),
+        ("tracking.experiment=' '", "tracking.experiment"),
+        ("tracking.model_name=''", "tracking.model_name"),
+        ("tracking.model_name=a/b", "tracking.model_name"),
+        ("tracking.model_name=a:b", "tracking.model_name"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_in_one_sentence(override, name):
@@ -151,9 +171,99 @@ def test_a_recipe_named_by_a_relative_path_still_anchors_its_paths(tmp_path):
     assert load_settings("recipes/mine.toml").data.path == str(tmp_path / "recipes/texts.csv")
 
 
-@pytest.mark.parametrize("url", ["https://example.org/knbc.tar.bz2", "s3://bucket/texts.csv"])
+def test_a_name_that_does_not_fit_is_refused_with_the_reason():
+    with pytest.raises(JabertError) as error:
+        load_settings(None, ["tracking.model_name=a/b"])
+    assert str(error.value) == "setting tracking.model_name cannot be 'a/b': it holds '/' or ':'"
+
+
+def test_a_relative_database_of_a_recipe_is_relative_to_it_and_that_of_an_override_to_here(
+    tmp_path, monkeypatch
+):
+    path = recipe_file(tmp_path / "recipes", "[tracking]\nuri = 'sqlite:///../runs/x.db'\n")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert load_settings(path).tracking.uri == f"sqlite:///{tmp_path}/runs/x.db"
+    assert load_settings(path).tracking.artifacts == f"{tmp_path}/runs/artifacts"
+    tracking = load_settings(path, ["tracking.uri=sqlite:///y.db?timeout=9"]).tracking
+    assert (tracking.uri, tracking.artifacts) == (f"sqlite:///{here}/y.db?timeout=9", f"{here}/artifacts")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///z.db")
+    tracking = load_settings().tracking
+    assert (tracking.uri, tracking.artifacts) == (f"sqlite:///{here}/z.db", f"{here}/artifacts")
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("sqlite:////a/b.db", "/a/b.db"),
+        ("sqlite:///b.db?timeout=9", "b.db"),
+        ("sqlite:///:memory:", None),
+        ("sqlite://", None),
+        ("http://mlflow:5000", None),
+        (None, None),
+    ],
+)
+def test_a_local_database_is_a_file(uri, path):
+    assert local_database(uri) == (path and Path(path))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/knbc.tar.bz2",
+        "s3://bucket/texts.csv",
+        "mlflow-artifacts:/x",
+        "runs:/1/x",
+        "simplecache::s3://bucket/x.csv",
+    ],
+)
 def test_a_url_is_left_as_it_is(url):
-    assert load_settings(None, [f"data.path={url}"]).data.path == url
+    settings = load_settings(None, [f"data.path={url}", f"tracking.artifacts={url}"])
+    assert (settings.data.path, settings.tracking.artifacts) == (url, url)
+
+
+@pytest.mark.parametrize(
+    "password", ["secret", "p@ss", "sl/ash", "12345", "a:b", "a?b#c", "%41"], ids=lambda word: word
+)
+@pytest.mark.parametrize(
+    "form",
+    ["http://me:{}@host:5000/x", "postgresql://me:{}@[::1]:5432/x", "zip://a.csv::https://:{}@host/b.zip"],
+)
+def test_a_password_is_redacted(form, password):
+    assert redacted(form.format(password)) == form.format("***")
+    sentence = "the store '{}' is away, as is http://other:80"
+    assert redacted(sentence.format(form.format(password))) == sentence.format(form.format("***"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host:5000/me@x",
+        "http://[::1]:5000/me@x",
+        "https://me@host/x",
+        "zip://a.csv::https://host/me@x",
+        "sqlite:////a:b@c/x.db",
+        "/data/a:b@c",
+    ],
+)
+def test_what_is_no_password_is_left(url):
+    assert redacted(url) == url
+
+
+def test_passwords_are_neither_among_the_flat_settings_nor_in_the_written_recipe():
+    settings = load_settings(
+        None,
+        [
+            "data.path=https://me:secret@host/x.csv",
+            "tracking.uri=postgresql://me:secret@host/x",
+            "tracking.artifacts=ftp://me:secret@host/x",
+        ],
+    )
+    assert settings.tracking.uri == "postgresql://me:secret@host/x"
+    assert settings.flat()["tracking.uri"] == "postgresql://me:***@host/x"
+    assert "secret" not in str(settings.flat()) + settings.to_toml()
+    assert tomllib.loads(settings.to_toml())["data"]["path"] == "https://me:***@host/x.csv"
 
 
 def test_the_home_folder_may_be_written_as_a_tilde(monkeypatch):
@@ -267,7 +377,7 @@ shares = st.floats(0, 1, exclude_max=True)
             "labels": st.lists(words, max_size=4).map(tuple),
             "test_share": shares,
             "test_rows": counts,
-            "seed": st.integers(-(2**60), 2**60),
+            "seed": st.integers(0, 2**60),
             "drop_duplicates": st.booleans(),
         },
     ),

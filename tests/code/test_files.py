@@ -45,8 +45,25 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_writing_nothing_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "note.txt"):
+    with pytest.raises(JabertError, match=r"note\.txt cannot be written"), atomic_path(tmp_path / "note.txt"):
         pass
+
+
+def test_a_folder_that_cannot_be_made_is_said_by_name(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "deep" / "note.txt"
+    with pytest.raises(JabertError, match=f"{path} cannot be written: Not a directory") as error:
+        write_text(path, "new")
+    assert isinstance(error.value.__cause__, NotADirectoryError)
+
+
+def test_a_folder_without_permission_is_said_by_name(tmp_path, monkeypatch):
+    def refuse(self, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # root may write anywhere
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(JabertError, match=r"note\.txt cannot be written: Permission denied"):
+        write_text(tmp_path / "note.txt", "new")
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
@@ -70,12 +87,12 @@ def test_a_disk_that_is_full_while_writing_is_said_too(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_another_error_of_the_system_keeps_its_kind(tmp_path, monkeypatch):
+def test_another_error_of_the_system_is_said_with_its_reason(tmp_path, monkeypatch):
     def broken(descriptor):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(JabertError, match=r"note\.txt cannot be written: Input/output error"):
         write_text(tmp_path / "note.txt", "new")
     assert names(tmp_path) == []
 

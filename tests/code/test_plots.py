@@ -7,6 +7,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from jabert import plots
+from jabert.errors import JabertError
 from jabert.evaluation import evaluate
 
 LABELS = ("グルメ", "携帯電話", "京都", "スポーツ")
@@ -73,7 +74,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError("no")
 
     monkeypatch.setattr(figure, "savefig", fail)
-    with pytest.raises(OSError, match="no"):
+    with pytest.raises(JabertError, match=r"picture\.png cannot be written: no"):
         plots.save(figure, tmp_path / "picture.png")
     assert list(tmp_path.iterdir()) == []
 

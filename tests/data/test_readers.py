@@ -116,6 +116,15 @@ def test_a_table_at_a_url_of_fsspec():
     assert read_rows(DataSettings(path="memory://data/t.csv"))["text"].tolist() == ["a"]
 
 
+def test_a_password_in_a_url_is_not_kept_with_the_rows():
+    url = "memory://me:secret@data/t.csv"
+    with fsspec.open(url, "wb") as file:
+        file.write(b"text,label\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(40)))
+    corpus = read_corpus(DataSettings(path=url, test_rows=10))
+    assert corpus.source == "memory://me:***@data/t.csv"
+    assert set(corpus.table["file"]) == {corpus.source}
+
+
 def test_lines_are_those_where_a_record_starts(read):
     data = 'text,label\n"一\n二\n三",a\n\n四,b\r\n"五\r\n",c\n六,d'.encode()
     assert read("t.csv", data)["line"].tolist() == [2, 6, 7, 9]

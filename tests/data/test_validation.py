@@ -304,6 +304,29 @@ def test_packaged_suites_hold_no_ids_and_a_run_leaves_them_alone(tmp_path: Path)
             assert all(entry["description"] and entry["severity"] for entry in suite["expectations"])
 
 
+def test_the_suite_of_the_article_differs_in_what_is_only_warned_about() -> None:
+    """Leaks are warned about, that of groups in every way to split; all else is as in `labelled_texts`."""
+    usual, article = (
+        {
+            (entry["type"], entry["kwargs"]["column"], entry["description"]): entry
+            for entry in json.loads((SUITES / f"{name}.json").read_bytes())["expectations"]
+        }
+        for name in ("labelled_texts", "seed")
+    )
+    assert list(article) == list(usual)
+    different = {key[1]: (usual[key], entry) for key, entry in article.items() if entry != usual[key]}
+    assert sorted(different) == ["group_sides", "text_sides"]
+    for before, after in different.values():
+        assert (before["severity"], after["severity"]) == ("critical", "warning")
+        assert {**before, "severity": "warning", "meta": {}} == {"meta": {}, **after}
+    assert [before.get("meta") for before, _ in different.values()] == [None, {"when": "group"}]
+
+
+def test_the_page_is_named_even_if_another_process_has_removed_it(tmp_path: Path) -> None:
+    report = ValidationReport("own", True, 0, (), tmp_path)
+    assert report.page == tmp_path / "data_docs" / "index.html"
+
+
 def test_the_readme_names_every_column_and_parameter_of_the_suites() -> None:
     readme = (SUITES / "README.md").read_text(encoding="utf-8")
     for path in SUITES.glob("*.json"):

@@ -74,6 +74,16 @@ def test_a_process_that_is_told_to_stop_says_so_in_mlflow(overrides, number, sta
     assert newest_run().info.status == "KILLED"
 
 
+def test_a_flow_s_file_runs_as_a_script_with_the_options_of_its_command(overrides):
+    settings = [word for override in overrides for word in ("--set", override)]
+    script = [sys.executable, CHECKOUT / "flows" / "featurize.py", *settings, "--json"]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
+    assert result["computed"] > 0
+    assert not Path("mlruns").exists()
+    assert not list(Path(".jabert/work").glob("*/")), "featurizing leaves no unfinished run behind"
+
+
 def test_a_wheel_carries_flows_expectations_and_recipes(toy_table, tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     subprocess.run(build, cwd=CHECKOUT, check=True, capture_output=True)

@@ -1,0 +1,63 @@
+"""How a run ends."""
+
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from jabert.config import load_settings
+from jabert.tracking import connect, list_runs, tracked_run
+
+
+def fail(settings):
+    with pytest.raises(ZeroDivisionError), tracked_run(settings) as run:
+        print(1 / 0)
+    return run
+
+
+def last_run(settings):
+    (found,) = list_runs(connect(settings.tracking), settings.tracking.experiment, 1)
+    return found
+
+
+def test_a_run_that_fails_keeps_its_error_and_the_traceback():
+    settings = load_settings()
+
+    run = fail(settings)
+
+    assert last_run(settings)["status"] == "FAILED"
+    assert last_run(settings)["reason"] == "ZeroDivisionError: division by zero"
+    text = Path(settings.tracking.artifacts, run.id, "artifacts", "error.txt").read_text(encoding="utf-8")
+    assert text.startswith("Traceback ")
+    assert "print(1 / 0)" in text
+
+
+@pytest.mark.parametrize("error", [MlflowException, OSError])
+@pytest.mark.parametrize("method", ["set_tag", "log_text"])
+def test_a_run_whose_error_cannot_be_written_has_failed_all_the_same(monkeypatch, method, error):
+    settings = load_settings()
+    works = getattr(MlflowClient, method)
+
+    def refuse(self, run_id, *words):
+        if "error" in words or "error.txt" in words:
+            raise error("no")
+        return works(self, run_id, *words)
+
+    monkeypatch.setattr(MlflowClient, method, refuse)
+
+    fail(settings)
+
+    assert last_run(settings)["status"] == "FAILED"
+
+
+def test_no_password_is_recorded():
+    settings = load_settings(None, ["data.path=https://me:secret@host/x.csv"])
+
+    with tracked_run(settings) as run:
+        pass
+
+    assert run.client.get_run(run.id).data.params["data.path"] == "https://me:***@host/x.csv"
+    folder = Path(settings.tracking.artifacts, run.id)
+    assert [path.name for path in folder.rglob("*.*")] == ["config.toml"]
+    assert "secret" not in (folder / "artifacts" / "config.toml").read_text(encoding="utf-8")
