@@ -7,15 +7,14 @@
 
 import argparse
 import json
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
-from jabert import steps
+from jabert import markdown, steps
 from jabert.classifier import load_classifier, train
 from jabert.classifier.batches import in_order, read_batch
 from jabert.config import Settings, load_settings
@@ -62,7 +61,7 @@ def run(recipe: str, extra: list[str], seed: int, arguments: argparse.Namespace)
             steps.tokenize(settings, data)
             steps.featurize(settings, data)
             result = {"jabert": bi_lstm(settings, data.work), "tf_idf": tf_idf(data.work.read_table())}
-    print(recipe, extra, seed, result, data.counts, flush=True)
+    print(recipe, *extra, f"seed {seed}", result, file=sys.stderr)
     return {**result, "test_rows": data.counts["test"]}
 
 
@@ -79,7 +78,7 @@ def bi_lstm(settings: Settings, work: Work) -> float:
         classifier=settings.classifier,
         training=settings.training,
         folder=work.training,
-        on_epoch=lambda epoch: print(epoch, flush=True),
+        on_epoch=lambda epoch: print(f"  epoch {epoch['epoch']}", file=sys.stderr),
     )
     model = load_classifier(trained.folder, store.hidden_size, len(labels), settings.classifier)
     test = sides["test"]
@@ -105,17 +104,20 @@ def tf_idf(table: pd.DataFrame) -> float:
 
 
 def show(rows: pd.DataFrame) -> None:
-    table = Table("protocol", "seeds", "jabert", "TF-IDF + logistic regression", "difference")
+    """Print the table of the README."""
+    lines = []
     for protocol, part in rows.groupby("protocol", sort=False):
         ours, theirs = part["jabert"], part["tf_idf"]
-        table.add_row(
-            str(protocol),
-            str(len(part)),
-            f"{ours.mean():.3f} ({', '.join(f'{value:.3f}' for value in ours)})",
-            f"{theirs.mean():.3f} ({', '.join(f'{value:.3f}' for value in theirs)})",
-            f"{100 * (ours.mean() - theirs.mean()):+.1f} points",
+        lines.append(
+            (protocol, _mean(ours), _mean(theirs), f"{100 * (ours.mean() - theirs.mean()):+.1f} points")
         )
-    Console().print(table)
+    seeds = rows["seed"].nunique()
+    headings = ["protocol", f"jabert, {seeds} seeds", "TF-IDF + logistic regression", "difference"]
+    print(markdown.table(headings, lines))
+
+
+def _mean(values: "pd.Series[float]") -> str:
+    return f"{values.mean():.3f} ({', '.join(f'{value:.3f}' for value in values)})"
 
 
 if __name__ == "__main__":

@@ -119,7 +119,6 @@ def _options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # else each attempt to reach a server is told
 
 
