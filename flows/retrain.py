@@ -86,8 +86,10 @@ def register(settings: Settings, data: Data, run: Run, evaluated: Evaluated) -> 
 
 def _prefect_tags() -> dict[str, str]:
     tags = {"prefect.flow_run": flow_run.name, "prefect.flow_run_id": flow_run.id}
-    url = flow_run.ui_url  # None without a server
-    return {key: str(value) for key, value in {**tags, "prefect.url": url}.items() if value}
+    url = str(flow_run.ui_url)
+    if url.startswith("http"):  # a temporary server has no page
+        tags["prefect.url"] = url
+    return {key: str(value) for key, value in tags.items() if value}
 
 
 if __name__ == "__main__":
