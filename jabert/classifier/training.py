@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jabert import markdown
-from jabert.classifier.batches import LabelledRows, in_order, read_batch, shuffled_buckets
+from jabert.classifier.batches import Batch, LabelledRows, in_order, read_batch, shuffled_buckets
 from jabert.classifier.model import build_classifier
 from jabert.config import ClassifierSettings, TrainingSettings
 from jabert.evaluation import weighted_f1
@@ -82,6 +82,7 @@ def train(
     tf.keras.utils.set_random_seed(training.seed)
     model = build_classifier(store.hidden_size, classes, classifier)
     model.compile(_nadam(training), "categorical_crossentropy", metrics=["mae", "mse", "acc"])
+    step = _train_step(model)
     state = _State(model, folder)
     history = state.restore()
     resumed = len(history)
@@ -91,7 +92,7 @@ def train(
     while not _is_finished(history, training):
         started = time.perf_counter()
         number = len(history) + 1
-        learned = _learn(model, store, rows, training, number)
+        learned = _learn(model, step, _batches(store, rows, training, number))
         watched_metrics = _measure(model, store, watched, classes, training.batch_size)
         metrics = learned | {f"val_{name}": value for name, value in watched_metrics.items()}
         epoch = {"epoch": number, **metrics, "seconds": round(time.perf_counter() - started, 3)}
@@ -110,7 +111,7 @@ def load_classifier(folder: Path, hidden_size: int, classes: int, settings: Clas
 
 
 def _nadam(training: TrainingSettings) -> Any:
-    """Nadam at Keras's own learning rate; with averaging, `fit` leaves the averaged weights in the model.
+    """Nadam at Keras's own learning rate; with averaging, an epoch leaves the averaged weights in the model.
 
     On small data one epoch's weights are a lucky or unlucky draw around a mean that is better than most.
     """
@@ -154,27 +155,44 @@ class _State:
         return str(self._folder / f"epoch-{epoch}" / "state")
 
 
-def _learn(
-    model: Any, store: FeatureStore, rows: LabelledRows, training: TrainingSettings, epoch: int
-) -> Epoch:
+def _train_step(model: Any) -> Callable[..., dict[str, Any]]:
+    """Keras's own training step as a function of arrays, traced once for every shape of batch.
+
+    Not `fit` on a tf.data generator: taking that apart stalls for five seconds in every other epoch.
+    """
     tf = import_tensorflow()
-    classes = model.output_shape[-1]
+    vectors = tf.TensorSpec([None, None, model.input_shape[0][-1]], tf.float32)
+    lengths, labels = (
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([None, model.output_shape[-1]], tf.float32),
+    )
 
-    def batches() -> Iterator[tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]:
-        numbers = (
-            shuffled_buckets(rows.lengths, training.batch_size, [training.seed, epoch])
-            if training.shuffle
-            else in_order(len(rows), training.batch_size)
-        )
-        for chosen in numbers:
-            batch = read_batch(store, rows, chosen)
-            yield (batch.vectors, batch.lengths), np.eye(classes, dtype=np.float32)[batch.classes]
+    @tf.function(input_signature=[vectors, lengths, labels])  # type: ignore[untyped-decorator]
+    def step(vectors: Any, lengths: Any, labels: Any) -> Any:
+        return model.train_step(((vectors, lengths), labels))
 
-    vectors = tf.TensorSpec([None, None, store.hidden_size], tf.float32)
-    lengths, labels = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, classes], tf.float32)
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=((vectors, lengths), labels))
-    history = model.fit(dataset.prefetch(2), verbose=0).history
-    return {name: float(values[-1]) for name, values in history.items()}
+    return step  # type: ignore[no-any-return]
+
+
+def _batches(
+    store: FeatureStore, rows: LabelledRows, training: TrainingSettings, epoch: int
+) -> Iterator[Batch]:
+    numbers = (
+        shuffled_buckets(rows.lengths, training.batch_size, [training.seed, epoch])
+        if training.shuffle
+        else in_order(len(rows), training.batch_size)
+    )
+    return (read_batch(store, rows, chosen) for chosen in numbers)
+
+
+def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[Batch]) -> Epoch:
+    one_hot = np.eye(model.output_shape[-1], dtype=np.float32)
+    model.reset_metrics()
+    means: dict[str, Any] = {}
+    for batch in batches:
+        means = step(batch.vectors, batch.lengths, one_hot[batch.classes])
+    model.optimizer.finalize_variable_values(model.trainable_variables)  # the average, if there is one
+    return {name: float(value) for name, value in means.items()}
 
 
 def _measure(model: Any, store: FeatureStore, rows: LabelledRows, classes: int, batch_size: int) -> Epoch:

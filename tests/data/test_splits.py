@@ -27,21 +27,23 @@ def sides(rows, **settings):
     return sides_of(rows, DataSettings(**settings)).tolist()
 
 
-@given(st.lists(WORDS, min_size=1), st.lists(WORDS), st.integers(), SHARES, SHARES)
+@given(st.lists(WORDS, min_size=1), st.lists(WORDS), st.integers(0, 2**40), SHARES, SHARES)
 def test_rows_added_behind_move_no_sentence(texts, more, seed, test_share, validation_share):
     settings = {"seed": seed, "test_share": test_share, "validation_share": validation_share}
     before = sides(table(texts), **settings)
     assert sides(table(texts + more), **settings)[: len(texts)] == before
 
 
-@given(st.lists(WORDS, min_size=1, unique=True), st.lists(WORDS, min_size=1, unique=True), st.integers())
+@given(
+    st.lists(WORDS, min_size=1, unique=True), st.lists(WORDS, min_size=1, unique=True), st.integers(0, 2**40)
+)
 def test_rows_added_anywhere_move_no_distinct_sentence(texts, more, seed):
     together = sorted({*texts, *more})
     side = dict(zip(together, sides(table(together), seed=seed, test_share=0.4), strict=True))
     assert sides(table(texts), seed=seed, test_share=0.4) == [side[text] for text in texts]
 
 
-@given(st.lists(st.tuples(WORDS, WORDS.filter(bool)), min_size=1), st.randoms(), st.integers())
+@given(st.lists(st.tuples(WORDS, WORDS.filter(bool)), min_size=1), st.randoms(), st.integers(0, 2**40))
 def test_the_order_of_rows_is_irrelevant(pairs, random, seed):
     shuffled = random.sample(pairs, len(pairs))
     for split in ("sentence", "group"):
@@ -58,7 +60,9 @@ def test_the_order_of_rows_is_irrelevant(pairs, random, seed):
         assert first == second
 
 
-@given(st.lists(st.tuples(WORDS, st.integers(0, 9).map(str)), min_size=1), st.integers(), SHARES, SHARES)
+@given(
+    st.lists(st.tuples(WORDS, st.integers(0, 9).map(str)), min_size=1), st.integers(0, 2**40), SHARES, SHARES
+)
 def test_no_group_is_on_two_sides_and_none_ever_moves(pairs, seed, test_share, validation_share):
     settings = {"seed": seed, "test_share": test_share, "validation_share": validation_share}
     rows = table(*zip(*pairs, strict=True))
