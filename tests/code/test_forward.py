@@ -235,6 +235,16 @@ def test_much_of_knbc_is_as_in_the_article(e5, article_512, knbc_texts):
 
 
 @pytest.mark.shared
+def test_a_slice_of_knbc_at_512_positions_is_literally_the_article_s(article_512, knbc_texts, shared):
+    encoder, tokenizer = load(shared / "models/e5-small-ja", pad_to=512)
+    _, unknown = known_and_unknown(tokenizer, knbc_texts)  # those are masked there, and here
+    rows = [*tokenizer(knbc_texts[::1500]).ids, unknown[0]]
+    for ids, vectors in zip(rows, vectors_of(encoder, rows), strict=True):
+        assert vectors.shape == (512, 384)
+        np.testing.assert_allclose(vectors, article_512(ids), atol=1e-5, rtol=0)
+
+
+@pytest.mark.shared
 def test_knbc_with_unknown_pieces_is_as_with_a_mask_by_length(e5, article_512, knbc_texts, shared):
     encoder, tokenizer = e5
     folder = shared / "models/e5-small-ja"
