@@ -279,8 +279,9 @@ def test_a_champion_without_files_is_one_sentence(say, filled_store):
     code, out, err = say("predict", "京都", filled_store)
 
     assert (code, out) == (1, "")
-    assert "the champion of 'jabert', cannot be loaded" in err
-    assert err.count("\n") == 1
+    last = err.splitlines()[-1]  # in a process that loaded MLflow before, its log comes first
+    assert last.startswith("jabert: version 1, the champion of 'jabert', cannot be loaded")
+    assert "Traceback" not in err
 
 
 def test_a_prefect_server_that_is_away_is_one_sentence(say, toy_encoder, toy_table, monkeypatch):
