@@ -11,12 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from jabert import markdown, steps
-from jabert.classifier import load_classifier, train
-from jabert.classifier.batches import in_order, read_batch
+from jabert.classifier import load_classifier, predict
 from jabert.config import Settings, load_settings
 from jabert.encoder import open_folder
 from jabert.evaluation import weighted_f1
@@ -67,26 +65,12 @@ def run(recipe: str, extra: list[str], seed: int, arguments: argparse.Namespace)
 
 def bi_lstm(settings: Settings, work: Work) -> float:
     """Weighted F1 of the recipe's own classifier on the test rows."""
-    folder = open_folder(settings.encoder.path)
-    store = open_store(folder, settings)
-    labels, sides = work.labels(), work.labelled_rows()
-    trained = train(
-        store,
-        sides["train"],
-        sides[settings.training.watch],
-        len(labels),
-        classifier=settings.classifier,
-        training=settings.training,
-        folder=work.training,
-        on_epoch=lambda epoch: print(f"  epoch {epoch['epoch']}", file=sys.stderr),
-    )
-    model = load_classifier(trained.folder, store.hidden_size, len(labels), settings.classifier)
-    test = sides["test"]
-    predicted = []
-    for numbers in in_order(len(test), 64):
-        batch = read_batch(store, test, numbers)
-        predicted.append(model.predict_on_batch([batch.vectors, batch.lengths]).argmax(axis=1))
-    return weighted_f1(test.classes, np.concatenate(predicted), len(labels))
+    trained = steps.fit(settings, work, lambda epoch: print(f"  epoch {epoch['epoch']}", file=sys.stderr))
+    store = open_store(open_folder(settings.encoder.path), settings)
+    classes, test = len(work.labels()), work.labelled_rows()["test"]
+    model = load_classifier(trained.folder, store.hidden_size, classes, settings.classifier)
+    predicted = predict(model, store, test, settings.training.batch_size).argmax(axis=1)
+    return weighted_f1(test.classes, predicted, classes)
 
 
 def tf_idf(table: pd.DataFrame) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock
 
 from jabert import markdown, registry
@@ -17,7 +18,7 @@ from jabert.classifier import Epoch, Trained
 from jabert.classifier import train as train_classifier
 from jabert.config import Settings, local_database
 from jabert.dataset import read_corpus, table_digest
-from jabert.encoder import Tokenizer, open_folder
+from jabert.encoder import TokenizedTexts, Tokenizer, open_folder
 from jabert.errors import JabertError
 from jabert.evaluation import EvaluationReport
 from jabert.evaluation import evaluate as evaluate_predictions
@@ -46,6 +47,7 @@ __all__ = [
     "check_texts",
     "evaluate",
     "featurize",
+    "fit",
     "read",
     "register",
     "summary",
@@ -162,8 +164,7 @@ def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenize
     tokenizer = Tokenizer(open_folder(settings.encoder.path), settings.encoder)
     tokens = tokenizer(table["text"].tolist())
     data.work.write_tokens(tokens)
-    pieces = table.assign(pieces=tokens.pieces, unknown=tokens.unknown, truncated=tokens.truncated)
-    report = check_pieces(pieces, settings, data.work.validation("pieces"))
+    report = check_pieces(_with_pieces(table, tokens), settings, data.work.validation("pieces"))
     tokenized = Tokenized(
         texts=len(table),
         pieces=int(tokens.pieces.sum()),
@@ -207,8 +208,6 @@ def train(
 ) -> Trained:
     """Train the classifier on the stored vectors, or finish what a killed run began."""
     run.params({"resolved.training_device": use_device(settings.encoder.device), "resolved.gpu": gpu_names()})
-    folder = open_folder(settings.encoder.path)
-    labels = data.work.labels()
 
     def report(epoch: Epoch) -> None:
         record_epoch(epoch, run)
@@ -222,36 +221,39 @@ def train(
         if on_epoch:
             on_epoch(epoch)
 
-    store = open_store(folder, settings)
-    sides = data.work.labelled_rows()
+    trained = fit(settings, data.work, report)
+    layers = layers_of(settings, open_folder(settings.encoder.path), len(data.work.labels()))
+    record_training(settings, data.work, trained, layers, run)
+    return trained
+
+
+def fit(settings: Settings, work: Work, on_epoch: Callable[[Epoch], None]) -> Trained:
+    """The training itself, on the token ids of the work folder and the vectors stored for them."""
+    sides = work.labelled_rows()
     if not len(sides[settings.training.watch]):
         raise JabertError(f"there are no {settings.training.watch} rows to choose the epoch on")
-    trained = train_classifier(
-        store,
+    return train_classifier(
+        open_store(open_folder(settings.encoder.path), settings),
         sides["train"],
         sides[settings.training.watch],
-        len(labels),
+        len(work.labels()),
         classifier=settings.classifier,
         training=settings.training,
-        folder=data.work.training,
-        on_epoch=report,
+        folder=work.training,
+        on_epoch=on_epoch,
     )
-    record_training(settings, data.work, trained, layers_of(settings, folder, len(labels)), run)
-    return trained
 
 
 def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
     """Package and log the model, then measure that very model on the test rows, from text."""
     import mlflow.pyfunc
 
-    table = data.work.read_table()
-    tokens = data.work.read_tokens()
+    table = _with_pieces(data.work.read_table(), data.work.read_tokens())
     labels = data.work.labels()
     package = build_package(
         open_folder(settings.encoder.path), data.work.training, labels, settings, data.work.package
     )
     model_uri = log_package(package, run)
-    table = table.assign(pieces=tokens.pieces, unknown=tokens.unknown, truncated=tokens.truncated)
     rows = table[table["split"] == "test"]
     predicted = mlflow.pyfunc.load_model(model_uri).predict(rows[["text"]])["probabilities"]
     probabilities = np.array([[of[label] for label in labels] for of in predicted])
@@ -288,6 +290,10 @@ def register(settings: Settings, data: Data, run: Run, evaluated: Evaluated) -> 
     if verdict.champion_weighted_f1 is not None:
         run.metrics({"test/champion_weighted_f1": verdict.champion_weighted_f1})
     return verdict
+
+
+def _with_pieces(table: pd.DataFrame, tokens: TokenizedTexts) -> pd.DataFrame:
+    return table.assign(pieces=tokens.pieces, unknown=tokens.unknown, truncated=tokens.truncated)
 
 
 def summary(

@@ -20,7 +20,7 @@ from jabert.features.store import FeatureStore
 from jabert.files import atomic_path, write_json
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["Epoch", "Trained", "load_classifier", "train"]
+__all__ = ["Epoch", "Trained", "load_classifier", "predict", "train"]
 
 Epoch = dict[str, float]  # epoch (from 1), loss, mae, mse, acc, val_…, val_weighted_f1, seconds
 
@@ -197,11 +197,7 @@ def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[Ba
 
 def _measure(model: Any, store: FeatureStore, rows: LabelledRows, classes: int, batch_size: int) -> Epoch:
     """Loss and metrics on rows that are not learned from, by the definitions that Keras uses."""
-    predicted = np.empty((len(rows), classes))
-    order = np.argsort(rows.lengths, kind="stable")
-    for numbers in in_order(len(rows), batch_size):
-        batch = read_batch(store, rows, order[numbers])
-        predicted[order[numbers]] = model.predict_on_batch([batch.vectors, batch.lengths])
+    predicted = predict(model, store, rows, batch_size)
     true = np.eye(classes)[rows.classes]
     likelihood = np.clip((predicted * true).sum(axis=1), 1e-7, 1.0)  # Keras clips at the same epsilon
     best = predicted.argmax(axis=1)
@@ -212,6 +208,16 @@ def _measure(model: Any, store: FeatureStore, rows: LabelledRows, classes: int, 
         "acc": float((best == rows.classes).mean()),
         "weighted_f1": weighted_f1(rows.classes, best, classes),
     }
+
+
+def predict(model: Any, store: FeatureStore, rows: LabelledRows, batch_size: int) -> np.ndarray:
+    """Class probabilities float64 (rows, classes), computed in batches of similar length."""
+    predicted = np.empty((len(rows), model.output_shape[-1]))
+    order = np.argsort(rows.lengths, kind="stable")
+    for numbers in in_order(len(rows), batch_size):
+        batch = read_batch(store, rows, order[numbers])
+        predicted[order[numbers]] = model.predict_on_batch([batch.vectors, batch.lengths])
+    return predicted
 
 
 def _best(history: list[Epoch], training: TrainingSettings) -> Epoch:

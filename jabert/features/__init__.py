@@ -88,7 +88,6 @@ def featurize(
         for done in _compute(rows, encoder, store, settings.encoder.token_budget):
             if on_progress:
                 on_progress(done, len(missing))
-    origin = vector_origin(folder, settings.encoder)
     return Featurized(
         texts=len(ids),
         tokens=sum(len(row) for row in ids),
@@ -96,8 +95,8 @@ def featurize(
         reused=len(ids) - len(missing),
         seconds=time.perf_counter() - started - setup_seconds,
         setup_seconds=setup_seconds,
-        engine=origin["engine"],
-        precision=origin["precision"],
+        engine=store.origin["engine"],
+        precision=store.origin["precision"],
         device=encoder.device if missing else "none",
         store=str(store.path),
     )
