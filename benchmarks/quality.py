@@ -67,9 +67,9 @@ def bi_lstm(settings: Settings, work: Work) -> float:
     """Weighted F1 of the recipe's own classifier on the test rows."""
     trained = steps.fit(settings, work, lambda epoch: print(f"  epoch {epoch['epoch']}", file=sys.stderr))
     store = open_store(open_folder(settings.encoder.path), settings)
-    classes, test = len(work.labels()), work.labelled_rows()["test"]
+    classes, test = len(work.labels()), work.labelled_rows()["test"].find_in(store)
     model = load_classifier(trained.folder, store.hidden_size, classes, settings.classifier)
-    predicted = predict(model, store, test, settings.training.batch_size).argmax(axis=1)
+    predicted = predict(model, test, settings.training.batch_size).argmax(axis=1)
     return weighted_f1(test.classes, predicted, classes)
 
 

@@ -132,10 +132,17 @@ class EncoderSettings(_Group):
         None, description="pad every text to this length and feed the padding to the classifier"
     )
     lower_case: bool | None = Field(None, description="without it what encoder.toml or the vocabulary says")
-    engine: Literal["auto", "reference"] = Field("auto", description="reference: keras-bert itself")
-    precision: Literal["auto", "float32"] = "auto"
+    engine: Literal["auto", "reference", "openvino", "tensorflow"] = Field(
+        "auto", description="auto: tensorflow on a GPU, openvino on a CPU; reference: keras-bert itself"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of matrix products; auto: bfloat16 where the processor has instructions for it"
+    )
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    token_budget: Count = Field(2048, description="tokens of a batch, padding included")
+    token_budget: Count | None = Field(
+        None, description="tokens of a batch, padding included; without it what suits engine and model"
+    )
+    cache_path: str = _location(".jabert/engines", "folder of encoders converted for an engine")
 
 
 class FeaturesSettings(_Group):

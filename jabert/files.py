@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -10,9 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from jabert.errors import JabertError
 
-__all__ = ["atomic_path", "digest_of_file", "digest_of_json", "write_json", "write_text"]
+__all__ = [
+    "atomic_path",
+    "digest_of_file",
+    "digest_of_json",
+    "exclusive",
+    "on_disk",
+    "write_json",
+    "write_text",
+]
+
+log = logging.getLogger("jabert")
 
 
 @contextmanager
@@ -26,7 +39,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         JabertError: the file cannot be written; names it and the reason, e.g. that the disk is full.
     """
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
-    try:
+    with on_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -35,6 +48,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(path: Path, waiting: str) -> Iterator[None]:
+    """Hold the lock file `path`; if another process has it, log `waiting` and wait.
+
+    The kernel frees the lock of a killed process.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info(waiting)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[None]:
+    """Turn what the system says when `path` cannot be written into a `JabertError` that names it."""
+    try:
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise JabertError(f"{path}: the disk is full; nothing was written") from error

@@ -11,7 +11,7 @@ from types import ModuleType
 
 from jabert.errors import JabertError
 
-__all__ = ["gpu_names", "import_tensorflow", "use_device"]
+__all__ = ["compute_capability", "gpu_names", "import_tensorflow", "use_device"]
 
 
 def import_tensorflow() -> ModuleType:
@@ -70,6 +70,15 @@ def gpu_names() -> list[str]:
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")
     ]
+
+
+def compute_capability() -> tuple[int, int]:
+    """CUDA compute capability of the first GPU that TensorFlow sees, (0, 0) if it is not known."""
+    tf = import_tensorflow()
+    for gpu in tf.config.list_physical_devices("GPU"):
+        major, minor = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        return major, minor
+    return 0, 0
 
 
 def use_device(device: str) -> str:

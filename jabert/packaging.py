@@ -7,9 +7,10 @@ from typing import Any
 
 from jabert.classifier import load_classifier
 from jabert.config import Settings
-from jabert.encoder import EncoderFolder, Tokenizer, load_encoder
+from jabert.encoder import EncoderFolder, Tokenizer, token_budget
+from jabert.encoder.reference import ReferenceEncoder
 from jabert.files import write_json, write_text
-from jabert.legacy_keras import import_tensorflow
+from jabert.legacy_keras import import_tensorflow, use_device
 from jabert.tracking import Run
 
 __all__ = ["build_package", "log_package"]
@@ -49,7 +50,7 @@ def build_package(
             "sep_id": tokenizer.sep_id,
             "max_tokens": tokenizer.max_tokens,
             "pad_to": tokenizer.pad_to,
-            "token_budget": settings.encoder.token_budget,
+            "token_budget": token_budget(folder, settings.encoder),
             "encoder_fingerprint": folder.fingerprint,
             "features_dtype": settings.features.dtype,
         },
@@ -96,7 +97,8 @@ def log_package(package: Path, run: Run) -> str:
 
 def _export(folder: EncoderFolder, classifier: Any, settings: Settings, target: Path) -> None:
     tf = import_tensorflow()
-    encoder = load_encoder(folder, settings.encoder)
+    device = use_device(settings.encoder.device)
+    encoder = ReferenceEncoder(folder, device, mask_id_zero=settings.encoder.pad_to is not None)
     ids_shape, lengths_shape = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
 
     @tf.function(input_signature=[ids_shape, lengths_shape])  # type: ignore[untyped-decorator]

@@ -1,6 +1,5 @@
 """The folder of an unfinished run: what one stage hands to the next, and what a killed run left."""
 
-import logging
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -12,17 +11,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from jabert.classifier import LabelledRows
-from jabert.encoder import TokenizedTexts
+from jabert.encoder import TokenIds, TokenizedTexts
 from jabert.errors import JabertError
-from jabert.features import row_key
-from jabert.files import atomic_path, write_text
+from jabert.features import row_keys
+from jabert.files import atomic_path, exclusive, write_text
 
 __all__ = ["Work"]
-
-log = logging.getLogger("jabert")
 
 
 @dataclass(frozen=True)
@@ -54,22 +50,12 @@ class Work:
 
     @contextmanager
     def exclusive(self, staged: Path) -> Iterator[None]:
-        """Wait until no other process works here, and begin with the staged table.
-
-        The kernel frees the lock of a killed process.
-        """
-        lock = FileLock(self.path.with_suffix(".lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("another run works on the same data with the same settings; waiting for it to end")
-            lock.acquire()
-        try:
+        """Wait until no other process works here, and begin with the staged table."""
+        waiting = "another run works on the same data with the same settings; waiting for it to end"
+        with exclusive(self.path.with_suffix(".lock"), waiting):
             self.path.mkdir(parents=True, exist_ok=True)
             staged.replace(self.path / "table.parquet")
             yield
-        finally:
-            lock.release()
 
     def read_table(self) -> pd.DataFrame:
         """The split table of texts: columns text, label, group (if there are groups), split, file, line."""
@@ -78,7 +64,7 @@ class Work:
     def write_tokens(self, tokens: TokenizedTexts) -> None:
         """Keep the token ids, a row a text in the order of the table."""
         columns = {
-            "ids": pa.array(tokens.ids, pa.list_(pa.int32())),
+            "ids": pa.LargeListArray.from_arrays(tokens.ids.offsets, pa.array(tokens.ids.flat)),
             "pieces": tokens.pieces,
             "unknown": tokens.unknown,
             "truncated": tokens.truncated,
@@ -89,7 +75,8 @@ class Work:
     def read_tokens(self) -> TokenizedTexts:
         """The token ids as they were written."""
         table = pq.read_table(self.path / "tokens.parquet").combine_chunks()
-        ids = [np.asarray(row.values, dtype=np.int32) for row in table["ids"]]
+        column = table["ids"].combine_chunks()
+        ids = TokenIds(column.values.to_numpy(), column.offsets.to_numpy())
         pieces, unknown, truncated = (table[name].to_numpy() for name in ("pieces", "unknown", "truncated"))
         return TokenizedTexts(ids, pieces, unknown, truncated)
 
@@ -113,10 +100,9 @@ class Work:
                 f"{row['file']} line {row['line']}: no training row has the label {row['label']!r}"
             )
         classes = np.array([index[label] for label in table["label"]], dtype=np.int32)
-        keys = [row_key(row) for row in ids]
-        lengths = np.array([len(row) for row in ids], dtype=np.int32)
+        keys, lengths = row_keys(ids), ids.lengths
         return {
-            side: LabelledRows([keys[i] for i in chosen], lengths[chosen], classes[chosen])
+            side: LabelledRows(keys[chosen], lengths[chosen], classes[chosen])
             for side in ("train", "validation", "test")
             for chosen in [np.flatnonzero(table["split"] == side)]
         }

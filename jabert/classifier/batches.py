@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jabert.errors import JabertError
 from jabert.features.store import FeatureStore
 
-__all__ = ["Batch", "LabelledRows", "in_order", "read_batch", "shuffled_buckets"]
+__all__ = ["Batch", "LabelledRows", "StoredRows", "in_order", "read_batch", "shuffled_buckets"]
 
 _POOL = 16  # batches that are sorted by length together: similar lengths, yet random company
 
@@ -17,17 +18,44 @@ class LabelledRows:
     """The rows of one side of the split, vectors left in the store.
 
     Attributes:
-        keys: keys of the rows in the feature store.
+        keys: uint8 (rows, 16), keys of the rows in the feature store.
         lengths: int32 (rows,), tokens.
         classes: int32 (rows,), index of the label.
     """
 
-    keys: Sequence[bytes]
+    keys: np.ndarray
     lengths: np.ndarray
     classes: np.ndarray
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def find_in(self, store: FeatureStore) -> "StoredRows":
+        """The same rows, found in the store.
+
+        Raises:
+            JabertError: the store lacks some of them.
+        """
+        places = store.find(self.keys)
+        if (places < 0).any():
+            raise JabertError(
+                f"the feature store {store.path} lacks {(places < 0).sum()} of {len(self)} rows; "
+                "`jabert featurize` computes them"
+            )
+        return StoredRows(store, places, self.lengths, self.classes)
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Rows with the places of their vectors, int64 (rows,); lengths and classes as in `LabelledRows`."""
+
+    store: FeatureStore
+    places: np.ndarray
+    lengths: np.ndarray
+    classes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.places)
 
 
 @dataclass(frozen=True)
@@ -62,10 +90,10 @@ def in_order(rows: int, batch_size: int) -> Iterator[np.ndarray]:
     return (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
 
 
-def read_batch(store: FeatureStore, rows: LabelledRows, numbers: np.ndarray) -> Batch:
+def read_batch(rows: StoredRows, numbers: np.ndarray) -> Batch:
     """The vectors of some rows as one padded batch."""
     lengths = rows.lengths[numbers]
-    vectors = np.zeros((len(numbers), int(lengths.max()), store.hidden_size), dtype=np.float32)
+    vectors = np.zeros((len(numbers), int(lengths.max()), rows.store.hidden_size), dtype=np.float32)
     for place, number in enumerate(numbers):
-        vectors[place, : lengths[place]] = store.read(rows.keys[number])
+        vectors[place, : lengths[place]] = rows.store.vectors(rows.places[number])
     return Batch(vectors, lengths, rows.classes[numbers])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jabert import markdown
-from jabert.classifier.batches import Batch, LabelledRows, in_order, read_batch, shuffled_buckets
+from jabert.classifier.batches import Batch, LabelledRows, StoredRows, in_order, read_batch, shuffled_buckets
 from jabert.classifier.model import build_classifier
 from jabert.config import ClassifierSettings, TrainingSettings
 from jabert.evaluation import weighted_f1
@@ -77,6 +77,7 @@ def train(
         folder: for checkpoints; must be the work of the same settings and rows.
         on_epoch: called with the metrics of each epoch, also those of an earlier process.
     """
+    learned_from, watched_rows = rows.find_in(store), watched.find_in(store)
     tf = import_tensorflow()
     tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(training.seed)
@@ -92,8 +93,8 @@ def train(
     while not _is_finished(history, training):
         started = time.perf_counter()
         number = len(history) + 1
-        learned = _learn(model, step, _batches(store, rows, training, number))
-        watched_metrics = _measure(model, store, watched, classes, training.batch_size)
+        learned = _learn(model, step, _batches(learned_from, training, number))
+        watched_metrics = _measure(model, watched_rows, classes, training.batch_size)
         metrics = learned | {f"val_{name}": value for name, value in watched_metrics.items()}
         epoch = {"epoch": number, **metrics, "seconds": round(time.perf_counter() - started, 3)}
         history.append(epoch)
@@ -174,15 +175,13 @@ def _train_step(model: Any) -> Callable[..., dict[str, Any]]:
     return step  # type: ignore[no-any-return]
 
 
-def _batches(
-    store: FeatureStore, rows: LabelledRows, training: TrainingSettings, epoch: int
-) -> Iterator[Batch]:
+def _batches(rows: StoredRows, training: TrainingSettings, epoch: int) -> Iterator[Batch]:
     numbers = (
         shuffled_buckets(rows.lengths, training.batch_size, [training.seed, epoch])
         if training.shuffle
         else in_order(len(rows), training.batch_size)
     )
-    return (read_batch(store, rows, chosen) for chosen in numbers)
+    return (read_batch(rows, chosen) for chosen in numbers)
 
 
 def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[Batch]) -> Epoch:
@@ -195,9 +194,9 @@ def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[Ba
     return {name: float(value) for name, value in means.items()}
 
 
-def _measure(model: Any, store: FeatureStore, rows: LabelledRows, classes: int, batch_size: int) -> Epoch:
+def _measure(model: Any, rows: StoredRows, classes: int, batch_size: int) -> Epoch:
     """Loss and metrics on rows that are not learned from, by the definitions that Keras uses."""
-    predicted = predict(model, store, rows, batch_size)
+    predicted = predict(model, rows, batch_size)
     true = np.eye(classes)[rows.classes]
     likelihood = np.clip((predicted * true).sum(axis=1), 1e-7, 1.0)  # Keras clips at the same epsilon
     best = predicted.argmax(axis=1)
@@ -210,12 +209,12 @@ def _measure(model: Any, store: FeatureStore, rows: LabelledRows, classes: int, 
     }
 
 
-def predict(model: Any, store: FeatureStore, rows: LabelledRows, batch_size: int) -> np.ndarray:
+def predict(model: Any, rows: StoredRows, batch_size: int) -> np.ndarray:
     """Class probabilities float64 (rows, classes), computed in batches of similar length."""
     predicted = np.empty((len(rows), model.output_shape[-1]))
     order = np.argsort(rows.lengths, kind="stable")
     for numbers in in_order(len(rows), batch_size):
-        batch = read_batch(store, rows, order[numbers])
+        batch = read_batch(rows, order[numbers])
         predicted[order[numbers]] = model.predict_on_batch([batch.vectors, batch.lengths])
     return predicted
 

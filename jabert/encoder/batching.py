@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-__all__ = ["pad", "token_budget_batches"]
+__all__ = ["pad", "real_tokens", "token_budget_batches"]
 
 
 def token_budget_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
@@ -31,8 +31,13 @@ def pad(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         ids int32 (batch, tokens), padded with 0, and lengths int32 (batch,).
     """
-    lengths = np.fromiter((len(row) for row in rows), dtype=np.int32, count=len(rows))
+    lengths = np.fromiter(map(len, rows), dtype=np.int32, count=len(rows))
     ids = np.zeros((len(rows), int(lengths.max())), dtype=np.int32)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = row
+    ids[real_tokens(lengths)] = np.concatenate(rows)
     return ids, lengths
+
+
+def real_tokens(lengths: np.ndarray) -> np.ndarray:
+    """Bool (batch, tokens): true where a right-padded batch holds a token and not padding."""
+    mask: np.ndarray = np.arange(int(lengths.max())) < lengths[:, None]
+    return mask

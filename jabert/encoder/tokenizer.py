@@ -10,6 +10,7 @@ import numpy as np
 
 from jabert.config import EncoderSettings
 from jabert.encoder.folder import EncoderFolder
+from jabert.encoder.ragged import TokenIds
 from jabert.errors import JabertError
 
 __all__ = ["TokenizedTexts", "Tokenizer"]
@@ -23,13 +24,13 @@ class TokenizedTexts:
     """Token ids of texts, with what was found on the way. All arrays have one entry a text.
 
     Attributes:
-        ids: int32 arrays (tokens,): `[CLS]`, pieces, `[SEP]`.
+        ids: of each text `[CLS]`, pieces, `[SEP]`.
         pieces: int32, tokens before cutting, `[CLS]` and `[SEP]` included.
         unknown: int32, pieces (before cutting) that are not in the vocabulary.
         truncated: bool, whether the text was cut.
     """
 
-    ids: list[np.ndarray]
+    ids: TokenIds
     pieces: np.ndarray
     unknown: np.ndarray
     truncated: np.ndarray
@@ -69,16 +70,18 @@ class Tokenizer:
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize texts on all cores."""
-        ids: list[np.ndarray] = []
+        ids: list[TokenIds] = []
         pieces = np.zeros(len(texts), dtype=np.int32)
         unknown = np.zeros(len(texts), dtype=np.int32)
         for start in range(0, len(texts), _CHUNK):
             chunk = [self._prepare(text) for text in texts[start : start + _CHUNK]]
+            framed: list[list[int]] = []
             for row, encoded in enumerate(self._encode(chunk), start):
                 pieces[row] = len(encoded) + 2
                 unknown[row] = encoded.count(self._processor.unk_id())
-                ids.append(self._frame(encoded))
-        return TokenizedTexts(ids, pieces, unknown, pieces > self.max_tokens)
+                framed.append(self._frame(encoded))
+            ids.append(TokenIds.of(framed))
+        return TokenizedTexts(TokenIds.joined(ids), pieces, unknown, pieces > self.max_tokens)
 
     def _prepare(self, text: str) -> str:
         return text.lower() if self.lower_case else text
@@ -87,11 +90,11 @@ class Tokenizer:
         encoded: list[list[int]] = self._processor.encode(texts, num_threads=os.cpu_count() or 1)
         return encoded
 
-    def _frame(self, encoded: list[int]) -> np.ndarray:
+    def _frame(self, encoded: list[int]) -> list[int]:
         kept = [self.cls_id, *encoded[: self.max_tokens - 2], self.sep_id]
         if self.pad_to is not None:
             kept += [0] * (self.pad_to - len(kept))
-        return np.asarray(kept, dtype=np.int32)
+        return kept
 
 
 def _load(folder: EncoderFolder) -> Any:

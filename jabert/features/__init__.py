@@ -1,7 +1,8 @@
 """Token vectors of texts, computed once and kept on disk."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,24 @@ from typing import Any
 import numpy as np
 
 from jabert.config import Settings
-from jabert.encoder import Encoder, EncoderFolder, load_encoder, vector_origin
-from jabert.encoder.batching import pad, token_budget_batches
-from jabert.features.store import FeatureStore, row_key
+from jabert.encoder import (
+    Encoder,
+    EncoderFolder,
+    TokenIds,
+    choose,
+    load_encoder,
+    token_budget,
+    vector_origin,
+)
+from jabert.encoder.batching import pad, real_tokens, token_budget_batches
+from jabert.features.store import FeatureStore, Writer, row_keys
+from jabert.files import exclusive
 
-__all__ = ["FeatureStore", "Featurized", "Progress", "featurize", "open_store", "row_key"]
+__all__ = ["FeatureStore", "Featurized", "Progress", "featurize", "open_store", "row_keys"]
 
 Progress = Callable[[int, int], None]  # rows done, rows to do
 
-_SHARD_TOKENS = 16_384  # 12 MB at 384 columns and float16: what a kill can lose
+_WAITING = "another process computes vectors of the same encoder; waiting, so as not to compute them twice"
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ def open_store(folder: EncoderFolder, settings: Settings) -> FeatureStore:
 
 
 def featurize(
-    ids: Sequence[np.ndarray],
+    ids: TokenIds,
     folder: EncoderFolder,
     settings: Settings,
     on_progress: Progress | None = None,
@@ -66,57 +76,95 @@ def featurize(
     """Compute the vectors that the store lacks and write them to it.
 
     Args:
-        ids: token ids of each text, int32 (tokens,).
+        ids: token ids of each text.
         folder: the encoder.
         settings: groups `encoder` and `features` are used.
         on_progress: called with the rows done and the rows to do after each batch.
 
     Raises:
-        JabertError: no such device, an unfit checkpoint, or the disk is full. Shards that were
+        JabertError: no such device, an unfit checkpoint, or the disk is full. Batches that were
             finished before stay and are used by the next run.
     """
     started = time.perf_counter()
+    choice = choose(settings.encoder)
     store = open_store(folder, settings)
-    keys = [row_key(row) for row in ids]
-    missing = [row for key, row in {key: i for i, key in enumerate(keys)}.items() if key not in store]
+    keys = row_keys(ids)
+    missing = _missing(store, keys)
     setup_seconds = 0.0
-    if missing:
-        loading = time.perf_counter()
-        encoder = load_encoder(folder, settings.encoder)
-        setup_seconds = time.perf_counter() - loading
-        rows = [(keys[i], ids[i]) for i in missing]
-        for done in _compute(rows, encoder, store, settings.encoder.token_budget):
-            if on_progress:
-                on_progress(done, len(missing))
+    if len(missing):
+        with exclusive(store.path / "lock", _WAITING):
+            store.refresh()
+            missing = _missing(store, keys)
+            loading = time.perf_counter()
+            encoder = load_encoder(folder, settings.encoder)
+            setup_seconds = time.perf_counter() - loading
+            work = _Missing(missing, keys, ids)
+            for done in _compute(work, encoder, store, token_budget(folder, settings.encoder)):
+                if on_progress:
+                    on_progress(done, len(missing))
     return Featurized(
         texts=len(ids),
-        tokens=sum(len(row) for row in ids),
+        tokens=len(ids.flat),
         computed=len(missing),
         reused=len(ids) - len(missing),
         seconds=time.perf_counter() - started - setup_seconds,
         setup_seconds=setup_seconds,
-        engine=store.origin["engine"],
-        precision=store.origin["precision"],
-        device=encoder.device if missing else "none",
+        engine=choice.engine,
+        precision=choice.precision,
+        device=choice.device if len(missing) else "none",
         store=str(store.path),
     )
 
 
-def _compute(
-    rows: Sequence[tuple[bytes, np.ndarray]], encoder: Encoder, store: FeatureStore, token_budget: int
-) -> Iterator[int]:
-    """Compute and store rows of (key, token ids); yields the number done after each batch."""
-    lengths = np.array([len(ids) for _, ids in rows])
-    pending: list[tuple[bytes, np.ndarray]] = []
-    pending_tokens = done = 0
-    for batch in token_budget_batches(lengths, token_budget):
-        vectors = encoder(*pad([rows[i][1] for i in batch]))  # (batch, tokens, hidden)
-        pending += [
-            (rows[i][0], vectors[place, : lengths[i]].astype(store.dtype)) for place, i in enumerate(batch)
-        ]
-        pending_tokens += int(lengths[batch].sum())
-        done += len(batch)
-        if pending_tokens >= _SHARD_TOKENS or done == len(rows):
-            store.append(*zip(*pending, strict=True))
-            pending, pending_tokens = [], 0
-        yield done
+def _missing(store: FeatureStore, keys: np.ndarray) -> np.ndarray:
+    """Numbers of the rows that the store lacks, the first of those that are equal."""
+    absent = np.flatnonzero(store.find(keys) < 0)
+    as_bytes = np.ascontiguousarray(keys[absent]).view(f"S{keys.shape[1]}").ravel()
+    first = np.unique(as_bytes, return_index=True)[1]
+    missing: np.ndarray = np.sort(absent[first])
+    return missing
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """Rows to compute, among the keys and token ids of all."""
+
+    rows: np.ndarray
+    keys: np.ndarray
+    ids: TokenIds
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.ids.lengths[self.rows]
+
+    def padded(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return pad([self.ids[row] for row in self.rows[batch]])
+
+    def write(self, batch: np.ndarray, vectors: np.ndarray, writer: Writer) -> None:
+        ids = TokenIds.of(self.ids[row] for row in self.rows[batch])
+        writer.append(self.keys[self.rows[batch]], ids, vectors[real_tokens(ids.lengths)])
+
+
+def _compute(work: _Missing, encoder: Encoder, store: FeatureStore, budget: int) -> Iterator[int]:
+    """Compute and store rows; yields the number that is durable after each batch.
+
+    While the engine computes a batch, a thread writes the one before and another pads the next.
+    """
+    batches = list(token_budget_batches(work.lengths, budget))
+    done = 0
+    written: Future[None] | None = None
+    with store.writer() as writer, ThreadPoolExecutor(2) as threads:
+        padded = threads.submit(work.padded, batches[0])
+        for number, batch in enumerate(batches):
+            ids, lengths = padded.result()
+            if number + 1 < len(batches):
+                padded = threads.submit(work.padded, batches[number + 1])
+            vectors = encoder(ids, lengths)  # (batch, tokens, hidden)
+            if written:
+                written.result()
+                yield done
+            written = threads.submit(work.write, batch, vectors, writer)
+            done += len(batch)
+        if written:
+            written.result()
+            yield done

@@ -1,47 +1,58 @@
 """Token vectors on disk, each found by what it was computed from.
 
-A store is a folder; each *space* in it (one encoder, engine, precision and dtype) is a subfolder of
-shards. A shard is an Arrow IPC file with one row a text: its key and its vectors. A shard gets its
-name only when it is complete and on disk, and is never changed afterwards; so writers in several
-processes don't disturb each other, and a kill loses at most the shard being written.
+A store is a folder; each *space* in it (one encoder, precision, padding and dtype) is a subfolder. Whoever
+computes vectors writes a file of its own there: an Arrow IPC stream, to which one record batch after another
+is appended. A batch counts once it is there whole, with its checksum: what a killed process left behind it
+is not read, and no file is ever changed by another process. So writers don't disturb each other, and a
+kill loses at most the batch that was being written.
 """
 
+import os
 import uuid
-from collections.abc import Sequence
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import DTypeLike
 
-from jabert.errors import JabertError
-from jabert.files import atomic_path, digest_of_json, write_json
+from jabert.encoder.ragged import TokenIds
+from jabert.files import digest_of_json, on_disk, write_json
 
-__all__ = ["FeatureStore", "row_key"]
+__all__ = ["FeatureStore", "Writer", "row_keys"]
 
-_FORMAT = 1
-_SUFFIX = ".arrow"
+_FORMAT = 2
+_SUFFIX = ".arrows"
 _KEY_BYTES = 16
+_CHECKSUM = b"crc32"
 
 
-def row_key(ids: np.ndarray) -> bytes:
-    """Digest of the token ids of one text (int32), 16 bytes."""
-    return blake2b(np.ascontiguousarray(ids, dtype="<i4").tobytes(), digest_size=_KEY_BYTES).digest()
+def row_keys(ids: Iterable[np.ndarray]) -> np.ndarray:
+    """Digest of the token ids (int32) of each text: uint8 (texts, 16)."""
+    digests = (
+        blake2b(np.ascontiguousarray(row, dtype="<i4").data, digest_size=_KEY_BYTES).digest() for row in ids
+    )
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, _KEY_BYTES)
 
 
 class FeatureStore:
-    """The vectors of one space.
+    """The vectors of one space, as they were when it was opened or last refreshed.
+
+    A row is known by its place, a number from 0 to `len(store) - 1` that holds as long as the object.
 
     Args:
         root: folder of the store; made when the first row is written.
-        origin: JSON values that a vector depends on besides its token ids: encoder fingerprint,
-            engine, precision, padding. Their digest names the space, so that another encoder can
-            never be served these vectors.
+        origin: JSON values that a vector depends on besides its token ids: encoder fingerprint, engine,
+            precision, padding. Their digest names the space, so that another encoder can never be
+            served these vectors.
         hidden_size: width of a vector.
         dtype: `float16` or `float32`.
-
-    Raises:
-        JabertError: a shard cannot be read.
     """
 
     def __init__(self, root: Path, origin: dict[str, str], hidden_size: int, dtype: str) -> None:
@@ -49,75 +60,188 @@ class FeatureStore:
         self.path = root / digest_of_json(self.origin)[:16]
         self.hidden_size = hidden_size
         self.dtype = np.dtype(dtype)
-        self._schema = pa.schema(
-            {"key": pa.binary(_KEY_BYTES), "vectors": pa.large_list(pa.from_numpy_dtype(self.dtype))}
+        self.schema = pa.schema(
+            {
+                "key": pa.binary(_KEY_BYTES),
+                "ids": pa.large_list(pa.int32()),
+                "vectors": pa.large_list(pa.from_numpy_dtype(self.dtype)),
+            }
         )
-        self._places: dict[bytes, tuple[int, int]] = {}  # key -> shard, row
-        self._shards: list[pa.LargeListArray] = []
-        self._opened: set[Path] = set()
+        self._batches: list[_Batch] = []
+        self._starts: list[int] = []  # place of each batch's first row
+        self._read: dict[Path, int] = {}  # batches taken up of each file
+        self._rows = 0
         self.refresh()
 
     def __len__(self) -> int:
-        return len(self._places)
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._places
+        return self._rows
 
     def refresh(self) -> None:
-        """Take up the shards that were finished since the store was opened, also by others."""
-        for path in sorted(self.path.glob(f"[!.]*{_SUFFIX}")):
-            if path not in self._opened:
-                self._open(path)
+        """Take up what was written since the store was opened, also by other processes."""
+        for path in sorted(self.path.glob(f"*{_SUFFIX}")):
+            known = self._read.get(path, 0)
+            for number, batch in enumerate(_whole_batches(path)):
+                if number >= known:
+                    self._take_up(batch, path)
 
-    def append(self, keys: Sequence[bytes], vectors: Sequence[np.ndarray]) -> None:
-        """Write rows as one shard; when this returns they are durable.
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Places of rows by their keys, uint8 (rows, 16): int64 (rows,), -1 where there is none."""
+        if not len(keys) or not self._batches:
+            return np.full(len(keys), -1, dtype=np.int64)
+        known = pa.chunked_array([batch.keys for batch in self._batches])
+        places = pc.index_in(_key_array(keys), value_set=known)
+        return _numbers(places.cast(pa.int64()).fill_null(-1), np.int64)
 
-        Args:
-            keys: as `row_key` makes them.
-            vectors: arrays (tokens, hidden), cast to the dtype of the store.
+    def vectors(self, place: int) -> np.ndarray:
+        """The vectors of one text, (tokens, hidden), a view of the mapped file."""
+        batch, row = self._row(place)
+        flat: np.ndarray = batch.vectors[batch.vector_offsets[row] : batch.vector_offsets[row + 1]]
+        return flat.reshape(-1, self.hidden_size)
+
+    def token_ids(self, place: int) -> np.ndarray:
+        """The token ids that the vectors were computed from, int32 (tokens,)."""
+        batch, row = self._row(place)
+        return batch.ids[row]
+
+    def damaged(self) -> list[str]:
+        """Checks all batches against their checksums; a sentence for each that differs."""
+        return [
+            f"{batch.path}: batch {batch.number} is not what was written; delete the file"
+            for batch in self._batches
+            if not batch.is_whole()
+        ]
+
+    @contextmanager
+    def writer(self) -> Iterator["Writer"]:
+        """A file of one's own to append rows to; they are in the store after the next `refresh`.
 
         Raises:
-            JabertError: the disk is full; the shard is not there then.
+            JabertError: the file cannot be written, e.g. the disk is full; what was appended before stays.
         """
-        lengths = np.array([0, *(vector.size for vector in vectors)], dtype=np.int64)
-        flat = np.concatenate([vector.astype(self.dtype, copy=False).ravel() for vector in vectors])
-        column = pa.LargeListArray.from_arrays(np.cumsum(lengths), pa.array(flat))
-        table = pa.record_batch([pa.array(keys, pa.binary(_KEY_BYTES)), column], schema=self._schema)
-        self._describe()
-        path = self.path / f"{uuid.uuid4().hex}{_SUFFIX}"
-        with (
-            atomic_path(path) as temporary,
-            pa.OSFile(str(temporary), "wb") as sink,
-            pa.ipc.new_file(sink, self._schema) as writer,
-        ):
-            writer.write_batch(table)
-        self._open(path)
-
-    def read(self, key: bytes) -> np.ndarray:
-        """The vectors of one text, (tokens, hidden), read from the mapped file without a copy.
-
-        Raises:
-            KeyError: no such row.
-        """
-        shard, row = self._places[key]
-        values = self._shards[shard][row].values
-        vectors: np.ndarray = values.to_numpy(zero_copy_only=True)
-        return vectors.reshape(-1, self.hidden_size)
-
-    def _describe(self) -> None:
         description = self.path / "space.json"
         if not description.exists():
             write_json(description, self.origin)
-
-    def _open(self, path: Path) -> None:
+        path = self.path / f"{uuid.uuid4().hex}{_SUFFIX}"
         try:
-            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise JabertError(
-                f"feature shard {path} cannot be read ({error}); delete it and its rows are computed again"
-            ) from None
-        number = len(self._shards)
-        for row, key in enumerate(batch.column("key").to_pylist()):
-            self._places[key] = (number, row)
-        self._shards.append(batch.column("vectors"))
-        self._opened.add(path)
+            with on_disk(path):
+                file = path.open("xb", buffering=0)
+            with file:
+                yield Writer(file, self)
+        finally:
+            if path.exists() and not path.stat().st_size:
+                path.unlink()
+
+    def _take_up(self, batch: "_Batch", path: Path) -> None:
+        self._starts.append(self._rows)
+        self._batches.append(batch)
+        self._rows += len(batch.keys)
+        self._read[path] = batch.number + 1
+
+    def _row(self, place: int) -> tuple["_Batch", int]:
+        if not 0 <= place < self._rows:
+            raise IndexError(f"the store has no row {place}")
+        number = bisect_right(self._starts, place) - 1
+        return self._batches[number], place - self._starts[number]
+
+
+class Writer:
+    """Appends batches of rows to one file of a store."""
+
+    def __init__(self, file: FileIO, store: FeatureStore) -> None:
+        self._file = file
+        self._store = store
+        self._stream = pa.ipc.new_stream(file, store.schema)
+
+    def append(self, keys: np.ndarray, ids: TokenIds, vectors: np.ndarray) -> None:
+        """Write rows as one batch; when this returns they are durable. After an error none of them is there.
+
+        Args:
+            keys: uint8 (rows, 16), as `row_keys` makes them.
+            ids: the token ids of the rows.
+            vectors: (tokens of all rows, hidden), cast to the dtype of the store.
+
+        Raises:
+            JabertError: the file cannot be written, e.g. the disk is full.
+        """
+        store, end = self._store, self._file.tell()
+        flat = pa.array(np.ascontiguousarray(vectors, dtype=store.dtype).ravel())
+        columns = [
+            _key_array(keys),
+            pa.LargeListArray.from_arrays(ids.offsets, pa.array(ids.flat)),
+            pa.LargeListArray.from_arrays(ids.offsets * store.hidden_size, flat),
+        ]
+        batch = pa.record_batch(columns, schema=store.schema)
+        with on_disk(Path(self._file.name)):
+            try:
+                self._stream.write_batch(batch, custom_metadata={_CHECKSUM: str(_checksum(batch))})
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.truncate(end)
+                raise
+
+
+class _Batch:
+    """One record batch in the mapped file, its columns as NumPy arrays."""
+
+    def __init__(self, batch: pa.RecordBatch, checksum: int, path: Path, number: int) -> None:
+        self._batch = batch
+        self._checksum = checksum
+        self.path = path
+        self.number = number
+        ids, vectors = batch.column("ids"), batch.column("vectors")
+        self.keys: pa.FixedSizeBinaryArray = batch.column("key")
+        self.ids = TokenIds(_numbers(ids.values, np.int32), _numbers(ids.offsets, np.int64))
+        self.vectors = _numbers(vectors.values, f"f{vectors.type.value_type.bit_width // 8}")
+        self.vector_offsets = _numbers(vectors.offsets, np.int64)
+
+    def is_whole(self) -> bool:
+        """Whether the bytes are those that were written."""
+        return _checksum(self._batch) == self._checksum
+
+
+def _whole_batches(path: Path) -> Iterator[_Batch]:
+    """The batches of a file up to where a killed writer left it, or another is writing.
+
+    Every batch but the last is known to be on disk, since the next was begun only then; the last is read
+    and held against its checksum, in case the machine lost power while it was written.
+    """
+    batches = list(_readable_batches(path))
+    if batches and not batches[-1].is_whole():
+        batches.pop()
+    yield from batches
+
+
+def _readable_batches(path: Path) -> Iterator[_Batch]:
+    if not path.stat().st_size:
+        return
+    mapped = pa.memory_map(str(path))
+    number = 0
+    try:
+        reader = pa.ipc.open_stream(mapped)
+        while True:
+            found = reader.read_next_batch_with_custom_metadata()
+            yield _Batch(found.batch, int(found.custom_metadata[_CHECKSUM]), path, number)
+            number += 1
+    except (StopIteration, pa.ArrowInvalid, OSError):  # the end, or the end of what is whole
+        return
+
+
+def _key_array(keys: np.ndarray) -> pa.FixedSizeBinaryArray:
+    data = pa.py_buffer(np.ascontiguousarray(keys))
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(_KEY_BYTES), len(keys), [None, data])
+
+
+def _numbers(array: pa.Array, dtype: DTypeLike) -> np.ndarray:
+    """The numbers of an array that has no null and is no slice, without a copy.
+
+    Not Arrow's own `to_numpy` and `to_pandas_dtype`, whose first call imports pandas.
+    """
+    return np.frombuffer(array.buffers()[1], dtype=dtype, count=len(array))
+
+
+def _checksum(batch: pa.RecordBatch) -> int:
+    checksum = 0
+    for column in batch.columns:
+        for buffer in column.buffers():
+            checksum = zlib.crc32(buffer, checksum) if buffer else checksum
+    return checksum

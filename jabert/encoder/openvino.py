@@ -1,0 +1,192 @@
+"""The forward pass on OpenVINO: BERT written as its graph, compiled for the CPU at hand.
+
+The graph is made from the checkpoint once and kept, with the weights, in `encoder.cache_path`; from then
+on neither TensorFlow nor the checkpoint is opened.
+"""
+
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jabert.encoder.checkpoint import read_variables
+from jabert.encoder.folder import BertConfig, EncoderFolder
+from jabert.errors import JabertError
+from jabert.files import digest_of_json, on_disk
+
+__all__ = ["OpenVinoEncoder", "bert_graph"]
+
+_FORMAT = 1  # of the graph; a change makes every kept one a stranger
+_EPSILON = 1e-14  # of keras-bert's layer normalisation: keras_layer_normalization squares its 1e-7
+
+
+class OpenVinoEncoder:
+    """A BERT checkpoint as a compiled OpenVINO model; arguments and results as `Encoder` says.
+
+    Args:
+        folder: the encoder folder.
+        precision: of the matrix products, `float32` or `bfloat16`; all else is float32.
+        cache: folder of graphs made earlier.
+        mask_id_zero: mask id 0 wherever it stands instead of what is beyond a text's length.
+
+    Raises:
+        JabertError: the checkpoint or the kept graph cannot be read, or does not fit its configuration.
+    """
+
+    device = "/CPU:0"
+
+    def __init__(
+        self, folder: EncoderFolder, precision: str, cache: Path, *, mask_id_zero: bool = False
+    ) -> None:
+        import openvino
+
+        self.hidden_size = folder.config.hidden_size
+        graph = _kept_graph(folder, cache, mask_id_zero=mask_id_zero)
+        hints = {
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+            "PERFORMANCE_HINT": "LATENCY",  # all cores on one batch
+        }
+        self._request = openvino.Core().compile_model(graph, "CPU", hints).create_infer_request()
+
+    def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens); lengths int32 (batch,).
+
+        Rows beyond a text's length hold numbers without meaning.
+        """
+        # Shared: nothing is copied on the way in. The result is the caller's own, copied out.
+        inputs = {"ids": ids, "lengths": lengths}
+        vectors: np.ndarray = self._request.infer(inputs, share_inputs=True)["vectors"]
+        return vectors
+
+
+def _kept_graph(folder: EncoderFolder, cache: Path, *, mask_id_zero: bool) -> Any:
+    import openvino
+
+    name = digest_of_json([_FORMAT, folder.fingerprint, mask_id_zero])[:16]
+    path = cache / name / "encoder.xml"
+    if not path.is_file():
+        _keep(bert_graph(read_variables(folder), folder.config, mask_id_zero=mask_id_zero), path)
+    try:
+        return openvino.Core().read_model(path)
+    except RuntimeError:
+        raise JabertError(f"{path} cannot be read; delete {path.parent} and it is made again") from None
+
+
+def _keep(graph: Any, path: Path) -> None:
+    """Write graph and weights in a folder that gets its name when both are whole."""
+    import openvino
+
+    temporary = path.parent.with_name(f".{path.parent.name}-{uuid.uuid4().hex}")
+    try:
+        with on_disk(path.parent):
+            temporary.mkdir(parents=True)
+            openvino.save_model(graph, temporary / path.name, compress_to_fp16=False)
+            if not path.parent.exists():  # another process may have been quicker
+                temporary.replace(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def bert_graph(weights: Mapping[str, np.ndarray], config: BertConfig, *, mask_id_zero: bool = False) -> Any:
+    """BERT's encoder (Devlin et al. 2018, as keras-bert computes it) as an `openvino.Model`.
+
+    Args:
+        weights: variables by Google BERT's names.
+        config: the sizes.
+        mask_id_zero: as for `OpenVinoEncoder`.
+
+    Returns:
+        Inputs `ids` int32 (batch, tokens) and `lengths` int32 (batch,); output `vectors` float32
+        (batch, tokens, hidden).
+    """
+    import openvino
+    from openvino import opset13 as ops
+
+    ids = ops.parameter([-1, -1], np.int32, name="ids")
+    lengths = ops.parameter([-1], np.int32, name="lengths")
+    tokens = ops.gather(ops.shape_of(ids, "i32"), _ints(1), _ints(0))
+    positions = ops.unsqueeze(ops.range(_ints(0), tokens, _ints(1), "i32"), _ints(0))  # (1, tokens)
+    attended = (
+        ops.not_equal(ids, _ints(0))
+        if mask_id_zero
+        else ops.less(positions, ops.unsqueeze(lengths, _ints(1)))
+    )  # (batch, tokens)
+    mask = ops.unsqueeze(ops.select(attended, np.float32(0), np.float32(-1e9)), _ints([1, 2]))
+    layers = _Layers(weights, config)
+    vectors = layers.embed(ids, positions)
+    for number in range(config.num_hidden_layers):
+        vectors = layers.transform(vectors, mask, f"bert/encoder/layer_{number}")
+    result = ops.result(vectors)
+    for node, name in ((ids, "ids"), (lengths, "lengths"), (result, "vectors")):
+        node.output(0).set_names({name})
+    return openvino.Model([result], [ids, lengths], "bert")
+
+
+class _Layers:
+    """The parts of BERT; each takes and gives nodes of shape (batch, tokens, hidden)."""
+
+    def __init__(self, weights: Mapping[str, np.ndarray], config: BertConfig) -> None:
+        from openvino import opset13
+
+        self._ops = opset13
+        self._weights = weights
+        self._config = config
+
+    def embed(self, ids: Any, positions: Any) -> Any:
+        ops, of = self._ops, "bert/embeddings"
+        # Every token is of segment 0, so that row is added to the positions once and for all.
+        places = self._weights[f"{of}/position_embeddings"] + self._weights[f"{of}/token_type_embeddings"][:1]
+        words = ops.gather(self._constant(f"{of}/word_embeddings"), ids, _ints(0))
+        return self._normalize(ops.add(words, ops.gather(places, positions, _ints(0))), f"{of}/LayerNorm")
+
+    def transform(self, x: Any, mask: Any, name: str) -> Any:
+        ops = self._ops
+        attention = self._dense(
+            self._attend(x, mask, f"{name}/attention/self"), f"{name}/attention/output/dense"
+        )
+        x = self._normalize(ops.add(x, attention), f"{name}/attention/output/LayerNorm")
+        wide = self._activate(self._dense(x, f"{name}/intermediate/dense"))
+        return self._normalize(
+            ops.add(x, self._dense(wide, f"{name}/output/dense")), f"{name}/output/LayerNorm"
+        )
+
+    def _attend(self, x: Any, mask: Any, name: str) -> Any:
+        ops, heads, hidden = self._ops, self._config.num_attention_heads, self._config.hidden_size
+
+        def split(y: Any) -> Any:  # (batch, tokens, hidden) -> (batch, heads, tokens, hidden / heads)
+            y = ops.reshape(y, _ints([0, 0, heads, hidden // heads]), special_zero=True)
+            return ops.transpose(y, _ints([0, 2, 1, 3]))
+
+        query, key, value = (split(self._dense(x, f"{name}/{part}")) for part in ("query", "key", "value"))
+        context = ops.scaled_dot_product_attention(query, key, value, mask)
+        context = ops.transpose(context, _ints([0, 2, 1, 3]))
+        return ops.reshape(context, _ints([0, 0, hidden]), special_zero=True)
+
+    def _dense(self, x: Any, name: str) -> Any:
+        kernel = np.ascontiguousarray(self._weights[f"{name}/kernel"].T)  # the order that the kernels want
+        product = self._ops.matmul(x, kernel, transpose_a=False, transpose_b=True)
+        return self._ops.add(product, self._constant(f"{name}/bias"))
+
+    def _normalize(self, x: Any, name: str) -> Any:
+        ops = self._ops
+        x = ops.mvn(x, _ints([-1]), True, _EPSILON, "inside_sqrt")
+        return ops.add(ops.multiply(x, self._constant(f"{name}/gamma")), self._constant(f"{name}/beta"))
+
+    def _activate(self, x: Any) -> Any:
+        ops = self._ops
+        return {
+            "gelu": lambda: ops.gelu(x, "tanh"),  # keras-transformer's form of it
+            "linear": lambda: x,
+            "relu": lambda: ops.relu(x),
+            "tanh": lambda: ops.tanh(x),
+        }[self._config.hidden_act]()
+
+    def _constant(self, name: str) -> Any:
+        return self._ops.constant(self._weights[name])
+
+
+def _ints(values: int | list[int]) -> np.ndarray:
+    return np.asarray(values, dtype=np.int32)
