@@ -135,7 +135,8 @@ class _Missing:
 
     @property
     def lengths(self) -> np.ndarray:
-        return self.ids.lengths[self.rows]
+        lengths: np.ndarray = self.ids.lengths[self.rows]
+        return lengths
 
     def padded(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return pad([self.ids[row] for row in self.rows[batch]])

@@ -18,9 +18,9 @@ from io import FileIO
 from pathlib import Path
 
 import numpy as np
+import pandas  # noqa: F401  Arrow would import it in the middle of its first conversion
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import DTypeLike
 
 from jabert.encoder.ragged import TokenIds
 from jabert.files import digest_of_json, on_disk, write_json
@@ -90,7 +90,8 @@ class FeatureStore:
             return np.full(len(keys), -1, dtype=np.int64)
         known = pa.chunked_array([batch.keys for batch in self._batches])
         places = pc.index_in(_key_array(keys), value_set=known)
-        return _numbers(places.cast(pa.int64()).fill_null(-1), np.int64)
+        found: np.ndarray = places.cast(pa.int64()).fill_null(-1).to_numpy()
+        return found
 
     def vectors(self, place: int) -> np.ndarray:
         """The vectors of one text, (tokens, hidden), a view of the mapped file."""
@@ -190,9 +191,9 @@ class _Batch:
         self.number = number
         ids, vectors = batch.column("ids"), batch.column("vectors")
         self.keys: pa.FixedSizeBinaryArray = batch.column("key")
-        self.ids = TokenIds(_numbers(ids.values, np.int32), _numbers(ids.offsets, np.int64))
-        self.vectors = _numbers(vectors.values, f"f{vectors.type.value_type.bit_width // 8}")
-        self.vector_offsets = _numbers(vectors.offsets, np.int64)
+        self.ids = TokenIds(ids.values.to_numpy(), ids.offsets.to_numpy())
+        self.vectors: np.ndarray = vectors.values.to_numpy()
+        self.vector_offsets: np.ndarray = vectors.offsets.to_numpy()
 
     def is_whole(self) -> bool:
         """Whether the bytes are those that were written."""
@@ -229,14 +230,6 @@ def _readable_batches(path: Path) -> Iterator[_Batch]:
 def _key_array(keys: np.ndarray) -> pa.FixedSizeBinaryArray:
     data = pa.py_buffer(np.ascontiguousarray(keys))
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(_KEY_BYTES), len(keys), [None, data])
-
-
-def _numbers(array: pa.Array, dtype: DTypeLike) -> np.ndarray:
-    """The numbers of an array that has no null and is no slice, without a copy.
-
-    Not Arrow's own `to_numpy` and `to_pandas_dtype`, whose first call imports pandas.
-    """
-    return np.frombuffer(array.buffers()[1], dtype=dtype, count=len(array))
 
 
 def _checksum(batch: pa.RecordBatch) -> int:
