@@ -37,9 +37,11 @@ app = typer.Typer(
     help="Retrain, compare and serve Japanese text classifiers.", context_settings=_CONTEXT, **_OPTIONS
 )
 models_app = typer.Typer(help="The registered model: its versions and aliases.")
+features_app = typer.Typer(help="The store of token vectors: what is in it.")
 data_app = typer.Typer(help="Import corpora.", **_OPTIONS)
 encoder_app = typer.Typer(help="Check encoder folders and complete them.", **_OPTIONS)
 app.add_typer(models_app, name="models")
+app.add_typer(features_app, name="features")
 app.add_typer(data_app, name="data")
 app.add_typer(encoder_app, name="encoder")
 
@@ -274,6 +276,51 @@ def doctor(recipe: RecipeOption = None, overrides: SetOption = None, as_json: Js
     checks = examine(settings)
     print_json([vars(check) for check in checks]) if as_json else print_checks(checks)
     if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+@features_app.callback(invoke_without_command=True)
+def features(
+    context: typer.Context,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what the feature store holds, a line for each encoder and precision."""
+    if context.invoked_subcommand:
+        return
+    root = Path(_load(recipe, overrides).features.path)
+    from jabert.features.upkeep import list_spaces
+
+    spaces = list_spaces(root)
+    columns = ("encoder", "engine", "precision", "dtype", "padding", "rows", "tokens", "bytes", "path")
+    shown = [{**space, "encoder": space["encoder"][:12]} for space in spaces]
+    empty = f"the feature store {root} is empty; `jabert featurize` fills it"
+    print_json(spaces) if as_json else print_listing(shown, columns, empty)
+
+
+@features_app.command("verify")
+def features_verify(
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    rows: Annotated[int, typer.Option(min=1, help="Compute so many rows again.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses the rows.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute a random sample of stored vectors again and name what differs."""
+    settings = _load(recipe, overrides)
+    from jabert.encoder import open_folder
+    from jabert.features.upkeep import verify
+
+    verified = verify(open_folder(settings.encoder.path), settings, rows, seed)
+    if as_json:
+        print_json(verified.to_dict())
+    else:
+        print(f"{verified.store}: {verified.rows} rows, {verified.checked} computed again")
+        for sentence in verified.damaged:
+            print(sentence)
+        print_listing(verified.differing, ("cosine", "difference", "text"), "no row differs")
+    if not verified.ok:
         raise typer.Exit(1)
 
 

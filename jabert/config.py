@@ -175,6 +175,9 @@ class TrainingSettings(_Group):
     shuffle: bool = Field(
         True, description="shuffled batches of similar length; otherwise in the order of the data"
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the LSTM's matrix products on a CPU; auto: as for the encoder"
+    )
     seed: int = Field(0, ge=0, lt=2**32)
     work_path: str = _location(".jabert/work", "folder of unfinished runs, from which a killed run goes on")
 

@@ -14,7 +14,7 @@ import pandas as pd
 from filelock import FileLock
 
 from jabert import markdown, registry
-from jabert.classifier import Epoch, Trained
+from jabert.classifier import Epoch, Trained, training_precision
 from jabert.classifier import train as train_classifier
 from jabert.config import Settings, local_database
 from jabert.dataset import read_corpus, table_digest
@@ -207,7 +207,13 @@ def train(
     settings: Settings, data: Data, run: Run, on_epoch: Callable[[Epoch], None] | None = None
 ) -> Trained:
     """Train the classifier on the stored vectors, or finish what a killed run began."""
-    run.params({"resolved.training_device": use_device(settings.encoder.device), "resolved.gpu": gpu_names()})
+    run.params(
+        {
+            "resolved.training_device": use_device(settings.encoder.device),
+            "resolved.training_precision": training_precision(settings.training),
+            "resolved.gpu": gpu_names(),
+        }
+    )
 
     def report(epoch: Epoch) -> None:
         record_epoch(epoch, run)

@@ -5,8 +5,11 @@ gradient of the recurrent weights step by step. Here a batch is packed: rows are
 step t is computed for the rows that have a t-th token and for no others, and what can be one product over
 all tokens is one. The equations are those of Hochreiter & Schmidhuber (1997) with the forget gate of Gers
 et al. (2000), in Keras's order of gates: input, forget, cell, output.
+
+The matrix products may be computed in bfloat16; states, gates, sums and gradients of weights are float32.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from jabert.legacy_keras import import_tensorflow
@@ -16,12 +19,19 @@ __all__ = ["bi_lstm"]
 tf = import_tensorflow()
 
 
-def bi_lstm(units: int, name: str) -> Any:
+def bi_lstm(units: int, name: str, precision: str = "float32") -> Any:
     """A layer of vectors (batch, tokens, hidden) and a mask (batch, tokens) to (batch, 2 · units).
 
-    On a GPU it is Keras's layer, which uses cuDNN for a right-padded mask.
+    On a GPU it is Keras's layer, which uses cuDNN for a right-padded mask, whatever `precision` says.
+
+    Args:
+        units: of the LSTM, in each direction.
+        name: of the layer.
+        precision: of the matrix products, `float32` or `bfloat16`.
     """
-    return _Bidirectional(tf.keras.layers.LSTM(units, name="lstm"), name=name)
+    layer = _Bidirectional(tf.keras.layers.LSTM(units, name="lstm"), name=name)
+    layer.precision = tf.as_dtype(precision)
+    return layer
 
 
 class _Bidirectional(tf.keras.layers.Bidirectional):  # type: ignore[name-defined,misc]
@@ -41,23 +51,30 @@ class _Bidirectional(tf.keras.layers.Bidirectional):  # type: ignore[name-define
         ):
             packed = tf.gather_nd(inputs, tf.stack([tf.gather(order, row), position], axis=1))
             cell = layer.cell
-            last.append(_recur(packed @ cell.kernel + cell.bias, cell.recurrent_kernel, active))
+            projected = _product(packed, cell.kernel, self.precision) + cell.bias
+            recur = tf.custom_gradient(_recurrence(self.precision))
+            last.append(recur(projected, cell.recurrent_kernel, active))
         return tf.gather(tf.concat(last, axis=1), tf.argsort(order))  # (batch, 2 * units)
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]
-def _recur(projected: Any, weights: Any, active: Any) -> Any:
-    """The hidden state after each row's last step.
+def _recurrence(precision: Any) -> Callable[[Any, Any, Any], Any]:
+    return lambda projected, weights, active: _recur(projected, weights, active, precision)
+
+
+def _recur(projected: Any, weights: Any, active: Any, precision: Any) -> Any:
+    """The hidden state after each row's last step, and its gradient as `tf.custom_gradient` wants it.
 
     Args:
         projected: inputs times kernel plus bias, (tokens of the batch, 4 · units), step after step.
         weights: (units, 4 · units).
         active: rows of each step, not increasing, int32 (steps,).
+        precision: of the matrix products.
 
     Returns:
-        (batch, units), rows sorted by length as in the first step.
+        (batch, units), rows sorted by length as in the first step; the gradient function.
     """
     units = weights.shape[0]
+    weights = tf.cast(weights, precision)  # once, not in every step
     steps = tf.shape(active)[0]
     starts = tf.cumsum(active, exclusive=True)
     zeros = tf.zeros([active[0], units], projected.dtype)
@@ -73,7 +90,7 @@ def _recur(projected: Any, weights: Any, active: Any) -> Any:
         hiddens, cells, gates = kept
         n = active[t]
         old_hidden, old_cell = hidden[:n], cell[:n]
-        i, f, g, o = tf.split(rows_of(projected, t) + old_hidden @ weights, 4, axis=1)
+        i, f, g, o = tf.split(rows_of(projected, t) + _product(old_hidden, weights, precision), 4, axis=1)
         i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
         new_cell = f * old_cell + i * g
         return (
@@ -106,7 +123,7 @@ def _recur(projected: Any, weights: Any, active: Any) -> Any:
             d_step = tf.concat(d_gates, axis=1)
             return (
                 t - 1,
-                _in_front(tf.matmul(d_step, weights, transpose_b=True), d_hidden),
+                _in_front(_product(d_step, weights, precision, transpose_b=True), d_hidden),
                 _in_front(d_inner * f, d_cell),
                 d_steps.write(t, d_step),
             )
@@ -115,9 +132,15 @@ def _recur(projected: Any, weights: Any, active: Any) -> Any:
         begin = (steps - 1, upstream, tf.zeros_like(upstream), array(4 * units))
         *_, d_steps = tf.while_loop(lambda t, *_: t >= 0, backward, begin)
         d_projected = d_steps.concat()
-        return d_projected, tf.matmul(hiddens, d_projected, transpose_a=True), None
+        return d_projected, _product(hiddens, d_projected, precision, transpose_a=True), None
 
     return last, gradient
+
+
+def _product(a: Any, b: Any, precision: Any, **transposed: bool) -> Any:
+    """A matrix product in `precision`, float32 again."""
+    product = tf.matmul(tf.cast(a, precision), tf.cast(b, precision), **transposed)
+    return tf.cast(product, tf.float32)
 
 
 def _in_front(rows: Any, matrix: Any) -> Any:

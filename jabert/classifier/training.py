@@ -15,12 +15,13 @@ from jabert import markdown
 from jabert.classifier.batches import Batch, LabelledRows, StoredRows, in_order, read_batch, shuffled_buckets
 from jabert.classifier.model import build_classifier
 from jabert.config import ClassifierSettings, TrainingSettings
+from jabert.encoder.choice import cpu_has_bfloat16
 from jabert.evaluation import weighted_f1
 from jabert.features.store import FeatureStore
 from jabert.files import atomic_path, write_json
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["Epoch", "Trained", "load_classifier", "predict", "train"]
+__all__ = ["Epoch", "Trained", "load_classifier", "predict", "train", "training_precision"]
 
 Epoch = dict[str, float]  # epoch (from 1), loss, mae, mse, acc, val_…, val_weighted_f1, seconds
 
@@ -81,7 +82,8 @@ def train(
     tf = import_tensorflow()
     tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(training.seed)
-    model = build_classifier(store.hidden_size, classes, classifier)
+    precision = training_precision(training)
+    model = build_classifier(store.hidden_size, classes, classifier, precision)
     model.compile(_nadam(training), "categorical_crossentropy", metrics=["mae", "mse", "acc"])
     step = _train_step(model)
     state = _State(model, folder)
@@ -102,6 +104,15 @@ def train(
         log(epoch)
         _report(epoch, on_epoch)
     return Trained(folder, history, _best(history, training), resumed)
+
+
+def training_precision(training: TrainingSettings) -> str:
+    """What `training.precision` is on this machine, `float32` or `bfloat16`; on a GPU cuDNN's float32."""
+    if import_tensorflow().config.list_logical_devices("GPU"):
+        return "float32"
+    if training.precision == "auto":
+        return "bfloat16" if cpu_has_bfloat16() else "float32"
+    return training.precision
 
 
 def load_classifier(folder: Path, hidden_size: int, classes: int, settings: ClassifierSettings) -> Any:

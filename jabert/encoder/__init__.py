@@ -43,8 +43,8 @@ class Encoder(Protocol):
 def vector_origin(folder: EncoderFolder, settings: EncoderSettings) -> dict[str, str]:
     """What decides a token vector besides the token ids, known without loading the encoder.
 
-    At float32 the engines agree to a cosine of 0.99999 a token and so share their vectors; at bfloat16
-    each has its own.
+    At float32 the engines agree to a cosine of 0.99999 and so share their vectors; at bfloat16 each has its
+    own.
     """
     choice = choose(settings)
     return {

@@ -68,6 +68,11 @@ class Tokenizer:
         pieces: list[str] = self._processor.encode(self._prepare(text), out_type=str)
         return pieces
 
+    def text(self, ids: np.ndarray) -> str:
+        """The text that has these token ids, as far as they tell."""
+        decoded: str = self._processor.decode(ids.tolist())
+        return decoded
+
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize texts on all cores."""
         ids: list[TokenIds] = []

@@ -25,12 +25,13 @@ import pyarrow.compute as pc
 from jabert.encoder.ragged import TokenIds
 from jabert.files import digest_of_json, on_disk, write_json
 
-__all__ = ["FeatureStore", "Writer", "row_keys"]
+__all__ = ["STORE_FORMAT", "FeatureStore", "Writer", "row_keys"]
 
-_FORMAT = 2
+STORE_FORMAT = "2"
 _SUFFIX = ".arrows"
 _KEY_BYTES = 16
 _CHECKSUM = b"crc32"
+_OWN = ("format", "dtype", "hidden_size")  # what describes a space besides the origin of its vectors
 
 
 def row_keys(ids: Iterable[np.ndarray]) -> np.ndarray:
@@ -56,7 +57,8 @@ class FeatureStore:
     """
 
     def __init__(self, root: Path, origin: dict[str, str], hidden_size: int, dtype: str) -> None:
-        self.origin = {"format": str(_FORMAT), "dtype": dtype, **origin}
+        own = (STORE_FORMAT, dtype, str(hidden_size))
+        self.origin = {**dict(zip(_OWN, own, strict=True)), **origin}
         self.path = root / digest_of_json(self.origin)[:16]
         self.hidden_size = hidden_size
         self.dtype = np.dtype(dtype)
@@ -73,8 +75,19 @@ class FeatureStore:
         self._rows = 0
         self.refresh()
 
+    @classmethod
+    def at(cls, path: Path, described: dict[str, str]) -> "FeatureStore":
+        """The space in the folder `path`, by what its `space.json` says."""
+        origin = {name: value for name, value in described.items() if name not in _OWN}
+        return cls(path.parent, origin, int(described["hidden_size"]), described["dtype"])
+
     def __len__(self) -> int:
         return self._rows
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows."""
+        return sum(len(batch.ids.flat) for batch in self._batches)
 
     def refresh(self) -> None:
         """Take up what was written since the store was opened, also by other processes."""
@@ -98,6 +111,12 @@ class FeatureStore:
         batch, row = self._row(place)
         flat: np.ndarray = batch.vectors[batch.vector_offsets[row] : batch.vector_offsets[row + 1]]
         return flat.reshape(-1, self.hidden_size)
+
+    def key(self, place: int) -> bytes:
+        """The key of one row, 16 bytes."""
+        batch, row = self._row(place)
+        key: bytes = batch.keys[row].as_py()
+        return key
 
     def token_ids(self, place: int) -> np.ndarray:
         """The token ids that the vectors were computed from, int32 (tokens,)."""

@@ -1,0 +1,105 @@
+"""What lies in a feature store, and whether it is still what the encoder computes."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jabert.config import Settings
+from jabert.encoder import EncoderFolder, TokenIds, Tokenizer, load_encoder, token_budget
+from jabert.encoder.batching import pad, token_budget_batches
+from jabert.features import open_store
+from jabert.features.store import STORE_FORMAT, FeatureStore, row_keys
+
+__all__ = ["Verified", "list_spaces", "verify"]
+
+# Of a token's vector with the same computed again, in a batch of another size and company: KNBC's are above
+# 0.999999 and 0.99997.
+_SMALLEST_COSINE = {"float32": 0.99999, "bfloat16": 0.999}
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a verification found.
+
+    Attributes:
+        store: folder of the space.
+        rows: rows in it.
+        checked: rows that were computed again.
+        damaged: a sentence for each batch whose bytes are not those that were written.
+        differing: of each row that differs the text, its smallest cosine of a token and largest difference.
+    """
+
+    store: str
+    rows: int
+    checked: int
+    damaged: list[str]
+    differing: list[dict[str, Any]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.damaged or self.differing)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**asdict(self), "ok": self.ok}
+
+
+def list_spaces(root: Path) -> list[dict[str, Any]]:
+    """The spaces of a store, JSON-ready: what each holds the vectors of, its rows, tokens, bytes and path."""
+    return [_described(path.parent) for path in sorted(root.glob("*/space.json"))]
+
+
+def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int = 0) -> Verified:
+    """Check all batches against their checksums, and compute a random sample of rows again.
+
+    A row differs if its token ids do not have its key, or if a token's vector points elsewhere than the one
+    computed now; the last digits of a vector are decided by its company in a batch and don't count.
+
+    Args:
+        folder: the encoder.
+        settings: groups `encoder` and `features` are used.
+        rows: size of the sample.
+        seed: chooses it.
+    """
+    store = open_store(folder, settings)
+    damaged = store.damaged()
+    chosen = np.random.default_rng(seed).permutation(len(store))[:rows]
+    ids = TokenIds.of(store.token_ids(place) for place in chosen)
+    encoder = load_encoder(folder, settings.encoder) if len(chosen) else None
+    tokenizer = Tokenizer(folder, settings.encoder)
+    differing = []
+    for batch in token_budget_batches(ids.lengths, token_budget(folder, settings.encoder)):
+        assert encoder
+        vectors = encoder(*pad([ids[i] for i in batch]))  # (batch, tokens, hidden)
+        for i, computed in zip(batch, vectors, strict=True):
+            stored = store.vectors(chosen[i])
+            cosine, difference = _compare(stored, computed[: len(stored)].astype(store.dtype))
+            is_of_key = store.key(chosen[i]) == row_keys([ids[i]]).tobytes()
+            if not (is_of_key and cosine >= _SMALLEST_COSINE[store.origin["precision"])):
+                text = tokenizer.text(ids[i])
+                differing.append({"text": text, "cosine": cosine, "difference": difference})
+    return Verified(str(store.path), len(store), len(chosen), damaged, differing)
+
+
+def _compare(stored: np.ndarray, computed: np.ndarray) -> tuple[float, float]:
+    """Smallest cosine of a token and largest difference of a number."""
+    a, b = stored.astype(np.float64), computed.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines = (a * b).sum(axis=1) / np.maximum(lengths, 1e-30)
+    return float(cosines.min()), float(np.abs(a - b).max())
+
+
+def _described(path: Path) -> dict[str, Any]:
+    origin = json.loads((path / "space.json").read_text(encoding="utf-8"))
+    store = FeatureStore.at(path, origin) if origin["format"] == STORE_FORMAT else None
+    return {
+        **origin,
+        "rows": len(store) if store else None,  # None: written by another version, which counts as not there
+        "tokens": store.tokens if store else None,
+        "bytes": sum(file.stat().st_size for file in path.iterdir()),
+        "path": str(path),
+    }
