@@ -79,7 +79,7 @@ def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int
             stored = store.vectors(chosen[i])
             cosine, difference = _compare(stored, computed[: len(stored)].astype(store.dtype))
             is_of_key = store.key(chosen[i]) == row_keys([ids[i]]).tobytes()
-            if not (is_of_key and cosine >= _SMALLEST_COSINE[store.origin["precision"])):
+            if not (is_of_key and cosine >= _SMALLEST_COSINE[store.origin["precision"]]):
                 text = tokenizer.text(ids[i])
                 differing.append({"text": text, "cosine": cosine, "difference": difference})
     return Verified(str(store.path), len(store), len(chosen), damaged, differing)
