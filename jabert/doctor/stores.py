@@ -14,6 +14,7 @@ from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
 from jabert.encoder import Tokenizer, open_folder
 from jabert.errors import JabertError
+from jabert.features.upkeep import list_spaces
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -40,10 +41,9 @@ def encoder(settings: EncoderSettings) -> Check:
 
 def features(path: str) -> Check:
     """What the feature store holds, and whether more can be written."""
-    spaces = [description.parent for description in Path(path).glob("*/space.json")]
-    shards = [shard for space in spaces for shard in space.glob("[!.]*.arrow")]
-    megabytes = sum(shard.stat().st_size for shard in shards) / 1e6
-    held = f"encoders: {len(spaces)}, shards: {len(shards)}, {megabytes:.1f} MB"
+    spaces = list_spaces(Path(path))
+    rows, size = (sum(space[name] or 0 for space in spaces) for name in ("rows", "bytes"))
+    held = f"encoders: {len(spaces)}, rows: {rows:,}, {size / 1e6:.1f} MB"
     return _writable("features", Path(path), held, "features.path")
 
 

@@ -89,19 +89,13 @@ def featurize(
     choice = choose(settings.encoder)
     store = open_store(folder, settings)
     keys = row_keys(ids)
-    missing = _missing(store, keys)
-    setup_seconds = 0.0
+    missing, setup_seconds = _missing(store, keys), 0.0
     if len(missing):
         with exclusive(store.path / "lock", _WAITING):
             store.refresh()
             missing = _missing(store, keys)
-            loading = time.perf_counter()
-            encoder = load_encoder(folder, settings.encoder)
-            setup_seconds = time.perf_counter() - loading
             work = _Missing(missing, keys, ids)
-            for done in _compute(work, encoder, store, token_budget(folder, settings.encoder)):
-                if on_progress:
-                    on_progress(done, len(missing))
+            setup_seconds = _compute(work, store, folder, settings, on_progress) if len(missing) else 0.0
     return Featurized(
         texts=len(ids),
         tokens=len(ids.flat),
@@ -146,20 +140,38 @@ class _Missing:
         writer.append(self.keys[self.rows[batch]], ids, vectors[real_tokens(ids.lengths)])
 
 
-def _compute(work: _Missing, encoder: Encoder, store: FeatureStore, budget: int) -> Iterator[int]:
-    """Compute and store rows; yields the number that is durable after each batch.
+def _compute(
+    work: _Missing,
+    store: FeatureStore,
+    folder: EncoderFolder,
+    settings: Settings,
+    on_progress: Progress | None,
+) -> float:
+    """Compute and store rows; returns the seconds that loading the encoder took."""
+    loading = time.perf_counter()
+    encoder = load_encoder(folder, settings.encoder)
+    setup_seconds = time.perf_counter() - loading
+    batches = list(token_budget_batches(work.lengths, token_budget(folder, settings.encoder)))
+    with store.writer() as writer:
+        for done in _pipeline(work, batches, encoder, writer):
+            if on_progress:
+                on_progress(done, len(work.rows))
+    return setup_seconds
+
+
+def _pipeline(work: _Missing, batches: list[np.ndarray], encoder: Encoder, writer: Writer) -> Iterator[int]:
+    """Yields the number of rows that are durable after each batch.
 
     While the engine computes a batch, a thread writes the one before and another pads the next.
     """
-    batches = list(token_budget_batches(work.lengths, budget))
     done = 0
     written: Future[None] | None = None
-    with store.writer() as writer, ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(2) as threads:
         padded = threads.submit(work.padded, batches[0])
-        for number, batch in enumerate(batches):
+        for batch, following in zip(batches, [*batches[1:], None], strict=True):
             ids, lengths = padded.result()
-            if number + 1 < len(batches):
-                padded = threads.submit(work.padded, batches[number + 1])
+            if following is not None:
+                padded = threads.submit(work.padded, following)
             vectors = encoder(ids, lengths)  # (batch, tokens, hidden)
             if written:
                 written.result()

@@ -15,7 +15,8 @@ import pytest
 from jabert.cli import main
 from jabert.config import EncoderSettings, load_settings
 from jabert.doctor import Check, examine, machine, stores
-from jabert.features import FeatureStore, row_key
+from jabert.encoder import TokenIds
+from jabert.features import FeatureStore, row_keys
 from jabert.tracking import connect, tracked_run
 
 
@@ -133,13 +134,14 @@ def test_the_encoder_is_opened_and_its_variables_are_compared(toy_encoder, tmp_p
 
 def test_the_feature_store_is_measured():
     store = FeatureStore(Path("features"), {"encoder": "x"}, 4, "float16")
-    ids = np.array([4, 7, 5], dtype=np.int32)
-    store.append([row_key(ids)], [np.zeros((3, 4))])
+    ids = TokenIds.of([[4, 7, 5], [4, 5]])
+    with store.writer() as writer:
+        writer.append(row_keys(ids), ids, np.zeros((5, 4)))
 
     check = stores.features("features")
 
     assert check.ok
-    assert "encoders: 1, shards: 1" in check.found
+    assert "encoders: 1, rows: 2" in check.found
 
 
 def test_unfinished_runs_are_counted():

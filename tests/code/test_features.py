@@ -1,10 +1,7 @@
+import errno
 import json
-import subprocess
-import sys
-import textwrap
+import threading
 from dataclasses import asdict
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,18 +11,18 @@ from hypothesis import strategies as st
 
 from jabert import features
 from jabert.config import EncoderSettings, FeaturesSettings, Settings
-from jabert.encoder import Tokenizer, load_encoder, open_folder
+from jabert.encoder import TokenIds, Tokenizer, load_encoder, open_folder
 from jabert.encoder.batching import pad
 from jabert.errors import JabertError
-from jabert.features import FeatureStore, featurize, open_store, row_key
+from jabert.features import featurize, open_store, row_keys
+from jabert.features.upkeep import verify
 
 TEXTS = toy.SENTENCES[:12]
-ORIGIN = {"encoder": "e", "engine": "reference", "precision": "float32", "padding": "length"}
 
 
 def settings_of(path, dtype="float16", **encoder):
     return Settings(
-        encoder=EncoderSettings(device="cpu", **encoder),
+        encoder=EncoderSettings(**{"device": "cpu", "precision": "float32"} | encoder),
         features=FeaturesSettings(path=str(path), dtype=dtype),
     )
 
@@ -33,6 +30,11 @@ def settings_of(path, dtype="float16", **encoder):
 @pytest.fixture
 def folder(toy_encoder):
     return open_folder(toy_encoder)
+
+
+def vectors_of(store, ids):
+    (place,) = store.find(row_keys([ids]))
+    return store.vectors(place)
 
 
 def ids_of(folder, texts, **encoder):
@@ -47,7 +49,7 @@ def loaded_once(monkeypatch):
     """Loading and tracing a toy takes a second or two, so tests share what they load."""
 
     def load(folder, settings):
-        key = (folder.fingerprint, settings.pad_to)
+        key = (folder.fingerprint, settings.engine, settings.precision, settings.pad_to)
         if key not in _LOADED:
             _LOADED[key] = load_encoder(folder, settings)
         return _LOADED[key]
@@ -63,18 +65,6 @@ def no_encoder(monkeypatch):
         raise AssertionError("the encoder was loaded")
 
     return lambda: monkeypatch.setattr(features, "load_encoder", refuse)
-
-
-def store_at(path, **changes):
-    return FeatureStore(
-        path, ORIGIN | changes.pop("origin", {}), **{"hidden_size": 4, "dtype": "float16"} | changes
-    )
-
-
-def some_rows(count, seed=0, hidden=4):
-    random = np.random.default_rng(seed)
-    ids = [random.integers(0, 320, random.integers(2, 20)) for _ in range(count)]
-    return [row_key(row) for row in ids], [random.normal(size=(len(row), hidden)) for row in ids]
 
 
 # What is computed
@@ -101,7 +91,7 @@ def test_the_stored_vectors_are_those_of_the_encoder(folder, tmp_path):
     assert len(store) == len(TEXTS)
     encoder = load_encoder(folder, settings.encoder)
     for row in ids:
-        vectors = store.read(row_key(row))
+        vectors = vectors_of(store, row)
         assert vectors.shape == (len(row), 16)
         assert vectors.dtype == np.float32
         np.testing.assert_allclose(vectors, encoder(*pad([row]))[0], atol=1e-5, rtol=0)
@@ -115,8 +105,8 @@ def test_half_precision_on_disk_changes_a_number_by_at_most_5e_4_of_itself(folde
         open_store(folder, settings_of(tmp_path / "store", dtype=dtype)) for dtype in ("float16", "float32")
     )
     for row in ids:
-        exact = single.read(row_key(row))
-        stored = half.read(row_key(row))
+        exact = vectors_of(single, row)
+        stored = vectors_of(half, row)
         assert stored.dtype == np.float16
         np.testing.assert_allclose(
             stored, exact, rtol=2**-11, atol=2**-24
@@ -144,7 +134,7 @@ def test_texts_of_equal_ids_share_a_row(folder, tmp_path):
 
 def test_no_texts_need_no_encoder_and_no_folder(folder, tmp_path, no_encoder):
     no_encoder()
-    done = featurize([], folder, settings_of(tmp_path / "store"))
+    done = featurize(TokenIds.of([]), folder, settings_of(tmp_path / "store"))
     assert (done.texts, done.tokens, done.computed, done.reused) == (0, 0, 0, 0)
     assert not (tmp_path / "store").exists()
 
@@ -165,17 +155,27 @@ def test_the_record_is_ready_for_json(folder, tmp_path):
     record = done.to_dict()
     assert record["tokens_per_second"] == pytest.approx(done.tokens / done.seconds, rel=0.01)
     assert {name: record[name] for name in asdict(done)} == asdict(done)
-    assert (record["engine"], record["precision"], record["device"]) == ("reference", "float32", "/CPU:0")
+    assert (record["engine"], record["precision"], record["device"]) == ("openvino", "float32", "/CPU:0")
 
 
 # What is never reused
 
 
-@pytest.mark.parametrize("change", [{"dtype": "float32"}, {"pad_to": 32}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dtype": "float32"},
+        {"pad_to": 32},
+        {"engine": "tensorflow", "precision": "bfloat16"},
+        {"max_tokens": 5},
+    ],
+)
 def test_vectors_of_other_settings_are_not_reused(folder, tmp_path, change):
-    ids = ids_of(folder, TEXTS)
-    featurize(ids, folder, settings_of(tmp_path / "store"))
-    assert featurize(ids, folder, settings_of(tmp_path / "store", **change)).computed == 12
+    featurize(ids_of(folder, TEXTS), folder, settings_of(tmp_path / "store"))
+    limits = {name: change[name] for name in ("pad_to", "max_tokens") if name in change}
+    changed = ids_of(folder, TEXTS, **limits)
+    done = featurize(changed, folder, settings_of(tmp_path / "store", **change))
+    assert done.computed == len({ids.tobytes() for ids in changed})
 
 
 def test_vectors_of_another_checkpoint_are_not_reused(toy_encoder, folder, tmp_path):
@@ -197,164 +197,28 @@ def test_padded_and_plain_texts_of_equal_ids_have_different_rows(folder, tmp_pat
     assert ids[0].tolist() == ids_of(folder, [text])[0].tolist()
     featurize(ids, folder, plain)
     assert featurize(ids, folder, padded).computed == 1
-    one, other = (open_store(folder, settings).read(row_key(ids[0])) for settings in (plain, padded))
+    one, other = (vectors_of(open_store(folder, settings), ids[0]) for settings in (plain, padded))
     assert np.abs(one - other).max() > 0.01
 
 
 @given(st.lists(st.integers(0, 2**31 - 1), max_size=8), st.lists(st.integers(0, 2**31 - 1), max_size=8))
 def test_keys_tell_token_ids_apart(one, other):
-    key, other_key = row_key(np.array(one, dtype=np.int32)), row_key(np.array(other, dtype=np.int32))
-    assert len(key) == 16
-    assert (key == other_key) == (one == other)
+    keys = row_keys([np.array(ids, dtype=np.int32) for ids in (one, other)])
+    assert keys.shape == (2, 16)
+    assert (keys[0] == keys[1]).all() == (one == other)
 
 
 def test_a_key_is_that_of_the_ids_not_of_their_memory():
     ids = np.array([4, 8, 7, 5], dtype=np.int64)
     strided = np.array([[4, 0], [8, 0], [7, 0], [5, 0]], dtype=np.int32)[:, 0]
-    assert row_key(ids) == row_key(ids.astype(np.int32)) == row_key(strided)
-    assert row_key(ids).hex() == "4cd31147f6800ae98022513ea64e182c"  # a change would orphan every store
+    keys = [key.tobytes().hex() for key in row_keys([ids, ids.astype(np.int32), strided])]
+    assert keys == ["4cd31147f6800ae98022513ea64e182c"] * 3  # a change would orphan every store
 
 
-# The store on disk
+# Interrupted, full, damaged
 
 
-@given(
-    lengths=st.lists(st.integers(1, 5), min_size=1, max_size=6), dtype=st.sampled_from(["float16", "float32"])
-)
-def test_what_was_appended_is_read_back_now_and_later(lengths, dtype, tmp_path_factory):
-    path = tmp_path_factory.mktemp("store")
-    random = np.random.default_rng(0)
-    vectors = [random.normal(size=(length, 4)).astype(dtype) for length in lengths]
-    keys = [row_key(np.array([number])) for number in range(len(lengths))]
-    store = store_at(path, dtype=dtype)
-    store.append(keys, vectors)
-    for reader in (store, store_at(path, dtype=dtype)):
-        assert len(reader) == len(keys)
-        for key, expected in zip(keys, vectors, strict=True):
-            assert reader.read(key).shape == expected.shape
-            np.testing.assert_array_equal(reader.read(key), expected)
-
-
-def test_a_row_that_is_not_there_is_not_there(tmp_path):
-    store = store_at(tmp_path)
-    assert row_key(np.array([1])) not in store
-    with pytest.raises(KeyError):
-        store.read(row_key(np.array([1])))
-
-
-def test_a_space_tells_what_it_holds(tmp_path):
-    store = store_at(tmp_path)
-    store.append(*some_rows(1))
-    described = json.loads((store.path / "space.json").read_text(encoding="utf-8"))
-    assert described == {"format": "1", "dtype": "float16", **ORIGIN}
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"dtype": "float32"}, *({"origin": {name: "other"}} for name in ORIGIN)],
-)
-def test_each_origin_has_a_space_of_its_own(tmp_path, changes):
-    store_at(tmp_path).append(*some_rows(3))
-    assert len(store_at(tmp_path, **changes)) == 0
-
-
-def test_a_torn_file_of_a_killed_writer_is_ignored(tmp_path):
-    store = store_at(tmp_path)
-    store.append(*some_rows(3))
-    (store.path / ".0123-4567.arrow").write_bytes(b"ARROW1\x00\x00torn")
-    assert len(store_at(tmp_path)) == 3
-
-
-@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
-def test_a_truncated_shard_is_named(tmp_path, keep):
-    store = store_at(tmp_path)
-    store.append(*some_rows(30))
-    (shard,) = store.path.glob("*.arrow")
-    content = shard.read_bytes()
-    size = keep if isinstance(keep, int) else int(len(content) * keep)
-    shard.unlink()
-    shard.write_bytes(content[:size])
-    with pytest.raises(JabertError, match=f"feature shard {shard} cannot be read .*; delete it and"):
-        store_at(tmp_path)
-
-
-def test_after_deleting_a_shard_its_rows_are_computed_again(folder, tmp_path):
-    settings = settings_of(tmp_path / "store")
-    ids = ids_of(folder, TEXTS)
-    featurize(ids, folder, settings)
-    for shard in open_store(folder, settings).path.glob("*.arrow"):
-        shard.unlink()
-    assert featurize(ids, folder, settings).computed == 12
-
-
-def test_shards_of_others_are_taken_up_by_refresh(tmp_path):
-    mine, other = store_at(tmp_path), store_at(tmp_path)
-    keys, vectors = some_rows(3)
-    other.append(keys, vectors)
-    assert keys[0] not in mine
-    mine.refresh()
-    assert all(key in mine for key in keys)
-
-
-def test_a_row_that_two_wrote_is_read_once(tmp_path):
-    keys, vectors = some_rows(3)
-    for _ in range(2):
-        FeatureStore(tmp_path, ORIGIN, 4, "float16").append(keys, vectors)
-    assert len(store_at(tmp_path)) == 3
-
-
-# Several processes, kills and full disks
-
-WRITER = textwrap.dedent("""
-    import sys
-    from pathlib import Path
-
-    import numpy as np
-
-    from jabert.features.store import FeatureStore, row_key
-
-    root, start, shards = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    origin = {"encoder": "e", "engine": "reference", "precision": "float32", "padding": "length"}
-    store = FeatureStore(Path(root), origin, 4, "float16")
-    print("ready", flush=True)
-    for shard in range(start, start + shards):
-        numbers = range(shard * 10, shard * 10 + 10)
-        keys = [row_key(np.array([n])) for n in numbers]
-        store.append(keys, [np.full((3, 4), n, dtype="f2") for n in numbers])
-        print(shard, flush=True)
-""")
-
-
-def start_writer(root, start, shards):
-    command = [sys.executable, "-c", WRITER, str(root), str(start), str(shards)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def test_two_processes_that_write_at_once_lose_nothing(tmp_path):
-    writers = [start_writer(tmp_path, start, 20) for start in (0, 10)]  # half of the rows are written by both
-    for writer in writers:
-        writer.communicate(timeout=60)
-        assert writer.returncode == 0
-    store = store_at(tmp_path)
-    assert len(store) == 300
-    for number in range(300):
-        assert (store.read(row_key(np.array([number]))) == number).all()
-
-
-def test_a_kill_keeps_the_shards_that_were_finished(tmp_path):
-    writer = start_writer(tmp_path, 0, 100_000)
-    finished = [line for line, _ in zip(writer.stdout, range(6), strict=False)]
-    writer.kill()
-    writer.communicate(timeout=60)
-    last = int(finished[-1])
-    assert last == 4
-    store = store_at(tmp_path)
-    for number in range((last + 1) * 10):
-        assert (store.read(row_key(np.array([number]))) == number).all()
-
-
-def test_an_interrupted_featurization_goes_on_where_it_stopped(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "_SHARD_TOKENS", 1)  # a shard a batch
+def test_an_interrupted_featurization_goes_on_where_it_stopped(folder, tmp_path):
     settings = settings_of(tmp_path / "store", token_budget=64)
     ids = ids_of(folder, TEXTS)
     finished = []
@@ -366,47 +230,92 @@ def test_an_interrupted_featurization_goes_on_where_it_stopped(folder, tmp_path,
 
     with pytest.raises(KeyboardInterrupt):
         featurize(ids, folder, settings, interrupt)
+    stored = len(open_store(folder, settings))
+    assert finished[-1] <= stored < 12  # the batch in flight may have been written, too
     done = featurize(ids, folder, settings)
-    assert done.reused == finished[-1]
-    assert done.computed == 12 - finished[-1]
-    assert finished[-1] > 0
+    assert (done.reused, done.computed) == (stored, 12 - stored)
 
 
-@pytest.fixture
-def full_disk(monkeypatch):
-    """From the call on, shards are written to /dev/full, where every write is the kernel's own ENOSPC."""
-    if not Path("/dev/full").exists():
-        pytest.skip("this system has no /dev/full")
-
-    def fill(folder):
-        name = SimpleNamespace(uuid4=lambda: SimpleNamespace(hex="full"))
-        monkeypatch.setattr("jabert.files.uuid", name)
-        monkeypatch.setattr("jabert.features.store.uuid", name)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".full-full.arrow").symlink_to("/dev/full")
-
-    return fill
+def test_after_deleting_the_files_their_rows_are_computed_again(folder, tmp_path):
+    settings = settings_of(tmp_path / "store")
+    ids = ids_of(folder, TEXTS)
+    featurize(ids, folder, settings)
+    for path in open_store(folder, settings).path.glob("*.arrows"):
+        path.unlink()
+    assert featurize(ids, folder, settings).computed == 12
 
 
-def test_a_full_disk_is_said_and_leaves_no_part_of_a_shard(tmp_path, full_disk):
-    store = store_at(tmp_path)
-    keys, vectors = some_rows(5)
-    store.append(keys, vectors)
-    before = sorted(store.path.iterdir())
-    full_disk(store.path)
-    with pytest.raises(JabertError, match=rf"{tmp_path}.*: the disk is full"):
-        store.append(*some_rows(5, seed=1))
-    assert sorted(store.path.iterdir()) == before
-    assert len(store) == 5
-    np.testing.assert_array_equal(store.read(keys[0]), vectors[0].astype(np.float16))
-
-
-def test_a_full_disk_in_a_featurization_is_one_sentence(folder, tmp_path, full_disk):
+def test_a_disk_that_is_full_is_one_sentence_and_keeps_what_was_there(folder, tmp_path, monkeypatch):
     settings = settings_of(tmp_path / "store")
     ids = ids_of(folder, TEXTS)
     featurize(ids[:2], folder, settings)
-    full_disk(open_store(folder, settings).path)
-    with pytest.raises(JabertError, match="the disk is full") as error:
+
+    def full(file_number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk, pytest.raises(JabertError, match="the disk is full") as error:
+        disk.setattr("jabert.features.store.os.fsync", full)
         featurize(ids, folder, settings)
     assert "\n" not in str(error.value)
     assert len(open_store(folder, settings)) == 2
+
+
+def test_of_two_processes_at_once_the_second_finds_what_the_first_computed(folder, tmp_path):
+    """The second waits for the lock, then looks again."""
+    settings = settings_of(tmp_path / "store", token_budget=64)
+    ids = ids_of(folder, TEXTS)
+    results = []
+    second = threading.Thread(target=lambda: results.append(featurize(ids, folder, settings)))
+
+    def start_second(done, total):
+        if not results and not second.is_alive():
+            second.start()
+
+    first = featurize(ids, folder, settings, start_second)
+    second.join(timeout=60)
+    assert (first.computed, results[0].computed, results[0].reused) == (12, 0, 12)
+    assert len(open_store(folder, settings)) == 12
+
+
+# Computed again and compared
+
+
+def test_a_store_as_it_was_written_is_verified(folder, tmp_path):
+    settings = settings_of(tmp_path / "store", token_budget=64)
+    featurize(ids_of(folder, TEXTS), folder, settings)
+    found = verify(folder, settings, rows=5)
+    assert (found.rows, found.checked, found.ok) == (12, 5, True)
+    assert verify(folder, settings).checked == 12
+
+
+def test_a_row_with_another_text_s_vectors_is_named(folder, tmp_path):
+    settings = settings_of(tmp_path / "store")
+    ids = ids_of(folder, TEXTS[:3])
+    swapped = TokenIds.of([ids[0][::-1], ids[1]])
+    store = open_store(folder, settings)
+    vectors = [load_encoder(folder, settings.encoder)(*pad([row]))[0] for row in (ids[0], ids[1])]
+    with store.writer() as writer:
+        writer.append(row_keys(swapped), swapped, np.concatenate(vectors))
+    found = verify(folder, settings)
+    assert not found.ok
+    (row,) = found.differing
+    assert row["text"] == Tokenizer(folder, settings.encoder).text(swapped[0])
+    assert row["cosine"] < 0.999
+    assert row["difference"] > 0.01
+
+
+def test_a_row_under_a_key_that_is_not_its_own_is_named(folder, tmp_path):
+    settings = settings_of(tmp_path / "store")
+    ids = ids_of(folder, TEXTS[:2])
+    with open_store(folder, settings).writer() as writer:
+        vectors = load_encoder(folder, settings.encoder)(*pad([ids[0]]))[0]
+        writer.append(row_keys([ids[1]]), ids[:1], vectors)
+    (row,) = verify(folder, settings).differing
+    assert row["cosine"] > 0.9999
+
+
+def test_the_verified_record_is_ready_for_json(folder, tmp_path):
+    settings = settings_of(tmp_path / "store")
+    found = verify(folder, settings).to_dict()
+    assert json.loads(json.dumps(found)) == found
+    assert (found["ok"], found["rows"]) == (True, 0)

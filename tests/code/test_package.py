@@ -24,7 +24,7 @@ from jabert.config import (
     load_settings,
 )
 from jabert.encoder import Tokenizer, open_folder
-from jabert.features import featurize, open_store, row_key
+from jabert.features import featurize, open_store, row_keys
 from jabert.packaging import build_package, log_package
 from jabert.tracking import tracked_run
 
@@ -54,12 +54,11 @@ class Trained:
     def _rows(self, texts):
         ids = Tokenizer(self.folder, self.settings.encoder)(texts).ids
         featurize(ids, self.folder, self.settings)
-        lengths = np.array([len(row) for row in ids], dtype=np.int32)
-        return LabelledRows([row_key(row) for row in ids], lengths, np.zeros(len(ids), dtype=np.int32))
+        return LabelledRows(row_keys(ids), ids.lengths, np.zeros(len(ids), dtype=np.int32))
 
     def probabilities(self, texts):
         rows = self._rows(texts)
-        batch = read_batch(open_store(self.folder, self.settings), rows, np.arange(len(rows)))
+        batch = read_batch(rows.find_in(open_store(self.folder, self.settings)), np.arange(len(rows)))
         model = load_classifier(self.training, 16, 4, self.settings.classifier)
         return model.predict_on_batch([batch.vectors, batch.lengths])
 

@@ -15,8 +15,9 @@ from jabert.classifier.batches import in_order, read_batch, shuffled_buckets
 from jabert.classifier.model import build_classifier
 from jabert.config import ClassifierSettings, EncoderSettings, FeaturesSettings, Settings, TrainingSettings
 from jabert.encoder import Tokenizer, open_folder
+from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
-from jabert.features import featurize, open_store, row_key
+from jabert.features import featurize, open_store, row_keys
 
 CLASSES = 4
 
@@ -38,8 +39,7 @@ def stored(toy_encoder, path, encoder):
 
     def side(mask):
         chosen = np.flatnonzero(mask)
-        lengths = np.array([len(ids[i]) for i in chosen], dtype=np.int32)
-        return LabelledRows([row_key(ids[i]) for i in chosen], lengths, classes[chosen])
+        return LabelledRows(row_keys(ids)[chosen], ids.lengths[chosen], classes[chosen])
 
     return open_store(folder, settings), side(~held_out), side(held_out)
 
@@ -52,7 +52,7 @@ def run(corpus, folder, on_epoch=None, *, units=6, dropout=0.0, **training):
         watched,
         CLASSES,
         classifier=ClassifierSettings(units=units, dropout=dropout),
-        training=TrainingSettings(**{"epochs": 3, "batch_size": 32} | training),
+        training=TrainingSettings(**{"epochs": 3, "batch_size": 32, "precision": "float32"} | training),
         folder=folder,
         on_epoch=on_epoch,
     )
@@ -93,7 +93,7 @@ def test_the_best_weights_have_the_metrics_of_the_best_epoch(learned, corpus):
     store, _, watched = corpus
     model = load_classifier(learned.folder, 16, CLASSES, ClassifierSettings(units=16))
     model.compile("nadam", "categorical_crossentropy", metrics=["mae", "mse", "acc"])
-    batch = read_batch(store, watched, np.arange(len(watched)))
+    batch = read_batch(watched.find_in(store), np.arange(len(watched)))
     truth = np.eye(CLASSES)[batch.classes]
     loss, mae, mse, acc = model.evaluate([batch.vectors, batch.lengths], truth, verbose=0, batch_size=1000)
     predicted = model.predict([batch.vectors, batch.lengths], verbose=0).argmax(axis=1)
@@ -114,7 +114,7 @@ def test_the_seed_decides_the_first_weights_and_metrics_are_those_of_keras(corpu
     tf.keras.utils.set_random_seed(7)
     model = build_classifier(16, CLASSES, ClassifierSettings(units=6))
     model.compile("nadam", "categorical_crossentropy", metrics=["mae", "mse", "acc"])
-    batch = read_batch(store, rows, np.arange(len(rows)))
+    batch = read_batch(rows.find_in(store), np.arange(len(rows)))
     truth = np.eye(CLASSES)[batch.classes]
     expected = model.evaluate([batch.vectors, batch.lengths], truth, verbose=0, batch_size=1000)
     for name, value in zip(("loss", "mae", "mse", "acc"), expected, strict=True):
@@ -294,7 +294,7 @@ def epoch_of(corpus, number=1, **training):
     """The batches that an epoch is given."""
     store, rows, _ = corpus
     settings = TrainingSettings(batch_size=32, **training)
-    return list(training_module._batches(store, rows, settings, number))
+    return list(training_module._batches(rows.find_in(store), settings, number))
 
 
 def test_an_epoch_is_fed_every_row_once_with_its_class(corpus):
@@ -305,8 +305,8 @@ def test_an_epoch_is_fed_every_row_once_with_its_class(corpus):
         for row, length in enumerate(batch.lengths)
     ]
     expected = [
-        (length, label, store.read(key).astype(np.float32).tobytes())
-        for length, label, key in zip(rows.lengths, rows.classes, rows.keys, strict=True)
+        (length, label, store.vectors(place).astype(np.float32).tobytes())
+        for length, label, place in zip(rows.lengths, rows.classes, store.find(rows.keys), strict=True)
     ]
     assert fed != expected
     assert sorted(fed) == sorted(expected)
@@ -334,11 +334,12 @@ def test_without_shuffling_every_epoch_is_in_the_order_of_the_data(corpus):
 def test_a_batch_is_padded_on_the_right_with_zeros(corpus):
     store, rows, _ = corpus
     numbers = np.array([3, 0, 5])
-    batch = read_batch(store, rows, numbers)
+    found = rows.find_in(store)
+    batch = read_batch(found, numbers)
     assert batch.vectors.dtype == np.float32
     assert batch.vectors.shape == (3, rows.lengths[numbers].max(), 16)
     for vectors, length, number in zip(batch.vectors, batch.lengths, numbers, strict=True):
-        np.testing.assert_array_equal(vectors[:length], store.read(rows.keys[number]))
+        np.testing.assert_array_equal(vectors[:length], store.vectors(found.places[number]))
         assert not vectors[length:].any()
     assert batch.classes.tolist() == rows.classes[numbers].tolist()
 
@@ -384,7 +385,7 @@ def test_the_model_is_the_articles():
 def test_texts_padded_by_setting_are_fed_whole_as_in_the_article(toy_encoder, tmp_path, classifier):
     store, rows, _ = stored(toy_encoder, tmp_path / "features", EncoderSettings(device="cpu", pad_to=24))
     assert set(rows.lengths.tolist()) == {24}
-    batch = read_batch(store, rows, np.arange(4))
+    batch = read_batch(rows.find_in(store), np.arange(4))
     before = classifier.predict_on_batch([batch.vectors, batch.lengths])
     changed = batch.vectors.copy()
     changed[:, -1] += 1  # the last row of padding
@@ -398,6 +399,7 @@ def test_history_on_disk_is_plain_json(learned):
 
 def test_a_row_that_the_store_lost_is_an_error_not_a_wrong_training(corpus):
     store, rows, watched = corpus
-    lost = LabelledRows([*rows.keys[:-1], b"\x00" * 16], rows.lengths, rows.classes)
-    with pytest.raises(KeyError):
+    keys = np.concatenate([rows.keys[:-1], np.zeros((1, 16), dtype=np.uint8)])
+    lost = LabelledRows(keys, rows.lengths, rows.classes)
+    with pytest.raises(JabertError, match=rf"lacks 1 of {len(rows)} rows; `jabert featurize` computes them"):
         epoch_of((store, lost, watched))
