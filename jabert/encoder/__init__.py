@@ -31,10 +31,14 @@ _GPU_TOKENS = 16_384
 
 
 class Encoder(Protocol):
-    """What turns token ids into token vectors: an engine with a checkpoint in it."""
+    """What turns token ids into token vectors: an engine with a checkpoint in it.
+
+    `width_step` is the multiple of tokens to which it pads a batch itself.
+    """
 
     device: str
     hidden_size: int
+    width_step: int
 
     def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens); lengths int32 (batch,)."""

@@ -7,7 +7,7 @@ import numpy as np
 __all__ = ["pad", "real_tokens", "token_budget_batches"]
 
 
-def token_budget_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+def token_budget_batches(lengths: np.ndarray, budget: int, width_step: int = 1) -> Iterator[np.ndarray]:
     """Row numbers in batches, longest texts first, at most `budget` tokens each with padding.
 
     Longest first, because a machine that is too small for a batch then says so at once. A text that
@@ -16,11 +16,13 @@ def token_budget_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarra
     Args:
         lengths: integer (rows,), tokens of each row.
         budget: tokens.
+        width_step: the engine pads a batch to a multiple of so many tokens.
     """
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        size = max(1, budget // int(lengths[order[start]]))
+        width = -(-int(lengths[order[start]]) // width_step) * width_step
+        size = max(1, budget // width)
         yield order[start : start + size]
         start += size
 

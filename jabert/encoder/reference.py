@@ -29,6 +29,8 @@ class ReferenceEncoder:
         JabertError: the checkpoint cannot be read, or a variable is missing or has another shape.
     """
 
+    width_step = 1
+
     def __init__(self, folder: EncoderFolder, device: str = "/CPU:0", *, mask_id_zero: bool = False) -> None:
         folder.check_variables()
         tf = import_tensorflow()

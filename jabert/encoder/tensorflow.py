@@ -14,7 +14,6 @@ from jabert.legacy_keras import import_tensorflow
 
 __all__ = ["TensorFlowEncoder"]
 
-_WIDTH_STEP = 16  # tokens; with whole batches there is one shape for every 16 tokens of length
 _EPSILON = 1e-14  # of keras-bert's layer normalisation
 
 
@@ -31,6 +30,8 @@ class TensorFlowEncoder:
     Raises:
         JabertError: the checkpoint cannot be read or does not fit its configuration.
     """
+
+    width_step = 16  # with whole batches there is one shape for every 16 tokens of length
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class TensorFlowEncoder:
     def _fill(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The batch with columns and rows added until it has one of few shapes."""
         rows, width = ids.shape
-        full_width = max(width, min(self._positions, -(-width // _WIDTH_STEP) * _WIDTH_STEP))
+        full_width = max(width, min(self._positions, -(-width // self.width_step) * self.width_step))
         full_rows = max(rows, self._token_budget // full_width)
         full_ids = np.zeros((full_rows, full_width), dtype=np.int32)
         full_ids[:rows, :width] = ids

@@ -151,7 +151,8 @@ def _compute(
     loading = time.perf_counter()
     encoder = load_encoder(folder, settings.encoder)
     setup_seconds = time.perf_counter() - loading
-    batches = list(token_budget_batches(work.lengths, token_budget(folder, settings.encoder)))
+    budget = token_budget(folder, settings.encoder)
+    batches = list(token_budget_batches(work.lengths, budget, encoder.width_step))
     with store.writer() as writer:
         for done in _pipeline(work, batches, encoder, writer):
             if on_progress:

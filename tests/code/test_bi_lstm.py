@@ -54,3 +54,22 @@ def test_padding_and_the_order_of_rows_are_of_no_account():
         padded[place, : len(row)] = row
     together = layer(padded, mask=tf.sequence_mask([6, 2, 9], 12))
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_products_in_bfloat16_leave_outputs_and_gradients_near_those_of_keras():
+    random = np.random.default_rng(0)
+    exact, quick = bi_lstm(32, "exact"), bi_lstm(32, "quick", "bfloat16")
+    for layer in (exact, quick):
+        layer.build((None, None, 24))
+    quick.set_weights(exact.get_weights())
+    vectors = random.normal(size=(8, 15, 24)).astype(np.float32)
+    towards = tf.constant(random.normal(size=(8, 64)).astype(np.float32))
+    gradients = []
+    for layer in (exact, quick):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(vectors, mask=tf.sequence_mask(range(1, 16, 2), 15)) * towards)
+        gradients.append(tape.gradient(loss, layer.trainable_variables))
+    for mine, theirs in zip(*gradients, strict=True):
+        assert mine.dtype == theirs.dtype == tf.float32
+        error = tf.norm(mine - theirs) / tf.norm(mine)
+        assert 0 < error < 0.02  # a bfloat16 has 8 bits

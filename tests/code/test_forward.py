@@ -1,6 +1,7 @@
 """The forward pass against the article's own procedure, and against BERT written out in NumPy."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 
 from jabert.config import EncoderSettings
 from jabert.encoder import Tokenizer, load_encoder, open_folder
-from jabert.encoder.batching import pad, token_budget_batches
+from jabert.encoder.batching import pad, real_tokens, token_budget_batches
+from jabert.encoder.choice import cpu_has_bfloat16
 from jabert.errors import JabertError
-from jabert.legacy_keras import gpu_names, import_tensorflow
+from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
 
 # keras-transformer 0.40 gives several layers one initializer (jabert's own loading keeps quiet about it).
 pytestmark = pytest.mark.filterwarnings("ignore:The initializer GlorotNormal is unseeded:UserWarning")
@@ -20,10 +22,32 @@ pytestmark = pytest.mark.filterwarnings("ignore:The initializer GlorotNormal is 
 UNKNOWN = 0
 
 
-def load(folder, **settings):
+# Every engine at its precisions, with the smallest cosine of a token's vector to keras-bert's and the
+# largest difference of a number that it may have; held on the toy here and on KNBC below.
+BOUNDS = {
+    ("reference", "float32"): (0.999999, 1e-5),
+    ("openvino", "float32"): (0.99999, 1e-4),
+    ("openvino", "bfloat16"): (0.98, 0.25),
+    ("tensorflow", "float32"): (0.99999, 1e-4),
+    ("tensorflow", "bfloat16"): (0.97, 0.35),
+}
+engines = pytest.mark.parametrize("engine", BOUNDS, ids="-".join)
+
+
+def load(folder, engine="reference", precision="auto", **settings):
+    if (engine, precision) == ("openvino", "bfloat16") and not cpu_has_bfloat16():
+        pytest.skip("this CPU has no instructions for bfloat16")
     folder = open_folder(folder)
-    settings = EncoderSettings(device="cpu", **settings)
+    settings = EncoderSettings(device="cpu", engine=engine, precision=precision, **settings)
     return load_encoder(folder, settings), Tokenizer(folder, settings)
+
+
+def assert_within(bound, vectors, expected):
+    smallest_cosine, largest_difference = bound
+    a, b = (np.concatenate(list(rows)).astype(np.float64) for rows in (vectors, expected))
+    cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert cosines.min() >= smallest_cosine
+    assert np.abs(a - b).max() <= largest_difference
 
 
 def vectors_of(encoder, rows):
@@ -56,6 +80,20 @@ def toys(toy_encoder):
 
 
 @pytest.fixture(scope="module")
+def toys_of(toy_encoder, tmp_path_factory):
+    """Encoder and tokenizer of each engine and precision, loaded once."""
+    cache = tmp_path_factory.mktemp("engines")
+    loaded = {}
+
+    def of(engine):
+        if engine not in loaded:
+            loaded[engine] = load(toy_encoder, *engine, cache_path=str(cache))
+        return loaded[engine]
+
+    return of
+
+
+@pytest.fixture(scope="module")
 def article(toy_encoder):
     return Article(toy_encoder, 64)
 
@@ -81,6 +119,22 @@ def test_texts_without_unknown_pieces_are_as_in_the_article(toys, article):
     for ids, vectors in zip(known, vectors_of(encoder, known), strict=True):
         assert vectors.dtype == np.float32
         np.testing.assert_allclose(vectors, article(ids)[: len(ids)], atol=1e-5, rtol=0)
+
+
+@engines
+def test_every_engine_is_keras_bert_within_its_bound(toys_of, by_formula, engine):
+    encoder, tokenizer = toys_of(engine)
+    rows = tokenizer([*toy.SENTENCES[:60], "昨日は😀試合の話をした。", "", "".join(toy.SENTENCES)]).ids
+    vectors = vectors_of(encoder, rows)
+    assert {row.dtype for row in vectors} == {np.dtype(np.float32)}
+    assert_within(BOUNDS[engine], vectors, map(by_formula, rows))
+
+
+@engines
+def test_every_engine_has_the_articles_rows_of_padding(toy_encoder, article, engine, tmp_path):
+    encoder, tokenizer = load(toy_encoder, *engine, pad_to=64, cache_path=str(tmp_path))
+    padded = tokenizer([*toy.SENTENCES[:8], "昨日は😀試合の話をした。"]).ids
+    assert_within(BOUNDS[engine], vectors_of(encoder, padded), map(article, padded))
 
 
 def test_texts_with_unknown_pieces_are_as_with_a_mask_by_length(toys, by_formula):
@@ -118,9 +172,10 @@ rows = st.lists(
 )
 
 
-@given(rows, st.integers(0, 319), st.integers(0, 8))
-def test_a_text_does_not_depend_on_its_company_or_on_what_stands_in_the_padding(toys, rows, filler, extra):
-    encoder, _ = toys
+@pytest.mark.parametrize("engine", ["reference", "openvino"])
+@given(rows=rows, extra=st.integers(0, 8))
+def test_a_text_does_not_depend_on_its_company_or_on_the_padding(toys_of, engine, rows, extra):
+    encoder, _ = toys_of((engine, "float32"))
     ids, lengths = pad(rows)
     assume(ids.shape[1] + extra <= 64)
     alone = [encoder(row[None], np.array([len(row)], dtype=np.int32))[0] for row in rows]
@@ -139,7 +194,7 @@ def test_padded_texts_are_literally_the_articles_with_the_rows_of_padding(toy_en
         np.testing.assert_allclose(vectors, article(ids), atol=1e-5, rtol=0)
 
 
-def test_the_forward_function_of_tensorflow_is_the_same(toys):
+def test_the_forward_function_of_the_reference_is_the_same(toys):
     encoder, tokenizer = toys
     ids, lengths = pad(tokenizer(toy.SENTENCES[:5]).ids)
     np.testing.assert_array_equal(encoder.forward(ids, lengths).numpy(), encoder(ids, lengths))
@@ -151,6 +206,7 @@ def test_a_gpu_that_is_not_there_is_said_and_auto_takes_the_cpu(toy_encoder):
     with pytest.raises(JabertError, match=r"encoder\.device is 'gpu', but TensorFlow sees none"):
         load_encoder(open_folder(toy_encoder), EncoderSettings(device="gpu"))
     assert load_encoder(open_folder(toy_encoder), EncoderSettings(device="auto")).device == "/CPU:0"
+    assert use_device("auto") == "/CPU:0"
 
 
 def test_tensorflow_that_was_loaded_with_keras_3_is_refused(monkeypatch):
@@ -165,14 +221,14 @@ def test_tensorflow_that_was_loaded_with_keras_3_is_refused(monkeypatch):
 lengths_of = st.lists(st.integers(2, 600), max_size=80).map(lambda n: np.array(n, dtype=np.int64))
 
 
-@given(lengths_of, st.integers(1, 4096))
-def test_batches_hold_every_row_once_within_the_budget_longest_first(lengths, budget):
-    batches = list(token_budget_batches(lengths, budget))
+@given(lengths_of, st.integers(1, 4096), st.sampled_from([1, 16]))
+def test_batches_hold_every_row_once_within_the_budget_longest_first(lengths, budget, step):
+    batches = list(token_budget_batches(lengths, budget, step))
     assert sorted(np.concatenate([*batches, []])) == list(range(len(lengths)))
     longest = [int(lengths[batch].max()) for batch in batches]
     assert longest == sorted(longest, reverse=True)
     for batch, width in zip(batches, longest, strict=True):
-        assert len(batch) == 1 or len(batch) * width <= budget
+        assert len(batch) == 1 or len(batch) * math.ceil(width / step) * step <= budget
         assert list(lengths[batch]) == sorted(lengths[batch], reverse=True)
 
 
@@ -184,6 +240,7 @@ def test_rows_are_padded_on_the_right_with_id_0():
     ids, lengths = pad([np.array([4, 7, 5]), np.array([4, 5])])
     assert ids.tolist() == [[4, 7, 5], [4, 5, 0]]
     assert lengths.tolist() == [3, 2]
+    assert real_tokens(lengths).tolist() == [[True, True, True], [True, True, False]]
     assert ids.dtype == lengths.dtype == np.int32
 
 
@@ -224,6 +281,27 @@ def test_knbc_is_as_in_the_article(e5, article_512, knbc_texts):
     longest = max(known, key=len)
     assert len(longest) == 111
     assert_as_in_the_article(encoder, article_512, [longest, *known[7 :: len(known) // 23]])
+
+
+@pytest.mark.shared
+@engines
+def test_knbc_is_keras_berts_within_the_bound_of_every_engine(e5, knbc_texts, shared, engine, tmp_path):
+    reference, tokenizer = e5
+    encoder, _ = load(shared / "models/e5-small-ja", *engine, cache_path=str(tmp_path))
+    rows = tokenizer(knbc_texts[::40]).ids
+    pairs = []
+    for batch in token_budget_batches(rows.lengths, 2048):
+        chosen = [rows[i] for i in batch]
+        pairs += zip(vectors_of(encoder, chosen), vectors_of(reference, chosen), strict=True)
+    assert_within(BOUNDS[engine], *zip(*pairs, strict=True))
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_all_of_knbc_is_keras_berts_within_the_bound_of_the_fast_path(e5, knbc_texts, shared, tmp_path):
+    test_knbc = test_knbc_is_keras_berts_within_the_bound_of_every_engine
+    for start in range(40):
+        test_knbc(e5, knbc_texts[start:], shared, ("openvino", "bfloat16"), tmp_path)
 
 
 @pytest.mark.shared

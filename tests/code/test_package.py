@@ -40,7 +40,7 @@ class Trained:
     def __init__(self, encoder_folder, root, **encoder):
         self.folder = open_folder(encoder_folder)
         self.settings = Settings(
-            encoder=EncoderSettings(device="cpu", **encoder),
+            encoder=EncoderSettings(device="cpu", precision="float32", **encoder),
             features=FeaturesSettings(path=str(root / "features")),
             classifier=ClassifierSettings(units=6),
         )

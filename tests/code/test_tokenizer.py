@@ -93,7 +93,7 @@ def test_the_ids_are_those_of_sentencepiece(toy_encoder, tokenizer):
 
 def test_no_texts_are_no_rows(tokenizer):
     tokens = tokenizer([])
-    assert tokens.ids == []
+    assert list(tokens.ids) == []
     assert len(tokens.pieces) == len(tokens.unknown) == len(tokens.truncated) == 0
 
 

@@ -5,7 +5,7 @@ import threading
 import pandas as pd
 import pytest
 
-from jabert.encoder import TokenizedTexts
+from jabert.encoder import TokenIds, TokenizedTexts
 from jabert.errors import JabertError
 from jabert.work import Work
 
@@ -53,7 +53,7 @@ def test_work_that_a_run_has_taken_over_is_not_removed_by_the_way(tmp_path):
 def test_a_label_that_no_training_row_has_is_named_with_its_row(tmp_path):
     work = Work(tmp_path / "abc")
     rows = table(["a", "b"]).assign(split=["train", "test"])
-    ids = [pd.Series([4, 5], dtype="int32").to_numpy()] * 2
+    ids = TokenIds.of([[4, 5], [4, 5]])
     with work.exclusive(work.stage_table(rows)):
         work.write_tokens(TokenizedTexts(ids, *[pd.Series([2, 2], dtype="int32").to_numpy()] * 3))
         with pytest.raises(JabertError, match=r"texts\.csv line 3: no training row has the label 'b'"):
