@@ -16,6 +16,7 @@ def examine(settings: Settings) -> list[Check]:
         machine.python(),
         *machine.libraries(),
         *machine.device(settings.encoder.device),
+        machine.engine(settings.encoder),
         machine.font(),
         *machine.disk([settings.features.path, settings.training.work_path]),
         machine.prefect_api(),

@@ -12,11 +12,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from jabert.config import EncoderSettings
 from jabert.doctor.check import Check, checked
+from jabert.encoder import choose
 from jabert.errors import JabertError
 from jabert.legacy_keras import gpu_names, import_tensorflow
 
-__all__ = ["device", "disk", "font", "libraries", "nearest", "prefect_api", "python"]
+__all__ = ["device", "disk", "engine", "font", "libraries", "nearest", "prefect_api", "python"]
 
 _SHOWN = (
     "tensorflow",
@@ -75,6 +77,15 @@ def device(asked: str) -> Iterator[Check]:
     yield checked("device", found, remedy if asked == "gpu" and not gpus else "")
     if gpus:
         yield _cudnn()
+
+
+def engine(settings: EncoderSettings) -> Check:
+    """What will compute token vectors, given the settings of the group `encoder`."""
+    try:
+        choice = choose(settings)
+    except JabertError as error:
+        return checked("engine", str(error), "set encoder.engine, .precision and .device to auto")
+    return checked("engine", f"{choice.engine}, {choice.precision}, on {choice.device}")
 
 
 def _cudnn() -> Check:

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class EncoderFolder:
         """Digest of all contents that decide a vector; paths, times and the licence are left out."""
         index = self.checkpoint.with_name(self.checkpoint.name + _INDEX)
         shards = sorted(self.path.glob(f"{self.checkpoint.name}.data-*"))
-        digests = [digest_of_file(path) for path in [self.sentencepiece, index, *shards]]
+        digests = [_digest(path) for path in [self.sentencepiece, index, *shards]]
         return digest_of_json([digests, vars(self.config), self.settings.get("lower_case")])
 
     def check_variables(self) -> None:
@@ -179,6 +179,17 @@ def reading(checkpoint: Path) -> Iterator[None]:
     except (tf.errors.OpError, ValueError, IndexError) as error:  # IndexError: a shard is too short
         reason = str(error).splitlines()[0]
         raise JabertError(f"checkpoint {checkpoint} cannot be read: {reason}") from None
+
+
+def _digest(path: Path) -> str:
+    """Of a file's contents, which are read once in a process unless the file changes."""
+    stat = path.stat()
+    return _digest_as_of(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest_as_of(path: Path, *_state: int) -> str:
+    return digest_of_file(path)
 
 
 def _only(folder: Path, pattern: str, what: str) -> Path:

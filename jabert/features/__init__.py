@@ -34,8 +34,8 @@ _WAITING = "another process computes vectors of the same encoder; waiting, so as
 class Featurized:
     """What a featurization did.
 
-    `seconds` runs from token ids in memory to the last row on disk; `setup_seconds` is loading the
-    encoder, 0 if no row was missing.
+    `seconds` runs from token ids in memory to the last row on disk; `setup_seconds` is for finding the device
+    and the encoder's fingerprint and, if a row was missing, for loading the encoder.
     """
 
     texts: int
@@ -85,24 +85,25 @@ def featurize(
         JabertError: no such device, an unfit checkpoint, or the disk is full. Batches that were
             finished before stay and are used by the next run.
     """
+    beginning = time.perf_counter()
+    choice, _ = choose(settings.encoder), folder.fingerprint
     started = time.perf_counter()
-    choice = choose(settings.encoder)
     store = open_store(folder, settings)
     keys = row_keys(ids)
-    missing, setup_seconds = _missing(store, keys), 0.0
+    missing, loading_seconds = _missing(store, keys), 0.0
     if len(missing):
         with exclusive(store.path / "lock", _WAITING):
             store.refresh()
             missing = _missing(store, keys)
             work = _Missing(missing, keys, ids)
-            setup_seconds = _compute(work, store, folder, settings, on_progress) if len(missing) else 0.0
+            loading_seconds = _compute(work, store, folder, settings, on_progress) if len(missing) else 0.0
     return Featurized(
         texts=len(ids),
         tokens=len(ids.flat),
         computed=len(missing),
         reused=len(ids) - len(missing),
-        seconds=time.perf_counter() - started - setup_seconds,
-        setup_seconds=setup_seconds,
+        seconds=time.perf_counter() - started - loading_seconds,
+        setup_seconds=started - beginning + loading_seconds,
         engine=choice.engine,
         precision=choice.precision,
         device=choice.device if len(missing) else "none",

@@ -18,7 +18,9 @@ import typer
 import jabert
 from jabert.cli import app, main
 from jabert.config import load_settings
+from jabert.encoder import Tokenizer, open_folder
 from jabert.errors import JabertError
+from jabert.features import featurize
 from jabert.summary import print_summary
 from jabert.tracking import connect, tracked_run
 
@@ -512,3 +514,48 @@ def wait_for(url):
 def children(pid):
     listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=True)
     return [int(line) for line in listed.stdout.split()]
+
+
+@pytest.fixture
+def features(toy_encoder, toy_table, say):
+    """The options that lead to a filled feature store."""
+    options = [f"data.path={toy_table}", f"encoder.path={toy_encoder}", "encoder.precision=float32"]
+    folder = open_folder(toy_encoder)
+    settings = load_settings(overrides=options)
+    ids = Tokenizer(folder, settings.encoder)(["京都の話をした。", "料理の味", "昨日の試合"]).ids
+    featurize(ids, folder, settings)
+    return [word for option in options for word in ("--set", option)]
+
+
+def test_the_feature_store_is_listed(say, features):
+    code, out, _ = say("features", *features, "--json")
+    (space,) = json.loads(out)
+    assert (code, space["rows"], space["precision"]) == (0, 3, "float32")
+    assert space["path"].startswith(str(Path(".jabert/features").resolve()))
+    head, _, row = say("features", *features)[1].splitlines()
+    assert head.split()[:3] == ["encoder", "engine", "precision"]
+    assert space["encoder"][:12] in row
+
+
+def test_an_empty_feature_store_is_said(say):
+    code, out, _ = say("features")
+    assert code == 0
+    assert "is empty; `jabert featurize` fills it" in out
+
+
+def test_features_are_verified_and_a_damaged_file_is_named(say, features):
+    code, out, _ = say("features", "verify", *features)
+    assert (code, out.splitlines()[-1]) == (0, "no row differs")
+    (path,) = Path(".jabert/features").resolve().glob("*/*.arrows")
+    again = path.with_name(
+        "another.arrows"
+    )  # whose last batch is checked when it is opened, its first is not
+    content = path.read_bytes()
+    head = content.index(b"\xff\xff\xff\xff", 8)  # where the batch begins, behind the schema
+    broken = bytearray(content[head:])
+    broken[-20] ^= 1
+    again.write_bytes(content[:head] + bytes(broken) + content[head:])
+    code, out, _ = say("features", "verify", *features, "--json")
+    found = json.loads(out)
+    assert (code, found["ok"]) == (1, False)
+    assert found["damaged"] == [f"{again}: batch 0 is not what was written; delete the file"]

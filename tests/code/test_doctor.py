@@ -59,6 +59,7 @@ def test_an_empty_folder_is_in_order_and_stays_empty():
         "disk",
         "Prefect",
         "encoder",
+        "engine",
         "features",
         "work folder",
         "MLflow store",
@@ -255,3 +256,11 @@ def test_a_full_disk_is_told(monkeypatch):
     (check,) = machine.disk(["features", "work"])
     assert not check.ok
     assert asdict(check)["remedy"].startswith("make room")
+
+
+def test_the_engine_is_said_and_one_that_cannot_be_is_explained():
+    check = machine.engine(EncoderSettings(device="cpu", precision="float32"))
+    assert check == Check("engine", True, "openvino, float32, on /CPU:0", "")
+    check = machine.engine(EncoderSettings(device="cpu", engine="reference", precision="bfloat16"))
+    assert not check.ok
+    assert check.remedy == "set encoder.engine, .precision and .device to auto"

@@ -79,7 +79,8 @@ def test_every_row_is_computed_once_and_the_second_call_needs_no_encoder(folder,
     assert first.setup_seconds > 0
     no_encoder()
     second = featurize(ids, folder, settings)
-    assert (second.computed, second.reused, second.setup_seconds) == (0, 12, 0)
+    assert (second.computed, second.reused) == (0, 12)
+    assert second.setup_seconds < 0.1
     assert second.device == "none"
 
 

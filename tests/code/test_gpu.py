@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from jabert.config import EncoderSettings
-from jabert.encoder import Tokenizer, open_folder
-from jabert.encoder.batching import pad
+from jabert.encoder import Tokenizer, choose, open_folder
+from jabert.encoder.batching import pad, real_tokens
 from jabert.encoder.reference import ReferenceEncoder
+from jabert.encoder.tensorflow import TensorFlowEncoder
 from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
 
 pytestmark = pytest.mark.gpu
@@ -19,13 +20,20 @@ def test_there_is_a_gpu_and_auto_takes_it():
     assert use_device("auto") == use_device("gpu") == "/GPU:0"
 
 
-def test_vectors_are_those_of_the_cpu(toy_encoder):
+@pytest.mark.parametrize(("precision", "smallest_cosine"), [("float32", 0.99999), ("bfloat16", 0.97)])
+def test_vectors_are_those_of_the_cpu(toy_encoder, precision, smallest_cosine):
     folder = open_folder(toy_encoder)
     ids, lengths = pad(Tokenizer(folder, EncoderSettings())(TEXTS).ids)
     # Not load_encoder: `encoder.device = cpu` hides the GPU from the process for good.
-    cpu, gpu = (ReferenceEncoder(folder, device)(ids, lengths) for device in ("/CPU:0", "/GPU:0"))
-    for row, length in enumerate(lengths):
-        np.testing.assert_allclose(gpu[row, :length], cpu[row, :length], atol=1e-3)
+    exact = ReferenceEncoder(folder, "/CPU:0")(ids, lengths)[real_tokens(lengths)]
+    quick = TensorFlowEncoder(folder, precision, "/GPU:0", 256)(ids, lengths)[real_tokens(lengths)]
+    cosines = (exact * quick).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(quick, axis=1)
+    assert cosines.min() >= smallest_cosine
+
+
+def test_auto_is_tensorflow_and_says_so():
+    choice = choose(EncoderSettings())
+    assert (choice.engine, choice.device) == ("tensorflow", "/GPU:0")
 
 
 def test_the_cudnn_lstm_with_right_padding_is_the_packed_one_of_the_cpu(monkeypatch):
