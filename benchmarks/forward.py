@@ -2,10 +2,11 @@
 
     python benchmarks/forward.py DATA ENCODER [--bert-base] [--texts 1024] [--passes 3] [--out FOLDER]
 
-Each way is a process of its own (`benchmarks/ways`); the peers run in `.venv-peers`, which `make peers` makes.
-All ways are loaded first, which takes 8 GB of memory, twice that with `--bert-base`, and then take turns, pass
-by pass, so that a change in the machine's pace meets them all. Each ends with float32 NumPy arrays. Peers get
-the best of several token budgets and of the manners in which they can do the same; jabert's engines their own.
+Each way is a process of its own (`benchmarks/ways`); the peers run in `.venv-peers`, which `make peers`
+makes. All ways are loaded first, which takes 8 GB of memory, twice that with `--bert-base`, and then take
+turns, pass by pass, so that a change in the machine's pace meets them all. Each ends with float32 NumPy
+arrays. Peers get the best of several token budgets and of the manners in which they can do the same;
+jabert's engines their own.
 
 `--bert-base` puts random weights of BERT-base's size in the place of `ENCODER`'s. Prints a table and writes
 `forward.json` or `forward-bert-base.json`.
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 from machine import machine
 from ways.protocol import read_texts
-from workers import OWN, PEERS, RESULTS, Worker, WorkerFailed, run_program
+from workers import OWN, PEERS, RESULTS, Worker, WorkerError, run_program
 
 from jabert import markdown
 from jabert.config import EncoderSettings
@@ -161,7 +162,7 @@ def export(folder: Path) -> None:
     say("models for the peers")
     try:
         run_program(PEERS, "export.py", [folder])
-    except WorkerFailed as reason:
+    except WorkerError as reason:
         say(f"  {reason}")
 
 
@@ -169,7 +170,7 @@ def load_limits() -> dict[str, Worker]:
     """The programs that measure the machine's own limit, by precision; none without PyTorch."""
     try:
         return {name: Worker(PEERS, "matrix_multiply.py", [name]) for name in LIMITS}
-    except WorkerFailed as reason:
+    except WorkerError as reason:
         say(f"no matrix-multiply limit: {reason}")
         return {}
 
@@ -183,7 +184,7 @@ def load_all(folder: Path, options: argparse.Namespace) -> tuple[list[Running], 
             say(way.name)
             try:
                 running.append(load(way, folder, options))
-            except WorkerFailed as reason:
+            except WorkerError as reason:
                 failed.append({"way": way.name, "error": str(reason)})
                 say(f"  {reason}")
     return running, failed
@@ -202,7 +203,12 @@ def load(way: Way, folder: Path, options: argparse.Namespace) -> Running:
             for budget in way.budgets:
                 tried[variant, budget] = worker.ask(rows=HALF, budget=budget)["seconds"]
             worker.close()
-        say("  " + ", ".join(f"{variant} {budget}: {seconds:.2f} s" for (variant, budget), seconds in tried.items()))
+        say(
+            "  "
+            + ", ".join(
+                f"{variant} {budget}: {seconds:.2f} s" for (variant, budget), seconds in tried.items()
+            )
+        )
     variant, budget = min(tried, key=tried.__getitem__) if tried else (way.variants[0], None)
     worker = Worker(way.python, way.program, way.arguments(folder, variant))
     step = options.texts // options.slow_texts if way.slow else 1
@@ -249,7 +255,9 @@ def row_of(each: Running, flops: np.ndarray, rates: dict[str, float]) -> dict[st
     }
 
 
-def compare(folder: Path, texts: list[np.ndarray], running: list[Running], rows: list[dict[str, Any]]) -> None:
+def compare(
+    folder: Path, texts: list[np.ndarray], running: list[Running], rows: list[dict[str, Any]]
+) -> None:
     """Add to each row the distance to the reference and the peak memory."""
     reference = next(each for each in running if each.way.name == REFERENCE)
     for each, row in zip(running, rows, strict=True):
@@ -259,7 +267,7 @@ def compare(folder: Path, texts: list[np.ndarray], running: list[Running], rows:
         chosen = texts[::step]
         # keras-bert as it comes masks id 0, <unk>: its vectors of a text with one are others on purpose.
         counts = np.repeat([each.way.name != ARTICLE or 0 not in ids for ids in chosen], [*map(len, chosen)])
-        row |= distance(vectors[counts], expected[counts])
+        row.update(distance(vectors[counts], expected[counts]))
 
 
 def distance(vectors: np.ndarray, expected: np.ndarray) -> dict[str, float]:
@@ -282,12 +290,22 @@ def in_order(*parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def table(result: dict[str, Any]) -> str:
     """The README's table."""
-    headings = ["way", "ms a text", "× the article's", "of the limit", "smallest cosine", "largest difference", "MB"]
+    headings = [
+        "way",
+        "ms a text",
+        "× the article's",
+        "of the limit",
+        "smallest cosine",
+        "largest difference",
+        "MB",
+    ]
     lines = [cells(row) for row in result["ways"]]
     article = next((row["ms"] for row in result["ways"] if row["way"] == ARTICLE and "ms" in row), None)
     for name, limit in result["limits"].items():
         label = f"{LIMITS[name]} ({limit['flops'] / 1e9:.0f} GFLOP/s)"
-        lines.append([label, f"{limit['ms']:.2f}", f"{article / limit['ms']:.0f}" if article else None, *4 * [None]])
+        lines.append(
+            [label, f"{limit['ms']:.2f}", f"{article / limit['ms']:.0f}" if article else None, *4 * [None]]
+        )
     return markdown.table(headings, lines)
 
 

@@ -5,10 +5,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OWN", "PEERS", "RESULTS", "Worker", "WorkerFailed", "run_program"]
+__all__ = ["OWN", "PEERS", "RESULTS", "Worker", "WorkerError", "run_program"]
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -16,7 +17,7 @@ OWN = Path(sys.executable)
 PEERS = HERE.parent / ".venv-peers" / "bin" / "python"
 
 
-class WorkerFailed(Exception):
+class WorkerError(Exception):
     """A program ended without an answer; the message is the last line that it wrote."""
 
 
@@ -24,13 +25,14 @@ class Worker:
     """A running program of `benchmarks/ways`; its first line is read at once into `facts`.
 
     Raises:
-        WorkerFailed: it ended before.
+        WorkerError: it ended before.
     """
 
     def __init__(self, python: Path, program: str, arguments: Iterable[Any] = ()) -> None:
         if not python.exists():
-            raise WorkerFailed(f"there is no {python.parent.parent.name}: make peers")
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+            raise WorkerError(f"there is no {python.parent.parent.name}: make peers")
+        # Closed with the object, since its words are wanted after the end of the program.
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [python, HERE / "ways" / program, *map(str, arguments)],
             stdin=subprocess.PIPE,
@@ -43,10 +45,8 @@ class Worker:
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send a request and wait for the answer."""
         assert self._process.stdin
-        try:
+        with suppress(BrokenPipeError):  # it has ended, and left its reason
             print(json.dumps(request), file=self._process.stdin, flush=True)
-        except BrokenPipeError:
-            pass  # it has ended, and left its reason
         return self._answer()
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class Worker:
         line = self._process.stdout.readline()
         if not line:
             self.close()
-            raise WorkerFailed(self._last_words())
+            raise WorkerError(self._last_words())
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -73,7 +73,7 @@ def run_program(python: Path, program: str, arguments: Iterable[Any] = ()) -> di
     """The only answer of a program that asks nothing.
 
     Raises:
-        WorkerFailed: it ended without.
+        WorkerError: it ended without.
     """
     worker = Worker(python, program, arguments)
     worker.close()

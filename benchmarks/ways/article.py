@@ -18,7 +18,7 @@ def load(options: argparse.Namespace) -> Loaded:
     config = str(folder.path / "bert_config.json")
     model = load_trained_model_from_checkpoint(config, str(folder.checkpoint), seq_len=positions)
 
-    def compute(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def compute(ids: np.ndarray, _: np.ndarray) -> np.ndarray:
         padded = np.zeros((len(ids), positions), dtype=np.int32)
         padded[:, : ids.shape[1]] = ids
         vectors: np.ndarray = model.predict([padded, np.zeros_like(padded)], verbose=0)

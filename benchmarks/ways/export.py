@@ -70,6 +70,7 @@ class Exported(torch.nn.Module):
         self.model = model
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Vectors (batch, tokens, hidden)."""
         vectors: torch.Tensor = self.model(input_ids, attention_mask=attention_mask).last_hidden_state
         return vectors
 
