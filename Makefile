@@ -8,7 +8,7 @@ RECIPE ?= knbc
 DATA ?=
 ENCODER ?=
 
-.PHONY: help setup another-lock retrain test test-slow test-gpu lint format lock bench clean
+.PHONY: help setup another-lock retrain test test-slow test-gpu lint format lock peers bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -54,8 +54,23 @@ lock: setup ## remake the locks from pyproject.toml, with the newest versions th
 	cp requirements.lock requirements-gpu.lock
 	$(COMPILE) --extra gpu --output-file requirements-gpu.lock
 
-bench: setup ## weighted F1 over seeds: make bench DATA=… ENCODER=…
-	$(BIN)/python benchmarks/quality.py $(if $(DATA),'$(DATA)') $(if $(ENCODER),'$(ENCODER)')
+peers: .venv-peers/installed ## what the benchmarks compare with, in .venv-peers
+
+# Where pip takes PyTorch for a GPU, choose its CPU build: PIP_EXTRA_INDEX_URL, as pytorch.org says.
+.venv-peers/installed: benchmarks/peers.txt
+	test -x .venv-peers/bin/pip || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+CORPUS = $(if $(DATA),'$(DATA)') $(if $(ENCODER),'$(ENCODER)')
+
+bench: setup peers ## all benchmarks, half an hour: make bench DATA=… ENCODER=…
+	$(BIN)/python benchmarks/forward.py $(CORPUS)
+	$(BIN)/python benchmarks/forward.py --bert-base $(CORPUS)
+	$(BIN)/python benchmarks/features.py $(CORPUS)
+	$(BIN)/python benchmarks/bi_lstm.py $(CORPUS)
+	$(BIN)/python benchmarks/bars.py
+	$(BIN)/python benchmarks/quality.py $(CORPUS)
 
 clean: ## remove the environment and caches, never runs, models or features
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -1,0 +1,219 @@
+"""Seconds of a Bi-LSTM epoch: the article's, Keras's masked layer, jabert's; and how fast batches are read.
+
+    python benchmarks/bi_lstm.py DATA ENCODER [--rows 3767] [--epochs 3] [--out FOLDER]
+
+The vectors are taken from the feature store in the current directory, and computed if it lacks them. The
+article's epoch, all 512 positions at batch 128 and no mask, is extrapolated from 256 rows. Prints a table and
+writes `bi_lstm.json`.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import machine
+from workers import RESULTS
+
+from jabert import markdown
+from jabert.classifier import LabelledRows, train
+from jabert.classifier.batches import Batch, StoredRows, in_order, read_batch, shuffled_buckets
+from jabert.config import Settings, load_settings
+from jabert.dataset import read_corpus
+from jabert.encoder import Tokenizer, open_folder
+from jabert.features import FeatureStore, featurize, open_store, row_keys
+from jabert.files import write_json
+from jabert.legacy_keras import import_tensorflow
+
+ARTICLE_BATCH, ARTICLE_POSITIONS, ARTICLE_ROWS = 128, 512, 256
+Seconds = list[float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("encoder")
+    parser.add_argument("--rows", type=int, default=3767, help="the article's training rows")
+    parser.add_argument("--epochs", type=int, default=3, help="of which the median counts, after a first one")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    options = parser.parse_args()
+    settings = load_settings(
+        None,
+        [
+            f"data.path={options.data}",
+            f"encoder.path={options.encoder}",
+            f"training.epochs={options.epochs + 1}",
+            f"training.patience={options.epochs + 1}",
+        ],
+    )
+    result = {"machine": machine(), **measure(settings, options.rows, options.epochs)}
+    write_json(options.out / "bi_lstm.json", result)
+    print("\n\n".join(tables(result)))
+
+
+def measure(settings: Settings, rows: int, epochs: int) -> dict[str, Any]:
+    store, labelled, classes = stored_rows(settings, rows)
+    stored, units = labelled.find_in(store), settings.classifier.units
+    say("the article's")
+    article = article_epoch(stored, classes, units)
+    say("Keras's masked layer")
+    keras = masked_epochs(stored, classes, units, settings.training.batch_size, epochs)
+    say("jabert's")
+    own = own_epochs(store, labelled, classes, settings)
+    return {
+        "rows": len(labelled),
+        "tokens": int(labelled.lengths.sum()),
+        "epochs": {"article": article, "keras": keras, "jabert": own},
+        "reading": reading(stored, settings.training.batch_size, epochs),
+    }
+
+
+def stored_rows(settings: Settings, rows: int) -> tuple[FeatureStore, LabelledRows, int]:
+    """Rows drawn from the corpus with their vectors in the store, and the number of classes."""
+    table, folder = read_corpus(settings.data).table, open_folder(settings.encoder.path)
+    table = table.sample(min(rows, len(table)), random_state=0)
+    ids = Tokenizer(folder, settings.encoder)(table["text"].tolist()).ids
+    featurize(ids, folder, settings)
+    labels = sorted(table["label"].unique())
+    classes = np.array([labels.index(label) for label in table["label"]], dtype=np.int32)
+    return open_store(folder, settings), LabelledRows(row_keys(ids), ids.lengths, classes), len(labels)
+
+
+def article_epoch(rows: StoredRows, classes: int, units: int) -> Seconds:
+    """Extrapolated seconds of the article's epoch, from two batches after a first one."""
+    keras = import_tensorflow().keras
+    model = keras.Sequential(
+        [
+            keras.Input((ARTICLE_POSITIONS, rows.store.hidden_size)),
+            keras.layers.Bidirectional(keras.layers.LSTM(units)),
+            keras.layers.Dense(classes, activation="softmax"),
+        ]
+    )
+    model.compile("nadam", "categorical_crossentropy", metrics=["mae", "mse", "acc"])
+    one_hot = np.eye(classes, dtype=np.float32)
+
+    def step(numbers: np.ndarray) -> float:
+        batch = read_batch(rows, numbers)
+        vectors = np.zeros((len(numbers), ARTICLE_POSITIONS, rows.store.hidden_size), dtype=np.float32)
+        vectors[:, : batch.vectors.shape[1]] = batch.vectors[:, :ARTICLE_POSITIONS]
+        started = time.perf_counter()
+        model.train_on_batch(vectors, one_hot[batch.classes])
+        return time.perf_counter() - started
+
+    step(np.arange(min(ARTICLE_BATCH, len(rows))))
+    seconds = sum(step(numbers) for numbers in in_order(min(ARTICLE_ROWS, len(rows)), ARTICLE_BATCH))
+    return [seconds * len(rows) / min(ARTICLE_ROWS, len(rows))]
+
+
+def masked_epochs(rows: StoredRows, classes: int, units: int, batch_size: int, epochs: int) -> Seconds:
+    """Keras's own layer on jabert's batches, with a mask; the first epoch is not counted."""
+    tf = import_tensorflow()
+    keras = tf.keras
+    vectors, mask = keras.Input((None, rows.store.hidden_size)), keras.Input((None,), dtype="bool")
+    both = keras.layers.Bidirectional(keras.layers.LSTM(units))(vectors, mask=mask)
+    model = keras.Model([vectors, mask], keras.layers.Dense(classes, activation="softmax")(both))
+    model.compile("nadam", "categorical_crossentropy", metrics=["mae", "mse", "acc"])
+    one_hot = np.eye(classes, dtype=np.float32)
+    shapes = [tf.TensorSpec([None, None, rows.store.hidden_size]), tf.TensorSpec([None, None], tf.bool)]
+
+    @tf.function(input_signature=[*shapes, tf.TensorSpec([None, classes])])  # type: ignore[untyped-decorator]
+    def step(vectors: Any, mask: Any, labels: Any) -> Any:
+        return model.train_step(((vectors, mask), labels))
+
+    def learn(batches: Iterator[Batch]) -> None:
+        for batch in batches:
+            mask = np.arange(batch.vectors.shape[1]) < batch.lengths[:, None]
+            step(batch.vectors, mask, one_hot[batch.classes])
+
+    return timed(lambda number: learn(batches_of(rows, batch_size, number)), epochs)
+
+
+def own_epochs(store: FeatureStore, rows: LabelledRows, classes: int, settings: Settings) -> Seconds:
+    """jabert's training, with one row to watch; the first epoch is not counted."""
+    watched = LabelledRows(rows.keys[:1], rows.lengths[:1], rows.classes[:1])
+    with tempfile.TemporaryDirectory() as folder:
+        trained = train(
+            store,
+            rows,
+            watched,
+            classes,
+            classifier=settings.classifier,
+            training=settings.training,
+            folder=Path(folder) / "training",
+        )
+    return [epoch["seconds"] for epoch in trained.history[1:]]
+
+
+def reading(rows: StoredRows, batch_size: int, epochs: int) -> dict[str, float]:
+    """Bytes a second of an epoch's batches as they are read, and of the same batches copied in memory."""
+    batches = list(batches_of(rows, batch_size, 0))
+    copies = [np.zeros_like(batch.vectors) for batch in batches]
+    halves = [batch.vectors.astype(rows.store.dtype) for batch in batches]
+    made = sum(copy.nbytes for copy in copies)
+
+    def read(number: int) -> None:
+        for _ in batches_of(rows, batch_size, number):
+            pass
+
+    def copy(_: int) -> None:
+        for batch, target in zip(batches, copies, strict=True):
+            np.copyto(target, batch.vectors)
+
+    def widen(_: int) -> None:
+        for half, target in zip(halves, copies, strict=True):
+            np.copyto(target, half)
+
+    ways = {"read": read, "widened": widen, "copied": copy}
+    return {name: made / statistics.median(timed(way, epochs)) for name, way in ways.items()}
+
+
+def batches_of(rows: StoredRows, batch_size: int, number: int) -> Iterator[Batch]:
+    """The batches of one epoch, as jabert's training reads them."""
+    return (read_batch(rows, numbers) for numbers in shuffled_buckets(rows.lengths, batch_size, [0, number]))
+
+
+def timed(run: Callable[[int], None], times: int) -> Seconds:
+    """Seconds of each run but the first."""
+    seconds = []
+    for number in range(times + 1):
+        started = time.perf_counter()
+        run(number)
+        seconds.append(time.perf_counter() - started)
+    return seconds[1:]
+
+
+def tables(result: dict[str, Any]) -> list[str]:
+    """The README's tables."""
+    labels = {
+        "article": f"the article's: 512 steps, no mask (extrapolated from {ARTICLE_ROWS} rows)",
+        "keras": "Keras's layer, masked, batches of similar length",
+        "jabert": "jabert's",
+    }
+    medians = {name: statistics.median(seconds) for name, seconds in result["epochs"].items()}
+    epochs = [
+        (labels[name], f"{seconds:.1f}", f"{medians['article'] / seconds:.0f}")
+        for name, seconds in medians.items()
+    ]
+    paces = {
+        "read": "batches from the store, float16 to float32, padded",
+        "widened": "float16 to float32 in memory",
+        "copied": "float32 copied in memory",
+    }
+    rates = [(label, f"{result['reading'][name] / 1e9:.2f}") for name, label in paces.items()]
+    return [
+        markdown.table([f"an epoch of {result['rows']:,} rows", "seconds", "× the article's"], epochs),
+        markdown.table(["float32 batches", "GB/s"], rates),
+    ]
+
+
+def say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

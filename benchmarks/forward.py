@@ -1,0 +1,332 @@
+"""Token vectors of the same texts by every way to compute them: jabert's engines and what is used instead.
+
+    python benchmarks/forward.py DATA ENCODER [--bert-base] [--texts 1024] [--passes 3] [--out FOLDER]
+
+Each way is a process of its own (`benchmarks/ways`); the peers run in `.venv-peers`, which `make peers`
+makes. All ways are loaded first, which takes 8 GB of memory, twice that with `--bert-base`, and then take
+turns, pass by pass, so that a change in the machine's pace meets them all. Each ends with float32 NumPy
+arrays. Peers get the best of several token budgets and of the manners in which they can do the same;
+jabert's engines their own.
+
+`--bert-base` puts random weights of BERT-base's size in the place of `ENCODER`'s. Prints a table and writes
+`forward.json` or `forward-bert-base.json`.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import machine
+from ways.protocol import read_texts
+from workers import OWN, PEERS, RESULTS, Worker, WorkerError, run_program
+
+from jabert import markdown
+from jabert.config import EncoderSettings
+from jabert.encoder import choose
+from jabert.files import write_json
+
+BUDGETS = (512, 1024, 2048, 4096, 8192)  # tokens of a batch
+ARTICLE, REFERENCE = "the article's loop", "jabert, reference (keras-bert)"
+HALF, TENTH = 2, 10  # every second text is enough to choose a budget, every tenth to compare vectors
+
+
+@dataclass(frozen=True)
+class Way:
+    """A row of the table.
+
+    Attributes:
+        variants: manners of doing the same, of which the quickest counts.
+        budgets: the same for token budgets; None is batches of 32 in file order. With none in it the way
+            knows its own.
+        slow: whether some of the texts must do.
+    """
+
+    name: str
+    python: Path
+    program: str
+    precision: str = "float32"
+    variants: tuple[str, ...] = ("",)
+    budgets: tuple[int | None, ...] = BUDGETS
+    slow: bool = False
+
+    def arguments(self, folder: Path, variant: str) -> list[Any]:
+        """The command line of its program."""
+        model = folder / "encoder" if self.python == OWN else folder
+        return [folder / "texts.npz", model, "--precision", self.precision, "--variant", variant]
+
+
+CASTS, GRAPHS = ("autocast", "weights"), ("exported", "optimized")
+HUGGING_FACE, ONNX_RUNTIME, OPENVINO = "hugging_face.py", "onnx_runtime.py", "open_vino.py"
+UNSORTED = ", batches of 32 in file order"
+WAYS = [
+    Way(ARTICLE, OWN, "article.py", budgets=(), slow=True),
+    Way(f"Hugging Face fp32{UNSORTED}", PEERS, HUGGING_FACE, budgets=(None,)),
+    Way("Hugging Face fp32", PEERS, HUGGING_FACE),
+    Way(f"Hugging Face bf16{UNSORTED}", PEERS, HUGGING_FACE, "bfloat16", CASTS, (None,)),
+    Way("Hugging Face bf16", PEERS, HUGGING_FACE, "bfloat16", CASTS),
+    Way("ONNX Runtime fp32", PEERS, ONNX_RUNTIME, variants=GRAPHS),
+    Way("ONNX Runtime dynamic int8", PEERS, ONNX_RUNTIME, "int8", GRAPHS),
+    Way("OpenVINO fp32", PEERS, OPENVINO),
+    Way("OpenVINO bf16", PEERS, OPENVINO, "bfloat16"),
+    Way(REFERENCE, OWN, "own.py", variants=("reference",), budgets=()),
+    Way("jabert, exact (openvino fp32)", OWN, "own.py", variants=("openvino",), budgets=()),
+    Way("jabert, fast (openvino bf16)", OWN, "own.py", "bfloat16", ("openvino",), ()),
+]
+ON_GPU = [
+    Way("jabert, exact (tensorflow fp32, GPU)", OWN, "own.py", variants=("tensorflow",), budgets=()),
+    Way("jabert, fast (tensorflow bf16, GPU)", OWN, "own.py", "bfloat16", ("tensorflow",), ()),
+]
+LIMITS = {"float32": "matrix-multiply limit, fp32", "bfloat16": "matrix-multiply limit, bf16"}
+
+
+@dataclass
+class Running:
+    """A way that is loaded; it computes every `step`-th text."""
+
+    way: Way
+    worker: Worker
+    step: int
+    budget: int | None
+    variant: str
+    seconds: list[float] = field(default_factory=list)
+
+    def pass_(self, step: int | None = None) -> float:
+        """Seconds of one pass."""
+        seconds: float = self.worker.ask(rows=step or self.step, budget=self.budget)["seconds"]
+        return seconds
+
+    def vectors(self, path: Path, step: int) -> tuple[np.ndarray, int]:
+        """Vectors (tokens, hidden) of every `step`-th text, and the peak memory in bytes after that."""
+        peak: int = self.worker.ask(rows=step, budget=self.budget, write=str(path))["peak_bytes"]
+        return np.load(path), peak
+
+
+def main() -> None:
+    options = parse()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(Path(folder), options)
+    write_json(options.out / f"forward{'-bert-base' if options.bert_base else ''}.json", result)
+    print(table(result))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("encoder")
+    parser.add_argument("--bert-base", action="store_true")
+    parser.add_argument("--texts", type=int, help="1024, or 256 with --bert-base")
+    parser.add_argument("--slow-texts", type=int, help="of the article's loop: 24, or 8 with --bert-base")
+    parser.add_argument("--passes", type=int, default=3, help="of which the median counts, after a first one")
+    parser.add_argument("--only", default="", help="beside the reference, ways with this in their name")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    options = parser.parse_args()
+    options.texts = options.texts or (256 if options.bert_base else 1024)
+    options.slow_texts = options.slow_texts or (8 if options.bert_base else 24)
+    return options
+
+
+def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Load all ways, let them take turns, and compare their vectors with the reference's."""
+    base = ["--bert-base"] if options.bert_base else []
+    say("token ids and weights")
+    run_program(OWN, "prepare.py", [options.data, options.encoder, folder, "--texts", options.texts, *base])
+    export(folder)
+    running, failed = load_all(folder, options)
+    limits = load_limits()
+    rates = take_turns(running, limits, options.passes)
+    texts = read_texts(folder / "texts.npz")
+    config = json.loads((folder / "bert_config.json").read_text(encoding="utf-8"))
+    flops = np.array([forward_flops(config, len(ids)) for ids in texts])
+    timed = [row_of(each, flops, rates) for each in running]
+    compare(folder, texts, running, timed)
+    for worker in (*limits.values(), *(each.worker for each in running)):
+        worker.close()
+    return {
+        "texts": len(texts),
+        "tokens": sum(map(len, texts)),
+        "encoder": config,
+        "machine": machine(),
+        "limits": {name: {"flops": rate, "ms": 1e3 * flops.mean() / rate} for name, rate in rates.items()},
+        "ways": in_order(timed, failed),
+    }
+
+
+def export(folder: Path) -> None:
+    """Make the peers' forms of the encoder; a peer that misses its own gets a row with the reason."""
+    say("models for the peers")
+    try:
+        run_program(PEERS, "export.py", [folder])
+    except WorkerError as reason:
+        say(f"  {reason}")
+
+
+def load_limits() -> dict[str, Worker]:
+    """The programs that measure the machine's own limit, by precision; none without PyTorch."""
+    try:
+        return {name: Worker(PEERS, "matrix_multiply.py", [name]) for name in LIMITS}
+    except WorkerError as reason:
+        say(f"no matrix-multiply limit: {reason}")
+        return {}
+
+
+def load_all(folder: Path, options: argparse.Namespace) -> tuple[list[Running], list[dict[str, str]]]:
+    """The ways that run here, and a row with the reason for each that does not."""
+    ways = [*WAYS, *(ON_GPU if choose(EncoderSettings()).device == "/GPU:0" else [])]
+    running, failed = [], []
+    for way in ways:
+        if options.only in way.name or way.name == REFERENCE:
+            say(way.name)
+            try:
+                running.append(load(way, folder, options))
+            except WorkerError as reason:
+                failed.append({"way": way.name, "error": str(reason)})
+                say(f"  {reason}")
+    return running, failed
+
+
+def load(way: Way, folder: Path, options: argparse.Namespace) -> Running:
+    """A way with its best variant and token budget.
+
+    They are tried in processes that end, so that a large budget leaves no mark on the memory of a small one.
+    """
+    tried = {}
+    if len(way.variants) > 1 or len(way.budgets) > 1:
+        for variant in way.variants:
+            worker = Worker(way.python, way.program, way.arguments(folder, variant))
+            worker.ask(rows=TENTH, budget=way.budgets[0])
+            for budget in way.budgets:
+                tried[variant, budget] = worker.ask(rows=HALF, budget=budget)["seconds"]
+            worker.close()
+        say(
+            "  "
+            + ", ".join(
+                f"{variant} {budget}: {seconds:.2f} s" for (variant, budget), seconds in tried.items()
+            )
+        )
+    variant, budget = min(tried, key=tried.__getitem__) if tried else (way.variants[0], None)
+    worker = Worker(way.python, way.program, way.arguments(folder, variant))
+    step = options.texts // options.slow_texts if way.slow else 1
+    return Running(way, worker, step, worker.facts["budget"] or budget, variant)
+
+
+def take_turns(running: list[Running], limits: dict[str, Worker], passes: int) -> dict[str, float]:
+    """Time passes of all ways in turn; returns the machine's operations a second by precision."""
+    rates: dict[str, list[float]] = {name: [] for name in limits}
+    for each in running:
+        each.pass_(each.step * 8 if each.way.slow else None)
+    for number in range(passes):
+        for name, worker in limits.items():
+            rates[name].append(worker.ask()["flops"])
+        for each in running:
+            each.seconds.append(each.pass_())
+        say(f"pass {number + 1} of {passes}")
+    return {name: statistics.median(found) for name, found in rates.items()}
+
+
+def forward_flops(config: dict[str, Any], tokens: int) -> int:
+    """Floating-point operations of the matrix products for one text, padding not counted."""
+    hidden, wide = config["hidden_size"], config["intermediate_size"]
+    dense = 2 * tokens * (4 * hidden * hidden + 2 * hidden * wide)
+    attention = 2 * 2 * tokens * tokens * hidden
+    return int(config["num_hidden_layers"] * (dense + attention))
+
+
+def row_of(each: Running, flops: np.ndarray, rates: dict[str, float]) -> dict[str, Any]:
+    """A way's times; the share of the limit is that of the texts that it computed."""
+    computed = flops[:: each.step]
+    milliseconds = [1e3 * seconds / len(computed) for seconds in each.seconds]
+    ms = statistics.median(milliseconds)
+    limit = rates.get("float32" if each.way.precision == "float32" else "bfloat16")
+    return {
+        "way": each.way.name,
+        "ms": ms,
+        "passes_ms": milliseconds,
+        "texts": len(computed),
+        "share_of_limit": 1e3 * computed.mean() / limit / ms if limit else None,
+        "token_budget": each.budget,
+        "variant": each.variant,
+        **each.worker.facts,
+    }
+
+
+def compare(
+    folder: Path, texts: list[np.ndarray], running: list[Running], rows: list[dict[str, Any]]
+) -> None:
+    """Add to each row the distance to the reference and the peak memory."""
+    reference = next(each for each in running if each.way.name == REFERENCE)
+    for each, row in zip(running, rows, strict=True):
+        step = each.step if each.way.slow else TENTH
+        vectors, row["peak_bytes"] = each.vectors(folder / "vectors.npy", step)
+        expected, _ = reference.vectors(folder / "reference.npy", step)
+        chosen = texts[::step]
+        # keras-bert as it comes masks id 0, <unk>: its vectors of a text with one are others on purpose.
+        counts = np.repeat([each.way.name != ARTICLE or 0 not in ids for ids in chosen], [*map(len, chosen)])
+        row.update(distance(vectors[counts], expected[counts]))
+
+
+def distance(vectors: np.ndarray, expected: np.ndarray) -> dict[str, float]:
+    """Smallest cosine of two token vectors, and the largest difference of two numbers in them."""
+    left, right = vectors.astype(np.float64), expected.astype(np.float64)
+    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    return {
+        "smallest_cosine": float(((left * right).sum(axis=1) / norms).min()),
+        "largest_difference": float(np.abs(left - right).max()),
+    }
+
+
+def in_order(*parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All rows, the article's first, each with its ratio to that."""
+    names = [way.name for way in (*WAYS, *ON_GPU)]
+    rows = sorted((row for part in parts for row in part), key=lambda row: names.index(row["way"]))
+    article = next((row["ms"] for row in rows if row["way"] == ARTICLE and "ms" in row), None)
+    return [row | {"ratio": article / row["ms"]} if article and "ms" in row else row for row in rows]
+
+
+def table(result: dict[str, Any]) -> str:
+    """The README's table."""
+    headings = [
+        "way",
+        "ms a text",
+        "× the article's",
+        "of the limit",
+        "smallest cosine",
+        "largest difference",
+        "MB",
+    ]
+    lines = [cells(row) for row in result["ways"]]
+    article = next((row["ms"] for row in result["ways"] if row["way"] == ARTICLE and "ms" in row), None)
+    for name, limit in result["limits"].items():
+        label = f"{LIMITS[name]} ({limit['flops'] / 1e9:.0f} GFLOP/s)"
+        lines.append(
+            [label, f"{limit['ms']:.2f}", f"{article / limit['ms']:.0f}" if article else None, *4 * [None]]
+        )
+    return markdown.table(headings, lines)
+
+
+def cells(row: dict[str, Any]) -> list[str | None]:
+    if "error" in row:
+        return [row["way"], row["error"], *5 * [None]]
+    slow = f" ({row['texts']} texts)" if row["way"] == ARTICLE else ""
+    return [
+        row["way"] + slow,
+        f"{row['ms']:.2f}",
+        f"{row['ratio']:.0f}" if "ratio" in row else None,
+        f"{row['share_of_limit']:.0%}" if row["share_of_limit"] else None,
+        f"{row['smallest_cosine']:.6f}",
+        f"{row['largest_difference']:.1e}",
+        f"{row['peak_bytes'] / 1e6:,.0f}",
+    ]
+
+
+def say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""jabert's own engines; `--variant` is the engine."""
+
+import argparse
+
+from protocol import Loaded, serve
+
+from jabert.config import EncoderSettings
+from jabert.encoder import load_encoder, open_folder, token_budget
+
+
+def load(options: argparse.Namespace) -> Loaded:
+    settings = EncoderSettings(
+        path=str(options.model),
+        engine=options.variant,
+        precision=options.precision,
+        cache_path=str(options.texts.with_name("engines")),
+    )
+    folder = open_folder(options.model)
+    encoder = load_encoder(folder, settings)
+    return Loaded(encoder, {"device": encoder.device}, token_budget(folder, settings))
+
+
+if __name__ == "__main__":
+    serve(load)

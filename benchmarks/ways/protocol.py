@@ -1,0 +1,142 @@
+"""What all ways to compute vectors share: the same texts, passes timed on request, vectors to compare.
+
+A way is a program, so that its memory is its own. It loads its model, and then answers each line of JSON on
+stdin with one on stdout. Needs NumPy and nothing of jabert: the peers live in another environment.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+__all__ = [
+    "Compute",
+    "Loaded",
+    "arguments",
+    "open_answers",
+    "peak_bytes",
+    "read_texts",
+    "say",
+    "serve",
+    "write_texts",
+]
+
+Compute = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens) and lengths int32 (batch,)."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A way that is ready. `facts` go into the results; `token_budget` is what the way itself chose."""
+
+    compute: Compute
+    facts: dict[str, Any]
+    token_budget: int | None = None
+
+
+def arguments() -> argparse.Namespace:
+    """The command line of every way."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("texts", type=Path, help="token ids, as `write_texts` wrote them")
+    parser.add_argument("model", type=Path, help="folder of what the way loads")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "int8"])
+    parser.add_argument("--variant", default="", help="what the way can do in several manners")
+    return parser.parse_args()
+
+
+def write_texts(path: Path, texts: Sequence[np.ndarray]) -> None:
+    """Token ids of texts, flat, and the number of each text's."""
+    np.savez(path, ids=np.concatenate(texts), lengths=[len(ids) for ids in texts])
+
+
+def read_texts(path: Path) -> list[np.ndarray]:
+    """Token ids int32 (tokens,) of each text."""
+    with np.load(path) as arrays:
+        return np.split(arrays["ids"].astype(np.int32), np.cumsum(arrays["lengths"])[:-1])
+
+
+def serve(load: Callable[[argparse.Namespace], Loaded]) -> None:
+    """Load a way and answer requests until stdin ends.
+
+    Requests are `{"rows": STEP, "budget": B}`: every STEP-th text, in batches of B tokens, longest first, or
+    without B in batches of 32 in their order. The answer has `seconds`. With `"write": PATH` the vectors are
+    written there instead, float32 (tokens, hidden), text after text.
+    """
+    options, answers = arguments(), open_answers()
+    texts = read_texts(options.texts)
+    loaded = load(options)
+    say(answers, {**loaded.facts, "budget": loaded.token_budget})
+    for line in sys.stdin:
+        request = json.loads(line)
+        chosen = texts[:: request["rows"]]
+        if "write" in request:
+            np.save(request["write"], np.concatenate(_vectors(loaded.compute, chosen, request["budget"])))
+            say(answers, {"peak_bytes": peak_bytes()})
+        else:
+            say(answers, {"seconds": _seconds(loaded.compute, chosen, request["budget"])})
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has had in RAM.
+
+    On Linux not by getrusage: its figure outlives exec, so a small child shows the peak of a large parent.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def open_answers() -> IO[str]:
+    """The real stdout; what libraries print goes to stderr from here on."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def say(answers: IO[str], answer: dict[str, Any]) -> None:
+    """One line of JSON."""
+    print(json.dumps(answer), file=answers, flush=True)
+
+
+def _seconds(compute: Compute, texts: list[np.ndarray], budget: int | None) -> float:
+    started = time.perf_counter()
+    for numbers in _batches([len(ids) for ids in texts], budget):
+        compute(*_pad([texts[i] for i in numbers]))
+    return time.perf_counter() - started
+
+
+def _vectors(compute: Compute, texts: list[np.ndarray], budget: int | None) -> list[np.ndarray]:
+    found: dict[int, np.ndarray] = {}
+    for numbers in _batches([len(ids) for ids in texts], budget):
+        vectors = compute(*_pad([texts[i] for i in numbers]))
+        found |= {i: vectors[place, : len(texts[i])] for place, i in enumerate(numbers)}
+    return [found[i] for i in range(len(texts))]
+
+
+def _batches(lengths: list[int], budget: int | None) -> Iterator[list[int]]:
+    if budget is None:
+        yield from (list(range(i, min(i + 32, len(lengths)))) for i in range(0, len(lengths), 32))
+        return
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    while order:
+        size = max(1, budget // lengths[order[0]])
+        yield order[:size]
+        order = order[size:]
+
+
+def _pad(texts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    lengths = np.array([len(ids) for ids in texts], dtype=np.int32)
+    ids = np.zeros((len(texts), lengths.max()), dtype=np.int32)
+    for row, text in zip(ids, texts, strict=True):
+        row[: len(text)] = text
+    return ids, lengths
