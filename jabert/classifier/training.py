@@ -85,7 +85,7 @@ def train(
     precision = training_precision(training)
     model = build_classifier(store.hidden_size, classes, classifier, precision)
     model.compile(_nadam(training), "categorical_crossentropy", metrics=["mae", "mse", "acc"])
-    step = _train_step(model)
+    step = _train_step(model, store.dtype)
     state = _State(model, folder)
     history = state.restore()
     resumed = len(history)
@@ -167,13 +167,13 @@ class _State:
         return str(self._folder / f"epoch-{epoch}" / "state")
 
 
-def _train_step(model: Any) -> Callable[..., dict[str, Any]]:
+def _train_step(model: Any, dtype: np.dtype[Any]) -> Callable[..., dict[str, Any]]:
     """Keras's own training step as a function of arrays, traced once for every shape of batch.
 
     Not `fit` on a tf.data generator: taking that apart stalls for five seconds in every other epoch.
     """
     tf = import_tensorflow()
-    vectors = tf.TensorSpec([None, None, model.input_shape[0][-1]], tf.float32)
+    vectors = tf.TensorSpec([None, None, model.input_shape[0][-1]], dtype)
     lengths, labels = (
         tf.TensorSpec([None], tf.int32),
         tf.TensorSpec([None, model.output_shape[-1]], tf.float32),

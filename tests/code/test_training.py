@@ -305,7 +305,7 @@ def test_an_epoch_is_fed_every_row_once_with_its_class(corpus):
         for row, length in enumerate(batch.lengths)
     ]
     expected = [
-        (length, label, store.vectors(place).astype(np.float32).tobytes())
+        (length, label, store.vectors(place).tobytes())
         for length, label, place in zip(rows.lengths, rows.classes, store.find(rows.keys), strict=True)
     ]
     assert fed != expected
@@ -336,7 +336,7 @@ def test_a_batch_is_padded_on_the_right_with_zeros(corpus):
     numbers = np.array([3, 0, 5])
     found = rows.find_in(store)
     batch = read_batch(found, numbers)
-    assert batch.vectors.dtype == np.float32
+    assert batch.vectors.dtype == store.dtype == np.float16
     assert batch.vectors.shape == (3, rows.lengths[numbers].max(), 16)
     for vectors, length, number in zip(batch.vectors, batch.lengths, numbers, strict=True):
         np.testing.assert_array_equal(vectors[:length], store.vectors(found.places[number]))
