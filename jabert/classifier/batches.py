@@ -62,7 +62,8 @@ class StoredRows:
 class Batch:
     """Vectors (batch, tokens, hidden), right-padded with 0; lengths and classes int32 (batch,).
 
-    The vectors are in the store's dtype and the model casts them: NumPy turns float16 into float32 more slowly than it copies.
+    The vectors are in the store's dtype, which the model casts: NumPy turns float16 into float32 more slowly
+    than it copies.
     """
 
     vectors: np.ndarray
