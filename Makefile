@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CHOSEN := $(shell cat .venv/lock 2>/dev/null)
 LOCK ?= $(or $(CHOSEN),requirements.lock)
-RECIPE ?= knbc
+RECIPE ?= $(if $(DATA)$(ENCODER),knbc,sample)
 DATA ?=
 ENCODER ?=
 

@@ -53,8 +53,8 @@ class Work:
         return staged
 
     @contextmanager
-    def exclusive(self, staged: Path) -> Iterator[None]:
-        """Wait until no other process works here, and begin with the staged table.
+    def exclusive(self, staged: Path | None = None) -> Iterator[None]:
+        """Wait until no other process works here, and begin with the staged table, if there is one.
 
         The kernel frees the lock of a killed process.
         """
@@ -66,7 +66,8 @@ class Work:
             lock.acquire()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            staged.replace(self.path / "table.parquet")
+            if staged:
+                staged.replace(self.path / "table.parquet")
             yield
         finally:
             lock.release()
