@@ -227,7 +227,7 @@ class VocabularySettings(_Group):
     lower_case: bool | None = Field(
         None, description="without it that of the model or encoder given; a new model is lower-cased"
     )
-    character_coverage: Annotated[float, Field(gt=0, le=1)] = Field(
+    character_coverage: Annotated[float, Field(ge=0.98, le=1)] = Field(
         0.9995, description="share of all characters that get a piece; the rest is <unk>"
     )
     sample_sentences: Count = Field(1_000_000, description="drawn from the text to train the model on")
@@ -245,6 +245,9 @@ class PretrainingSettings(_Group):
     )
     teacher_weight: Annotated[float, Field(gt=0)] = Field(
         1.0, description="of the error against the teacher, beside the other losses"
+    )
+    teacher_text_weight: Annotated[float, Field(ge=0)] = Field(
+        0.5, description="of the error of a text's mean vector, beside that of each token's"
     )
     masked_lm_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="of the masked-LM loss")
     hidden_size: Count = Field(256, description="columns of a token vector")
@@ -267,8 +270,8 @@ class PretrainingSettings(_Group):
     learning_rate: Annotated[float, Field(gt=0)] = Field(5e-4, description="at its highest")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of tables and kernels")
     clip_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="longest gradient, over all variables")
-    precision: Literal["float32", "mixed_bfloat16"] = Field(
-        "float32", description="of the arithmetic; the weights are float32"
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of matrix products on a CPU; weights and all sums are float32"
     )
     report_steps: Count = Field(500, description="between measurements, each with a checkpoint")
     dtype: Literal["float32", "float16"] = Field("float32", description="of the weights that are written")

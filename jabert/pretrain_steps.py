@@ -210,7 +210,7 @@ def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
     tf = import_tensorflow()
     tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(pretraining.seed)
-    model = PretrainingModel(config, pretraining.dropout, pretraining.precision)
+    model = PretrainingModel(config, pretraining.dropout)
     model.write(
         read_checkpoint(texts.start, pretraining.seed)
         if texts.start
@@ -218,8 +218,7 @@ def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
     )
     if not texts.teacher:
         return Learner(model, pretraining)
-    teacher = Teacher(texts.teacher, settings, texts.shards, pieces)
-    return Learner(model, pretraining, teacher, teacher.columns)
+    return Learner(model, pretraining, Teacher(texts.teacher, settings, texts.shards, pieces))
 
 
 def _new_config(settings: Settings, pieces: Vocabulary) -> BertConfig:

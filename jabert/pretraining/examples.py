@@ -147,10 +147,17 @@ def _batch(
     second = np.array([len(example.first) + 2 for example in examples])[:, None]
     inside = place < lengths[:, None]
     special = (clean == vocabulary.cls_id) | (clean == vocabulary.sep_id) | (clean == vocabulary.unknown)
-    share, mask_id = settings.masked_share, vocabulary.mask_id
-    shown, chosen = mask(
-        clean, lengths, inside & ~special, share=share, mask_id=mask_id, ordinary=ordinary, random=random
-    )
+    shown, chosen = clean, np.zeros(clean.shape, dtype=bool)
+    if settings.masked_lm_weight:  # otherwise nothing is to be predicted
+        shown, chosen = mask(
+            clean,
+            lengths,
+            inside & ~special,
+            share=settings.masked_share,
+            mask_id=vocabulary.mask_id,
+            ordinary=ordinary,
+            random=random,
+        )
     positions = np.flatnonzero(chosen).astype(np.int32)
     return Batch(
         ids=shown,

@@ -1,7 +1,6 @@
 """One step of pretraining: losses, gradients, optimizer."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,38 +9,45 @@ from jabert.legacy_keras import import_tensorflow
 from jabert.pretraining.examples import Batch
 from jabert.pretraining.model import PretrainingModel
 
-__all__ = ["Learner", "Metrics", "learning_rate"]
+__all__ = ["Learner", "Metrics", "Teacher", "learning_rate"]
 
 Metrics = dict[str, tuple[float, int]]
 """Mean of each metric and the number of things that it is the mean of."""
 
-Targets = Callable[[Batch], np.ndarray]
-"""The teacher's vectors for the tokens of a batch, float32 (tokens without padding, columns)."""
+
+class Teacher(Protocol):
+    """What gives the vectors to be learned; `text_deviation` float32 (columns,) scales those of texts."""
+
+    columns: int
+    text_deviation: np.ndarray
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        """Vectors float32 (tokens without padding, columns) of the tokens of a batch."""
 
 
 class Learner:
     """A model with its optimizer.
 
     Losses: cross-entropy of the masked pieces; with pairs, that of the next sentence; with a teacher,
-    the squared error of the model's vectors, projected to the teacher's columns, at every token.
+    the squared error of the model's vectors, projected to the teacher's columns, at every token and,
+    relative to how much texts differ, of their mean over each text.
 
     Args:
         model: what is trained; its weights are those to begin with.
         settings: the procedure.
-        targets: the teacher's vectors, None without a teacher.
-        columns: number of the teacher's columns.
+        teacher: gives the vectors to be learned, None without one.
     """
 
     def __init__(
         self,
         model: PretrainingModel,
         settings: PretrainingSettings,
-        targets: Targets | None = None,
-        columns: int = 0,
+        teacher: Teacher | None = None,
     ) -> None:
         tf = import_tensorflow()
         self.model = model
-        self._settings, self._targets, self._columns = settings, targets, columns
+        self._settings, self._teacher = settings, teacher
+        self._columns = columns = teacher.columns if teacher else 0
         self._projection = tf.keras.layers.Dense(columns, kernel_initializer=_from_seed(settings.seed))
         self._projection.build((None, model.config.hidden_size))
         self._optimizer = _optimizer(settings, self._variables())
@@ -69,11 +75,11 @@ class Learner:
         }
 
     def _variables(self) -> list[Any]:
-        projection = self._projection.trainable_variables if self._targets else []
+        projection = self._projection.trainable_variables if self._teacher else []
         return [*self.model.keras.trainable_variables, *projection]
 
     def _arrays(self, batch: Batch) -> tuple[np.ndarray, ...]:
-        vectors = self._targets(batch) if self._targets else np.zeros((0, self._columns), np.float32)
+        vectors = self._teacher(batch) if self._teacher else np.zeros((0, 0), np.float32)
         inputs = (batch.ids, batch.segments, batch.lengths, batch.positions, batch.targets)
         return (*inputs, batch.random_next, vectors)
 
@@ -110,11 +116,15 @@ class Learner:
         if settings.examples == "pairs":
             metrics |= _cross_entropy(self.model.next_sentence_logits(hidden), random_next, "next_sentence")
             loss += metrics["next_sentence_loss"]
-        if self._targets:
+        if self._teacher:
             real = tf.boolean_mask(hidden, tf.sequence_mask(lengths, tf.shape(ids)[1]))  # (real, hidden)
-            error = tf.cast(self._projection(real), tf.float32) - vectors  # (real, columns)
+            error = self._projection(real) - vectors  # (real, columns)
+            of_text = tf.repeat(tf.range(tf.size(lengths)), lengths)  # (real,)
+            of_texts = tf.math.segment_mean(error, of_text) / self._teacher.text_deviation
             metrics["teacher_error"] = tf.reduce_mean(tf.square(error))
+            metrics["teacher_text_error"] = tf.reduce_mean(tf.square(of_texts))
             loss += settings.teacher_weight * metrics["teacher_error"]
+            loss += settings.teacher_text_weight * metrics["teacher_text_error"]
         return {"loss": loss, **metrics}
 
 

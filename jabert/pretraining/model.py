@@ -8,7 +8,6 @@ attention, which is `<unk>` here: real unknown pieces use a row of their own beh
 
 import warnings
 from collections.abc import Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,19 +74,17 @@ class PretrainingModel:
     Args:
         config: its sizes.
         dropout: share of hidden units and attention weights that is dropped in training.
-        precision: a Keras policy, e.g. `float32` or `mixed_bfloat16`.
 
     Attributes:
         keras: keras-bert's model for training, with both heads.
         encoder: the part of it that gives vectors float (batch, tokens, hidden).
     """
 
-    def __init__(self, config: BertConfig, dropout: float, precision: str = "float32") -> None:
+    def __init__(self, config: BertConfig, dropout: float) -> None:
         self.config = config
-        with _policy(precision):
-            self.keras = _build(config, dropout)
-            last = self.keras.get_layer(f"Encoder-{config.num_hidden_layers}-FeedForward-Norm")
-            self.encoder = import_tensorflow().keras.Model(self.keras.inputs[:2], last.output)
+        self.keras = _build(config, dropout)
+        last = self.keras.get_layer(f"Encoder-{config.num_hidden_layers}-FeedForward-Norm")
+        self.encoder = import_tensorflow().keras.Model(self.keras.inputs[:2], last.output)
 
     def hidden(self, ids: Any, segments: Any, lengths: Any, *, training: bool) -> Any:
         """Vectors (batch, tokens, hidden) of int32 ids and segments (batch, tokens); lengths (batch,)."""
@@ -107,15 +104,14 @@ class PretrainingModel:
         transformed = self.keras.get_layer("MLM-Norm")(self.keras.get_layer("MLM-Dense")(chosen))
         table = self.keras.get_layer("Embedding-Token").embeddings[1 : self.config.vocab_size]
         bias = self.keras.get_layer("MLM-Sim").bias[1 : self.config.vocab_size]
-        logits = tf.matmul(transformed, tf.cast(table, transformed.dtype), transpose_b=True)
-        return tf.cast(logits, tf.float32) + tf.cast(bias, tf.float32)
+        return tf.matmul(transformed, table, transpose_b=True) + bias
 
     def next_sentence_logits(self, hidden: Any) -> Any:
         """Logits float32 (batch, 2) of: the second segment follows the first; it does not."""
         tf = import_tensorflow()
         pooled = self.keras.get_layer("NSP-Dense")(hidden[:, 0])  # (batch, hidden)
         head = self.keras.get_layer("NSP")
-        return tf.matmul(tf.cast(pooled, tf.float32), head.kernel) + head.bias
+        return tf.matmul(pooled, head.kernel) + head.bias
 
     def read(self) -> dict[str, np.ndarray]:
         """The weights by Google's variable names, float32."""
@@ -194,15 +190,3 @@ def _build(config: BertConfig, dropout: float) -> Any:
             dropout_rate=dropout,
             training=True,
         )
-
-
-@contextmanager
-def _policy(precision: str) -> "Iterator[None]":
-    """Keras's policy for the layers built inside; keras-bert gives no way to say it for one model."""
-    mixed = import_tensorflow().keras.mixed_precision
-    before = mixed.global_policy()
-    mixed.set_global_policy(precision)
-    try:
-        yield
-    finally:
-        mixed.set_global_policy(before)

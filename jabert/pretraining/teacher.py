@@ -45,13 +45,15 @@ class Teacher:
             examples = examples_of(read_shard(path), settings.pretraining, random)
             ids = [example.ids(vocabulary) for example in examples]
             featurize(ids, folder, settings)
-            sample += ids if len(sample) < _SAMPLE else []
+            sample += ids[: _SAMPLE - len(sample)]
             if on_progress:
                 on_progress(done, len(paths))
         self._store = open_store(folder, settings)
         self.columns = self._store.hidden_size
-        vectors = _vectors(self._store, sample[:_SAMPLE])
+        vectors = _vectors(self._store, sample)
         self._mean, self._deviation = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6  # (columns,)
+        texts = np.stack([_vectors(self._store, [ids]).mean(axis=0) for ids in sample])
+        self.text_deviation: np.ndarray = (texts / self._deviation).std(axis=0) + 1e-6  # (columns,)
 
     def __call__(self, batch: Batch) -> np.ndarray:
         """Standardised vectors float32 (tokens without padding, columns) of a batch as it was unmasked."""

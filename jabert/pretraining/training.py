@@ -79,6 +79,7 @@ def pretrain(
     resumed = len(history)
     for point in history:
         on_point(point)
+    _use_precision(settings.precision)
     held_out = _held_out(shards, vocabulary, settings)
     at = history[-1] if history else {"step": 0, "epoch": 0, "batches": 0}
     stream = _stream(shards, vocabulary, settings, int(at["epoch"]), int(at["batches"]))
@@ -89,6 +90,15 @@ def pretrain(
         state.save(history)
         on_point(at)
     return Pretrained(learner.model.config, learner.model.read(), history, resumed)
+
+
+def _use_precision(precision: str) -> None:
+    """Let TensorFlow compute matrix products on the CPU in bfloat16, or not; it holds for the process.
+
+    Not Keras's policy `mixed_bfloat16`: under it the token ids, floats in keras-bert 0.89, are rounded.
+    """
+    name = "auto_mixed_precision_onednn_bfloat16"
+    import_tensorflow().config.optimizer.set_experimental_options({name: precision == "bfloat16"})
 
 
 def _advance(learner: Learner, stream: Iterator[tuple[int, int, Batch]], step: int, steps: int) -> Point:
