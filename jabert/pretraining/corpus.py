@@ -88,10 +88,10 @@ def files_of(paths: Sequence[str]) -> list[str]:
 
 
 def _expand(path: str) -> list[str]:
+    if path.startswith(("http://", "https://")):
+        return [path]  # a web server has no folders; to ask it for one would read the whole file
     with _reading(path):
         system, local = fsspec.core.url_to_fs(path)
-        if is_url(path) and not any(sign in local for sign in "*[") and not system.isdir(local):
-            return [path]  # with what its query says
         if system.isdir(local):
             found = system.find(local)
         elif system.exists(local):

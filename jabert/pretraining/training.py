@@ -14,6 +14,7 @@ from jabert.config import PretrainingSettings
 from jabert.encoder.folder import BertConfig
 from jabert.files import write_json
 from jabert.legacy_keras import import_tensorflow
+from jabert.pretraining.checkpoint import writing
 from jabert.pretraining.examples import Batch, batches, examples_of
 from jabert.pretraining.learning import Learner
 from jabert.pretraining.shards import read_shard, shards_of
@@ -187,8 +188,8 @@ class _State:
         return history
 
     def save(self, history: list[Point]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._checkpoint.write(self._prefix(history[-1]))
+        with writing(Path(self._prefix(history[-1]))):
+            self._checkpoint.write(self._prefix(history[-1]))
         write_json(self._folder / _HISTORY, history)
         for earlier in history[-2:-1]:
             shutil.rmtree(Path(self._prefix(earlier)).parent, ignore_errors=True)

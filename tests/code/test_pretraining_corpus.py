@@ -3,7 +3,10 @@
 import bz2
 import gzip
 import tracemalloc
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import groupby
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -47,6 +50,21 @@ def test_files_globs_folders_and_compression(tmp_path):
     assert len(files_of([str(tmp_path), str(tmp_path / "a.txt")])) == 3  # each once
 
 
+def test_a_url_is_read_as_it_is(tmp_path):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress("一。\n\n二。\n".encode()))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        there = f"http://127.0.0.1:{server.server_port}"
+        assert read(f"{there}/a.txt.gz") == [["一。"], ["二。"]]
+        with pytest.raises(JabertError, match=r"http://.*/none\.txt cannot be read"):
+            read(f"{there}/none.txt")
+        server.shutdown()
+
+
 def test_a_document_ends_with_its_file(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).write_text(f"{name}。\n", encoding="utf-8")
@@ -88,7 +106,7 @@ def test_what_is_no_text_is_refused_with_file_and_line(tmp_path, content, senten
         ("none.txt", "means no file"),
         ("*.none", "means no file"),
         ("cut.txt.gz", "cannot be read"),
-        ("file:///nowhere/text.txt", "there is no such file"),
+        ("file:///nowhere/text.txt", "means no file"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, path, sentence):
