@@ -79,7 +79,7 @@ def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
     if given:
         return Vocabulary(given.sentencepiece, lower_case=_lower_case(given, settings))
     if settings.vocabulary.path:
-        return Vocabulary(Path(settings.vocabulary.path), lower_case=bool(settings.vocabulary.lower_case))
+        return Vocabulary(Path(settings.vocabulary.path), lower_case=settings.vocabulary.lower_case)
     lower_case = settings.vocabulary.lower_case is not False
     path = texts.work.path / "sentencepiece.model"
     if not path.exists():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jabert.config import VocabularySettings
+from jabert.encoder.tokenizer import is_lower_cased
 from jabert.errors import JabertError
 from jabert.files import atomic_path, write_text
 
@@ -73,13 +74,14 @@ class Vocabulary:
 
     Args:
         path: of the model.
-        lower_case: whether text is lower-cased before it is cut.
+        lower_case: whether text is lower-cased before it is cut; None: if the model has no piece with an
+            upper-case Latin letter.
 
     Raises:
         JabertError: the file is no SentencePiece model, or lacks a special piece.
     """
 
-    def __init__(self, path: Path, *, lower_case: bool) -> None:
+    def __init__(self, path: Path, *, lower_case: bool | None) -> None:
         import sentencepiece
 
         try:
@@ -87,7 +89,7 @@ class Vocabulary:
         except (RuntimeError, OSError):
             raise JabertError(f"{path} is not a SentencePiece model") from None
         self.path = path
-        self.lower_case = lower_case
+        self.lower_case = is_lower_cased(self._processor) if lower_case is None else lower_case
         self.size = int(self._processor.vocab_size())
         self.unknown = int(self._processor.unk_id())
         self.cls_id, self.sep_id, self.mask_id = (

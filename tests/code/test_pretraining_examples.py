@@ -62,6 +62,13 @@ def test_lower_case_is_applied_before_cutting(vocabulary):
     assert lower.encode(["WEBで調べた。"]) == vocabulary.encode(["webで調べた。"])
 
 
+def test_a_given_model_tells_whether_it_is_lower_cased(tmp_path):
+    for cased in (True, False):
+        path = tmp_path / f"{cased}.model"
+        toy.train_sentencepiece(path, 320, cased=cased)
+        assert Vocabulary(path, lower_case=None).lower_case is not cased
+
+
 def test_what_is_no_model_of_this_layout_is_refused(tmp_path):
     (tmp_path / "text.model").write_text("無", encoding="utf-8")
     with pytest.raises(JabertError, match="not a SentencePiece model"):
