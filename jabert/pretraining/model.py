@@ -81,10 +81,11 @@ class PretrainingModel:
     """
 
     def __init__(self, config: BertConfig, dropout: float) -> None:
+        keras = import_tensorflow().keras  # before keras-bert imports TensorFlow with Keras 3
         self.config = config
         self.keras = _build(config, dropout)
         last = self.keras.get_layer(f"Encoder-{config.num_hidden_layers}-FeedForward-Norm")
-        self.encoder = import_tensorflow().keras.Model(self.keras.inputs[:2], last.output)
+        self.encoder = keras.Model(self.keras.inputs[:2], last.output)
 
     def hidden(self, ids: Any, segments: Any, lengths: Any, *, training: bool) -> Any:
         """Vectors (batch, tokens, hidden) of int32 ids and segments (batch, tokens); lengths (batch,)."""
