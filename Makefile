@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CHOSEN := $(shell cat .venv/lock 2>/dev/null)
 LOCK ?= $(or $(CHOSEN),requirements.lock)
-RECIPE ?= knbc
+RECIPE ?= $(if $(DATA)$(ENCODER),knbc,sample)
 DATA ?=
 ENCODER ?=
 
@@ -25,7 +25,7 @@ setup: .venv/installed ## make the environment in .venv (for a GPU: LOCK=require
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-retrain: setup ## train, register and promote: make retrain DATA=… ENCODER=… [RECIPE=knbc]
+retrain: setup ## train, register, promote; alone: on the sample; or DATA=… ENCODER=… [RECIPE=knbc]
 	$(BIN)/jabert retrain --recipe '$(RECIPE)' $(if $(DATA),--set 'data.path=$(DATA)') $(if $(ENCODER),--set 'encoder.path=$(ENCODER)')
 
 test: setup ## the tests, without the slow ones

@@ -12,6 +12,7 @@ from prefect import flow  # isort: skip
 
 from flows import stages
 from jabert.config import load_settings
+from jabert.tracking import with_local_encoder
 
 __all__ = ["featurize"]
 
@@ -24,7 +25,7 @@ def featurize(recipe: str = "", overrides: list[str] | None = None) -> dict[str,
         recipe: name of a packaged recipe (`knbc`, `seed`) or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
     """
-    settings = load_settings(recipe, overrides or [])
+    settings = with_local_encoder(load_settings(recipe, overrides or []))
     data = stages.read(settings)
     with data.work.exclusive(data.staged):
         stages.tokenize(settings, data)

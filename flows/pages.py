@@ -17,20 +17,20 @@ __all__ = ["progress", "show_markdown", "show_table"]
 _SECONDS_BETWEEN_UPDATES = 2.0
 
 
-def show_markdown(key: str, markdown: str) -> None:
-    """Publish a page under `retrain-<key>`."""
-    create_markdown_artifact(markdown, key=f"retrain-{key}")
+def show_markdown(key: str, markdown: str, flow: str = "retrain") -> None:
+    """Publish a page under `<flow>-<key>`."""
+    create_markdown_artifact(markdown, key=f"{flow}-{key}")
 
 
-def show_table(key: str, values: Mapping[str, Any]) -> None:
-    """Publish names and values under `retrain-<key>`."""
+def show_table(key: str, values: Mapping[str, Any], flow: str = "retrain") -> None:
+    """Publish names and values under `<flow>-<key>`."""
     rows = [{"what": name, "value": value} for name, value in values.items()]
-    create_table_artifact(rows, key=f"retrain-{key}")
+    create_table_artifact(rows, key=f"{flow}-{key}")
 
 
-def progress(key: str) -> Callable[[int, int], None]:
-    """A progress bar `retrain-<key>`, as a function of what is done and what there is to do."""
-    artifact = cast(UUID, create_progress_artifact(0.0, key=f"retrain-{key}"))  # no coroutine here
+def progress(key: str, flow: str = "retrain") -> Callable[[int, int], None]:
+    """A progress bar `<flow>-<key>`, as a function of what is done and what there is to do."""
+    artifact = cast(UUID, create_progress_artifact(0.0, key=f"{flow}-{key}"))  # no coroutine here
     shown = time.monotonic()
 
     def update(done: int, total: int) -> None:

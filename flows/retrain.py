@@ -21,9 +21,9 @@ from jabert.classifier import Trained
 from jabert.config import Settings, load_settings
 from jabert.registry import Verdict
 from jabert.steps import Data, Evaluated
-from jabert.tracking import Run, tracked_run
+from jabert.tracking import Run, tracked_run, with_local_encoder
 
-__all__ = ["retrain"]
+__all__ = ["prefect_tags", "retrain"]
 
 
 @flow(name="retrain")
@@ -31,11 +31,12 @@ def retrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, A
     """Retrain and, where the new model is better, promote.
 
     Args:
-        recipe: name of a packaged recipe (`knbc`, `seed`) or path of a TOML file; empty for none.
+        recipe: name of a packaged recipe (`sample`, `knbc`, `seed`) or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
     """
     settings = load_settings(recipe, overrides or [])
-    with tracked_run(settings, _prefect_tags()) as run:
+    with tracked_run(settings, prefect_tags()) as run:
+        settings = with_local_encoder(settings)
         with run.stage("read"):
             data = read(settings, run)
         with data.work.exclusive(data.staged):
@@ -84,7 +85,8 @@ def register(settings: Settings, data: Data, run: Run, evaluated: Evaluated) -> 
     return verdict
 
 
-def _prefect_tags() -> dict[str, str]:
+def prefect_tags() -> dict[str, str]:
+    """The flow run by name, id and, on a server, page: tags for the MLflow run."""
     tags = {"prefect.flow_run": flow_run.name, "prefect.flow_run_id": flow_run.id}
     url = str(flow_run.ui_url)
     if url.startswith("http"):  # a temporary server has no page

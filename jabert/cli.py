@@ -46,7 +46,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(encoder_app, name="encoder")
 
 RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", help="A packaged recipe (knbc, seed) or a TOML file.")
+    str | None,
+    typer.Option("--recipe", help="A packaged recipe (sample, knbc, seed, jabert-mini) or a TOML file."),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="GROUP.KEY=VALUE", help="Override a setting; repeatable.")
@@ -174,6 +175,22 @@ def featurize(recipe: RecipeOption = None, overrides: SetOption = None, as_json:
 
     flows.quiet_console()
     from flows.featurize import featurize as flow
+
+    result = flow(recipe or "", list(overrides or []))
+    print_json(result) if as_json else print_pairs(result)
+
+
+@app.command()
+def pretrain(recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Make an encoder from raw text, or adapt one to other text."""
+    settings = _load(recipe, overrides)
+    from jabert.pretraining.corpus import files_of
+
+    files_of(settings.corpus.paths)  # said before Prefect and TensorFlow are loaded
+    import flows
+
+    flows.quiet_console()
+    from flows.pretrain import pretrain as flow
 
     result = flow(recipe or "", list(overrides or []))
     print_json(result) if as_json else print_pairs(result)
@@ -374,7 +391,8 @@ def _load_job(recipe: str | None, overrides: Sequence[str] | None) -> "Settings"
     settings = _load(recipe, overrides)
     from jabert.dataset.readers import location_of
     from jabert.encoder import open_folder
+    from jabert.tracking import with_local_encoder
 
     location_of(settings.data)
-    open_folder(settings.encoder.path)
+    open_folder(with_local_encoder(settings).encoder.path)
     return settings

@@ -1,7 +1,7 @@
 """Every setting of jabert: typed, frozen, read from one recipe and `group.key=value` overrides.
 
-A recipe is a TOML file with a table for each group below; two come with the package
-(`knbc`, `seed`). Unknown names and wrong values are refused by name. Paths in a user's recipe are
+A recipe is a TOML file with a table for each group below; some come with the package
+(`packaged_recipes`). Unknown names and wrong values are refused by name. Paths in a user's recipe are
 relative to that recipe; those of overrides and of the built-in defaults to the current directory.
 The resolved settings can be written back as a recipe that repeats the run.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from jabert.errors import JabertError
@@ -24,16 +24,20 @@ from jabert.files import digest_of_json
 
 __all__ = [
     "ClassifierSettings",
+    "CorpusSettings",
     "DataSettings",
     "EncoderSettings",
     "FeaturesSettings",
+    "PretrainingSettings",
     "Settings",
     "TrackingSettings",
     "TrainingSettings",
     "ValidationSettings",
+    "VocabularySettings",
     "is_url",
     "load_settings",
     "local_database",
+    "packaged",
     "packaged_recipes",
     "redacted",
     "setting_names",
@@ -43,6 +47,7 @@ _LOCATION = "a path or URL"
 _SUITE = "a name, or a path that ends in .json"
 _STORE = "the URI of an MLflow store"
 _SQLITE = "sqlite:///"
+_PACKAGED = {"data.path": "sample", "encoder.path": "jabert-mini", "pretraining.start": "jabert-mini"}
 # In "://user:password@host". A password may hold any sign, though in a URL some should be escaped; what
 # looks like "host:port/" or "[::1]" is none.
 _PASSWORD = re.compile(r"(?<=://)([^/?#@:\[\s]*):(?!:|\d+[/?#])(?:[^/?#\s]*|[^@\s]*)@")
@@ -62,13 +67,27 @@ def _of_a_model(name: str) -> str:
     return name
 
 
+def _as_list(value: Any) -> Any:
+    """One location may stand without brackets."""
+    return [value] if isinstance(value, str) else value
+
+
 Name = Annotated[str, AfterValidator(_not_blank)]
+Locations = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 ModelName = Annotated[Name, AfterValidator(_of_a_model)]
 
 
 def _location(default: str | None = None, description: str = "") -> Any:
-    """A field that holds a path or URL: made absolute when the settings are loaded."""
+    """A field that holds a path or URL: made absolute when the settings are loaded.
+
+    A name in `_PACKAGED` stays as it is and means what comes with jabert; `./name` is the path.
+    """
     return Field(default, description=description, json_schema_extra={"kind": _LOCATION})
+
+
+def _locations(description: str) -> Any:
+    """The same for a field that holds several."""
+    return Field((), description=description, json_schema_extra={"kind": _LOCATION})
 
 
 def _suite(default: str, description: str) -> Any:
@@ -83,7 +102,9 @@ class _Group(BaseModel):
 class DataSettings(_Group):
     """Where the labelled texts come from and how they are divided."""
 
-    path: str | None = _location(description="file, folder or URL of the labelled texts")
+    path: str | None = _location(
+        description="file, folder or URL of the labelled texts, or `sample`, which comes with jabert"
+    )
     format: Literal["auto", "table", "knbc", "seed"] = Field(
         "auto", description="a CSV/TSV/Parquet/JSONL table, the KNB corpus, or the article's folders"
     )
@@ -123,7 +144,10 @@ class ValidationSettings(_Group):
 class EncoderSettings(_Group):
     """The pretrained BERT and how it is run."""
 
-    path: str | None = _location(description="folder of SentencePiece model, checkpoint and bert_config.json")
+    path: str | None = _location(
+        description="folder of SentencePiece model, checkpoint and bert_config.json, local or among a run's "
+        "artifacts (`runs:/…`), or `jabert-mini`, which comes with jabert"
+    )
     max_tokens: Annotated[int, Field(ge=3)] | None = Field(
         None,
         description="longest text, [CLS] and [SEP] included; without it what the encoder can take",
@@ -197,6 +221,73 @@ class TrackingSettings(_Group):
     model_name: ModelName = Field("jabert", description="name of the registered model")
 
 
+class CorpusSettings(_Group):
+    """Raw text for pretraining: one sentence a line, a blank line between documents, UTF-8."""
+
+    paths: Locations = _locations("files, globs, folders or URLs of raw text, also .gz, .bz2 and .xz")
+    licence: str = Field("", description="of the texts and of a teacher; stands in the encoder's card")
+    validation_share: Share = Field(0.02, description="expected share of documents that are held out")
+
+
+class VocabularySettings(_Group):
+    """The SentencePiece model of a new encoder."""
+
+    path: str | None = _location(description="an existing model, taken as it is; without it one is trained")
+    size: Annotated[int, Field(ge=8)] = Field(32_000, description="pieces, the 7 special ones included")
+    lower_case: bool | None = Field(
+        None, description="without it that of the model or encoder given; a new model is lower-cased"
+    )
+    character_coverage: Annotated[float, Field(ge=0.98, le=1)] = Field(
+        0.9995, description="share of all characters that get a piece; the rest is <unk>"
+    )
+    sample_sentences: Count = Field(1_000_000, description="drawn from the text to train the model on")
+
+
+class PretrainingSettings(_Group):
+    """The BERT that is pretrained, and how."""
+
+    out: str = _location(".jabert/encoder", "folder to write the encoder to")
+    start: str | None = _location(
+        description="encoder folder to go on from (warm start); it brings sizes and vocabulary"
+    )
+    teacher: str | None = _location(
+        description="encoder folder whose vectors the new one learns as well; it brings the vocabulary"
+    )
+    teacher_weight: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="of the error against the teacher, beside the other losses"
+    )
+    teacher_text_weight: Annotated[float, Field(ge=0)] = Field(
+        0.5, description="of the error of a text's mean vector, beside that of each token's"
+    )
+    masked_lm_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="of the masked-LM loss")
+    hidden_size: Count = Field(256, description="columns of a token vector")
+    layers: Count = 4
+    heads: Count = Field(4, description="of attention; they divide hidden_size")
+    intermediate_size: Count = Field(1024, description="columns of the feed-forward layer")
+    positions: Annotated[int, Field(ge=3)] = Field(512, description="longest text that it will take, tokens")
+    dropout: Share = 0.1
+    examples: Literal["pairs", "packed", "sentences"] = Field(
+        "pairs",
+        description="pairs: with next-sentence prediction; packed: running text; sentences: one by one",
+    )
+    max_tokens: Annotated[int, Field(ge=5)] = Field(128, description="of an example, special ones included")
+    short_share: Share = Field(0.1, description="share of examples of a random, shorter length")
+    masked_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="share of pieces to predict")
+    learn_pieces: bool = Field(False, description="with 'sentences': each piece is a text of its own, too")
+    token_budget: Count = Field(4096, description="tokens of a batch, padding included")
+    steps: Count = 10_000
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(1000, description="of rising learning rate")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(5e-4, description="at its highest")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of tables and kernels")
+    clip_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="longest gradient, over all variables")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of matrix products on a CPU; weights and all sums are float32"
+    )
+    report_steps: Count = Field(500, description="between measurements, each with a checkpoint")
+    dtype: Literal["float32", "float16"] = Field("float32", description="of the weights that are written")
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
 class Settings(_Group):
     """All settings of one run. `recipe` is the name or path they were read from."""
 
@@ -208,12 +299,15 @@ class Settings(_Group):
     features: FeaturesSettings = FeaturesSettings()
     classifier: ClassifierSettings = ClassifierSettings()
     training: TrainingSettings = TrainingSettings()
+    corpus: CorpusSettings = CorpusSettings()
+    vocabulary: VocabularySettings = VocabularySettings()
+    pretraining: PretrainingSettings = PretrainingSettings()
     tracking: TrackingSettings = TrackingSettings()
 
     def flat(self) -> dict[str, Any]:
         """Every setting by its dotted name, e.g. `{"data.seed": 0, …}`; passwords in URLs are `***`."""
         return {
-            f"{group}.{key}": redacted(value) if isinstance(value, str) else value
+            f"{group}.{key}": _without_passwords(value)
             for group, values in self.model_dump().items()
             if isinstance(values, dict)
             for key, value in values.items()
@@ -269,6 +363,14 @@ def packaged_recipes() -> dict[str, Path]:
     """The recipes that come with jabert, by name."""
     folder = Path(str(files("jabert") / "recipes"))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def packaged(location: str | None, name: str) -> Path | None:
+    """The file or folder that comes with jabert if `location`, the value of setting `name`, means one."""
+    if location is None or location != _PACKAGED.get(name):
+        return None
+    home = Path(str(files("jabert")))
+    return home / ("dataset/sample/sample.csv" if name == "data.path" else f"encoders/{location}")
 
 
 def setting_names() -> list[str]:
@@ -351,8 +453,16 @@ def _make_absolute(tree: Mapping[str, Any], folder: Path) -> None:
         if not isinstance(section, dict):
             continue
         value = section.get(key)
-        if isinstance(value, str):
+        if isinstance(value, str) and value != _PACKAGED.get(name):
             section[key] = _absolute(value, _kind(field), folder)
+        elif isinstance(value, (list, tuple)):
+            section[key] = [_absolute(v, _kind(field), folder) if isinstance(v, str) else v for v in value]
+
+
+def _without_passwords(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    return tuple(map(_without_passwords, value)) if isinstance(value, tuple) else value
 
 
 def _absolute(value: str, kind: Any, folder: Path) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "learning_curves",
     "model_structure",
     "per_class",
+    "pretraining_curves",
     "save",
 ]
 
@@ -187,6 +188,34 @@ def learning_curves(history: pd.DataFrame, watched: str = "validation") -> "Figu
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(axis="y")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+@_styled
+def pretraining_curves(history: pd.DataFrame) -> "Figure":
+    """Losses and shares of right answers by step, in training and on the held-out part.
+
+    Args:
+        history: one row for each measurement with the column `step`; drawn is what is there of
+            `masked_lm_loss`, `masked_lm_accuracy`, `next_sentence_accuracy`, `teacher_error` and of the
+            same with `val_` before it.
+    """
+    titles = {
+        "masked_lm_loss": "Masked LM, loss",
+        "masked_lm_accuracy": "Masked LM, accuracy",
+        "next_sentence_accuracy": "Next sentence, accuracy",
+        "teacher_error": "Squared error to the teacher",
+    }
+    there = [name for name in titles if name in history]
+    figure = _figure(3.8 * max(2, len(there)), 3.9)
+    panels = np.atleast_1d(figure.subplots(1, len(there)))
+    for axes, name in zip(panels, there, strict=True):
+        axes.plot(history["step"], history[name], ".-", color=_LIGHT_BLUE, label="training")
+        if f"val_{name}" in history:
+            axes.plot(history["step"], history[f"val_{name}"], ".-", color=_BLUE, label="held out")
+        axes.set(title=titles[name], xlabel="step")
+        axes.grid(axis="y")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

@@ -1,5 +1,7 @@
 """What a stage leaves in its MLflow run: metrics, tables and pictures."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -8,11 +10,20 @@ from jabert.classifier import Epoch, Trained
 from jabert.config import Settings
 from jabert.encoder import EncoderFolder
 from jabert.evaluation import EvaluationReport
+from jabert.pretraining import Point, Pretrained
 from jabert.tracking import Run
 from jabert.validation import ValidationReport, find_suite
 from jabert.work import Work
 
-__all__ = ["layers_of", "record_epoch", "record_evaluation", "record_training", "record_validation"]
+__all__ = [
+    "layers_of",
+    "record_epoch",
+    "record_evaluation",
+    "record_point",
+    "record_pretraining",
+    "record_training",
+    "record_validation",
+]
 
 
 def record_validation(report: ValidationReport, name: str, run: Run) -> None:
@@ -25,11 +36,7 @@ def record_validation(report: ValidationReport, name: str, run: Run) -> None:
 
 def record_epoch(epoch: Epoch, run: Run) -> None:
     """Metrics of one epoch: `loss` as `train/loss`, `val_loss` as `validation/loss`, and so on."""
-    metrics = {
-        f"validation/{name.removeprefix('val_')}" if name.startswith("val_") else f"train/{name}": value
-        for name, value in epoch.items()
-    }
-    run.metrics(metrics, step=int(epoch["epoch"]))
+    run.metrics(_by_side(epoch), step=int(epoch["epoch"]))
 
 
 def record_training(
@@ -45,6 +52,21 @@ def record_training(
     curves = plots.learning_curves(history.assign(best=best), f"{settings.training.watch} rows")
     run.file(plots.save(curves, work.path / "learning_curves.png"), "training")
     run.file(plots.save(plots.model_structure(layers), work.path / "model_structure.png"), "training")
+
+
+def record_point(point: Point, run: Run) -> None:
+    """A measurement of a pretraining: `masked_lm_loss` as `train/masked_lm_loss`, and so on."""
+    metrics = {name: value for name, value in point.items() if name not in ("step", "batches")}
+    run.metrics(_by_side(metrics), step=int(point["step"]))
+
+
+def record_pretraining(trained: Pretrained, work: Work, run: Run) -> None:
+    """The history as a table and a picture."""
+    history = pd.DataFrame(trained.history)
+    run.tags({"resumed_measurements": trained.resumed})
+    run.text("training/history.csv", history.to_csv(index=False))
+    curves = plots.pretraining_curves(history)
+    run.file(plots.save(curves, work.path / "pretraining_curves.png"), "training")
 
 
 def record_evaluation(report: EvaluationReport, work: Work, run: Run) -> None:
@@ -72,3 +94,10 @@ def layers_of(settings: Settings, folder: EncoderFolder, classes: int) -> list[p
         plots.LayerBox("bi_lstm", "Bidirectional LSTM", f"({2 * units})", lstm_parameters),
         plots.LayerBox("softmax", "Dense", f"({classes})", (2 * units + 1) * classes),
     ]
+
+
+def _by_side(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {
+        f"validation/{name.removeprefix('val_')}" if name.startswith("val_") else f"train/{name}": value
+        for name, value in metrics.items()
+    }

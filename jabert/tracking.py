@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Run", "connect", "list_runs", "tracked_run"]
+__all__ = ["Run", "connect", "list_runs", "tracked_run", "with_local_encoder"]
 
 _LIBRARIES = (
     "tensorflow",
@@ -158,6 +158,29 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
             f"tracking.uri {redacted(uri)}: the MLflow store cannot be reached ({reason})"
         ) from error
     return client
+
+
+def with_local_encoder(settings: Settings) -> Settings:
+    """The settings with `encoder.path` as a folder here if it is one of a run's artifacts, `runs:/…`.
+
+    Artifacts that lie on this machine are used where they are; others are fetched anew by each process.
+
+    Raises:
+        JabertError: there is no such run or artifact; names `encoder.path`.
+    """
+    uri = settings.encoder.path
+    if uri is None or not uri.startswith("runs:/"):
+        return settings
+    connect(settings.tracking)
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        folder = download_artifacts(artifact_uri=uri)
+    except (MlflowException, OSError) as error:
+        reason = redacted(" ".join(str(error).split()))[:200]
+        raise JabertError(f"encoder.path {uri} cannot be fetched from MLflow ({reason})") from error
+    return settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"path": folder})})
 
 
 def _use_store(uri: str) -> None:

@@ -49,12 +49,13 @@ class Work:
         return staged
 
     @contextmanager
-    def exclusive(self, staged: Path) -> Iterator[None]:
-        """Wait until no other process works here, and begin with the staged table."""
+    def exclusive(self, staged: Path | None = None) -> Iterator[None]:
+        """Wait until no other process works here, and begin with the staged table, if there is one."""
         waiting = "another run works on the same data with the same settings; waiting for it to end"
         with exclusive(self.path.with_suffix(".lock"), waiting):
             self.path.mkdir(parents=True, exist_ok=True)
-            staged.replace(self.path / "table.parquet")
+            if staged:
+                staged.replace(self.path / "table.parquet")
             yield
 
     def read_table(self) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import pandas as pd
 
-from jabert.config import DataSettings
+from jabert.config import DataSettings, packaged
 from jabert.dataset.knbc import corpus_folder, is_archive, read_knbc
 from jabert.dataset.seed_folders import FOLDERS, read_seed_folders
 from jabert.dataset.sources import exists
@@ -39,7 +39,9 @@ def read_rows(settings: DataSettings) -> pd.DataFrame:
 
 
 def location_of(settings: DataSettings) -> str:
-    """`data.path`, or a JabertError if it is not set."""
+    """`data.path`, the file behind the name `sample`, or a JabertError if it is not set."""
+    if found := packaged(settings.path, "data.path"):
+        return str(found)
     if not settings.path:
         raise JabertError("the setting data.path is missing: the file, folder or URL of the labelled texts")
     return settings.path

@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from jabert.config import packaged
 from jabert.errors import JabertError
 from jabert.files import digest_of_file, digest_of_json, write_json
 from jabert.legacy_keras import import_tensorflow
@@ -108,6 +109,9 @@ class EncoderFolder:
 def open_folder(path: str | Path | None) -> EncoderFolder:
     """Find the files of an encoder folder; their names are free, their endings are not.
 
+    Args:
+        path: the folder, or `jabert-mini` for the one that comes with jabert.
+
     Raises:
         JabertError: a file is missing, there are several of a kind, or one cannot be read.
     """
@@ -115,7 +119,7 @@ def open_folder(path: str | Path | None) -> EncoderFolder:
         raise JabertError(
             "encoder.path is not set: give the folder of a BERT checkpoint, --set encoder.path=…"
         )
-    folder = Path(path)
+    folder = packaged(str(path), "encoder.path") or Path(path)
     if not folder.is_dir():
         raise JabertError(f"encoder.path {folder} is not a folder")
     sentencepiece = _only(folder, "*.model", "SentencePiece model")

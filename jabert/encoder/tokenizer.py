@@ -13,7 +13,7 @@ from jabert.encoder.folder import EncoderFolder
 from jabert.encoder.ragged import TokenIds
 from jabert.errors import JabertError
 
-__all__ = ["TokenizedTexts", "Tokenizer"]
+__all__ = ["TokenizedTexts", "Tokenizer", "is_lower_cased"]
 
 _UPPER_CASE_LATIN = re.compile("[A-ZÀ-ÖØ-Þ]")
 _CHUNK = 50_000  # texts; bounds the memory of the lists that SentencePiece returns
@@ -130,6 +130,11 @@ def _lower_case(processor: Any, folder: EncoderFolder, settings: EncoderSettings
         return settings.lower_case
     if "lower_case" in folder.settings:
         return bool(folder.settings["lower_case"])
+    return is_lower_cased(processor)
+
+
+def is_lower_cased(processor: Any) -> bool:
+    """Whether no ordinary piece of a SentencePiece model has an upper-case Latin letter."""
     ordinary = (
         processor.id_to_piece(i)
         for i in range(processor.vocab_size())

@@ -10,6 +10,7 @@ from jabert.config import (
     Settings,
     load_settings,
     local_database,
+    packaged,
     packaged_recipes,
     redacted,
     setting_names,
@@ -24,8 +25,27 @@ def recipe_file(folder, text, name="mine.toml"):
     return path
 
 
-def test_the_packaged_recipes_are_knbc_and_seed():
-    assert {"knbc", "seed"} <= set(packaged_recipes())
+def test_the_packaged_recipes_are_known_by_name():
+    assert {"jabert-mini", "knbc", "sample", "seed"} <= set(packaged_recipes())
+
+
+def test_names_of_what_comes_with_jabert_stay_names_and_a_path_can_say_that_it_is_one(tmp_path):
+    settings = load_settings(None, ["data.path=sample", "encoder.path=jabert-mini"])
+    assert (settings.data.path, settings.encoder.path) == ("sample", "jabert-mini")
+    assert load_settings(None, ["data.path=./sample"]).data.path == str(tmp_path / "sample")
+    assert packaged("sample", "data.path").is_file()
+    assert packaged("sample", "encoder.path") is None
+    assert packaged(None, "data.path") is None
+
+
+def test_several_locations_are_each_made_absolute_and_one_may_stand_alone(tmp_path):
+    several = load_settings(None, ['corpus.paths=["a.txt", "https://example.org/b.gz"]'])
+    assert several.corpus.paths == (str(tmp_path / "a.txt"), "https://example.org/b.gz")
+    assert load_settings(None, ["corpus.paths=a.txt"]).corpus.paths == (str(tmp_path / "a.txt"),)
+    path = recipe_file(tmp_path / "recipes", '[corpus]\npaths = ["../a.txt"]\n')
+    assert load_settings(path).corpus.paths == (str(tmp_path / "a.txt"),)
+    secret = load_settings(None, ["corpus.paths=https://me:secret@example.org/b.gz"])
+    assert "secret" not in str(secret.flat()["corpus.paths"]) + secret.to_toml()
 
 
 @pytest.mark.parametrize("name", sorted(packaged_recipes()))
@@ -303,7 +323,9 @@ def test_the_tracking_store_of_the_environment_is_used_unless_a_setting_names_on
 
 
 def test_a_recipe_that_is_nowhere_is_answered_with_those_there_are():
-    with pytest.raises(JabertError, match=r"recipe 'kbnc' is neither a file .* nor one of: knbc, seed"):
+    with pytest.raises(
+        JabertError, match=r"recipe 'kbnc' is neither a file .* nor one of: .*knbc, sample, seed"
+    ):
         load_settings("kbnc")
 
 

@@ -71,6 +71,7 @@ COMMANDS = [
     ["retrain"],
     ["validate"],
     ["featurize"],
+    ["pretrain"],
     ["predict"],
     ["models"],
     ["runs"],

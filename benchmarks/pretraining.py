@@ -1,0 +1,157 @@
+"""Pretraining: pieces a second beside Hugging Face's Trainer, and memory on a corpus ten times as large.
+
+    python benchmarks/pretraining.py TEXT [--peer .venv-peers/bin/python] [--rounds 2]
+
+`TEXT` is raw text, one sentence a line, a blank line between documents. The same examples (pairs, masked
+once) go through the same model on both sides, one after the other, in turns; `benchmarks/peers.txt` says how
+the peer's environment is made. Prints tables and writes `pretraining.json`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from jabert import markdown
+from jabert.config import PretrainingSettings, VocabularySettings
+from jabert.encoder.folder import BertConfig
+from jabert.pretraining import Vocabulary, documents, train_sentencepiece
+from jabert.pretraining.examples import Batch, batches, examples_of
+from jabert.pretraining.learning import Learner
+from jabert.pretraining.model import PretrainingModel, initial_weights
+from jabert.pretraining.shards import read_shard, shards_of, write_shards
+
+WARM_UP = 3  # batches that are not timed, on both sides
+SIZES = {"hidden": 256, "layers": 4, "heads": 4, "intermediate": 1024, "positions": 512, "vocabulary": 8000}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("text", type=Path)
+    parser.add_argument("--peer", type=Path, default=Path(".venv-peers/bin/python"))
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--batches", type=int, default=40)
+    parser.add_argument("--out", type=Path, default=Path("pretraining.json"))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = {
+            "pieces_per_second": throughput(arguments, Path(folder)),
+            "peak_megabytes": memory(arguments.text, Path(folder)),
+        }
+    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    for name, values in result.items():
+        print(markdown.table([name, ""], [[key, str(value)] for key, value in values.items()]), end="\n\n")
+
+
+def throughput(arguments: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
+    """Pieces a second, round by round, of each side."""
+    settings = PretrainingSettings(max_tokens=128, token_budget=4096, steps=1000)
+    vocabulary = prepare(arguments.text, folder)
+    examples = examples_of(read_shard(shards_of(folder, "train")[0]), settings, np.random.default_rng(0))
+    chosen = list(batches(examples, vocabulary, settings, np.random.default_rng(0)))[: arguments.batches]
+    write_for_peer(chosen, folder / "examples.npz")
+    rates: dict[str, list[float]] = {"jabert": [], "Trainer": [], "Trainer, grouped by length": []}
+    for _ in range(arguments.rounds):
+        rates["jabert"].append(jabert_rate(chosen, vocabulary, settings))
+        for name, grouped in (("Trainer", "0"), ("Trainer, grouped by length", "1")):
+            command = [arguments.peer, Path(__file__).with_name("pretraining_peer.py")]
+            words = [*map(str, command), str(folder / "examples.npz"), grouped, json.dumps(SIZES)]
+            done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+            rates[name].append(float(done.stdout.splitlines()[-1]))
+        print({name: values[-1] for name, values in rates.items()}, file=sys.stderr)
+    return rates
+
+
+def prepare(text: Path, folder: Path) -> Vocabulary:
+    sentences = (sentence.lower() for document in documents([str(text)]) for sentence in document)
+    settings = VocabularySettings(size=SIZES["vocabulary"])
+    train_sentencepiece(sentences, settings, folder / "text.model")
+    vocabulary = Vocabulary(folder / "text.model", lower_case=True)
+    write_shards(documents([str(text)]), vocabulary, folder, 0.0)
+    return vocabulary
+
+
+def write_for_peer(chosen: list[Batch], path: Path) -> None:
+    """Every example as a row padded to the longest; -100 where nothing is to be predicted."""
+    rows = sum(len(batch.lengths) for batch in chosen)
+    longest = max(batch.ids.shape[1] for batch in chosen)
+    arrays = {name: np.zeros((rows, longest), dtype=np.int32) for name in ("ids", "segments")}
+    labels = np.full((rows, longest), -100, dtype=np.int32)
+    start = 0
+    for batch in chosen:
+        end, width = start + len(batch.lengths), batch.ids.shape[1]
+        arrays["ids"][start:end, :width] = batch.ids
+        arrays["segments"][start:end, :width] = batch.segments
+        of_batch = np.full(batch.ids.size, -100, dtype=np.int32)
+        of_batch[batch.positions] = batch.targets
+        labels[start:end, :width] = of_batch.reshape(batch.ids.shape)
+        start = end
+    lengths = np.concatenate([batch.lengths for batch in chosen])
+    random_next = np.concatenate([batch.random_next for batch in chosen])
+    np.savez(path, **arrays, labels=labels, lengths=lengths, random_next=random_next)
+
+
+def jabert_rate(chosen: list[Batch], vocabulary: Vocabulary, settings: PretrainingSettings) -> float:
+    config = BertConfig(
+        vocabulary.size,
+        SIZES["hidden"],
+        SIZES["layers"],
+        SIZES["heads"],
+        SIZES["intermediate"],
+        SIZES["positions"],
+    )
+    model = PretrainingModel(config, settings.dropout)
+    model.write(initial_weights(config, 0))
+    learner = Learner(model, settings)
+    for batch in chosen[:WARM_UP]:
+        learner.learn(batch)
+    started = time.perf_counter()
+    for batch in chosen:
+        learner.learn(batch)
+    seconds = time.perf_counter() - started
+    return round(sum(int(batch.lengths.sum()) for batch in chosen) / seconds, 1)
+
+
+def memory(text: Path, folder: Path) -> dict[str, float]:
+    """Peak resident memory of `jabert pretrain`, start to end, on the text and on ten copies of it."""
+    peaks = {}
+    for times in (1, 10):
+        corpus = folder / f"corpus-{times}"
+        corpus.mkdir()
+        for copy in range(times):
+            (corpus / f"{copy}.txt").symlink_to(text.resolve())
+        peaks[f"{times} x {text.stat().st_size / 1e6:.1f} MB"] = peak_of(corpus, folder / f"run-{times}")
+    return peaks
+
+
+def peak_of(corpus: Path, folder: Path) -> float:
+    folder.mkdir()
+    settings = {
+        "corpus.paths": corpus,
+        "vocabulary.size": SIZES["vocabulary"],
+        "vocabulary.sample_sentences": 10_000,
+        "pretraining.steps": 20,
+        "pretraining.warmup_steps": 2,
+        "pretraining.report_steps": 10,
+    }
+    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    code = "import sys; from jabert.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "pretrain", *words]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"jabert pretrain on {corpus} ended with {process.returncode}")
+    return round(usage.ru_maxrss / 1024, 1)  # Linux counts in KiB
+
+
+if __name__ == "__main__":
+    main()

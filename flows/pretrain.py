@@ -1,0 +1,88 @@
+"""Raw Japanese text to an encoder folder: SentencePiece pieces, then masked-LM pretraining of a BERT.
+
+Run it as `jabert pretrain --set corpus.paths=texts/ --set pretraining.out=my-encoder`, as
+`python flows/pretrain.py` with the same options, or as a Prefect deployment. The encoder lies in
+`pretraining.out` and, as `runs:/<run id>/encoder`, in MLflow; both can be given as `encoder.path`.
+"""
+
+from typing import Any
+
+import flows  # noqa: F401  the settings come before Prefect
+
+from prefect import flow, task  # isort: skip
+from prefect.cache_policies import NO_CACHE
+
+from flows.pages import progress, show_markdown, show_table
+from flows.retrain import prefect_tags
+from jabert import pretrain_steps as steps
+from jabert.config import Settings, load_settings
+from jabert.pretrain_steps import Texts
+from jabert.pretraining import Pretrained, Vocabulary
+from jabert.tracking import Run, tracked_run
+
+__all__ = ["pretrain"]
+
+
+@flow(name="pretrain")
+def pretrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, Any]:
+    """Make an encoder, or adapt one to other text.
+
+    Args:
+        recipe: name of a packaged recipe or path of a TOML file; empty for none.
+        overrides: settings as `group.key=value`.
+    """
+    settings = load_settings(recipe, overrides or [])
+    with tracked_run(settings, prefect_tags()) as run:
+        with run.stage("read"):
+            texts = read(settings, run)
+        with texts.work.exclusive():
+            steps.take_over(texts, run)
+            with run.stage("vocabulary"):
+                pieces = vocabulary(settings, texts)
+            with run.stage("tokenize"):
+                tokenize(settings, texts, pieces)
+            with run.stage("train"):
+                trained = train(settings, texts, pieces, run)
+            with run.stage("write"):
+                out = steps.write(settings, texts, pieces, trained, run)
+            texts.work.remove()
+        return steps.summary(settings, texts, out, trained, run)
+
+
+@task(name="Read raw text", cache_policy=NO_CACHE)
+def read(settings: Settings, run: Run) -> Texts:
+    """All of the corpus once, streamed."""
+    texts = steps.read(settings, run)
+    show_table("corpus", texts.facts.to_dict(), flow="pretrain")
+    return texts
+
+
+@task(name="Vocabulary", cache_policy=NO_CACHE)
+def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
+    """SentencePiece, trained or taken."""
+    return steps.vocabulary(settings, texts)
+
+
+@task(name="Cut into pieces", cache_policy=NO_CACHE)
+def tokenize(settings: Settings, texts: Texts, pieces: Vocabulary) -> None:
+    """Token ids on disk."""
+    steps.tokenize(settings, texts, pieces)
+
+
+@task(name="Pretrain", cache_policy=NO_CACHE)
+def train(settings: Settings, texts: Texts, pieces: Vocabulary, run: Run) -> Pretrained:
+    """The training; one that was killed goes on from its last measurement."""
+    update, total = progress("progress", flow="pretrain"), settings.pretraining.steps
+    trained = steps.train(
+        settings, texts, pieces, run, on_point=lambda point: update(int(point["step"]), total)
+    )
+    show_markdown("training", trained.to_markdown(), flow="pretrain")
+    return trained
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jabert.cli import main
+
+    main(["pretrain", *sys.argv[1:]])

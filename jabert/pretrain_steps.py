@@ -1,0 +1,250 @@
+"""The stages of a pretraining, from raw text to an encoder folder; the flow strings them together."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jabert.config import EncoderSettings, Settings
+from jabert.encoder import EncoderFolder, Tokenizer, open_folder
+from jabert.encoder.folder import BertConfig
+from jabert.errors import JabertError
+from jabert.files import digest_of_file, digest_of_json
+from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
+from jabert.pretraining.card import render_card
+from jabert.pretraining.checkpoint import read_checkpoint
+from jabert.pretraining.corpus import CorpusFacts, documents, examine
+from jabert.pretraining.export import check_out, write_encoder
+from jabert.pretraining.learning import Learner
+from jabert.pretraining.model import PretrainingModel, initial_weights
+from jabert.pretraining.shards import write_shards
+from jabert.pretraining.teacher import Teacher
+from jabert.pretraining.training import Point, Pretrained, pretrain
+from jabert.pretraining.vocabulary import Vocabulary, train_sentencepiece
+from jabert.recording import record_point, record_pretraining
+from jabert.tracking import Run
+from jabert.work import Work
+
+__all__ = ["Texts", "read", "summary", "take_over", "tokenize", "train", "vocabulary", "write"]
+
+log = logging.getLogger("jabert")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is pretrained on, and from what. `origin` has the fingerprints of a start and a teacher."""
+
+    work: Work
+    facts: CorpusFacts
+    start: EncoderFolder | None
+    teacher: EncoderFolder | None
+    origin: dict[str, str]
+
+    @property
+    def shards(self) -> Path:
+        """The corpus as token ids."""
+        return self.work.path / "shards"
+
+
+def read(settings: Settings, run: Run) -> Texts:
+    """Check the settings and read the whole corpus once, so that what is wrong with it is said at once."""
+    check_out(Path(settings.pretraining.out))
+    start, teacher = _encoders(settings)
+    facts = examine(settings.corpus.paths)
+    given = {"start": start, "teacher": teacher}
+    origin = {role: folder.fingerprint for role, folder in given.items() if folder}
+    model = settings.vocabulary.path
+    pieces = digest_of_file(Path(model)) if model else None
+    name = digest_of_json([settings.digest(), facts.digest, origin, pieces])[:16]
+    run.tags({"job": "pretrain", "data_digest": facts.digest, **_prefixed(origin)})
+    run.metrics({f"corpus/{name}": value for name, value in _numbers(facts).items()})
+    return Texts(Work(Path(settings.training.work_path) / f"pretrain-{name}"), facts, start, teacher, origin)
+
+
+def take_over(texts: Texts, run: Run) -> None:
+    """Link this run with an earlier one that did not finish the same work, and end that one truly."""
+    before = texts.work.take_over(run.id)
+    if before is not None:
+        run.tags({"resumes": before})
+        run.end_killed(before)
+        log.info("going on from run %s, which did not finish", before)
+
+
+def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
+    """The SentencePiece model given, or one trained on the corpus."""
+    given = texts.start or texts.teacher
+    if given:
+        return Vocabulary(given.sentencepiece, lower_case=_lower_case(given, settings))
+    if settings.vocabulary.path:
+        return Vocabulary(Path(settings.vocabulary.path), lower_case=settings.vocabulary.lower_case)
+    lower_case = settings.vocabulary.lower_case is not False
+    path = texts.work.path / "sentencepiece.model"
+    if not path.exists():
+        sentences = (
+            sentence.lower() if lower_case else sentence
+            for document in documents(settings.corpus.paths)
+            for sentence in document
+        )
+        train_sentencepiece(sentences, settings.vocabulary, path)
+    return Vocabulary(path, lower_case=lower_case)
+
+
+def tokenize(settings: Settings, texts: Texts, pieces: Vocabulary) -> None:
+    """The corpus as token ids on disk."""
+
+    def stream() -> Iterator[list[str]]:
+        yield from documents(settings.corpus.paths)
+        if settings.pretraining.learn_pieces:
+            yield from ([text] for text in map(pieces.text_of, pieces.ordinary()) if text)
+
+    write_shards(stream(), pieces, texts.shards, settings.corpus.validation_share)
+
+
+def train(
+    settings: Settings,
+    texts: Texts,
+    pieces: Vocabulary,
+    run: Run,
+    on_point: Callable[[Point], None] | None = None,
+) -> Pretrained:
+    """Pretrain, or finish what a killed run began."""
+    device = use_device(settings.encoder.device)
+    run.params({"resolved.training_device": device, "resolved.gpu": gpu_names()})
+
+    def report(point: Point) -> None:
+        record_point(point, run)
+        log.info("step %d of %d: loss %.4f", point["step"], settings.pretraining.steps, point["loss"])
+        if on_point:
+            on_point(point)
+
+    with import_tensorflow().device(device):
+        learner = _learner(settings, texts, pieces)
+        trained = pretrain(
+            learner, pieces, texts.shards, settings.pretraining, texts.work.training, on_point=report
+        )
+    record_pretraining(trained, texts.work, run)
+    return trained
+
+
+def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrained, run: Run) -> Path:
+    """The encoder folder with its card, also among the run's artifacts as `encoder`."""
+    pretraining = settings.pretraining
+    dtype = np.dtype(pretraining.dtype)
+    out = write_encoder(
+        Path(pretraining.out),
+        {name: value.astype(dtype) for name, value in trained.weights.items()},
+        trained.config,
+        pieces.path,
+        step=pretraining.steps,
+        dropout=pretraining.dropout,
+        settings={
+            "lower_case": pieces.lower_case,
+            "licence": settings.corpus.licence,
+            "origin": f"jabert pretrain, run {run.id}",
+        },
+        card=render_card(settings, trained.config, texts.facts, trained.history, texts.origin),
+    )
+    run.folder(out, "encoder")
+    return out
+
+
+def summary(settings: Settings, texts: Texts, out: Path, trained: Pretrained, run: Run) -> dict[str, Any]:
+    """The result of a pretraining, JSON-ready."""
+    at_the_end = {name: round(value, 4) for name, value in trained.history[-1].items() if name != "seconds"}
+    return {
+        "run_id": run.id,
+        "encoder": str(out),
+        "encoder_path": f"runs:/{run.id}/encoder",
+        "fingerprint": open_folder(out).fingerprint,
+        "corpus": texts.facts.to_dict(),
+        "at_the_end": at_the_end,
+        "stages": run.seconds,
+        "config_digest": settings.digest(),
+    }
+
+
+def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder | None]:
+    """Start and teacher, after checks that they and a vocabulary of one's own fit each other."""
+    pretraining, given = settings.pretraining, settings.vocabulary.path
+    start = open_folder(pretraining.start) if pretraining.start else None
+    teacher = open_folder(pretraining.teacher) if pretraining.teacher else None
+    models = {
+        name: path
+        for name, path in (
+            ("pretraining.start", start and start.sentencepiece),
+            ("pretraining.teacher", teacher and teacher.sentencepiece),
+            ("vocabulary.path", given and Path(given)),
+        )
+        if path
+    }
+    digests = {name: digest_of_file(path) for name, path in models.items() if path.is_file()}
+    if missing := models.keys() - digests.keys():
+        raise JabertError(f"{missing.pop()}: there is no SentencePiece model {given}")
+    if len(set(digests.values())) > 1:
+        first, *_, last = digests
+        raise JabertError(
+            f"{last} has another SentencePiece model ({models[last]}) than {first} ({models[first]}); "
+            "token ids would mean other pieces"
+        )
+    if teacher and pretraining.examples != "sentences":
+        raise JabertError(
+            f"pretraining.examples is {pretraining.examples!r}, but with a teacher it must be 'sentences': "
+            "the teacher's vectors are computed once for each"
+        )
+    if pretraining.learn_pieces and pretraining.examples != "sentences":
+        raise JabertError("pretraining.learn_pieces needs pretraining.examples = 'sentences'")
+    return start, teacher
+
+
+def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
+    pretraining = settings.pretraining
+    config = texts.start.config if texts.start else _new_config(settings, pieces)
+    if pretraining.max_tokens > config.max_position_embeddings:
+        raise JabertError(
+            f"pretraining.max_tokens = {pretraining.max_tokens}, "
+            f"but the encoder has {config.max_position_embeddings} positions"
+        )
+    tf = import_tensorflow()
+    tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
+    tf.keras.utils.set_random_seed(pretraining.seed)
+    model = PretrainingModel(config, pretraining.dropout)
+    model.write(
+        read_checkpoint(texts.start, pretraining.seed)
+        if texts.start
+        else initial_weights(config, pretraining.seed)
+    )
+    if not texts.teacher:
+        return Learner(model, pretraining)
+    return Learner(model, pretraining, Teacher(texts.teacher, settings, texts.shards, pieces))
+
+
+def _new_config(settings: Settings, pieces: Vocabulary) -> BertConfig:
+    pretraining = settings.pretraining
+    if pretraining.hidden_size % pretraining.heads:
+        raise JabertError(
+            f"pretraining.heads = {pretraining.heads} do not divide "
+            f"pretraining.hidden_size = {pretraining.hidden_size}"
+        )
+    return BertConfig(
+        vocab_size=pieces.size,
+        hidden_size=pretraining.hidden_size,
+        num_hidden_layers=pretraining.layers,
+        num_attention_heads=pretraining.heads,
+        intermediate_size=pretraining.intermediate_size,
+        max_position_embeddings=pretraining.positions,
+    )
+
+
+def _lower_case(folder: EncoderFolder, settings: Settings) -> bool:
+    return Tokenizer(folder, EncoderSettings(lower_case=settings.vocabulary.lower_case)).lower_case
+
+
+def _prefixed(origin: dict[str, str]) -> dict[str, str]:
+    return {f"{role}_fingerprint": fingerprint for role, fingerprint in origin.items()}
+
+
+def _numbers(facts: CorpusFacts) -> dict[str, int]:
+    return {name: value for name, value in facts.to_dict().items() if isinstance(value, int)}

@@ -1,0 +1,62 @@
+"""The card of a pretrained encoder: what it learned from, how, and how well."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jabert import markdown
+from jabert.config import Settings
+from jabert.encoder.folder import BertConfig
+from jabert.pretraining.corpus import CorpusFacts
+from jabert.pretraining.training import Point
+
+__all__ = ["render_card"]
+
+
+def render_card(
+    settings: Settings,
+    config: BertConfig,
+    facts: CorpusFacts,
+    history: list[Point],
+    origin: Mapping[str, str],
+) -> str:
+    """Markdown for the encoder's `README.md`.
+
+    Args:
+        settings: those of the run; the card holds them as a recipe that repeats it.
+        config: sizes of the encoder.
+        facts: of the corpus.
+        history: measurements, of which the last is shown.
+        origin: fingerprints of a start and a teacher by their role, as far as there are any.
+    """
+    texts = [[name, value] for name, value in facts.to_dict().items()]
+    last = [[name, float(value)] for name, value in history[-1].items() if name not in ("epoch", "batches")]
+    return "\n".join(
+        [
+            "# A Japanese BERT encoder, pretrained by jabert",
+            "",
+            f"Licence of the texts: {settings.corpus.licence or 'not stated'}.",
+            "",
+            markdown.table(["texts", ""], texts, longest=None),
+            "",
+            markdown.table(["size", ""], [list(pair) for pair in vars(config).items()]),
+            "",
+            markdown.table(["at the end", ""], last),
+            "",
+            *_origin(origin),
+            "Made with `jabert pretrain --recipe config.toml`, where `config.toml` is",
+            "",
+            "```toml",
+            settings.to_toml().strip(),
+            "```",
+            "",
+        ]
+    )
+
+
+def _origin(origin: Mapping[str, Any]) -> list[str]:
+    if not origin:
+        return []
+    return [
+        markdown.table(["learned from", "fingerprint"], [list(pair) for pair in origin.items()], None),
+        "",
+    ]

@@ -1,0 +1,86 @@
+"""An encoder folder in the published form, written whole or not at all."""
+
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from jabert.encoder.folder import BertConfig
+from jabert.errors import JabertError
+from jabert.files import write_json, write_text
+from jabert.pretraining.checkpoint import write_checkpoint
+
+__all__ = ["check_out", "write_encoder"]
+
+
+def check_out(out: Path) -> None:
+    """Refuse to write an encoder where something else is.
+
+    Raises:
+        JabertError: there is a file, or a folder that is not empty.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise JabertError(f"pretraining.out {out} is there already; name another folder, or remove it")
+
+
+def write_encoder(
+    out: Path,
+    weights: Mapping[str, np.ndarray],
+    config: BertConfig,
+    sentencepiece: Path,
+    *,
+    step: int,
+    dropout: float,
+    settings: Mapping[str, Any],
+    card: str,
+) -> Path:
+    """Write SentencePiece files, `bert_config.json`, `model.ckpt-<step>`, `encoder.toml` and the card.
+
+    Args:
+        out: the folder; must be absent or empty.
+        weights: by Google's variable names, in the dtype to be stored.
+        config: the sizes.
+        sentencepiece: the `.model`; a `.vocab` beside it is taken along.
+        step: names the checkpoint.
+        dropout: recorded in `bert_config.json`.
+        settings: content of `encoder.toml`.
+        card: Markdown, written as `README.md`.
+
+    Returns:
+        `out`.
+
+    Raises:
+        JabertError: `out` is not free, or cannot be written, e.g. because the disk is full.
+    """
+    check_out(out)
+    draft = out.with_name(f".{out.name}-{uuid.uuid4().hex}")
+    try:
+        write_checkpoint(draft / f"model.ckpt-{step}", weights)
+        write_json(draft / "bert_config.json", _config(config, dropout))
+        write_text(draft / "encoder.toml", tomli_w.dumps(dict(settings)))
+        write_text(draft / "README.md", card)
+        for file in (sentencepiece, sentencepiece.with_suffix(".vocab")):
+            if file.exists():
+                shutil.copyfile(file, draft / f"sentencepiece{file.suffix}")
+        if out.is_dir():
+            out.rmdir()
+        draft.replace(out)
+    except OSError as error:
+        raise JabertError(f"{out} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return out
+
+
+def _config(config: BertConfig, dropout: float) -> dict[str, Any]:
+    training = {
+        "attention_probs_dropout_prob": dropout,
+        "hidden_dropout_prob": dropout,
+        "initializer_range": 0.02,
+    }
+    return dict(sorted({**asdict(config), **training}.items()))

@@ -1,0 +1,190 @@
+"""One step of pretraining: losses, gradients, optimizer."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from jabert.config import PretrainingSettings
+from jabert.legacy_keras import import_tensorflow
+from jabert.pretraining.examples import Batch
+from jabert.pretraining.model import PretrainingModel
+
+__all__ = ["Learner", "Metrics", "Teacher", "learning_rate"]
+
+Metrics = dict[str, tuple[float, int]]
+"""Mean of each metric and the number of things that it is the mean of."""
+
+
+class Teacher(Protocol):
+    """What gives the vectors to be learned; `text_deviation` float32 (columns,) scales those of texts."""
+
+    columns: int
+    text_deviation: np.ndarray
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        """Vectors float32 (tokens without padding, columns) of the tokens of a batch."""
+
+
+class Learner:
+    """A model with its optimizer.
+
+    Losses: cross-entropy of the masked pieces; with pairs, that of the next sentence; with a teacher,
+    the squared error of the model's vectors, projected to the teacher's columns, at every token and,
+    relative to how much texts differ, of their mean over each text.
+
+    Args:
+        model: what is trained; its weights are those to begin with.
+        settings: the procedure.
+        teacher: gives the vectors to be learned, None without one.
+    """
+
+    def __init__(
+        self,
+        model: PretrainingModel,
+        settings: PretrainingSettings,
+        teacher: Teacher | None = None,
+    ) -> None:
+        tf = import_tensorflow()
+        self.model = model
+        self._settings, self._teacher = settings, teacher
+        self._columns = columns = teacher.columns if teacher else 0
+        self._projection = tf.keras.layers.Dense(columns, kernel_initializer=_from_seed(settings.seed))
+        self._projection.build((None, model.config.hidden_size))
+        self._optimizer = _optimizer(settings, self._variables())
+        signature = _signature(columns)
+        self._learn = tf.function(self._learn_eagerly, input_signature=signature)
+        self._measure = tf.function(self._measure_eagerly, input_signature=signature)
+
+    def learn(self, batch: Batch) -> Metrics:
+        """One step; the metrics are those before it."""
+        return self._metrics(self._learn(*self._arrays(batch)), batch)
+
+    def measure(self, batch: Batch) -> Metrics:
+        """The metrics without dropout, and without learning."""
+        return self._metrics(self._measure(*self._arrays(batch)), batch)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that changes in training, for a TensorFlow checkpoint."""
+        # tf-keras 2.21 leaves the random numbers of dropout out of a model's checkpoint (BaseRandomLayer).
+        layers = self.model.keras._flatten_layers()
+        generators = [layer._random_generator for layer in layers if hasattr(layer, "_random_generator")]
+        return {
+            "variables": self._variables(),
+            "optimizer": self._optimizer,
+            "random_numbers": generators,
+        }
+
+    def _variables(self) -> list[Any]:
+        projection = self._projection.trainable_variables if self._teacher else []
+        return [*self.model.keras.trainable_variables, *projection]
+
+    def _arrays(self, batch: Batch) -> tuple[np.ndarray, ...]:
+        vectors = self._teacher(batch) if self._teacher else np.zeros((0, 0), np.float32)
+        inputs = (batch.ids, batch.segments, batch.lengths, batch.positions, batch.targets)
+        return (*inputs, batch.random_next, vectors)
+
+    def _metrics(self, values: dict[str, Any], batch: Batch) -> Metrics:
+        counts = {"masked_lm": len(batch.positions), "next_sentence": len(batch.lengths)}
+        return {
+            name: (float(value), counts.get(name.rpartition("_")[0], int(batch.lengths.sum())))
+            for name, value in values.items()
+        }
+
+    def _learn_eagerly(self, *arrays: Any) -> dict[str, Any]:
+        tf = import_tensorflow()
+        with tf.GradientTape() as tape:
+            metrics = self._losses(*arrays, training=True)
+        variables = self._variables()
+        pairs = zip(tape.gradient(metrics["loss"], variables), variables, strict=True)
+        # What no loss reaches, e.g. the next-sentence head without pairs, stays as it is.
+        self._optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
+        return metrics
+
+    def _measure_eagerly(self, *arrays: Any) -> dict[str, Any]:
+        return self._losses(*arrays, training=False)
+
+    def _losses(self, *arrays: Any, training: bool) -> dict[str, Any]:
+        ids, segments, lengths, positions, targets, random_next, vectors = arrays
+        tf = import_tensorflow()
+        settings = self._settings
+        hidden = self.model.hidden(ids, segments, lengths, training=training)  # (batch, tokens, hidden)
+        loss, metrics = tf.constant(0.0), dict[str, Any]()
+        if settings.masked_lm_weight:
+            logits = self.model.masked_lm_logits(hidden, positions)  # (masked, vocabulary - 1)
+            metrics |= _cross_entropy(logits, targets - 1, "masked_lm")
+            loss += settings.masked_lm_weight * metrics["masked_lm_loss"]
+        if settings.examples == "pairs":
+            metrics |= _cross_entropy(self.model.next_sentence_logits(hidden), random_next, "next_sentence")
+            loss += metrics["next_sentence_loss"]
+        if self._teacher:
+            real = tf.boolean_mask(hidden, tf.sequence_mask(lengths, tf.shape(ids)[1]))  # (real, hidden)
+            error = self._projection(real) - vectors  # (real, columns)
+            of_text = tf.repeat(tf.range(tf.size(lengths)), lengths)  # (real,)
+            of_texts = tf.math.segment_mean(error, of_text) / self._teacher.text_deviation
+            metrics["teacher_error"] = tf.reduce_mean(tf.square(error))
+            metrics["teacher_text_error"] = tf.reduce_mean(tf.square(of_texts))
+            loss += settings.teacher_weight * metrics["teacher_error"]
+            loss += settings.teacher_text_weight * metrics["teacher_text_error"]
+        return {"loss": loss, **metrics}
+
+
+def _cross_entropy(logits: Any, classes: Any, name: str) -> dict[str, Any]:
+    """Mean cross-entropy and share of right answers of logits (rows, classes); 0 without rows."""
+    tf = import_tensorflow()
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=classes, logits=logits)  # (rows,)
+    right = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == classes, tf.float32)  # (rows,)
+    rows = tf.maximum(1.0, tf.cast(tf.size(losses), tf.float32))
+    return {f"{name}_loss": tf.reduce_sum(losses) / rows, f"{name}_accuracy": tf.reduce_sum(right) / rows}
+
+
+def _signature(columns: int) -> list[Any]:
+    """Shapes of a batch's arrays with open sizes, so that the step is traced only once."""
+    tf = import_tensorflow()
+    matrix, row = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
+    return [matrix, matrix, row, row, row, row, tf.TensorSpec([None, columns], tf.float32)]
+
+
+def _optimizer(settings: PretrainingSettings, variables: list[Any]) -> Any:
+    """AdamW as in google-research/bert, optimization.py: no decay of gammas, betas and biases.
+
+    Not keras-bert's AdamWarmup, which no longer runs on tf-keras 2.21 (`_set_hyper` is gone).
+    """
+    keras = import_tensorflow().keras
+    optimizer = keras.optimizers.AdamW(
+        _schedule(settings),
+        weight_decay=settings.weight_decay,
+        epsilon=1e-6,
+        global_clipnorm=settings.clip_norm,
+        jit_compile=False,
+    )
+    optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) == 1])
+    optimizer.build(variables)
+    return optimizer
+
+
+def learning_rate(step: Any, settings: PretrainingSettings) -> Any:
+    """Rises linearly over `warmup_steps` to its highest, then falls linearly to 0 at the end.
+
+    Args:
+        step: steps done before, a float32 tensor ().
+        settings: learning_rate, warmup_steps and steps are used.
+    """
+    tf = import_tensorflow()
+    warmup = float(settings.warmup_steps)
+    rising = (step + 1.0) / tf.maximum(1.0, warmup)
+    falling = (settings.steps - step) / max(1.0, settings.steps - warmup)
+    return settings.learning_rate * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
+
+
+def _schedule(settings: PretrainingSettings) -> Any:
+    tf = import_tensorflow()
+
+    class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc,name-defined]
+        def __call__(self, step: Any) -> Any:
+            return learning_rate(tf.cast(step, tf.float32), settings)
+
+    return Schedule()
+
+
+def _from_seed(seed: int) -> Any:
+    return import_tensorflow().keras.initializers.GlorotUniform(seed=seed)

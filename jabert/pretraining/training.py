@@ -1,0 +1,198 @@
+"""Pretraining, from one measurement to the next, so that a killed training goes on from its last one."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jabert import markdown
+from jabert.config import PretrainingSettings
+from jabert.encoder.folder import BertConfig
+from jabert.files import write_json
+from jabert.legacy_keras import import_tensorflow
+from jabert.pretraining.checkpoint import writing
+from jabert.pretraining.examples import Batch, batches, examples_of
+from jabert.pretraining.learning import Learner
+from jabert.pretraining.shards import read_shard, shards_of
+from jabert.pretraining.vocabulary import Vocabulary
+
+__all__ = ["Point", "Pretrained", "pretrain"]
+
+Point = dict[str, float]
+"""step, epoch and batches (of that epoch) done, losses and shares of right answers, `val_…` of the held-out
+part, pieces_per_second, seconds."""
+
+_HISTORY = "history.json"
+_VALIDATION_PIECES = 1 << 16  # more would hardly change the figure
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A finished pretraining.
+
+    Attributes:
+        config: sizes of the encoder.
+        weights: by Google's variable names, float32.
+        history: a measurement every `report_steps` steps and at the end.
+        resumed: measurements that an earlier, killed process had made.
+    """
+
+    config: BertConfig
+    weights: dict[str, np.ndarray]
+    history: list[Point]
+    resumed: int
+
+    def to_markdown(self) -> str:
+        """The history as a table."""
+        columns = [name for name in self.history[-1] if name not in ("epoch", "batches")]
+        rows = [[int(point["step"]), *(point[name] for name in columns[1:])] for point in self.history]
+        return f"{markdown.table(columns, rows)}\n\nTaken over: {self.resumed} measurements.\n"
+
+
+def pretrain(
+    learner: Learner,
+    vocabulary: Vocabulary,
+    shards: Path,
+    settings: PretrainingSettings,
+    folder: Path,
+    *,
+    on_point: Callable[[Point], None],
+) -> Pretrained:
+    """Train for `settings.steps` steps.
+
+    After each measurement the weights, the optimizer's state and the history are on disk in `folder`; a
+    call with the same folder goes on from there and ends as an uninterrupted one would (on a CPU).
+
+    Args:
+        learner: the model with its initial weights.
+        vocabulary: its vocabulary.
+        shards: folder of the corpus as token ids.
+        settings: the procedure.
+        folder: for checkpoints; must be the work of the same settings, corpus and encoders.
+        on_point: called with each measurement, also those of an earlier process.
+    """
+    state = _State(learner, folder)
+    history = state.restore()
+    resumed = len(history)
+    for point in history:
+        on_point(point)
+    _use_precision(settings.precision)
+    held_out = _held_out(shards, vocabulary, settings)
+    at = history[-1] if history else {"step": 0, "epoch": 0, "batches": 0}
+    stream = _stream(shards, vocabulary, settings, int(at["epoch"]), int(at["batches"]))
+    while int(at["step"]) < settings.steps:
+        steps = min(settings.report_steps, settings.steps - int(at["step"]))
+        at = _advance(learner, stream, int(at["step"]), steps) | _measure(learner, held_out)
+        history.append(at)
+        state.save(history)
+        on_point(at)
+    return Pretrained(learner.model.config, learner.model.read(), history, resumed)
+
+
+def _use_precision(precision: str) -> None:
+    """Let TensorFlow compute matrix products on the CPU in bfloat16, or not; it holds for the process.
+
+    Not Keras's policy `mixed_bfloat16`: under it the token ids, floats in keras-bert 0.89, are rounded.
+    """
+    name = "auto_mixed_precision_onednn_bfloat16"
+    import_tensorflow().config.optimizer.set_experimental_options({name: precision == "bfloat16"})
+
+
+def _advance(learner: Learner, stream: Iterator[tuple[int, int, Batch]], step: int, steps: int) -> Point:
+    """Learn from the next batches; their mean metrics, and where the stream stands afterwards."""
+    started, pieces = time.perf_counter(), 0
+    sums: dict[str, list[float]] = {}
+    epoch = done = 0
+    for _ in range(steps):
+        epoch, done, batch = next(stream)
+        pieces += int(batch.lengths.sum())
+        _add(sums, learner.learn(batch))
+    seconds = time.perf_counter() - started
+    return {
+        "step": step + steps,
+        "epoch": epoch,
+        "batches": done,
+        **_means(sums),
+        "pieces_per_second": round(pieces / seconds, 1),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _measure(learner: Learner, held_out: list[Batch]) -> Point:
+    sums: dict[str, list[float]] = {}
+    for batch in held_out:
+        _add(sums, learner.measure(batch))
+    return {f"val_{name}": value for name, value in _means(sums).items()}
+
+
+def _add(sums: dict[str, list[float]], metrics: dict[str, tuple[float, int]]) -> None:
+    """Metrics are means over a number of things, e.g. of masked pieces."""
+    for name, (mean, count) in metrics.items():
+        total = sums.setdefault(name, [0.0, 0.0])
+        total[0] += mean * count
+        total[1] += count
+
+
+def _means(sums: dict[str, list[float]]) -> Point:
+    return {name: total / max(1.0, count) for name, (total, count) in sums.items()}
+
+
+def _stream(
+    shards: Path, vocabulary: Vocabulary, settings: PretrainingSettings, epoch: int, done: int
+) -> Iterator[tuple[int, int, Batch]]:
+    """Epoch, batches of it that are done with this one, and the batch; without end.
+
+    Everything random in an epoch follows from the seed and its number, so the stream can begin anywhere.
+    """
+    while True:
+        random = np.random.default_rng([settings.seed, 1, epoch])
+        number = 0
+        paths = shards_of(shards, "train")
+        for place in random.permutation(len(paths)):
+            examples = examples_of(read_shard(paths[place]), settings, random)
+            for batch in batches(examples, vocabulary, settings, random):
+                number += 1
+                if number > done:
+                    yield epoch, number, batch
+        epoch, done = epoch + 1, 0
+
+
+def _held_out(shards: Path, vocabulary: Vocabulary, settings: PretrainingSettings) -> list[Batch]:
+    """Batches of the held-out part, the same in every measurement."""
+    random = np.random.default_rng([settings.seed, 2])
+    chosen: list[Batch] = []
+    for path in shards_of(shards, "validation")[:1]:
+        examples = examples_of(read_shard(path), settings, random)
+        for batch in batches(examples, vocabulary, settings, random):
+            if sum(int(earlier.lengths.sum()) for earlier in chosen) < _VALIDATION_PIECES:
+                chosen.append(batch)
+    return chosen
+
+
+class _State:
+    """The learner's state and the history in a folder. The history is written last: it is the commit."""
+
+    def __init__(self, learner: Learner, folder: Path) -> None:
+        self._checkpoint = import_tensorflow().train.Checkpoint(**learner.state())
+        self._folder = folder
+
+    def restore(self) -> list[Point]:
+        path = self._folder / _HISTORY
+        history: list[Point] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        if history:
+            self._checkpoint.read(self._prefix(history[-1])).assert_consumed()
+        return history
+
+    def save(self, history: list[Point]) -> None:
+        with writing(Path(self._prefix(history[-1]))):
+            self._checkpoint.write(self._prefix(history[-1]))
+        write_json(self._folder / _HISTORY, history)
+        for earlier in history[-2:-1]:
+            shutil.rmtree(Path(self._prefix(earlier)).parent, ignore_errors=True)
+
+    def _prefix(self, point: Point) -> str:
+        return str(self._folder / f"step-{int(point['step'])}" / "state")
