@@ -90,7 +90,8 @@ def _recur(projected: Any, weights: Any, active: Any, precision: Any) -> Any:
         hiddens, cells, gates = kept
         n = active[t]
         old_hidden, old_cell = hidden[:n], cell[:n]
-        i, f, g, o = tf.split(rows_of(projected, t) + _product(old_hidden, weights, precision), 4, axis=1)
+        summed = rows_of(projected, t) + _product(old_hidden, weights, precision)
+        i, f, g, o = tf.split(summed, 4, axis=1)
         i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
         new_cell = f * old_cell + i * g
         return (
@@ -107,24 +108,23 @@ def _recur(projected: Any, weights: Any, active: Any, precision: Any) -> Any:
     hiddens, cells, gates = hiddens.concat(), cells.concat(), gates.concat()
 
     def gradient(upstream: Any) -> Any:
+        # What does not depend on the step after is computed for all tokens at once.
+        i, f, g, o = tf.split(gates, 4, axis=1)
+        squashed = tf.tanh(f * cells + i * g)
+        to_cell = o * (1 - squashed * squashed)
+        to_gates = tf.concat(
+            [g * i * (1 - i), cells * f * (1 - f), i * (1 - g * g), squashed * o * (1 - o)], axis=1
+        )
+
         def backward(t: Any, d_hidden: Any, d_cell: Any, d_steps: Any) -> Any:
             n = active[t]
-            i, f, g, o = tf.split(rows_of(gates, t), 4, axis=1)
-            old_cell = rows_of(cells, t)
-            squashed = tf.tanh(f * old_cell + i * g)
             d_new = d_hidden[:n]
-            d_inner = d_cell[:n] + d_new * o * (1 - squashed * squashed)
-            d_gates = [
-                d_inner * g * i * (1 - i),
-                d_inner * old_cell * f * (1 - f),
-                d_inner * i * (1 - g * g),
-                d_new * squashed * o * (1 - o),
-            ]
-            d_step = tf.concat(d_gates, axis=1)
+            d_inner = d_cell[:n] + d_new * rows_of(to_cell, t)
+            d_step = tf.concat([d_inner, d_inner, d_inner, d_new], axis=1) * rows_of(to_gates, t)
             return (
                 t - 1,
                 _in_front(_product(d_step, weights, precision, transpose_b=True), d_hidden),
-                _in_front(d_inner * f, d_cell),
+                _in_front(d_inner * rows_of(f, t), d_cell),
                 d_steps.write(t, d_step),
             )
 

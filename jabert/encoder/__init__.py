@@ -25,8 +25,9 @@ __all__ = [
     "vector_origin",
 ]
 
-_CPU_NUMBERS = 2048 * 1536  # 12 MiB; measured at 2 cores with 2 MiB of L2 each: 2,048 tokens for a width of
-# 1,536 and 1,024 for one of 3,072 are best, twice or half as many cost up to 10 %, four times as many 30 %
+# Numbers in the widest activations of a batch, measured on 2 cores with 2 MiB of L2 each: half as many are as
+# good, twice as many cost 10 %, four times as many 30 %.
+_CPU_NUMBERS = {"float32": 1024 * 1536, "bfloat16": 2048 * 1536}
 _GPU_TOKENS = 16_384
 
 
@@ -62,13 +63,14 @@ def vector_origin(folder: EncoderFolder, settings: EncoderSettings) -> dict[str,
 def token_budget(folder: EncoderFolder, settings: EncoderSettings) -> int:
     """Tokens of a batch, padding included: `encoder.token_budget`, or what suits device and model.
 
-    On a CPU the widest activations of a batch, float32 (tokens, intermediate), should stay in its caches.
+    On a CPU the widest activations of a batch, (tokens, intermediate), should stay in its caches.
     """
     if settings.token_budget:
         return settings.token_budget
-    if choose(settings).device == "/GPU:0":
+    choice, config = choose(settings), folder.config
+    if choice.device == "/GPU:0":
         return _GPU_TOKENS
-    return max(folder.config.max_position_embeddings, _CPU_NUMBERS // folder.config.intermediate_size)
+    return max(config.max_position_embeddings, _CPU_NUMBERS[choice.precision] // config.intermediate_size)
 
 
 def load_encoder(folder: EncoderFolder, settings: EncoderSettings) -> Encoder:

@@ -98,13 +98,14 @@ def test_engines_share_vectors_at_float32_only(toy_encoder, machine):
 
 
 def test_the_budget_of_a_batch_follows_the_width_of_the_model(toy_encoder, machine):
-    machine()
+    machine(bfloat16=True)
 
     def budget(width, **settings):
         config = SimpleNamespace(intermediate_size=width, max_position_embeddings=512)
         return token_budget(SimpleNamespace(config=config), EncoderSettings(**settings))
 
     assert [budget(width) for width in (1536, 3072, 100_000)] == [2048, 1024, 512]
+    assert budget(1536, precision="float32") == 1024
     assert budget(1536, token_budget=7) == 7
     machine(capability=(9, 0))
     assert budget(1536) == 16_384
