@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,10 @@ def measure(settings: Settings, rows: int, epochs: int) -> dict[str, Any]:
     say("Keras's masked layer")
     keras = masked_epochs(stored, classes, units, settings.training.batch_size, epochs)
     say("jabert's")
-    own = own_epochs(store, labelled, classes, settings)
+    with ProcessPoolExecutor(
+        1, mp_context=get_context("spawn")
+    ) as process:  # it sets up TensorFlow's threads
+        own = process.submit(own_epochs, settings, rows).result()
     return {
         "rows": len(labelled),
         "tokens": int(labelled.lengths.sum()),
@@ -133,8 +138,9 @@ def masked_epochs(rows: StoredRows, classes: int, units: int, batch_size: int, e
     return timed(lambda number: learn(batches_of(rows, batch_size, number)), epochs)
 
 
-def own_epochs(store: FeatureStore, rows: LabelledRows, classes: int, settings: Settings) -> Seconds:
+def own_epochs(settings: Settings, count: int) -> Seconds:
     """jabert's training, with one row to watch; the first epoch is not counted."""
+    store, rows, classes = stored_rows(settings, count)
     watched = LabelledRows(rows.keys[:1], rows.lengths[:1], rows.classes[:1])
     with tempfile.TemporaryDirectory() as folder:
         trained = train(

@@ -7,11 +7,12 @@ an environment variable is set before TensorFlow is first imported.
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from types import ModuleType
 
 from jabert.errors import JabertError
 
-__all__ = ["compute_capability", "gpu_names", "import_tensorflow", "use_device"]
+__all__ = ["compute_capability", "gpu_names", "import_tensorflow", "run_two_at_once", "use_device"]
 
 
 def import_tensorflow() -> ModuleType:
@@ -79,6 +80,19 @@ def compute_capability() -> tuple[int, int]:
         major, minor = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
         return major, minor
     return 0, 0
+
+
+def run_two_at_once() -> None:
+    """Let TensorFlow run two operations at a time on a CPU, each on half of the cores.
+
+    For the two directions of an LSTM, whose steps are too short to be worth dividing among all cores: an
+    epoch takes three quarters of the time. It can only be said before TensorFlow computes, and has no
+    effect later.
+    """
+    threading = import_tensorflow().config.threading
+    with suppress(RuntimeError):
+        threading.set_inter_op_parallelism_threads(2)
+        threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 2) // 2))
 
 
 def use_device(device: str) -> str:

@@ -77,7 +77,6 @@ def _recur(projected: Any, weights: Any, active: Any, precision: Any) -> Any:
     weights = tf.cast(weights, precision)  # once, not in every step
     steps = tf.shape(active)[0]
     starts = tf.cumsum(active, exclusive=True)
-    zeros = tf.zeros([active[0], units], projected.dtype)
 
     def array(columns: int) -> Any:
         shape = [None, columns]
@@ -86,29 +85,28 @@ def _recur(projected: Any, weights: Any, active: Any, precision: Any) -> Any:
     def rows_of(packed: Any, t: Any) -> Any:
         return packed[starts[t] : starts[t] + active[t]]
 
-    def forward(t: Any, hidden: Any, cell: Any, *kept: Any) -> Any:
-        hiddens, cells, gates = kept
-        n = active[t]
-        old_hidden, old_cell = hidden[:n], cell[:n]
-        summed = rows_of(projected, t) + _product(old_hidden, weights, precision)
+    # Hidden state and cell stand side by side, (rows, 2 * units): a step is short, so its operations count.
+    def forward(t: Any, state: Any, states: Any, gates: Any) -> Any:
+        old = state[: active[t]]
+        hidden, cell = tf.split(old, 2, axis=1)
+        summed = rows_of(projected, t) + _product(hidden, weights, precision)
         i, f, g, o = tf.split(summed, 4, axis=1)
         i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
-        new_cell = f * old_cell + i * g
+        cell = f * cell + i * g
         return (
             t + 1,
-            _in_front(o * tf.tanh(new_cell), hidden),
-            _in_front(new_cell, cell),
-            hiddens.write(t, old_hidden),
-            cells.write(t, old_cell),
+            _in_front(tf.concat([o * tf.tanh(cell), cell], axis=1), state),
+            states.write(t, old),
             gates.write(t, tf.concat([i, f, g, o], axis=1)),
         )
 
-    start = (0, zeros, zeros, array(units), array(units), array(4 * units))
-    _, last, _, hiddens, cells, gates = tf.while_loop(lambda t, *_: t < steps, forward, start)
-    hiddens, cells, gates = hiddens.concat(), cells.concat(), gates.concat()
+    start = (0, tf.zeros([active[0], 2 * units], projected.dtype), array(2 * units), array(4 * units))
+    _, last, states, gates = tf.while_loop(lambda t, *_: t < steps, forward, start)
+    states, gates = states.concat(), gates.concat()
 
     def gradient(upstream: Any) -> Any:
         # What does not depend on the step after is computed for all tokens at once.
+        hiddens, cells = tf.split(states, 2, axis=1)
         i, f, g, o = tf.split(gates, 4, axis=1)
         squashed = tf.tanh(f * cells + i * g)
         to_cell = o * (1 - squashed * squashed)
@@ -116,25 +114,21 @@ def _recur(projected: Any, weights: Any, active: Any, precision: Any) -> Any:
             [g * i * (1 - i), cells * f * (1 - f), i * (1 - g * g), squashed * o * (1 - o)], axis=1
         )
 
-        def backward(t: Any, d_hidden: Any, d_cell: Any, d_steps: Any) -> Any:
-            n = active[t]
-            d_new = d_hidden[:n]
-            d_inner = d_cell[:n] + d_new * rows_of(to_cell, t)
-            d_step = tf.concat([d_inner, d_inner, d_inner, d_new], axis=1) * rows_of(to_gates, t)
-            return (
-                t - 1,
-                _in_front(_product(d_step, weights, precision, transpose_b=True), d_hidden),
-                _in_front(d_inner * rows_of(f, t), d_cell),
-                d_steps.write(t, d_step),
-            )
+        def backward(t: Any, d_state: Any, d_steps: Any) -> Any:
+            d_hidden, d_cell = tf.split(d_state[: active[t]], 2, axis=1)
+            d_cell += d_hidden * rows_of(to_cell, t)
+            d_step = tf.concat([d_cell, d_cell, d_cell, d_hidden], axis=1) * rows_of(to_gates, t)
+            d_hidden = _product(d_step, weights, precision, transpose_b=True)
+            d_old = tf.concat([d_hidden, d_cell * rows_of(f, t)], axis=1)
+            return t - 1, _in_front(d_old, d_state), d_steps.write(t, d_step)
 
         upstream = tf.convert_to_tensor(upstream)  # a gather hands back slices
-        begin = (steps - 1, upstream, tf.zeros_like(upstream), array(4 * units))
+        begin = (steps - 1, tf.pad(upstream, [[0, 0], [0, units]]), array(4 * units))
         *_, d_steps = tf.while_loop(lambda t, *_: t >= 0, backward, begin)
         d_projected = d_steps.concat()
         return d_projected, _product(hiddens, d_projected, precision, transpose_a=True), None
 
-    return last, gradient
+    return last[:, :units], gradient
 
 
 def _product(a: Any, b: Any, precision: Any, **transposed: bool) -> Any:

@@ -19,7 +19,7 @@ from jabert.encoder.choice import cpu_has_bfloat16
 from jabert.evaluation import weighted_f1
 from jabert.features.store import FeatureStore
 from jabert.files import atomic_path, write_json
-from jabert.legacy_keras import import_tensorflow
+from jabert.legacy_keras import import_tensorflow, run_two_at_once
 
 __all__ = ["Epoch", "Trained", "load_classifier", "predict", "train", "training_precision"]
 
@@ -80,6 +80,7 @@ def train(
     """
     learned_from, watched_rows = rows.find_in(store), watched.find_in(store)
     tf = import_tensorflow()
+    run_two_at_once()
     tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(training.seed)
     precision = training_precision(training)
@@ -108,7 +109,7 @@ def train(
 
 def training_precision(training: TrainingSettings) -> str:
     """What `training.precision` is on this machine, `float32` or `bfloat16`; on a GPU cuDNN's float32."""
-    if import_tensorflow().config.list_logical_devices("GPU"):
+    if import_tensorflow().config.get_visible_devices("GPU"):
         return "float32"
     if training.precision == "auto":
         return "bfloat16" if cpu_has_bfloat16() else "float32"
