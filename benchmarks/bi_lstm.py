@@ -66,9 +66,8 @@ def measure(settings: Settings, rows: int, epochs: int) -> dict[str, Any]:
     say("Keras's masked layer")
     keras = masked_epochs(stored, classes, units, settings.training.batch_size, epochs)
     say("jabert's")
-    with ProcessPoolExecutor(
-        1, mp_context=get_context("spawn")
-    ) as process:  # it sets up TensorFlow's threads
+    # In a process of its own, since it sets up TensorFlow's threads for itself.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         own = process.submit(own_epochs, settings, rows).result()
     return {
         "rows": len(labelled),
@@ -159,7 +158,6 @@ def reading(rows: StoredRows, batch_size: int, epochs: int) -> dict[str, float]:
     """Bytes a second of an epoch's batches as they are read, and of the same batches copied in memory."""
     batches = list(batches_of(rows, batch_size, 0))
     copies = [np.zeros_like(batch.vectors) for batch in batches]
-    halves = [batch.vectors.astype(rows.store.dtype) for batch in batches]
     made = sum(copy.nbytes for copy in copies)
 
     def read(number: int) -> None:
@@ -170,11 +168,7 @@ def reading(rows: StoredRows, batch_size: int, epochs: int) -> dict[str, float]:
         for batch, target in zip(batches, copies, strict=True):
             np.copyto(target, batch.vectors)
 
-    def widen(_: int) -> None:
-        for half, target in zip(halves, copies, strict=True):
-            np.copyto(target, half)
-
-    ways = {"read": read, "widened": widen, "copied": copy}
+    ways = {"read": read, "copied": copy}
     return {name: made / statistics.median(timed(way, epochs)) for name, way in ways.items()}
 
 
@@ -206,14 +200,13 @@ def tables(result: dict[str, Any]) -> list[str]:
         for name, seconds in medians.items()
     ]
     paces = {
-        "read": "batches from the store, float16 to float32, padded",
-        "widened": "float16 to float32 in memory",
-        "copied": "float32 copied in memory",
+        "read": "read from the store and padded",
+        "copied": "copied in memory",
     }
     rates = [(label, f"{result['reading'][name] / 1e9:.2f}") for name, label in paces.items()]
     return [
         markdown.table([f"an epoch of {result['rows']:,} rows", "seconds", "× the article's"], epochs),
-        markdown.table(["float32 batches", "GB/s"], rates),
+        markdown.table(["the batches of an epoch", "GB/s"], rates),
     ]
 
 

@@ -33,7 +33,9 @@ def main() -> None:
     folder = open_folder(options.encoder)
     ids = texts(options, folder.config.vocab_size)
     done = featurize(ids, folder, settings)
-    say(answers, {**done.to_dict(), "peak_bytes": peak_bytes()})
+    facts = done.to_dict()
+    del facts["store"]  # a temporary folder
+    say(answers, {**facts, "peak_bytes": peak_bytes()})
 
 
 def texts(options: argparse.Namespace, vocabulary: int) -> TokenIds:
