@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from jabert.encoder.folder import EncoderFolder, reading
+from jabert.encoder.folder import BertConfig, EncoderFolder, reading
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["ReferenceEncoder"]
+__all__ = ["ReferenceEncoder", "build_keras_bert"]
 
 
 class ReferenceEncoder:
@@ -62,16 +62,17 @@ class ReferenceEncoder:
         return vectors
 
 
-def _load(folder: EncoderFolder) -> Any:
-    from keras_bert import get_model
-    from keras_bert.loader import load_model_weights_from_checkpoint
-    from tensorflow import keras
+def build_keras_bert(config: BertConfig, *, training: bool = False, dropout: float = 0.1) -> Any:
+    """What `keras_bert.get_model` gives for these sizes, at any length, with one row more for tokens.
 
-    config = folder.config
+    `training` adds the heads and makes `dropout` count; all weights are random.
+    """
+    from keras_bert import get_model
+
     with warnings.catch_warnings():
-        # keras-transformer 0.40 gives several layers one initializer; the checkpoint replaces it all.
+        # keras-transformer 0.40 gives several layers one initializer; all weights are set afterwards.
         warnings.filterwarnings("ignore", message="The initializer GlorotNormal is unseeded")
-        inputs, output = get_model(
+        return get_model(
             token_num=config.vocab_size + 1,
             pos_num=config.max_position_embeddings,
             seq_len=None,
@@ -80,8 +81,17 @@ def _load(folder: EncoderFolder) -> Any:
             head_num=config.num_attention_heads,
             feed_forward_dim=config.intermediate_size,
             feed_forward_activation=config.hidden_act,
-            training=False,
+            dropout_rate=dropout,
+            training=training,
         )
+
+
+def _load(folder: EncoderFolder) -> Any:
+    from keras_bert.loader import load_model_weights_from_checkpoint
+    from tensorflow import keras
+
+    config = folder.config
+    inputs, output = build_keras_bert(config)
     model = keras.Model(inputs, output)
     with reading(folder.checkpoint):
         load_model_weights_from_checkpoint(_OneRowMore(model), vars(config), str(folder.checkpoint))

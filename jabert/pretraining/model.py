@@ -6,13 +6,13 @@ attention, which is `<unk>` here: real unknown pieces use a row of their own beh
 `jabert.encoder.reference`, which becomes row 0 when the weights are read.
 """
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jabert.encoder.folder import BertConfig
+from jabert.encoder.reference import build_keras_bert
 from jabert.legacy_keras import import_tensorflow
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class PretrainingModel:
     def __init__(self, config: BertConfig, dropout: float) -> None:
         keras = import_tensorflow().keras  # before keras-bert imports TensorFlow with Keras 3
         self.config = config
-        self.keras = _build(config, dropout)
+        self.keras = build_keras_bert(config, training=True, dropout=dropout)
         last = self.keras.get_layer(f"Encoder-{config.num_hidden_layers}-FeedForward-Norm")
         self.encoder = keras.Model(self.keras.inputs[:2], last.output)
 
@@ -171,23 +171,3 @@ def _dense(*prefixes: str) -> list[str]:
 
 def _norm(prefix: str) -> list[str]:
     return [f"{prefix}/gamma", f"{prefix}/beta"]
-
-
-def _build(config: BertConfig, dropout: float) -> Any:
-    from keras_bert import get_model
-
-    with warnings.catch_warnings():
-        # keras-transformer 0.40 gives several layers one initializer; all weights are set afterwards.
-        warnings.filterwarnings("ignore", message="The initializer GlorotNormal is unseeded")
-        return get_model(
-            token_num=config.vocab_size + 1,
-            pos_num=config.max_position_embeddings,
-            seq_len=None,
-            embed_dim=config.hidden_size,
-            transformer_num=config.num_hidden_layers,
-            head_num=config.num_attention_heads,
-            feed_forward_dim=config.intermediate_size,
-            feed_forward_activation=config.hidden_act,
-            dropout_rate=dropout,
-            training=True,
-        )

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,26 +81,31 @@ def pretrain(
     resumed = len(history)
     for point in history:
         on_point(point)
-    _use_precision(settings.precision)
     held_out = _held_out(shards, vocabulary, settings)
     at = history[-1] if history else {"step": 0, "epoch": 0, "batches": 0}
     stream = _stream(shards, vocabulary, settings, int(at["epoch"]), int(at["batches"]))
-    while int(at["step"]) < settings.steps:
-        steps = min(settings.report_steps, settings.steps - int(at["step"]))
-        at = _advance(learner, stream, int(at["step"]), steps) | _measure(learner, held_out)
-        history.append(at)
-        state.save(history)
-        on_point(at)
+    with _precision(settings.precision):
+        while int(at["step"]) < settings.steps:
+            steps = min(settings.report_steps, settings.steps - int(at["step"]))
+            at = _advance(learner, stream, int(at["step"]), steps) | _measure(learner, held_out)
+            history.append(at)
+            state.save(history)
+            on_point(at)
     return Pretrained(learner.model.config, learner.model.read(), history, resumed)
 
 
-def _use_precision(precision: str) -> None:
-    """Let TensorFlow compute matrix products on the CPU in bfloat16, or not; it holds for the process.
+@contextmanager
+def _precision(precision: str) -> Iterator[None]:
+    """Let TensorFlow compute matrix products on the CPU in bfloat16, or not; it holds for the whole process.
 
     Not Keras's policy `mixed_bfloat16`: under it the token ids, floats in keras-bert 0.89, are rounded.
     """
-    name = "auto_mixed_precision_onednn_bfloat16"
-    import_tensorflow().config.optimizer.set_experimental_options({name: precision == "bfloat16"})
+    name, optimizer = "auto_mixed_precision_onednn_bfloat16", import_tensorflow().config.optimizer
+    optimizer.set_experimental_options({name: precision == "bfloat16"})
+    try:
+        yield
+    finally:
+        optimizer.set_experimental_options({name: False})
 
 
 def _advance(learner: Learner, stream: Iterator[tuple[int, int, Batch]], step: int, steps: int) -> Point:

@@ -191,6 +191,15 @@ def test_bfloat16_gives_nearly_the_same_losses(corpus, trained, tmp_path):
     assert {value.dtype for value in pretrained.weights.values()} == {np.dtype(np.float32)}
 
 
+def test_bfloat16_ends_with_the_training(corpus, tmp_path):
+    """TensorFlow's switch is one for the whole process, in which a retraining may follow."""
+    tf = import_tensorflow()
+    run(corpus, SETTINGS.model_copy(update={"precision": "bfloat16", "steps": 2}), tmp_path)
+    a = tf.constant(np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32))
+    product = tf.function(lambda x: tf.nn.relu(x @ x + 1.0))(a).numpy()
+    np.testing.assert_allclose(product, np.maximum(a.numpy() @ a.numpy() + 1, 0), atol=1e-4)
+
+
 def test_the_learning_rate_rises_and_falls():
     tf = import_tensorflow()
     settings = PretrainingSettings(steps=100, warmup_steps=10, learning_rate=1.0)
