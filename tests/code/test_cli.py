@@ -473,7 +473,7 @@ def test_a_signal_ends_it_without_a_traceback(start, name, code):
     with Path("recipe.toml").open("w"):  # opens as soon as jabert reads there, and leaves it waiting
         time.sleep(0.2)
         process.send_signal(getattr(signal, name))
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (code, b"", b"")
 
 
