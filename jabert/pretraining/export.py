@@ -12,7 +12,7 @@ import tomli_w
 
 from jabert.encoder.folder import BertConfig
 from jabert.errors import JabertError
-from jabert.files import write_json, write_text
+from jabert.files import on_disk, write_json, write_text
 from jabert.pretraining.checkpoint import write_checkpoint
 
 __all__ = ["check_out", "write_encoder"]
@@ -60,18 +60,17 @@ def write_encoder(
     check_out(out)
     draft = out.with_name(f".{out.name}-{uuid.uuid4().hex}")
     try:
-        write_checkpoint(draft / f"model.ckpt-{step}", weights)
-        write_json(draft / "bert_config.json", _config(config, dropout))
-        write_text(draft / "encoder.toml", tomli_w.dumps(dict(settings)))
-        write_text(draft / "README.md", card)
-        for file in (sentencepiece, sentencepiece.with_suffix(".vocab")):
-            if file.exists():
-                shutil.copyfile(file, draft / f"sentencepiece{file.suffix}")
-        if out.is_dir():
-            out.rmdir()
-        draft.replace(out)
-    except OSError as error:
-        raise JabertError(f"{out} cannot be written: {error.strerror or error}") from error
+        with on_disk(out):
+            write_checkpoint(draft / f"model.ckpt-{step}", weights)
+            write_json(draft / "bert_config.json", _config(config, dropout))
+            write_text(draft / "encoder.toml", tomli_w.dumps(dict(settings)))
+            write_text(draft / "README.md", card)
+            for file in (sentencepiece, sentencepiece.with_suffix(".vocab")):
+                if file.exists():
+                    shutil.copyfile(file, draft / f"sentencepiece{file.suffix}")
+            if out.is_dir():
+                out.rmdir()
+            draft.replace(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return out
