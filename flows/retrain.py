@@ -13,6 +13,7 @@ import flows  # noqa: F401  the settings come before Prefect
 from prefect import flow, task  # isort: skip
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
+from prefect.transactions import Transaction, get_transaction, transaction
 
 from flows.pages import progress, show_markdown, show_table
 from flows.stages import featurize, read, tokenize, validate
@@ -51,10 +52,11 @@ def retrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, A
                 train(settings, data, run)
             with run.stage("evaluate"):
                 evaluated = evaluate(settings, data, run)
-            with run.stage("register"):
-                verdict = register(settings, data, run, evaluated)
+            with run.stage("register"), transaction():
+                version = register(settings, run, evaluated)
+                verdict = promote(settings, data, run, version)
             data.work.remove()
-        return steps.summary(settings, data, features, verdict, run)
+        return steps.summary(settings, data, run, features=features, evaluated=evaluated, verdict=verdict)
 
 
 @task(name="Train", cache_policy=NO_CACHE)
@@ -78,10 +80,27 @@ def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
 
 
 @task(name="Register", cache_policy=NO_CACHE)
-def register(settings: Settings, data: Data, run: Run, evaluated: Evaluated) -> Verdict:
-    """A new version; the champion changes if weighted F1 is strictly higher on the same rows."""
-    verdict = steps.register(settings, data, run, evaluated)
-    show_table("verdict", vars(verdict))
+def register(settings: Settings, run: Run, evaluated: Evaluated) -> str:
+    """A new version of the registered model."""
+    version = steps.register(settings, run, evaluated)
+    if begun := get_transaction():
+        begun.set("version", (settings, version))
+    return version
+
+
+@register.on_rollback
+def withdraw(begun: Transaction) -> None:
+    """The gate failed: the version says so."""
+    steps.withdraw(*begun.get("version"))
+
+
+@task(name="Promote", cache_policy=NO_CACHE)
+def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
+    """The champion changes if weighted F1 is strictly higher on the same rows, now."""
+    verdict = steps.promote(settings, data, run, version)
+    show_table("verdict", verdict.facts())
+    if verdict.comparison:
+        show_markdown("comparison", verdict.comparison.to_markdown())
     return verdict
 
 

@@ -212,11 +212,9 @@ def predict(
             raise JabertError(f"text {number} is not in the encoding of the locale")
     import pandas as pd
 
-    from jabert.registry import load_champion
-    from jabert.tracking import connect
+    from jabert.registry import open_registry
 
-    champion = load_champion(connect(settings.tracking), settings.tracking.model_name)
-    predicted = champion.predict(pd.DataFrame({"text": texts}))
+    predicted = open_registry(settings).load_champion().predict(pd.DataFrame({"text": texts}))
     rows = [
         {"text": text, "label": label, "probabilities": probabilities}
         for text, label, probabilities in zip(
@@ -241,11 +239,10 @@ def models(
     if context.invoked_subcommand:
         return
     settings = _load(recipe, overrides)
-    from jabert.registry import list_versions
-    from jabert.tracking import connect
+    from jabert.registry import open_registry
 
-    versions = list_versions(connect(settings.tracking), settings.tracking.model_name)
-    columns = ("version", "aliases", "weighted_f1", "created", "reason")
+    versions = open_registry(settings).listing()
+    columns = ("version", "aliases", "weighted_f1", "created", "promotion", "reason")
     empty = f"no version of {settings.tracking.model_name!r} is registered yet; `jabert retrain` makes one"
     print_json(versions) if as_json else print_listing(versions, columns, empty)
 

@@ -29,6 +29,7 @@ __all__ = [
     "EncoderSettings",
     "FeaturesSettings",
     "PretrainingSettings",
+    "PromotionSettings",
     "Settings",
     "TrackingSettings",
     "TrainingSettings",
@@ -65,6 +66,12 @@ def _of_a_model(name: str) -> str:
     if set(name) & set("/:"):  # they separate name and version in "models:/name/1"
         raise ValueError("it holds '/' or ':'")
     return name
+
+
+def _lockable(location: str | None) -> str | None:
+    if location and is_url(location) and not location.startswith("postgresql"):
+        raise ValueError("it is neither a path nor the URL of a PostgreSQL database")
+    return location
 
 
 def _as_list(value: Any) -> Any:
@@ -206,6 +213,19 @@ class TrainingSettings(_Group):
     work_path: str = _location(".jabert/work", "folder of unfinished runs, from which a killed run goes on")
 
 
+class PromotionSettings(_Group):
+    """When a new version becomes the champion: if it is strictly better, and what these ask on top."""
+
+    min_gain: Share = Field(0.0, description="weighted F1 that a version must gain over the champion")
+    require_significance: bool = Field(
+        False, description="whether the 95 % interval of the gain must lie above 0"
+    )
+    lock: Annotated[str | None, AfterValidator(_lockable)] = _location(
+        description="file, or URL of a PostgreSQL database where several machines promote; "
+        "without it a file for this machine"
+    )
+
+
 class TrackingSettings(_Group):
     """Where runs and models are recorded."""
 
@@ -302,6 +322,7 @@ class Settings(_Group):
     corpus: CorpusSettings = CorpusSettings()
     vocabulary: VocabularySettings = VocabularySettings()
     pretraining: PretrainingSettings = PretrainingSettings()
+    promotion: PromotionSettings = PromotionSettings()
     tracking: TrackingSettings = TrackingSettings()
 
     def flat(self) -> dict[str, Any]:

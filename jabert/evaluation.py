@@ -6,7 +6,7 @@ classification report, so that training can use `weighted_f1` without it.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ __all__ = [
     "Mistake",
     "SliceScore",
     "evaluate",
+    "gain_interval",
     "weighted_f1",
 ]
 
@@ -181,7 +182,7 @@ def evaluate(
         rows=len(rows),
         accuracy=float((true == predicted).mean()),
         weighted_f1=float(_weighted_f1(counts.sum(axis=0))),
-        weighted_f1_interval=_bootstrap_interval(counts, seed, resamples),
+        weighted_f1_interval=_interval(_resample(counts, _weighted_f1, seed, resamples)),
         resampled=resampled,
         macro_f1=float(np.mean([score.f1 for score in per_class])),
         log_loss=_log_loss(true, probabilities),
@@ -192,6 +193,32 @@ def evaluate(
         slices=_slices(rows, true, predicted, len(labels)),
         mistakes=_mistakes(rows, true, probabilities, labels),
     )
+
+
+def gain_interval(
+    rows: pd.DataFrame,
+    labels: Sequence[str],
+    before: npt.NDArray[np.floating[Any]],
+    after: npt.NDArray[np.floating[Any]],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> tuple[float, float]:
+    """95 % interval of the gain in weighted F1 from one model to another on the same rows.
+
+    The bootstrap is paired: both models are measured on each sample of the rows, so that what makes a
+    sample hard for both does not count. Arguments and errors as for `evaluate`; `before` and `after` are the
+    probabilities of the two models, both with columns in the order of `labels`.
+    """
+    true = _class_indices(rows, labels)
+    units, _ = _resampling_units(rows)
+    both = [_counts(true, of.argmax(axis=1), len(labels), units) for of in (before, after)]
+
+    def gain(counts: npt.NDArray[Any]) -> _Floats:
+        scores = _weighted_f1(counts)  # (resamples, 2)
+        return scores[:, 1] - scores[:, 0]
+
+    return _interval(_resample(np.stack(both, axis=1), gain, seed, resamples))
 
 
 def weighted_f1(true: _Ints, predicted: _Ints, classes: int) -> float:
@@ -232,13 +259,15 @@ def _weighted_f1(counts: npt.NDArray[Any]) -> _Floats:
     return weighted
 
 
-def _bootstrap_interval(counts: _Ints, seed: int, resamples: int) -> tuple[float, float]:
-    """95 % percentile interval of weighted F1 when the units of `counts` are drawn anew.
+def _resample(
+    counts: _Ints, statistic: Callable[[npt.NDArray[Any]], _Floats], seed: int, resamples: int
+) -> _Floats:
+    """The statistic of `resamples` samples, each made by drawing the units of `counts` anew.
 
-    The percentile bootstrap is of Efron and Tibshirani, An Introduction to the Bootstrap (1993),
-    chapter 13. Whole groups are drawn, because sentences of one article resemble one another and a
-    bootstrap of sentences would be too sure (the cluster bootstrap: Davison and Hinkley, Bootstrap
-    Methods and their Application (1997), section 3.8). With a single group the interval is a point.
+    This is the bootstrap of Efron and Tibshirani, An Introduction to the Bootstrap (1993). Whole groups
+    are drawn, because sentences of one article resemble one another and a bootstrap of sentences would be
+    too sure (the cluster bootstrap: Davison and Hinkley, Bootstrap Methods and their Application (1997),
+    section 3.8). With a single group all samples are the same.
     """
     # Units with equal counts are interchangeable: drawing how often each kind occurs is the same
     # as drawing units, and there are few kinds, above all where each row is its own unit.
@@ -246,7 +275,11 @@ def _bootstrap_interval(counts: _Ints, seed: int, resamples: int) -> tuple[float
     kinds, times = np.unique(flat, axis=0, return_counts=True)
     draws = np.random.default_rng(seed).multinomial(len(counts), times / len(counts), size=resamples)
     resampled = draws.astype(np.float64) @ kinds.astype(np.float64)  # floats: integers have no BLAS
-    values = _weighted_f1(resampled.reshape(resamples, *counts.shape[1:]))
+    return statistic(resampled.reshape(resamples, *counts.shape[1:]))
+
+
+def _interval(values: _Floats) -> tuple[float, float]:
+    """The 95 % percentile interval: Efron and Tibshirani, chapter 13."""
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 

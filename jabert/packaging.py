@@ -58,8 +58,13 @@ def build_package(
     return target
 
 
-def log_package(package: Path, run: Run) -> str:
+def log_package(package: Path, learned_from: Path, run: Run) -> str:
     """Log a package as the model of a run, as pyfunc from code.
+
+    Args:
+        package: the folder.
+        learned_from: digests of the rows that the model learned from; they travel with it.
+        run: that made it.
 
     Returns:
         The URI of the logged model.
@@ -87,7 +92,7 @@ def log_package(package: Path, run: Run) -> str:
         run_id=run.id,
         model_id=model.model_id,
         python_model=str(_CODE),
-        artifacts={"classifier": str(package)},
+        artifacts={"classifier": str(package), "learned_from": str(learned_from)},
         signature=ModelSignature(Schema([ColSpec(DataType.string, "text")]), outputs),
         input_example=pd.DataFrame({"text": [_EXAMPLE]}),
         pip_requirements=[f"{name}=={version(name)}" for name in _REQUIRED],

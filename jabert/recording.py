@@ -1,6 +1,7 @@
 """What a stage leaves in its MLflow run: metrics, tables and pictures."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,18 +12,21 @@ from jabert.config import Settings
 from jabert.encoder import EncoderFolder
 from jabert.evaluation import EvaluationReport
 from jabert.pretraining import Point, Pretrained
+from jabert.registry import Move, Verdict
 from jabert.tracking import Run
 from jabert.validation import ValidationReport, find_suite
 from jabert.work import Work
 
 __all__ = [
     "layers_of",
+    "record_comparison",
     "record_epoch",
     "record_evaluation",
     "record_point",
     "record_pretraining",
     "record_training",
     "record_validation",
+    "record_verdict",
 ]
 
 
@@ -77,6 +81,40 @@ def record_evaluation(report: EvaluationReport, work: Work, run: Run) -> None:
     run.json("report/report.json", report.to_dict())
     for name, draw in (("confusion_matrix", plots.confusion_matrix), ("per_class", plots.per_class)):
         run.file(plots.save(draw(report), work.path / f"{name}.png"), "report")
+
+
+def record_comparison(verdict: Verdict, scratch: Path, run: Run, folder: str = "promotion") -> None:
+    """What a verdict rests on: both reports, the gain, the flips, both confusion matrices."""
+    run.json(f"{folder}/verdict.json", verdict.facts())
+    comparison = verdict.comparison
+    if comparison is None:
+        return
+    run.text(f"{folder}/comparison.md", comparison.to_markdown())
+    run.json(f"{folder}/comparison.json", comparison.to_dict())
+    run.text(f"{folder}/flips.csv", comparison.flips_csv())
+    for name in ("champion", "challenger"):
+        picture = plots.confusion_matrix(getattr(comparison, name))
+        run.file(plots.save(picture, scratch / f"confusion_matrix_of_{name}.png"), folder)
+
+
+def record_verdict(verdict: Verdict, note: str, history: list[Move], run: Run) -> None:
+    """Tags that runs can be filtered by, the gain, and the history of the champion as a table."""
+    facts = verdict.facts()
+    run.tags(
+        {
+            "promotion": verdict.outcome,
+            "promoted": str(verdict.promoted).lower(),
+            "reason": verdict.reason,
+            "mlflow.note.content": "\n\n".join(
+                filter(None, [note, f"Verdict: {verdict.reason}.", *verdict.warnings])
+            ),
+            **({"below_best": verdict.below_best} if verdict.below_best else {}),
+        }
+    )
+    names = ("champion_weighted_f1", "compared_rows", "gain", "gain_low", "gain_high")
+    run.metrics({f"test/{name}": facts[name] for name in names if name in facts})
+    columns = {name: [getattr(move, name) for move in history] for name in Move.__annotations__}
+    run.table("promotion/history.json", columns)
 
 
 def layers_of(settings: Settings, folder: EncoderFolder, classes: int) -> list[plots.LayerBox]:

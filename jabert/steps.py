@@ -3,20 +3,19 @@
 A step records what it did in the run and returns a small record. The flows string them together.
 """
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from jabert import markdown, registry
 from jabert.classifier import Epoch, Trained, training_precision
 from jabert.classifier import train as train_classifier
-from jabert.config import Settings, local_database
+from jabert.config import Settings
 from jabert.dataset import read_corpus, table_digest
 from jabert.encoder import TokenizedTexts, Tokenizer, open_folder
 from jabert.errors import JabertError
@@ -24,17 +23,19 @@ from jabert.evaluation import EvaluationReport
 from jabert.evaluation import evaluate as evaluate_predictions
 from jabert.features import Featurized, Progress, open_store
 from jabert.features import featurize as featurize_ids
-from jabert.files import digest_of_json
+from jabert.files import digest_of_json, write_json
 from jabert.legacy_keras import gpu_names, use_device
 from jabert.packaging import build_package, log_package
 from jabert.recording import (
     layers_of,
+    record_comparison,
     record_epoch,
     record_evaluation,
     record_training,
     record_validation,
+    record_verdict,
 )
-from jabert.registry import Verdict
+from jabert.registry import Gate, Verdict
 from jabert.tracking import Run
 from jabert.validation import ValidationReport, check_pieces
 from jabert.validation import check_texts as check_table
@@ -48,12 +49,14 @@ __all__ = [
     "evaluate",
     "featurize",
     "fit",
+    "promote",
     "read",
     "register",
     "summary",
     "take_over",
     "tokenize",
     "train",
+    "withdraw",
 ]
 
 
@@ -256,45 +259,61 @@ def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
 
     table = _with_pieces(data.work.read_table(), data.work.read_tokens())
     labels = data.work.labels()
-    package = build_package(
-        open_folder(settings.encoder.path), data.work.training, labels, settings, data.work.package
-    )
-    model_uri = log_package(package, run)
+    model_uri = _logged_model(settings, data, run)
     rows = table[table["split"] == "test"]
-    predicted = mlflow.pyfunc.load_model(model_uri).predict(rows[["text"]])["probabilities"]
-    probabilities = np.array([[of[label] for label in labels] for of in predicted])
+    probabilities = registry.classify(mlflow.pyfunc.load_model(model_uri), rows["text"])[labels].to_numpy()
     report = evaluate_predictions(rows, probabilities, labels, seed=settings.data.seed)
     record_evaluation(report, data.work, run)
     return Evaluated(model_uri, report)
 
 
-def register(settings: Settings, data: Data, run: Run, evaluated: Evaluated) -> Verdict:
-    """Register the model and let the champion change if this one is better on the same rows."""
-    table = data.work.read_table()
-    rows = table[table["split"] == "test"]
-    name = settings.tracking.model_name
-    # Two runs that end together must not judge themselves against the same champion. Beside a local store
-    # the lock covers all who use it; for a server only those who share the work folder.
-    database = local_database(settings.tracking.uri)
-    folder = database.parent if database else Path(settings.training.work_path)
-    with FileLock(folder / "promotion.lock"):
-        verdict = registry.judge(
-            run.client,
-            name,
-            evaluated.model_uri,
-            rows=rows,
-            challenger_f1=evaluated.report.weighted_f1,
+def _logged_model(settings: Settings, data: Data, run: Run) -> str:
+    """The URI of the packaged and logged model, which may be the work of a run that was killed later on."""
+    work = data.work
+    if work.logged.exists():
+        model_uri = str(json.loads(work.logged.read_text(encoding="utf-8")))
+        if run.has_model(model_uri):
+            return model_uri
+    folder = open_folder(settings.encoder.path)
+    package = build_package(folder, work.training, work.labels(), settings, work.package)
+    learned_from = registry.write_learned(work.read_table(), data.split_by, work.learned_from)
+    model_uri = log_package(package, learned_from, run)
+    write_json(work.logged, model_uri)
+    return model_uri
+
+
+def register(settings: Settings, run: Run, evaluated: Evaluated) -> str:
+    """A version of the logged model, for the gate to judge."""
+    registered = registry.open_registry(settings)
+    version = registered.register(evaluated.model_uri)
+    registered.tag(version, {"judged_in": run.id})
+    run.tags({"version": version})
+    return version
+
+
+def withdraw(settings: Settings, version: str) -> None:
+    """Note that the gate failed before it came to a verdict; a later run may judge the version still."""
+    registry.open_registry(settings).tag(version, {"promotion": "not judged", "reason": "the gate failed"})
+
+
+def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
+    """Let the champion change if the version is better on the same rows; or find what was decided before."""
+    registered = registry.open_registry(settings)
+    registered.settle()
+    verdict = Verdict.from_tags(version, registered.get(version).tags)
+    if verdict is None:
+        table = data.work.read_table()
+        gate = Gate(
+            registered,
+            table[table["split"] == "test"],
+            settings.promotion,
+            record=lambda verdict: record_comparison(verdict, data.work.path, run),
+            seed=settings.data.seed,
         )
-    run.tags(
-        {
-            "promoted": str(verdict.promoted).lower(),
-            "reason": verdict.reason,
-            "version": verdict.version,
-            "mlflow.note.content": "\n\n".join(filter(None, [settings.note, f"Verdict: {verdict.reason}."])),
-        }
-    )
-    if verdict.champion_weighted_f1 is not None:
-        run.metrics({"test/champion_weighted_f1": verdict.champion_weighted_f1})
+        verdict = gate.judge(version)
+    record_verdict(verdict, settings.note, registered.history(), run)
+    for warning in verdict.warnings:
+        log.warning(warning)
     return verdict
 
 
@@ -303,17 +322,18 @@ def _with_pieces(table: pd.DataFrame, tokens: TokenizedTexts) -> pd.DataFrame:
 
 
 def summary(
-    settings: Settings, data: Data, features: Featurized, verdict: Verdict, run: Run
+    settings: Settings, data: Data, run: Run, *, features: Featurized, evaluated: Evaluated, verdict: Verdict
 ) -> dict[str, Any]:
     """The result of a retraining, JSON-ready."""
     return {
         "run_id": run.id,
         "model_version": verdict.version,
-        "weighted_f1": verdict.weighted_f1,
+        "weighted_f1": evaluated.report.weighted_f1,
         "champion_weighted_f1": verdict.champion_weighted_f1,
         "promoted": verdict.promoted,
-        "outcome": "promoted" if verdict.promoted else "kept",
+        "outcome": verdict.outcome,
         "reason": verdict.reason,
+        "warnings": list(verdict.warnings),
         "rows": {side: data.counts[side] for side in ("train", "validation", "test")},
         "features": {"computed": features.computed, "reused": features.reused},
         "stages": run.seconds,

@@ -94,6 +94,21 @@ class Run:
         """Copy a file to a folder of the artifacts."""
         self.client.log_artifact(self.id, str(path), folder)
 
+    def table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
+        """Write a table among the artifacts, a JSON file that the UI shows as one."""
+        self.client.log_table(self.id, dict(columns), name)
+
+    def has_model(self, uri: str) -> bool:
+        """Whether the store holds a logged model, whole."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self.client.get_logged_model(uri.removeprefix("models:/")).status == "READY")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+
     def dataset(self, table: "pd.DataFrame", source: str, digest: str, context: str) -> None:
         """Record the rows of one side of the split as an input of the run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag

@@ -37,6 +37,16 @@ class Work:
         """The model package that was built last."""
         return self.path / "package"
 
+    @property
+    def logged(self) -> Path:
+        """Which model was logged last: the URI, as JSON."""
+        return self.path / "logged.json"
+
+    @property
+    def learned_from(self) -> Path:
+        """Digests of the rows that are learned from."""
+        return self.path / "learned_from.json"
+
     def validation(self, suite: str) -> Path:
         """Report of a suite of expectations."""
         return self.path / "validation" / suite

@@ -127,16 +127,16 @@ def _artifacts(experiment: "Experiment", runs: "list[TrackedRun]", setting: str 
 
 
 def _champion(client: "MlflowClient", name: str) -> Check:
-    from jabert.registry import find_champion
+    from jabert.registry import champion_of
 
-    champion = find_champion(client, name)
+    champion = champion_of(client, name)
     if champion is None:
         return checked("champion", f"model {name!r} has none yet; `jabert retrain` makes one")
-    uri = client.get_model_version_download_uri(name, champion.version)
+    uri = client.get_model_version_download_uri(name, champion)
     if not _is_gone(uri):
-        return checked("champion", f"version {champion.version} of model {name!r}")
-    remedy = "put its files back, or give the alias champion to another version in `jabert ui`"
-    return checked("champion", f"version {champion.version} of model {name!r}: {uri} is gone", remedy)
+        return checked("champion", f"version {champion} of model {name!r}")
+    remedy = "put its files back, or go back to the version before: `jabert models rollback`"
+    return checked("champion", f"version {champion} of model {name!r}: {uri} is gone", remedy)
 
 
 def _local_path(uri: str | None) -> Path | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jabert.config import load_settings
-from jabert.registry import list_versions, load_champion
+from jabert.registry import open_registry
 from jabert.tracking import connect
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -59,8 +59,8 @@ def test_a_killed_process_can_be_run_again_and_goes_on_from_its_last_epoch(overr
     assert 3 <= int(run.data.tags["resumed_epochs"]) < 60
     client = connect(load_settings().tracking)
     assert client.get_run(before.info.run_id).info.status == "KILLED"
-    assert len(list_versions(client, "jabert")) == 1
-    load_champion(client, "jabert")
+    assert len(open_registry(load_settings()).listing()) == 1
+    open_registry(load_settings()).load_champion()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

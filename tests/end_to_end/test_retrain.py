@@ -13,7 +13,7 @@ from flows.retrain import retrain
 from jabert import steps
 from jabert.config import load_settings
 from jabert.errors import JabertError
-from jabert.registry import find_champion, list_versions, load_champion
+from jabert.registry import open_registry
 from jabert.tracking import connect
 
 RESULT = {
@@ -24,6 +24,7 @@ RESULT = {
     "promoted",
     "outcome",
     "reason",
+    "warnings",
     "rows",
     "features",
     "stages",
@@ -35,6 +36,10 @@ STAGES = {"read", "validate", "tokenize", "featurize", "train", "evaluate", "reg
 
 def client():
     return connect(load_settings().tracking)
+
+
+def registry():
+    return open_registry(load_settings())
 
 
 def runs():
@@ -86,10 +91,8 @@ def test_a_first_run_trains_registers_and_promotes(overrides):
         "validation/pieces/result.json",
     }
     assert any(name.startswith("tensorboard/") for name in written)
-    assert str(find_champion(client(), "jabert").version) == "1"
-    predicted = load_champion(client(), "jabert").predict(
-        pd.DataFrame({"text": ["京都のお寺", "野球の試合"]})
-    )
+    assert registry().champion() == "1"
+    predicted = registry().load_champion().predict(pd.DataFrame({"text": ["京都のお寺", "野球の試合"]}))
     assert predicted["probabilities"].map(lambda of: sum(of.values())).round(5).eq(1).all()
     assert not list(Path(".jabert/work").glob("*/")), "a finished run leaves no work behind"
     assert not leftovers()
@@ -103,8 +106,8 @@ def test_a_second_run_reuses_every_feature_and_a_tie_keeps_the_champion(override
     assert second["weighted_f1"] == first["weighted_f1"] == second["champion_weighted_f1"]
     assert second["outcome"] == "kept"
     assert "tie" in second["reason"]
-    assert str(find_champion(client(), "jabert").version) == "1"
-    assert [version["aliases"] for version in list_versions(client(), "jabert")] == [[], ["champion"]]
+    assert registry().champion() == "1"
+    assert [version["aliases"] for version in registry().listing()] == [[], ["champion"]]
 
 
 def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides):
@@ -113,7 +116,7 @@ def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides
 
     assert better["weighted_f1"] > better["champion_weighted_f1"]
     assert better["outcome"] == "promoted"
-    aliases = {version["version"]: version["aliases"] for version in list_versions(client(), "jabert")}
+    aliases = {version["version"]: version["aliases"] for version in registry().listing()}
     assert aliases == {"1": ["previous"], "2": ["champion"]}
 
 
@@ -138,7 +141,7 @@ def test_data_that_fail_validation_stop_the_run_and_keep_their_report(overrides,
     assert status == "FAILED"
     assert "blank.csv line 9" in run.data.tags["error"]
     assert {"validation/texts/result.json", "validation/texts/data_docs/index.html"} <= set(artifacts(run))
-    assert list_versions(client(), "jabert") == []
+    assert registry().listing() == []
 
 
 def test_an_interrupted_run_is_killed_and_the_next_goes_on_from_its_last_epoch(overrides, monkeypatch):
@@ -155,7 +158,7 @@ def test_an_interrupted_run_is_killed_and_the_next_goes_on_from_its_last_epoch(o
         retrain("", overrides)
     (status, killed), *_ = runs()
     assert status == "KILLED"
-    assert list_versions(client(), "jabert") == []
+    assert registry().listing() == []
 
     resumed = retrain("", overrides)
 
@@ -192,7 +195,7 @@ def test_a_full_disk_while_writing_features_registers_nothing(overrides, monkeyp
         retrain("", overrides)
 
     assert [status for status, _ in runs()] == ["FAILED"]
-    assert list_versions(client(), "jabert") == []
+    assert registry().listing() == []
     assert not leftovers()
 
 
@@ -215,7 +218,7 @@ def test_unfit_data_are_refused_in_one_sentence(overrides, toy_table, change, se
 
     assert "\n" not in str(caught.value)
     assert [status for status, _ in runs()] == ["FAILED"]
-    assert list_versions(client(), "jabert") == []
+    assert registry().listing() == []
 
 
 def test_emoji_widths_control_characters_and_very_long_texts_are_good_input(overrides, toy_table):

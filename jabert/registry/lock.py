@@ -1,0 +1,74 @@
+"""The lock around a change of aliases: a file for one machine, PostgreSQL for several."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jabert.config import Settings, is_url, local_database, redacted
+from jabert.errors import JabertError
+from jabert.files import digest_of_json, exclusive
+
+__all__ = ["lock_location", "promotion_lock"]
+
+
+def lock_location(settings: Settings) -> str:
+    """`promotion.lock`, or without it a file that all processes of this machine find.
+
+    It lies beside a local database; for a server in the system's folder of temporary files.
+    """
+    if settings.promotion.lock:
+        return settings.promotion.lock
+    database = local_database(settings.tracking.uri)
+    if database:
+        return str(database.with_name("promotion.lock"))
+    store = digest_of_json(settings.tracking.uri)[:16]
+    return str(Path(tempfile.gettempdir()) / f"jabert-promotion-{store}.lock")
+
+
+@contextmanager
+def promotion_lock(location: str, name: str) -> Iterator[None]:
+    """Hold the lock of a registered model; wait for whoever has it.
+
+    Kernel and database free the lock of a process that was killed.
+
+    Args:
+        location: path of a file, or the URL of a PostgreSQL database.
+        name: of the registered model.
+
+    Raises:
+        JabertError: the file cannot be written or the database cannot be reached; names `promotion.lock`.
+    """
+    if is_url(location):
+        with _advisory_lock(location, name):
+            yield
+    else:
+        with exclusive(Path(location), f"another process changes the champion of {name!r}; waiting for it"):
+            yield
+
+
+@contextmanager
+def _advisory_lock(url: str, name: str) -> Iterator[None]:
+    import sqlalchemy
+    from sqlalchemy.exc import SQLAlchemyError
+
+    # The key is of 64 bits, signed: PostgreSQL's manual, section 13.3.5.
+    key = int.from_bytes(hashlib.sha256(f"jabert:{name}".encode()).digest()[:8], signed=True)
+    try:
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
+        connection = engine.connect()
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+    except ModuleNotFoundError as error:
+        raise JabertError(
+            f"promotion.lock {redacted(url)}: {error.name} is missing; install jabert[postgresql]"
+        ) from None
+    except SQLAlchemyError as error:
+        reason = redacted(" ".join(str(error).split()))[:200]
+        raise JabertError(
+            f"promotion.lock {redacted(url)}: the database cannot be reached ({reason})"
+        ) from error
+    try:
+        yield
+    finally:
+        connection.close()  # frees the lock

@@ -1,0 +1,58 @@
+"""The smoke check: a version is what it was in its run, also when somebody else pulls it."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from jabert.config import redacted
+from jabert.files import write_json
+
+__all__ = ["smoke_check"]
+
+_SCRIPT = Path(__file__).with_name("fresh_process.py")
+_TOLERANCE = 1e-5  # of a probability, for the same batch
+_TIMEOUT_SECONDS = 600
+
+
+def smoke_check(uri: str, store: str, texts: list[str], expected: pd.DataFrame) -> str | None:
+    """Fetch a version from the registry into a fresh process and hold its answers against the expected ones.
+
+    Args:
+        uri: of the version, `models:/name/version`.
+        store: URI of the MLflow store.
+        texts: the canary, one batch.
+        expected: its probabilities as the run saw them, a row a text and a column a label.
+
+    Returns:
+        None if all is well, else a sentence without a full stop: what is wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="jabert-smoke-") as scratch:
+        request = write_json(Path(scratch) / "request.json", {"uri": uri, "store": store, "texts": texts})
+        folder = Path(scratch) / "model"
+        folder.mkdir()
+        command = [sys.executable, "-I", str(_SCRIPT), str(request), str(folder)]
+        try:
+            answer = subprocess.run(
+                command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"in a fresh process it gave no answer within {_TIMEOUT_SECONDS} seconds"
+    if answer.returncode != 0:
+        said = [line for line in answer.stderr.splitlines() if line.strip()] or ["no word"]
+        return f"in a fresh process it fails: {redacted(said[-1].strip())[:300]}"
+    return _difference(json.loads(answer.stdout.splitlines()[-1]), expected)
+
+
+def _difference(answers: list[dict[str, float]], expected: pd.DataFrame) -> str | None:
+    got = pd.DataFrame(answers)
+    if sorted(got.columns) != sorted(expected.columns) or len(got) != len(expected):
+        return "in a fresh process it gives other labels"
+    off = float(np.abs(got[expected.columns].to_numpy() - expected.to_numpy()).max())
+    if not off <= _TOLERANCE:  # nor is a number that is none
+        return f"in a fresh process its probabilities differ by {off:.1e}"
+    return None
