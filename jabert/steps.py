@@ -299,18 +299,15 @@ def withdraw(settings: Settings, version: str) -> None:
 def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     """Let the champion change if the version is better on the same rows; or find what was decided before."""
     registered = registry.open_registry(settings)
-    registered.settle()
-    verdict = Verdict.from_tags(version, registered.get(version).tags)
-    if verdict is None:
-        table = data.work.read_table()
-        gate = Gate(
-            registered,
-            table[table["split"] == "test"],
-            settings.promotion,
-            record=lambda verdict: record_comparison(verdict, data.work.path, run),
-            seed=settings.data.seed,
-        )
-        verdict = gate.judge(version)
+    table = data.work.read_table()
+    gate = Gate(
+        registered,
+        table[table["split"] == "test"],
+        settings.promotion,
+        record=lambda verdict: record_comparison(verdict, data.work.path, run),
+        seed=settings.data.seed,
+    )
+    verdict = gate.judge_once(version)
     record_verdict(verdict, settings.note, registered.history(), run)
     for warning in verdict.warnings:
         log.warning(warning)

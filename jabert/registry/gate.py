@@ -116,6 +116,12 @@ class Gate:
     _probabilities: dict[str, pd.DataFrame] = field(default_factory=dict)
     _checked: dict[str, str | None] = field(default_factory=dict)
 
+    def judge_once(self, version: str) -> Verdict:
+        """The verdict on a version: one that a killed run still came to, or a new one."""
+        self.registry.settle()
+        found = Verdict.from_tags(version, self.registry.get(version).tags)
+        return found or self.judge(version)
+
     def judge(self, version: str, *, force: bool = False) -> Verdict:
         """Decide on a version, and move the aliases if it is better than the champion of that moment.
 

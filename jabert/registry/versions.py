@@ -72,11 +72,10 @@ class Registry:
             JabertError: it cannot be loaded.
         """
         import mlflow.pyfunc
-        from mlflow.exceptions import MlflowException
 
         try:
             return mlflow.pyfunc.load_model(self.uri(version))
-        except (MlflowException, OSError) as error:
+        except Exception as error:  # a version brings code of its own, which may raise anything
             reason = redacted(" ".join(str(error).split()))[:200]
             raise JabertError(
                 f"version {version} of {self.name!r} cannot be loaded ({reason}); see `jabert doctor`"

@@ -1,0 +1,36 @@
+"""A registered model without a network, as code for MLflow: it is right about the first so many texts.
+
+A text is "<number> <label>"; the file `right` says how many numbers the model gets right, and which process,
+if any, it fails in.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc.model import PythonModel
+
+LABELS = ["京都", "携帯電話"]
+
+
+class ToyClassifier(PythonModel):
+    def load_context(self, context):
+        self._about = json.loads(Path(context.artifacts["about"]).read_text(encoding="utf-8"))
+        if self._about.get("only_process", os.getpid()) != os.getpid():
+            raise RuntimeError("this model works nowhere else")
+
+    def predict(self, context, model_input: pd.DataFrame, params=None):
+        answers = [self._answer(text) for text in model_input["text"]]
+        return pd.DataFrame({"label": [max(of, key=of.get) for of in answers], "probabilities": answers})
+
+    def _answer(self, text):
+        number, label = text.split()
+        sure = 0.9 if int(number) < self._about["right"] else 0.1
+        if self._about.get("true_process", os.getpid()) != os.getpid():
+            sure -= 0.001
+        return {of: sure if of == label else 1 - sure for of in LABELS}
+
+
+mlflow.models.set_model(ToyClassifier())
