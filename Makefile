@@ -8,7 +8,7 @@ RECIPE ?= $(if $(DATA)$(ENCODER),knbc,sample)
 DATA ?=
 ENCODER ?=
 
-.PHONY: help setup another-lock retrain test test-slow test-gpu lint format lock peers bench clean
+.PHONY: help setup another-lock retrain test test-slow test-servers test-gpu lint format lock peers bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -29,10 +29,13 @@ retrain: setup ## train, register, promote; alone: on the sample; or DATA=… EN
 	$(BIN)/jabert retrain --recipe '$(RECIPE)' $(if $(DATA),--set 'data.path=$(DATA)') $(if $(ENCODER),--set 'encoder.path=$(ENCODER)')
 
 test: setup ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not servers"
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-servers: setup ## the tests on real servers: PostgreSQL, MLflow, Prefect
+	$(BIN)/python -m pytest -m servers
 
 test-gpu: setup ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu

@@ -247,6 +247,40 @@ def models(
     print_json(versions) if as_json else print_listing(versions, columns, empty)
 
 
+@models_app.command("promote")
+def models_promote(
+    version: Annotated[str, typer.Argument(help="The version's number.")],
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Whatever the comparison says.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold a version against the champion on today's test rows, and promote it if it is better."""
+    settings = _load(recipe, overrides)
+    from jabert.models import promote
+
+    verdict = promote(settings, version, force=force)
+    if as_json:
+        print_json({"promoted": verdict.promoted, **verdict.facts()})
+    else:
+        print_pairs(verdict.facts())
+
+
+@models_app.command("rollback")
+def models_rollback(
+    recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Make the version before the champion again, at once."""
+    settings = _load(recipe, overrides)
+    from jabert.registry import open_registry
+
+    move = open_registry(settings).rollback()
+    if as_json:
+        print_json(vars(move))
+    else:
+        print(f"version {move.version} of {settings.tracking.model_name!r} is the champion again")
+
+
 @app.command()
 def runs(
     recipe: RecipeOption = None,

@@ -20,7 +20,11 @@ def print_summary(result: dict[str, Any], settings: Settings) -> None:
         settings: those of the run.
     """
     model = settings.tracking.model_name
-    fate = "is the new champion" if result["promoted"] else "is registered; the champion stays"
+    fate = {
+        "promoted": "is the new champion",
+        "kept": "is registered; the champion stays",
+        "refused": "is registered but was refused; the champion stays",
+    }[result["outcome"]]
     headline = f"Version {result['model_version']} of model {model!r} {fate}."
     print_rich("", headline, "", grid(_facts(result, settings).items()), "", "Try next:")
     for command in _commands(settings.tracking):
@@ -32,7 +36,7 @@ def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
     against = "no champion before" if champion_f1 is None else f"the champion before: {champion_f1:.4f}"
     return {
         "weighted F1": f"{result['weighted_f1']:.4f} on the test rows ({against})",
-        "reason": result["reason"],
+        "reason": ". ".join([result["reason"], *result["warnings"]]),
         "rows": ", ".join(f"{side} {count:,}" for side, count in result["rows"].items()),
         "features": f"{features['computed']:,} texts computed, {features['reused']:,} reused",
         "seconds": _seconds(result["stages"]),

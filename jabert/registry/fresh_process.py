@@ -9,6 +9,8 @@ import json
 import sys
 from pathlib import Path
 
+__all__ = ["main"]
+
 
 def main(request: str, folder: str) -> None:
     """Answer a request."""

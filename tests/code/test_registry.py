@@ -1,7 +1,11 @@
 """The gate and the aliases, on ready-made versions of known quality in a real store."""
 
+import json
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -330,3 +334,25 @@ def test_a_lock_that_cannot_be_reached_is_named(models):
     ) as error:
         registry.settle()
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(("right", "outcome"), [(90, "promoted"), (50, "kept")])
+def test_a_kill_at_any_call_leaves_one_outcome_after_a_rerun(models, right, outcome):
+    root, store, uris = models
+    script = Path(__file__).parents[1] / "kills.py"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store.partition("=")[2]}
+    command = [sys.executable, str(script), uris[60], uris[right], outcome]
+    done = subprocess.run(
+        command, env=environment, cwd=root, capture_output=True, text=True, check=False, timeout=500
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert done.returncode == 0, done.stderr
+    assert len(lines) >= 20
+    before, after = {"champion": "1"}, {"champion": "2", "previous": "1"}
+    on_the_way = [before, {"champion": "1", "previous": "1"}, after]
+    for line in lines:
+        assert line["right_after"]["aliases"] in (on_the_way if right > 60 else [before]), line
+        assert line["outcome"] == outcome, line
+        history = [[1, "1", None], [2, "2", "1"]] if right > 60 else [[1, "1", None]]
+        assert line["after_a_rerun"] == {"aliases": after if right > 60 else before, "history": history}, line

@@ -1,0 +1,54 @@
+"""What `jabert models promote` does: the gate, by hand."""
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jabert.config import Settings
+from jabert.dataset import read_corpus
+from jabert.errors import JabertError
+from jabert.recording import record_comparison, record_verdict
+from jabert.registry import Gate, Registry, Verdict, open_registry
+from jabert.tracking import Run
+
+__all__ = ["promote"]
+
+
+def promote(settings: Settings, version: str, *, force: bool) -> Verdict:
+    """Judge a version by hand on the test rows of the settings' data; it is recorded in the version's run.
+
+    Args:
+        settings: name the registered model and the data.
+        version: of the registered model.
+        force: promote it whatever the comparison says; the smoke check holds all the same.
+
+    Raises:
+        JabertError: there is no such version, it is the champion already, or the data cannot be read.
+    """
+    registry = open_registry(settings)
+    run = _run_of(version, registry)
+    table = read_corpus(settings.data).table
+    rows = table[table["split"] == "test"].reset_index(drop=True)
+    folder = f"promotion/by hand {datetime.now(UTC):%Y-%m-%d %H-%M-%S}"
+    with tempfile.TemporaryDirectory() as scratch:
+        gate = Gate(
+            registry,
+            rows,
+            settings.promotion,
+            record=lambda verdict: record_comparison(verdict, Path(scratch), run, folder),
+            seed=settings.data.seed,
+        )
+        verdict = gate.judge(version, force=force)
+    record_verdict(verdict, settings.note, registry.history(), run)
+    return verdict
+
+
+def _run_of(version: str, registry: Registry) -> Run:
+    """The run that judged a version, else the one that made it."""
+    entry = registry.get(version)
+    run_id = entry.tags.get("judged_in", entry.run_id)
+    if not run_id:
+        raise JabertError(
+            f"version {version} of {registry.name!r} was not made by a run; it cannot be judged"
+        )
+    return Run(registry.client, run_id, registry.client.get_run(run_id).info.experiment_id)
