@@ -2,6 +2,7 @@
 
 import multiprocessing
 import random
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import toy_registry
@@ -29,21 +30,21 @@ class Contest:
     processes: int = 8
 
     def run(self):
-        """The verdicts, a list for each round, and what was wrong after one."""
-        context = multiprocessing.get_context("spawn")  # a fork would share connections
-        barrier, answers = context.Barrier(self.processes), context.Queue()
-        workers = [
-            context.Process(target=self.work, args=(number, barrier, answers))
-            for number in range(self.processes)
-        ]
-        for worker in workers:
-            worker.start()
-        found = [answers.get(timeout=900) for _ in range(self.processes * self.rounds)]
-        for worker in workers:
-            worker.join(timeout=60)
-        return found
+        """Of each judgement its round, the version, the model's place, the outcome, the champion after it."""
+        spawn = multiprocessing.get_context("spawn")  # a fork would share connections
+        with spawn.Manager() as manager, ProcessPoolExecutor(self.processes, spawn) as pool:
+            barrier = manager.Barrier(self.processes)
+            found = pool.map(self.work, range(self.processes), [barrier] * self.processes)
+            return [line for lines in found for line in lines]
 
-    def work(self, number, barrier, answers):
+    def work(self, number, barrier):
+        try:
+            return list(self.judge(number, barrier))
+        except BaseException:
+            barrier.abort()
+            raise
+
+    def judge(self, number, barrier):
         registry = toy_registry.toy_registry(self.name, *self.overrides)
         rng = random.Random(number)
         for round_number in range(self.rounds):
@@ -56,7 +57,7 @@ class Contest:
             verdict = toy_registry.gate(registry, ROWS, **check).judge(version)
             barrier.wait(timeout=600)
             champion = registry.champion()  # nobody judges now
-            answers.put((round_number, version, place, verdict.outcome, champion))
+            yield round_number, version, place, verdict.outcome, champion
 
 
 def check(contest, found, registry):

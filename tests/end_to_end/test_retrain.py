@@ -1,6 +1,7 @@
 """The main job on a toy encoder, from text to a registered model, with real stores."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from flows.featurize import featurize
 from flows.retrain import retrain
 from jabert import steps
+from jabert.cli import main
 from jabert.config import load_settings
 from jabert.errors import JabertError
 from jabert.registry import open_registry
@@ -30,6 +32,14 @@ RESULT = {
     "stages",
     "config_digest",
     "data_digest",
+}
+COMPARISON = {
+    "comparison.json",
+    "comparison.md",
+    "confusion_matrix_of_challenger.png",
+    "confusion_matrix_of_champion.png",
+    "flips.csv",
+    "verdict.json",
 }
 STAGES = {"read", "validate", "tokenize", "featurize", "train", "evaluate", "register"}
 
@@ -118,6 +128,63 @@ def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides
     assert better["outcome"] == "promoted"
     aliases = {version["version"]: version["aliases"] for version in registry().listing()}
     assert aliases == {"1": ["previous"], "2": ["champion"]}
+    (_, run), _ = runs()
+    assert run.data.tags["promotion"] == "promoted"
+    assert run.data.metrics["test/gain"] == better["weighted_f1"] - better["champion_weighted_f1"]
+    written = set(artifacts(run, "promotion"))
+    assert {f"promotion/{name}" for name in COMPARISON} <= written
+    history = client().load_table("1", "promotion/history.json", [run.info.run_id])
+    assert history["version"].astype(str).tolist() == ["1", "2"]
+
+
+def test_a_version_can_be_taken_back_and_promoted_again_by_hand(overrides, capsys):
+    retrain("", [*overrides, "training.epochs=1", "classifier.units=1"])
+    retrain("", [*overrides, "training.epochs=12", "classifier.units=24", "training.batch_size=8"])
+    options = [word for override in overrides for word in ("--set", override)]
+
+    def jabert(*words):
+        with pytest.raises(SystemExit) as ended:
+            main(["models", *words, *options, "--json"])
+        output, errors = capsys.readouterr()
+        return json.loads(output) if ended.value.code == 0 else errors.strip()
+
+    assert jabert("rollback")["version"] == "1"
+    assert jabert("rollback") == "jabert: there is nothing to go back to: version 1 of 'jabert' has no " + (
+        "champion before it"
+    )
+    assert jabert("promote", "1") == "jabert: version 1 of 'jabert' is the champion already"
+    assert jabert("promote", "7") == (
+        "jabert: there is no version '7' of 'jabert'; `jabert models` lists them"
+    )
+    again = jabert("promote", "2")
+    assert again["promoted"] and again["champion"] == "1" and again["gain"] > 0
+    assert registry().champion() == "2"
+    by_hand = [name for name in artifacts(runs()[0][1], "promotion") if "by hand" in name]
+    assert len(by_hand) == len(COMPARISON)
+    assert [move.action for move in registry().history()] == [
+        "promoted",
+        "promoted",
+        "rolled back",
+        "promoted",
+    ]
+
+
+def test_a_gate_that_fails_leaves_a_version_that_a_rerun_judges(overrides, monkeypatch):
+    class Broken:
+        def __init__(self, *_, **__):
+            raise OSError("the store is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "Gate", Broken)
+        with pytest.raises(OSError, match="the store is gone"):
+            retrain("", overrides)
+    assert registry().get("1").tags["promotion"] == "not judged"
+
+    again = retrain("", overrides)
+
+    assert again["model_version"] == "1"
+    assert again["outcome"] == "promoted"
+    assert [line["promotion"] for line in registry().listing()] == ["promoted"]
 
 
 def test_a_run_can_be_repeated_from_the_settings_it_logged(overrides):
