@@ -13,6 +13,7 @@ import flows  # noqa: F401  the settings come before Prefect
 from prefect import flow, task  # isort: skip
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
+from prefect.states import Completed
 from prefect.transactions import Transaction, get_transaction, transaction
 
 from flows.pages import progress, show_markdown, show_table
@@ -28,14 +29,20 @@ __all__ = ["prefect_tags", "retrain"]
 
 
 @flow(name="retrain")
-def retrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, Any]:
+def retrain(
+    recipe: str = "", overrides: list[str] | None = None, skip_unchanged: bool = False
+) -> dict[str, Any]:
     """Retrain and, where the new model is better, promote.
 
     Args:
         recipe: name of a packaged recipe (`sample`, `knbc`, `seed`) or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
+        skip_unchanged: end at once, as Unchanged, if the same data, encoder and settings were judged before.
     """
     settings = load_settings(recipe, overrides or [])
+    if skip_unchanged and (judged := steps.find_judged(settings)):
+        # Prefect makes a state that is returned that of the flow, and its data the result.
+        return Completed(name="Unchanged", message=judged["reason"], data=judged)  # type: ignore[return-value]
     with tracked_run(settings, prefect_tags()) as run:
         settings = with_local_encoder(settings)
         with run.stage("read"):

@@ -126,7 +126,14 @@ def _options(
 
 
 @app.command()
-def retrain(recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+def retrain(
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    skip_unchanged: Annotated[
+        bool, typer.Option("--skip-unchanged", help="Do nothing if the same was judged before.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Train on labelled texts, register the model, and promote it if it is better."""
     settings = _load_job(recipe, overrides)
     import flows
@@ -134,7 +141,7 @@ def retrain(recipe: RecipeOption = None, overrides: SetOption = None, as_json: J
     flows.quiet_console()
     from flows.retrain import retrain as flow
 
-    result = flow(recipe or "", list(overrides or []))
+    result = flow(recipe or "", list(overrides or []), skip_unchanged)
     if as_json:
         print_json(result)
     else:

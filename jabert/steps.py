@@ -16,8 +16,8 @@ from jabert import markdown, registry
 from jabert.classifier import Epoch, Trained, training_precision
 from jabert.classifier import train as train_classifier
 from jabert.config import Settings
-from jabert.dataset import read_corpus, table_digest
-from jabert.encoder import TokenizedTexts, Tokenizer, open_folder
+from jabert.dataset import read_corpus, row_digests, table_digest
+from jabert.encoder import EncoderFolder, TokenizedTexts, Tokenizer, open_folder
 from jabert.errors import JabertError
 from jabert.evaluation import EvaluationReport
 from jabert.evaluation import evaluate as evaluate_predictions
@@ -36,7 +36,7 @@ from jabert.recording import (
     record_verdict,
 )
 from jabert.registry import Gate, Verdict
-from jabert.tracking import Run
+from jabert.tracking import Run, find_run, with_local_encoder
 from jabert.validation import ValidationReport, check_pieces
 from jabert.validation import check_texts as check_table
 from jabert.work import Work
@@ -48,6 +48,7 @@ __all__ = [
     "check_texts",
     "evaluate",
     "featurize",
+    "find_judged",
     "fit",
     "promote",
     "read",
@@ -122,15 +123,24 @@ def read(settings: Settings, run: Run | None = None) -> Data:
     folder = open_folder(settings.encoder.path)
     corpus = read_corpus(settings.data)
     digest = table_digest(corpus.table)
-    name = digest_of_json([settings.digest(), digest, folder.fingerprint])[:16]
-    work = Work(Path(settings.training.work_path) / name)
+    attempt = _attempt(settings, digest, folder)
+    work = Work(Path(settings.training.work_path) / attempt)
     staged = work.stage_table(corpus.table)
     in_doubt = corpus.conflicts.to_numpy().tolist()
     conflicts = markdown.table([*map(str, corpus.conflicts)], in_doubt) if in_doubt else ""
     if run:
         if settings.note:
             log.warning(settings.note)
-        run.tags({"data_digest": digest, "encoder_fingerprint": folder.fingerprint})
+        run.tags(
+            {
+                "attempt": attempt,
+                "data_digest": digest,
+                "encoder_fingerprint": folder.fingerprint,
+                "model_name": settings.tracking.model_name,
+            }
+        )
+        rows = pd.DataFrame({"digest": row_digests(corpus.table["text"]), "split": corpus.table["split"]})
+        run.text("data/rows.csv", rows.to_csv(index=False))
         run.metrics({f"rows/{key}": value for key, value in corpus.counts.items()})
         for side, rows in corpus.table.groupby("split"):
             run.dataset(
@@ -139,6 +149,45 @@ def read(settings: Settings, run: Run | None = None) -> Data:
         if conflicts:
             run.text("data/texts_under_two_labels.md", conflicts)
     return Data(work, staged, digest, corpus.source, corpus.split_by, corpus.counts, conflicts)
+
+
+def _attempt(settings: Settings, data_digest: str, folder: EncoderFolder) -> str:
+    """The same for the same settings, data and encoder."""
+    return digest_of_json([settings.digest(), data_digest, folder.fingerprint])[:16]
+
+
+def find_judged(settings: Settings) -> dict[str, Any] | None:
+    """The result of a retraining on the same settings, data and encoder that was judged before.
+
+    Nothing is loaded for it that takes long: neither TensorFlow nor Great Expectations.
+
+    Returns:
+        As `summary`, with the outcome `unchanged`; None if there is something new.
+    """
+    settings = with_local_encoder(settings)
+    corpus = read_corpus(settings.data)
+    digest = table_digest(corpus.table)
+    attempt = _attempt(settings, digest, open_folder(settings.encoder.path))
+    found = find_run(settings.tracking, {"attempt": attempt, "model_name": settings.tracking.model_name})
+    if found is None:
+        return None
+    tags, metrics = found.data.tags, found.data.metrics
+    return {
+        "run_id": found.info.run_id,
+        "model_version": tags["version"],
+        "weighted_f1": metrics["test/weighted_f1"],
+        "champion_weighted_f1": metrics.get("test/champion_weighted_f1"),
+        "promoted": False,
+        "outcome": "unchanged",
+        "reason": f"nothing new: run {found.info.run_id} judged the same data, encoder and settings "
+        f"({tags['promotion']}: {tags['reason']})",
+        "warnings": [],
+        "rows": {side: corpus.counts[side] for side in ("train", "validation", "test")},
+        "features": {"computed": 0, "reused": 0},
+        "stages": {},
+        "config_digest": settings.digest(),
+        "data_digest": digest,
+    }
 
 
 def take_over(data: Data, run: Run) -> None:

@@ -24,6 +24,7 @@ def print_summary(result: dict[str, Any], settings: Settings) -> None:
         "promoted": "is the new champion",
         "kept": "is registered; the champion stays",
         "refused": "is registered but was refused; the champion stays",
+        "unchanged": "came of the same data, encoder and settings; nothing was done",
     }[result["outcome"]]
     headline = f"Version {result['model_version']} of model {model!r} {fate}."
     print_rich("", headline, "", grid(_facts(result, settings).items()), "", "Try next:")
@@ -39,7 +40,7 @@ def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
         "reason": ". ".join([result["reason"], *result["warnings"]]),
         "rows": ", ".join(f"{side} {count:,}" for side, count in result["rows"].items()),
         "features": f"{features['computed']:,} texts computed, {features['reused']:,} reused",
-        "seconds": _seconds(result["stages"]),
+        **({"seconds": _seconds(result["stages"])} if result["stages"] else {}),
         "recipe": f"{settings.recipe or 'none'}, settings {result['config_digest'][:12]}",
         "data": f"{redacted(str(settings.data.path))}, digest {result['data_digest'][:12]}",
         "run": result["run_id"],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Run", "connect", "list_runs", "tracked_run", "with_local_encoder"]
+__all__ = ["Run", "connect", "find_run", "list_runs", "tracked_run", "with_local_encoder"]
 
 _LIBRARIES = (
     "tensorflow",
@@ -251,6 +251,26 @@ def _end_failed(run: Run, error: Exception) -> None:
             run.text("error.txt", redacted("".join(traceback.format_exception(error))))
     finally:
         run.client.set_terminated(run.id, "FAILED")
+
+
+def find_run(settings: TrackingSettings, tags: Mapping[str, str]) -> "TrackedRun | None":
+    """The newest finished run of the experiment that has these tags, None if there is none.
+
+    Args:
+        settings: name store and experiment.
+        tags: with their values, which hold no quotation mark.
+
+    Raises:
+        JabertError: the store cannot be reached.
+    """
+    client = connect(settings)
+    experiment = client.get_experiment_by_name(settings.experiment)
+    if experiment is None:
+        return None
+    wanted = ["attributes.status = 'FINISHED'", *(f"tags.{name} = '{value}'" for name, value in tags.items())]
+    order = ["attributes.start_time DESC"]
+    runs = client.search_runs([experiment.experiment_id], " AND ".join(wanted), order_by=order, max_results=1)
+    return runs[0] if runs else None
 
 
 def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Labelled texts: read from folders, archives, tables and URLs, cleaned and split."""
 
-from jabert.dataset.corpus import Corpus, read_corpus, table_digest
+from jabert.dataset.corpus import Corpus, read_corpus, row_digests, table_digest
 from jabert.dataset.knbc import import_knbc
 from jabert.dataset.readers import read_rows
 
-__all__ = ["Corpus", "import_knbc", "read_corpus", "read_rows", "table_digest"]
+__all__ = ["Corpus", "import_knbc", "read_corpus", "read_rows", "row_digests", "table_digest"]

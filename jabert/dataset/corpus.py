@@ -1,6 +1,7 @@
 """The data stage: read, clean, split."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,7 +13,7 @@ from jabert.dataset.readers import format_of, location_of, read_rows
 from jabert.dataset.splits import SplitBy, in_drawn_order, resolve_split, sides_of
 from jabert.errors import JabertError
 
-__all__ = ["Corpus", "read_corpus", "table_digest"]
+__all__ = ["Corpus", "read_corpus", "row_digests", "table_digest"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,14 @@ def read_corpus(settings: DataSettings) -> Corpus:
         source=redacted(location_of(settings)),
         split_by=resolve_split(table, settings),
     )
+
+
+def row_digests(texts: Iterable[str]) -> list[str]:
+    """64 bits of each text's SHA-256, in hexadecimal.
+
+    Among a million texts the chance that any two share one is 1 in 37 million.
+    """
+    return [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
 
 
 def table_digest(table: pd.DataFrame) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 from jabert.config import DataSettings, packaged
 from jabert.dataset.knbc import corpus_folder, is_archive, read_knbc
 from jabert.dataset.seed_folders import FOLDERS, read_seed_folders
-from jabert.dataset.sources import exists
+from jabert.dataset.sources import exists, is_folder, names_in
 from jabert.dataset.tables import ENDINGS, read_table, table_ending
 from jabert.errors import JabertError
 
@@ -28,6 +28,8 @@ def read_rows(settings: DataSettings) -> pd.DataFrame:
     """
     location = location_of(settings)
     match format_of(settings):
+        case "table" if is_folder(location):
+            return _read_tables(location, settings)
         case "table":
             return read_table(location, settings)
         case "knbc":
@@ -36,6 +38,22 @@ def read_rows(settings: DataSettings) -> pd.DataFrame:
             if settings.sha256:
                 raise JabertError(f"data.sha256 is the digest of a file, but {location} is a folder")
             return read_seed_folders(location)
+
+
+def _read_tables(folder: str, settings: DataSettings) -> pd.DataFrame:
+    """The rows of all tables in a folder, file after file by name; other files and hidden ones are left."""
+    names = _tables_in(folder)
+    if not names:
+        raise JabertError(f"there is no table in the folder {folder}: {', '.join(ENDINGS)}")
+    if settings.sha256:
+        raise JabertError(f"data.sha256 is the digest of a file, but {folder} is a folder")
+    return pd.concat(
+        [read_table(f"{folder.rstrip('/')}/{name}", settings) for name in names], ignore_index=True
+    )
+
+
+def _tables_in(folder: str) -> list[str]:
+    return [name for name in names_in(folder) if table_ending(name) and not name.startswith((".", "_"))]
 
 
 def location_of(settings: DataSettings) -> str:
@@ -64,9 +82,11 @@ def format_of(settings: DataSettings) -> Format:
         return "seed"
     if corpus_folder(location):
         return "knbc"
+    if is_folder(location) and _tables_in(location):
+        return "table"
     if not exists(location):
         raise JabertError(f"there is no file or folder {location}")
     raise JabertError(
-        f"{location} is neither a folder with trains/ and tests/, nor the KNB corpus, "
-        f"nor a file with one of the endings {', '.join(ENDINGS)}; data.format can say what it is"
+        f"{location} is neither a folder with trains/ and tests/, nor the KNB corpus, nor a file with one of "
+        f"the endings {', '.join(ENDINGS)} or a folder of such files; data.format can say what it is"
     )

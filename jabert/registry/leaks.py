@@ -1,14 +1,13 @@
 """The leak guard: which of today's test rows a model has learned from."""
 
-import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from jabert.dataset import row_digests
 from jabert.files import write_json
 
 __all__ = ["ENOUGH_ROWS", "LEARNED_FROM", "Learned", "has_seen", "is_enough", "read_learned", "write_learned"]
@@ -36,8 +35,8 @@ def write_learned(table: pd.DataFrame, split_by: str, path: Path) -> Path:
     learned = table[table["split"] != "test"]
     by_group = split_by == "group" and "group" in table
     digests = {
-        "rows": sorted(_digests(learned["text"])),
-        "groups": sorted(_digests(learned["group"].dropna().unique())) if by_group else [],
+        "rows": sorted(row_digests(learned["text"])),
+        "groups": sorted(row_digests(learned["group"].dropna().unique())) if by_group else [],
     }
     return write_json(path, digests)
 
@@ -55,18 +54,13 @@ def has_seen(learned: Learned | None, rows: pd.DataFrame) -> np.ndarray:
     """
     if learned is None:
         return np.zeros(len(rows), dtype=bool)
-    seen = np.array([digest in learned.rows for digest in _digests(rows["text"])], dtype=bool)
+    seen = np.array([digest in learned.rows for digest in row_digests(rows["text"])], dtype=bool)
     if "group" in rows and learned.groups:
         groups = rows["group"].fillna("")
-        seen |= np.array([digest in learned.groups for digest in _digests(groups)], dtype=bool)
+        seen |= np.array([digest in learned.groups for digest in row_digests(groups)], dtype=bool)
     return seen
 
 
 def is_enough(unseen: int, rows: int) -> bool:
     """Whether so many unseen rows out of so many test rows carry a comparison."""
     return unseen > 0 and (unseen >= ENOUGH_ROWS or 2 * unseen >= rows)
-
-
-def _digests(texts: Iterable[str]) -> list[str]:
-    """64 bits of SHA-256 each: among a million texts a chance of 1 in 30 million that two share one."""
-    return [hashlib.sha256(str(text).encode()).hexdigest()[:16] for text in texts]

@@ -277,8 +277,23 @@ def test_what_is_not_there_is_named(tmp_path, name, wanted):
 def test_a_folder_that_is_nothing_known_is_named(tmp_path):
     with pytest.raises(JabertError, match=rf"{tmp_path} is neither a folder with trains/"):
         read_rows(DataSettings(path=str(tmp_path)))
-    with pytest.raises(JabertError, match=rf"{tmp_path} cannot be read: Is a directory"):
+    with pytest.raises(JabertError, match=rf"there is no table in the folder {tmp_path}: \.csv, \.tsv"):
         read_rows(DataSettings(path=str(tmp_path), format="table"))
+
+
+def test_a_folder_of_tables_is_read_file_after_file_and_may_grow(tmp_path):
+    (tmp_path / "2026-02.jsonl").write_bytes(jsonl_bytes({"text": "駅", "label": "b"}))
+    (tmp_path / "2026-01.csv").write_bytes(csv_bytes([["text", "label"], ["空港", "a"]]))
+    for ignored in ("_SUCCESS.csv", ".2026-03-half.csv", "notes.txt"):
+        (tmp_path / ignored).write_text("not a table")
+    rows = read_rows(DataSettings(path=f"{tmp_path}/"))
+
+    assert rows[["text", "label", "line"]].to_numpy().tolist() == [["空港", "a", 2], ["駅", "b", 1]]
+    assert [file.rpartition("/")[2] for file in rows["file"]] == ["2026-01.csv", "2026-02.jsonl"]
+    (tmp_path / "2026-03.tsv").write_bytes(csv_bytes([["text", "label"], ["港", "a"]], "\t"))
+    assert len(read_rows(DataSettings(path=str(tmp_path)))) == 3
+    with pytest.raises(JabertError, match=r"data\.sha256 is the digest of a file"):
+        read_rows(DataSettings(path=str(tmp_path), sha256="0" * 64))
 
 
 def test_the_path_must_be_set():

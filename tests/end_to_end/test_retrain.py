@@ -120,6 +120,31 @@ def test_a_second_run_reuses_every_feature_and_a_tie_keeps_the_champion(override
     assert [version["aliases"] for version in registry().listing()] == [[], ["champion"]]
 
 
+def test_nothing_new_is_nothing_done_unless_it_is_forced(overrides, toy_table):
+    first = retrain("", overrides, skip_unchanged=True)
+    state = retrain("", overrides, skip_unchanged=True, return_state=True)
+    second = state.result()
+
+    assert state.name == "Unchanged" and state.is_completed()
+    assert set(second) == RESULT
+    assert (second["outcome"], second["run_id"]) == ("unchanged", first["run_id"])
+    assert "judged the same data, encoder and settings (promoted: there was no champion" in second["reason"]
+    assert len(runs()) == 1
+    assert retrain("", overrides)["outcome"] == "kept", "by hand it always trains"
+    rows = pd.read_csv(toy_table)
+    Path("days").mkdir()
+    rows[:150].to_csv("days/1.csv", index=False)
+    assert retrain("", [*overrides, "data.path=days"], skip_unchanged=True)["outcome"] != "unchanged"
+    rows[150:].to_csv("days/2.csv", index=False)
+    grown = retrain("", [*overrides, "data.path=days"], skip_unchanged=True)
+    assert grown["outcome"] == "unchanged", "the same rows, from another place"
+    seen = pd.read_csv(
+        mlflow.artifacts.download_artifacts(run_id=first["run_id"], artifact_path="data/rows.csv")
+    )
+    assert seen["split"].value_counts().to_dict() == first["rows"]
+    assert seen["digest"].is_unique
+
+
 def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides):
     retrain("", [*overrides, "training.epochs=1", "classifier.units=1"])
     better = retrain("", [*overrides, "training.epochs=12", "classifier.units=24", "training.batch_size=8"])
