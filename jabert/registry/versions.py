@@ -10,6 +10,7 @@ import pandas as pd
 
 from jabert.config import Settings, redacted
 from jabert.errors import JabertError
+from jabert.packaging import predict
 from jabert.registry.leaks import LEARNED_FROM, Learned, read_learned
 from jabert.registry.lock import lock_location, promotion_lock
 from jabert.registry.moves import Move, carry_out, champion_of, moves_of, settle
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 __all__ = ["Registry", "classify", "open_registry"]
-
-_TEXTS = 1000  # of a call
 
 
 @dataclass(frozen=True)
@@ -208,9 +207,7 @@ def open_registry(settings: Settings) -> Registry:
 
 def classify(model: Any, texts: "pd.Series[str]") -> pd.DataFrame:
     """Probabilities of a pyfunc model for texts: a row a text, a column a label, float64."""
-    parts = [texts.iloc[start : start + _TEXTS] for start in range(0, len(texts), _TEXTS)]
-    answers = [row for part in parts for row in model.predict(part.to_frame("text"))["probabilities"]]
-    return pd.DataFrame(answers).astype(float)
+    return pd.DataFrame(list(predict(model, texts.to_frame("text"))["probabilities"])).astype(float)
 
 
 def _describe(version: "ModelVersion", aliases: list[str]) -> dict[str, Any]:

@@ -221,9 +221,10 @@ def test_tensorflow_that_was_loaded_with_keras_3_is_refused(monkeypatch):
 lengths_of = st.lists(st.integers(2, 600), max_size=80).map(lambda n: np.array(n, dtype=np.int64))
 
 
-@given(lengths_of, st.integers(1, 4096), st.sampled_from([1, 16]))
-def test_batches_hold_every_row_once_within_the_budget_longest_first(lengths, budget, step):
-    batches = list(token_budget_batches(lengths, budget, step))
+@given(lengths_of, st.integers(1, 4096), st.sampled_from([1, 16]), st.sampled_from([None, 16]))
+def test_batches_hold_every_row_once_within_the_budget_longest_first(lengths, budget, step, block):
+    batches = list(token_budget_batches(lengths, budget, step, block))
+    assert all(len(set(lengths[batch] // (block or 10_000))) == 1 for batch in batches)
     assert sorted(np.concatenate([*batches, []])) == list(range(len(lengths)))
     longest = [int(lengths[batch].max()) for batch in batches]
     assert longest == sorted(longest, reverse=True)
