@@ -336,7 +336,9 @@ def test_a_lock_that_cannot_be_reached_is_named(models):
     assert "secret" not in str(error.value)
 
 
-@pytest.mark.parametrize(("right", "outcome"), [(90, "promoted"), (50, "kept")])
+@pytest.mark.parametrize(
+    ("right", "outcome"), [(90, "promoted"), pytest.param(50, "kept", marks=pytest.mark.slow)]
+)
 def test_a_kill_at_any_call_leaves_one_outcome_after_a_rerun(models, right, outcome):
     root, store, uris = models
     script = Path(__file__).parents[1] / "kills.py"
