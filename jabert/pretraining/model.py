@@ -1,10 +1,10 @@
 """BERT with its two pretraining heads, as keras-bert builds it, and what is learned from a batch.
 
 Three things differ from `keras_bert.get_model(training=True)`, and none shows in the checkpoint. The
-masked-LM head computes its softmax at the masked positions only. The gradient of gelu is written out, which
-saves a quarter of a step. And keras-bert masks token id 0 from
-attention, which is `<unk>` here: real unknown pieces use a row of their own behind the vocabulary, as in
-`jabert.encoder.reference`, which becomes row 0 when the weights are read.
+masked-LM head computes its softmax at the masked positions only. The gradient of gelu is written out, for
+fewer passes over memory. And keras-bert masks token id 0 from attention, which is `<unk>` here: real unknown
+pieces use a row of their own behind the vocabulary, as in `jabert.encoder.reference`, which becomes row 0
+when the weights are read.
 """
 
 import math
