@@ -1,10 +1,11 @@
 """Pretraining: pieces a second beside Hugging Face's Trainer, and memory on a corpus ten times as large.
 
-    python benchmarks/pretraining.py TEXT [--peer .venv-peers/bin/python] [--rounds 2]
+    python benchmarks/pretraining.py TEXT [--peer .venv-peers/bin/python] [--rounds 2] [--no-memory]
 
 `TEXT` is raw text, one sentence a line, a blank line between documents. The same examples (pairs, masked
-once) go through the same model on both sides, one after the other, in turns; `benchmarks/peers.txt` says how
-the peer's environment is made. Prints tables and writes `pretraining.json`.
+once) go through the same model on both sides, one after the other, in turns, in float32 and in bfloat16
+(Trainer's `bf16`); `benchmarks/peers.txt` says how the peer's environment is made. Prints tables and writes
+`pretraining.json`.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from jabert.pretraining.examples import Batch, batches, examples_of
 from jabert.pretraining.learning import Learner
 from jabert.pretraining.model import PretrainingModel, initial_weights
 from jabert.pretraining.shards import read_shard, shards_of, write_shards
+from jabert.pretraining.training import multiplying_in
 
 WARM_UP = 3  # batches that are not timed, on both sides
 SIZES = {"hidden": 256, "layers": 4, "heads": 4, "intermediate": 1024, "positions": 512, "vocabulary": 8000}
@@ -37,13 +40,13 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, default=Path(".venv-peers/bin/python"))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--batches", type=int, default=40)
+    parser.add_argument("--no-memory", action="store_true", help="only the throughput")
     parser.add_argument("--out", type=Path, default=Path("pretraining.json"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = {
-            "pieces_per_second": throughput(arguments, Path(folder)),
-            "peak_megabytes": memory(arguments.text, Path(folder)),
-        }
+        result: dict[str, Any] = {"pieces_per_second": throughput(arguments, Path(folder))}
+        if not arguments.no_memory:
+            result["peak_megabytes"] = memory(arguments.text, Path(folder))
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for name, values in result.items():
         print(markdown.table([name, ""], [[key, str(value)] for key, value in values.items()]), end="\n\n")
@@ -56,16 +59,24 @@ def throughput(arguments: argparse.Namespace, folder: Path) -> dict[str, list[fl
     examples = examples_of(read_shard(shards_of(folder, "train")[0]), settings, np.random.default_rng(0))
     chosen = list(batches(examples, vocabulary, settings, np.random.default_rng(0)))[: arguments.batches]
     write_for_peer(chosen, folder / "examples.npz")
-    rates: dict[str, list[float]] = {"jabert": [], "Trainer": [], "Trainer, grouped by length": []}
+    rates: dict[str, list[float]] = {}
     for _ in range(arguments.rounds):
-        rates["jabert"].append(jabert_rate(chosen, vocabulary, settings))
-        for name, grouped in (("Trainer", "0"), ("Trainer, grouped by length", "1")):
-            command = [arguments.peer, Path(__file__).with_name("pretraining_peer.py")]
-            words = [*map(str, command), str(folder / "examples.npz"), grouped, json.dumps(SIZES)]
-            done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-            rates[name].append(float(done.stdout.splitlines()[-1]))
+        for precision in ("float32", "bfloat16"):
+            with multiplying_in(precision):
+                rate = jabert_rate(chosen, vocabulary, settings)
+            rates.setdefault(f"jabert, {precision}", []).append(rate)
+            for name, grouped in (("Trainer", "0"), ("Trainer grouped by length", "1")):
+                rate = peer_rate(arguments.peer, folder / "examples.npz", grouped, precision)
+                rates.setdefault(f"{name}, {precision}", []).append(rate)
         print({name: values[-1] for name, values in rates.items()}, file=sys.stderr)
     return rates
+
+
+def peer_rate(python: Path, examples: Path, grouped: str, precision: str) -> float:
+    script = Path(__file__).with_name("pretraining_peer.py")
+    words = [*map(str, [python, script, examples]), grouped, precision, json.dumps(SIZES)]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout.splitlines()[-1])
 
 
 def prepare(text: Path, folder: Path) -> Vocabulary:

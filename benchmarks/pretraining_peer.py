@@ -1,6 +1,6 @@
 """The other side of `pretraining.py`: Hugging Face's Trainer on a CPU; runs in the peers' environment.
 
-    python benchmarks/pretraining_peer.py EXAMPLES.npz GROUPED SIZES
+    python benchmarks/pretraining_peer.py EXAMPLES.npz GROUPED PRECISION SIZES
 
 Prints pieces (tokens without padding) a second of one epoch, after a few steps of warming up.
 """
@@ -75,7 +75,7 @@ class Clock(TrainerCallback):
 
 
 def main():
-    path, grouped, sizes = sys.argv[1], sys.argv[2] == "1", json.loads(sys.argv[3])
+    path, grouped, precision, sizes = sys.argv[1], sys.argv[2] == "1", sys.argv[3], json.loads(sys.argv[4])
     examples = Examples(path)
     config = BertConfig(
         vocab_size=sizes["vocabulary"],
@@ -92,6 +92,7 @@ def main():
         arguments = TrainingArguments(
             output_dir=folder,
             use_cpu=True,
+            bf16=precision == "bfloat16",
             per_device_train_batch_size=max(1, round(BUDGET * len(examples) / pieces)),
             num_train_epochs=1,
             train_sampling_strategy="group_by_length" if grouped else "random",

@@ -20,7 +20,7 @@ def examine(settings: Settings) -> list[Check]:
         machine.font(),
         *machine.disk([settings.features.path, settings.training.work_path]),
         machine.prefect_api(),
-        stores.encoder(settings.encoder),
+        stores.encoder(settings),
         stores.features(settings.features.path),
         stores.work(settings.training.work_path),
         *stores.tracking(settings.tracking),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from jabert.config import EncoderSettings, TrackingSettings, local_database, redacted
+from jabert.config import Settings, TrackingSettings, local_database, redacted
 from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
-from jabert.encoder import Tokenizer, open_folder
+from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.errors import JabertError
 from jabert.features.upkeep import list_spaces
 
@@ -24,19 +24,29 @@ if TYPE_CHECKING:
 __all__ = ["encoder", "features", "tracking", "work"]
 
 
-def encoder(settings: EncoderSettings) -> Check:
+def encoder(settings: Settings) -> Check:
     """Whether the encoder folder is complete and its files fit each other."""
-    if settings.path is None:
+    if settings.encoder.path is None:
         return checked("encoder", "encoder.path is not set; with --set encoder.path=… it is checked")
     try:
-        folder = open_folder(settings.path)
+        folder = _encoder_folder(settings)
         folder.check_variables()
-        Tokenizer(folder, settings)
+        Tokenizer(folder, settings.encoder)
     except JabertError as error:
         return checked("encoder", str(error), "put that right, or set encoder.path to another folder")
     config = folder.config
     sizes = f"{config.num_hidden_layers} layers of {config.hidden_size}, {config.vocab_size} pieces"
-    return checked("encoder", f"{settings.path}: {sizes}")
+    return checked("encoder", f"{settings.encoder.path}: {sizes}")
+
+
+def _encoder_folder(settings: Settings) -> EncoderFolder:
+    """The folder that `encoder.path` means, also one among a run's artifacts."""
+    from jabert.tracking import with_local_encoder
+
+    path, database = str(settings.encoder.path), local_database(str(settings.tracking.uri))
+    if path.startswith("runs:/") and database and not database.exists():  # connecting would make it
+        raise JabertError(f"encoder.path {path}: there are no runs, for {database} does not exist")
+    return open_folder(with_local_encoder(settings).encoder.path)
 
 
 def features(path: str) -> Check:

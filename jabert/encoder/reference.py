@@ -63,10 +63,13 @@ class ReferenceEncoder:
         return vectors
 
 
-def build_keras_bert(config: BertConfig, *, training: bool = False, dropout: float = 0.1) -> Any:
+def build_keras_bert(
+    config: BertConfig, *, training: bool = False, dropout: float = 0.1, activation: Any = None
+) -> Any:
     """What `keras_bert.get_model` gives for these sizes, at any length, with one row more for tokens.
 
-    `training` adds the heads and makes `dropout` count; all weights are random.
+    `training` adds the heads and makes `dropout` count; `activation` is computed in place of the
+    configuration's; all weights are random.
     """
     from keras_bert import get_model
 
@@ -81,7 +84,7 @@ def build_keras_bert(config: BertConfig, *, training: bool = False, dropout: flo
             transformer_num=config.num_hidden_layers,
             head_num=config.num_attention_heads,
             feed_forward_dim=config.intermediate_size,
-            feed_forward_activation=config.hidden_act,
+            feed_forward_activation=activation or config.hidden_act,
             dropout_rate=dropout,
             training=training,
         )

@@ -21,7 +21,7 @@ from jabert.pretraining.learning import Learner
 from jabert.pretraining.shards import read_shard, shards_of
 from jabert.pretraining.vocabulary import Vocabulary
 
-__all__ = ["Point", "Pretrained", "pretrain"]
+__all__ = ["Point", "Pretrained", "multiplying_in", "pretrain"]
 
 Point = dict[str, float]
 """step, epoch and batches (of that epoch) done, losses and shares of right answers, `val_…` of the held-out
@@ -84,7 +84,7 @@ def pretrain(
     held_out = _held_out(shards, vocabulary, settings)
     at = history[-1] if history else {"step": 0, "epoch": 0, "batches": 0}
     stream = _stream(shards, vocabulary, settings, int(at["epoch"]), int(at["batches"]))
-    with _precision(settings.precision):
+    with multiplying_in(settings.precision):
         while int(at["step"]) < settings.steps:
             steps = min(settings.report_steps, settings.steps - int(at["step"]))
             at = _advance(learner, stream, int(at["step"]), steps) | _measure(learner, held_out)
@@ -95,7 +95,7 @@ def pretrain(
 
 
 @contextmanager
-def _precision(precision: str) -> Iterator[None]:
+def multiplying_in(precision: str) -> Iterator[None]:
     """Let TensorFlow compute matrix products on the CPU in bfloat16, or not; it holds for the whole process.
 
     Not Keras's policy `mixed_bfloat16`: under it the token ids, floats in keras-bert 0.89, are rounded.

@@ -122,15 +122,30 @@ def test_versions_of_cudnn_that_compute_wrongly(version, wrong):
 
 
 def test_the_encoder_is_opened_and_its_variables_are_compared(toy_encoder, tmp_path):
-    assert "2 layers of 16, 320 pieces" in stores.encoder(EncoderSettings(path=str(toy_encoder))).found
+    assert "2 layers of 16, 320 pieces" in stores.encoder(_with_encoder(toy_encoder)).found
     folder = shutil.copytree(toy_encoder, tmp_path / "encoder")
     config = folder / "bert_config.json"
     config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
 
-    check = stores.encoder(EncoderSettings(path=str(folder)))
+    check = stores.encoder(_with_encoder(folder))
 
     assert not check.ok
     assert "bert/encoder/layer_2/" in check.found
+
+
+def _with_encoder(path):
+    return load_settings(None, [f"encoder.path={path}"])
+
+
+def test_an_encoder_among_a_run_s_artifacts_is_opened(toy_encoder):
+    missing = stores.encoder(_with_encoder("runs:/0/encoder"))
+    assert not missing.ok and "there are no runs" in missing.found
+    assert not Path("mlruns").exists()  # a look makes no store
+
+    with tracked_run(load_settings()) as run:
+        run.folder(toy_encoder, "encoder")
+    assert "2 layers of 16, 320 pieces" in stores.encoder(_with_encoder(f"runs:/{run.id}/encoder")).found
+    assert "cannot be fetched" in stores.encoder(_with_encoder(f"runs:/{run.id}/nothing")).found
 
 
 def test_the_feature_store_is_measured():

@@ -182,6 +182,22 @@ def test_a_real_unknown_piece_is_attended_and_learned(corpus):
     assert np.abs(vectors[0] - expected).max() < 1e-5
 
 
+def test_gelu_and_its_gradient_are_keras_transformer_s(corpus):
+    from keras_transformer import gelu
+
+    tf = import_tensorflow()
+    x = tf.constant(np.linspace(-8, 8, 1001, dtype=np.float32))
+    activation = learner_of(corpus[0], SETTINGS).model.keras.get_layer("Encoder-1-FeedForward").activation
+    found, expected = [], []
+    for function, results in ((activation, found), (gelu, expected)):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        results += [y, tape.gradient(y, x)]
+    assert activation is not gelu
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_bfloat16_gives_nearly_the_same_losses(corpus, trained, tmp_path):
     settings = SETTINGS.model_copy(update={"precision": "bfloat16"})
     _, pretrained = run(corpus, settings, tmp_path)
