@@ -9,10 +9,21 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from jabert.diff import Diff
     from jabert.doctor import Check
 
-__all__ = ["grid", "print_checks", "print_json", "print_listing", "print_pairs", "print_rich", "shown"]
+__all__ = [
+    "grid",
+    "print_checks",
+    "print_diff",
+    "print_json",
+    "print_listing",
+    "print_pairs",
+    "print_rich",
+    "shown",
+]
 
+_PARTINGS = 20
 _WIDE = 1000  # columns of a file or pipe, where folded lines would be in the way
 
 
@@ -50,6 +61,31 @@ def print_checks(checks: Iterable["Check"]) -> None:
         if check.remedy:
             rows.append(("", "", f"→ {check.remedy}"))
     print_rich(grid(rows))
+
+
+def print_diff(diff: "Diff") -> None:
+    """Print two versions side by side, and the first texts that they part on."""
+    parts = {"settings": diff.settings, "data": diff.data, "metrics on its own test rows": diff.metrics}
+    for name, pairs in parts.items():
+        lines = [(setting, *map(shown, pair)) for setting, pair in pairs.items()] or [
+            ("no difference", "", "")
+        ]
+        print_rich(grid([(name, f"version {diff.a}", f"version {diff.b}"), *lines]), "")
+    if diff.common is None:
+        print(diff.unknown)
+        return
+    common = diff.common
+    scores = f": weighted F1 {shown(common.weighted_f1)}" if common.weighted_f1 else ""
+    print(f"{common.rows:,} test rows in common{scores}")
+    for right, texts in ((diff.a, common.only_a_right), (diff.b, common.only_b_right)):
+        first = f", the first {_PARTINGS} of them" if len(texts) > _PARTINGS else ""
+        print(f"\n{len(texts):,} texts that only version {right} has right{first}")
+        rows = [
+            {"label": of.label, f"version {diff.a}": of.a, f"version {diff.b}": of.b, "text": of.text}
+            for of in texts[:_PARTINGS]
+        ]
+        if rows:
+            print_listing(rows, tuple(rows[0]), "")
 
 
 def grid(rows: Iterable[Sequence[str]]) -> "Table":
