@@ -65,27 +65,27 @@ def print_checks(checks: Iterable["Check"]) -> None:
 
 def print_diff(diff: "Diff") -> None:
     """Print two versions side by side, and the first texts that they part on."""
-    parts = {"settings": diff.settings, "data": diff.data, "metrics on its own test rows": diff.metrics}
-    for name, pairs in parts.items():
-        lines = [(setting, *map(shown, pair)) for setting, pair in pairs.items()] or [
-            ("no difference", "", "")
-        ]
-        print_rich(grid([(name, f"version {diff.a}", f"version {diff.b}"), *lines]), "")
+    a, b = f"version {diff.a}", f"version {diff.b}"
+    for name, pairs in (
+        ("settings", diff.settings),
+        ("data", diff.data),
+        ("metrics, each on its own test rows", diff.metrics),
+    ):
+        lines = [(what, *map(shown, pair)) for what, pair in pairs.items()] or [("none differs", "", "")]
+        print_rich(grid([(name, a, b), *lines]), "")
     if diff.common is None:
         print(diff.unknown)
         return
-    common = diff.common
-    scores = f": weighted F1 {shown(common.weighted_f1)}" if common.weighted_f1 else ""
-    print(f"{common.rows:,} test rows in common{scores}")
-    for right, texts in ((diff.a, common.only_a_right), (diff.b, common.only_b_right)):
-        first = f", the first {_PARTINGS} of them" if len(texts) > _PARTINGS else ""
-        print(f"\n{len(texts):,} texts that only version {right} has right{first}")
-        rows = [
-            {"label": of.label, f"version {diff.a}": of.a, f"version {diff.b}": of.b, "text": of.text}
-            for of in texts[:_PARTINGS]
-        ]
+    print(f"test rows in common: {diff.common.rows:,}")
+    if diff.common.weighted_f1:
+        of_a, of_b = diff.common.weighted_f1
+        print(f"weighted F1 on them: {a} {of_a:.4f}, {b} {of_b:.4f}")
+    for version, texts in ((a, diff.common.only_a_right), (b, diff.common.only_b_right)):
+        first = f", the first {_PARTINGS}" if len(texts) > _PARTINGS else ""
+        print(f"\nonly {version} is right: {len(texts):,}{first}")
+        rows = [{"label": of.label, a: of.a, b: of.b, "text": of.text} for of in texts[:_PARTINGS]]
         if rows:
-            print_listing(rows, tuple(rows[0]), "")
+            print_listing(rows, ("label", a, b, "text"), "")
 
 
 def grid(rows: Iterable[Sequence[str]]) -> "Table":

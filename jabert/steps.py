@@ -356,7 +356,7 @@ def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card
         training_precision=training_precision(settings.training),
         report=results.evaluated.report,
         verdict=results.verdict.facts(),
-        environment={**provenance(), "GPU": ", ".join(gpu_names()) or "none"},
+        environment={**provenance(), "gpu": ", ".join(gpu_names()) or "none"},
     )
     card = make_card(facts)
     record_card(card, data.work, run)

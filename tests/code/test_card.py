@@ -35,9 +35,10 @@ HEADINGS = [
     "Environment",
 ]
 HOSTILE = "縦|棒\n# 改行 <script>alert(1)</script> `code` ![x](y) & *強調*"
-ALLOWED = set(
-    "html head meta title style body h1 h2 p blockquote ul li table thead tbody tr th td pre code img strong".split()
-)
+ALLOWED = {
+    *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "blockquote", "ul", "li"),
+    *("table", "thead", "tbody", "tr", "th", "td", "pre", "code", "img", "strong"),
+}
 VERDICT = {
     "version": "3",
     "outcome": "promoted",
@@ -120,7 +121,14 @@ def toy_facts(encoder, recipe, overrides, texts, labels, **changes):
         training_precision="float32",
         report=evaluate(rows, probabilities, labels),
         verdict=VERDICT,
-        environment={"python": "3.12.1", "machine": "Linux, 2 cores"},
+        environment={
+            "python": "3.12.1",
+            "machine": "Linux, 2 cores",
+            "gpu": "none",
+            "jabert": "0.1.0",
+            "mlflow.source.git.commit": "abcdef",
+            "library.numpy": "2.4.1",
+        },
     )
     return replace(facts, **changes)
 
@@ -144,21 +152,46 @@ def test_every_section_is_there_with_its_facts(facts_of):
     markdown = make_card(facts_of(recipe="knbc")).to_markdown()
 
     assert headings(markdown) == HEADINGS
-    assert markdown.startswith("# jabert, version 3\n\nPuts a Japanese text into one of 2 classes: グルメ, 京都.")
+    assert markdown.startswith(
+        "# jabert, version 3\n\nPuts a Japanese text into one of 2 classes: グルメ, 京都."
+    )
     for heading, facts in {
-        "Result": ["| weighted F1 | 0.333 |", "resampling 1 groups", "groups", "chose nothing", "グルメ always"],
+        "Result": [
+            "| weighted F1 | 0.333 |",
+            "resampling 1 groups",
+            "chose nothing",
+            "Always answering グルメ",
+        ],
         "Classes": ["| グルメ | 0.500 | 1.000 | 0.667 | 2 |"],
-        "Gate": ["**Promoted**: better", "champion 2", "+0.0500", "-0.0100 to +0.1100", "5 texts", "Warning: "],
-        "Limits": ["frozen", "none of the 4 test rows", "not in the split"],
-        "How to load": ["load_model('models:/jabert/3')", "mlflow models serve", "jabert predict", "sqlite:///"],
+        "Gate": [
+            "**Promoted**: better",
+            "champion 2",
+            "+0.0500",
+            "-0.0100 to +0.1100",
+            "5 texts",
+            "Warning: ",
+        ],
+        "Limits": ["frozen", "4 of 4 test rows compared, none was left out", "not that of the split"],
+        "How to load": [
+            "load_model('models:/jabert/3')",
+            "mlflow models serve",
+            "jabert predict",
+            "sqlite:///",
+        ],
         "Confusion matrix": [CONFUSION_MATRIX],
         "Slices": ["at most 10 characters"],
         "Most confident mistakes": ["| 二 | 京都 | グルメ | 0.900 | g |"],
         "Data": ["https://me:\\*\\*\\*@host", "3 rows dropped", "| test | 4 | 1 |", "| 京都 | 0 | 2 | 2 |"],
         "Validation": ["`labelled_texts` passed", "`pieces` passed"],
-        "Protocol": ["no group", "validation rows chose the epoch", "epoch 2 of 3", "356 units", "config.toml"],
-        "Encoder": ["| name | toy |", "2 layers of 16 columns", "licence | not stated", "lower-cased"],
-        "Environment": ["engine openvino, bfloat16", "3.12.1", "Linux, 2 cores"],
+        "Protocol": [
+            "no group",
+            "validation rows chose the epoch",
+            "epoch 2 of 3",
+            "356 units",
+            "config.toml",
+        ],
+        "Encoder": ["| name | toy |", "| layers | 2, of 16 columns |", "licence | not stated", "lower-cased"],
+        "Environment": ["openvino, bfloat16", "3.12.1", "Linux, 2 cores", "numpy 2.4.1", "abcdef"],
     }.items():
         for fact in facts:
             assert fact in section(markdown, heading), (heading, fact)
@@ -166,10 +199,15 @@ def test_every_section_is_there_with_its_facts(facts_of):
 
 
 def test_what_makes_figures_too_good_is_said(facts_of):
-    seed = ["training.watch=test", "data.strip_topic_tag=false", "data.format=knbc", "data.drop_duplicates=false"]
+    seed = [
+        "training.watch=test",
+        "data.strip_topic_tag=false",
+        "data.format=knbc",
+        "data.drop_duplicates=false",
+    ]
     markdown = make_card(facts_of(overrides=seed, split_by="sentence")).to_markdown()
 
-    assert "**The test rows chose the epoch" in section(markdown, "Result")
+    assert "**They chose the epoch" in section(markdown, "Result")
     assert "The test rows chose the epoch" in section(markdown, "Limits")
     assert "tags were kept" in section(markdown, "Protocol")
     assert "may stand on both sides" in section(markdown, "Protocol")
@@ -193,7 +231,7 @@ def test_a_first_version_and_rows_left_out(facts_of):
     }
     markdown = make_card(facts_of(verdict=first)).to_markdown()
     assert "gain" not in section(markdown, "Gate")
-    assert "1 of 4 test rows were left out" in section(markdown, "Limits")
+    assert "3 of 4 test rows compared, 1 that" in section(markdown, "Limits")
 
 
 def test_the_page_needs_nothing_else(facts_of, picture):
@@ -211,11 +249,10 @@ def test_the_page_needs_nothing_else(facts_of, picture):
 def test_hostile_texts_labels_and_notes_stay_texts(facts_of, picture):
     card = make_card(
         facts_of(
-            overrides=[f"encoder.lower_case=true"],
             texts=[HOSTILE, HOSTILE + "2", "三", "四"],
             labels=["a|b\n- <b>", "`c` [d](e)"],
             source=HOSTILE,
-            environment={"machine": HOSTILE},
+            environment={"machine": HOSTILE, "python": "", "gpu": "", "jabert": HOSTILE},
         )
     )
     check_harmless(card, picture)

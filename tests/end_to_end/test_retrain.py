@@ -1,6 +1,7 @@
 """The main job on a toy encoder, from text to a registered model, with real stores."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from flows.featurize import featurize
 from flows.retrain import retrain
 from jabert import steps
+from jabert.cli import main
 from jabert.config import load_settings
 from jabert.errors import JabertError
 from jabert.registry import open_registry
@@ -55,6 +57,15 @@ def artifacts(run, folder=None):
             yield entry.path
 
 
+def said(capsys, *words):
+    """What a command prints."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert not ended.value.code
+    return capsys.readouterr().out
+
+
 def leftovers():
     """Names that only an interrupted writer leaves."""
     return [path for path in Path().rglob(".*-*") if path.is_file()]
@@ -79,9 +90,12 @@ def test_a_first_run_trains_registers_and_promotes(overrides):
     assert {dataset.tags[0].value for dataset in run.inputs.dataset_inputs} == {"train", "validation", "test"}
     written = set(artifacts(run))
     assert written >= {
+        "card/card.html",
+        "card/card.md",
         "config.toml",
         "report/confusion_matrix.png",
         "report/classification_report.txt",
+        "report/predictions.csv",
         "report/report.json",
         "training/history.csv",
         "training/learning_curves.png",
@@ -110,7 +124,7 @@ def test_a_second_run_reuses_every_feature_and_a_tie_keeps_the_champion(override
     assert [version["aliases"] for version in registry().listing()] == [[], ["champion"]]
 
 
-def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides):
+def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides, capsys):
     retrain("", [*overrides, "training.epochs=1", "classifier.units=1"])
     better = retrain("", [*overrides, "training.epochs=12", "classifier.units=24", "training.batch_size=8"])
 
@@ -118,6 +132,19 @@ def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides
     assert better["outcome"] == "promoted"
     aliases = {version["version"]: version["aliases"] for version in registry().listing()}
     assert aliases == {"1": ["previous"], "2": ["champion"]}
+
+    card = said(capsys, "models", "card", "2")
+    assert "**Promoted**: better" in card and "compared with | champion 1" in card
+    assert "**Promoted**: better" in registry().get("2").description
+    assert said(capsys, "models", "card", "2", "--html", "card.html") == "card.html\n"
+    assert "data:image/png;base64," in Path("card.html").read_text(encoding="utf-8")
+    found = json.loads(said(capsys, "models", "diff", "1", "2", "--json"))
+    assert found["settings"]["classifier.units"] == [1, 24]
+    assert found["metrics"]["weighted F1"] == [better["champion_weighted_f1"], better["weighted_f1"]]
+    assert found["common"]["rows"] == better["rows"]["test"]
+    flips = len(found["common"]["only_b_right"]) - len(found["common"]["only_a_right"])
+    before, after = found["metrics"]["accuracy"]
+    assert flips == round((after - before) * better["rows"]["test"])
 
 
 def test_a_run_can_be_repeated_from_the_settings_it_logged(overrides):
