@@ -146,7 +146,8 @@ def test_a_run_that_is_gone_is_named(tmp_path):
     store = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
     registry = register([store], None)
     register([store], None)
-    Path(registry.client.get_run(registry.run("1").info.run_id).info.artifact_uri, "config.toml").unlink()
+    artifacts = Path(load_settings(None, [store]).tracking.artifacts)
+    (artifacts / registry.run("1").info.run_id / "artifacts" / "config.toml").unlink()
     with pytest.raises(JabertError, match=r"the run of version 1 of 'jabert' has no config\.toml"):
         diff(registry, "1", "2")
 
@@ -164,3 +165,12 @@ def test_people_see_both_columns_and_the_first_texts(registry, capsys):
     assert ["グルメ", "グルメ", "京都", "駅の食堂"] in lines
     print_diff(diff(registry, "2", "3"))
     assert "has no report/predictions.csv" in capsys.readouterr().out
+
+
+def test_a_deleted_run_is_named(tmp_path):
+    store = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+    register([store], None)
+    registry = register([store], None)
+    registry.tag("1", {"judged_in": "0" * 32})
+    with pytest.raises(JabertError, match="the run of version 1 of 'jabert' is gone"):
+        diff(registry, "1", "2")
