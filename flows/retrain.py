@@ -22,7 +22,7 @@ from jabert import steps
 from jabert.classifier import Trained
 from jabert.config import Settings, load_settings
 from jabert.registry import Verdict
-from jabert.steps import Data, Evaluated
+from jabert.steps import Data, Evaluated, Results
 from jabert.tracking import Run, tracked_run, with_local_encoder
 
 __all__ = ["prefect_tags", "retrain"]
@@ -50,20 +50,23 @@ def retrain(
         with data.work.exclusive(data.staged):
             steps.take_over(data, run)
             with run.stage("validate"):
-                validate(settings, data, run)
+                validated = validate(settings, data, run)
             with run.stage("tokenize"):
-                tokenize(settings, data, run)
+                tokenized = tokenize(settings, data, run)
             with run.stage("featurize"):
                 features = featurize(settings, data, run)
             with run.stage("train"):
-                train(settings, data, run)
+                trained = train(settings, data, run)
             with run.stage("evaluate"):
                 evaluated = evaluate(settings, data, run)
-            with run.stage("register"), transaction():
-                version = register(settings, run, evaluated)
-                verdict = promote(settings, data, run, version)
+            with run.stage("register"):
+                with transaction():
+                    version = register(settings, run, evaluated)
+                    verdict = promote(settings, data, run, version)
+                results = Results(validated, tokenized, features, trained, evaluated, verdict)
+                describe(settings, data, run, results)
             data.work.remove()
-        return steps.summary(settings, data, run, features=features, evaluated=evaluated, verdict=verdict)
+        return steps.summary(settings, data, run, results)
 
 
 @task(name="Train", cache_policy=NO_CACHE)
@@ -109,6 +112,12 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     if verdict.comparison:
         show_markdown("comparison", verdict.comparison.to_markdown())
     return verdict
+
+
+@task(name="Describe", cache_policy=NO_CACHE)
+def describe(settings: Settings, data: Data, run: Run, results: Results) -> None:
+    """The model card."""
+    show_markdown("card", steps.describe(settings, data, run, results).to_description())
 
 
 def prefect_tags() -> dict[str, str]:

@@ -288,6 +288,44 @@ def models_rollback(
         print(f"version {move.version} of {settings.tracking.model_name!r} is the champion again")
 
 
+@models_app.command("card")
+def models_card(
+    version: Annotated[str, typer.Argument(metavar="V", help="Number of the version.")],
+    html: Annotated[Path | None, typer.Option("--html", help="Write it as a page to this file.")] = None,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Print the model card of a version, as Markdown."""
+    settings = _load(recipe, overrides)
+    from jabert.files import write_text
+    from jabert.recording import CARD, CARD_PAGE
+    from jabert.registry import open_registry
+
+    registry = open_registry(settings)
+    card = registry.artifact(version, CARD_PAGE if html else CARD)
+    if card is None:
+        raise JabertError(f"version {version} of {registry.name!r} has no card")
+    print(write_text(html, card.decode()) if html else card.decode())
+
+
+@models_app.command("diff")
+def models_diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="Number of a version.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Number of another.")],
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold two versions side by side: settings, data, metrics, and the texts that they part on."""
+    settings = _load(recipe, overrides)
+    from jabert.diff import diff
+    from jabert.output import print_diff
+    from jabert.registry import open_registry
+
+    found = diff(open_registry(settings), a, b)
+    print_json(found.to_dict()) if as_json else print_diff(found)
+
+
 @app.command()
 def runs(
     recipe: RecipeOption = None,

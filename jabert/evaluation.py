@@ -25,6 +25,7 @@ __all__ = [
     "SliceScore",
     "evaluate",
     "gain_interval",
+    "predictions",
     "weighted_f1",
 ]
 
@@ -122,8 +123,8 @@ class EvaluationReport:
             **{f"test/slice/{name}_weighted_f1": score.weighted_f1 for name, score in self.slices.items()},
         }
 
-    def to_markdown(self) -> str:
-        """The report as Markdown tables, texts escaped and shortened."""
+    def tables(self) -> dict[str, str]:
+        """The parts of the report by their headings, as Markdown tables, texts escaped and shortened."""
         low, high = self.weighted_f1_interval
         overall = [
             ("weighted F1", self.weighted_f1),
@@ -134,18 +135,23 @@ class EvaluationReport:
             ("rows", self.rows),
         ]
         classes = [(s.label, s.precision, s.recall, s.f1, s.support) for s in self.per_class]
-        parts = ["# Evaluation", table(["", "test rows"], overall)]
-        parts += ["## Classes", table(["class", "precision", "recall", "F1", "rows"], classes)]
-        if self.slices:
-            scores = [(_SLICES[name], s.weighted_f1, s.accuracy, s.rows) for name, s in self.slices.items()]
-            parts += ["## Slices", table(["texts", "weighted F1", "accuracy", "rows"], scores)]
+        slices = [(_SLICES[name], s.weighted_f1, s.accuracy, s.rows) for name, s in self.slices.items()]
         counts = [(label, *row) for label, row in zip(self.labels, self.confusion, strict=True)]
-        parts += ["## Confusion matrix", table(["true ＼ predicted", *self.labels], counts)]
-        if self.mistakes:
-            wrong = [(m.text, m.label, m.predicted, m.probability, m.group or "") for m in self.mistakes]
-            headings = ["text", "label", "predicted", "probability", "group"]
-            parts += ["## Most confident mistakes", table(headings, wrong)]
-        return "\n\n".join(parts) + "\n"
+        wrong = [(m.text, m.label, m.predicted, m.probability, m.group or "") for m in self.mistakes]
+        parts: dict[str, tuple[list[str], list[Any]]] = {
+            "Evaluation": (["", "test rows"], overall),
+            "Classes": (["class", "precision", "recall", "F1", "rows"], classes),
+            "Slices": (["texts", "weighted F1", "accuracy", "rows"], slices),
+            "Confusion matrix": (["true ＼ predicted", *self.labels], counts),
+            "Most confident mistakes": (["text", "label", "predicted", "probability", "group"], wrong),
+        }
+        return {heading: table(names, rows) for heading, (names, rows) in parts.items() if rows}
+
+    def to_markdown(self) -> str:
+        """The report as a Markdown page."""
+        overall, *others = self.tables().items()
+        parts = [f"# {overall[0]}", overall[1]]
+        return "\n\n".join([*parts, *(f"## {name}\n\n{rows}" for name, rows in others)]) + "\n"
 
 
 def evaluate(
@@ -193,6 +199,17 @@ def evaluate(
         slices=_slices(rows, true, predicted, len(labels)),
         mistakes=_mistakes(rows, true, probabilities, labels),
     )
+
+
+def predictions(
+    rows: pd.DataFrame, probabilities: npt.NDArray[np.floating[Any]], labels: Sequence[str]
+) -> pd.DataFrame:
+    """What was said of each row: columns text, label, predicted and score, its probability.
+
+    Arguments as for `evaluate`.
+    """
+    predicted = np.array(labels, dtype=object)[probabilities.argmax(axis=1)]
+    return rows[["text", "label"]].assign(predicted=predicted, score=probabilities.max(axis=1))
 
 
 def gain_interval(

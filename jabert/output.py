@@ -9,10 +9,21 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from jabert.diff import Diff
     from jabert.doctor import Check
 
-__all__ = ["grid", "print_checks", "print_json", "print_listing", "print_pairs", "print_rich", "shown"]
+__all__ = [
+    "grid",
+    "print_checks",
+    "print_diff",
+    "print_json",
+    "print_listing",
+    "print_pairs",
+    "print_rich",
+    "shown",
+]
 
+_PARTINGS = 20
 _WIDE = 1000  # columns of a file or pipe, where folded lines would be in the way
 
 
@@ -50,6 +61,31 @@ def print_checks(checks: Iterable["Check"]) -> None:
         if check.remedy:
             rows.append(("", "", f"→ {check.remedy}"))
     print_rich(grid(rows))
+
+
+def print_diff(diff: "Diff") -> None:
+    """Print two versions side by side, and the first texts that they part on."""
+    a, b = f"version {diff.a}", f"version {diff.b}"
+    for name, pairs in (
+        ("settings", diff.settings),
+        ("data", diff.data),
+        ("metrics, each on its own test rows", diff.metrics),
+    ):
+        lines = [(what, *map(shown, pair)) for what, pair in pairs.items()] or [("none differs", "", "")]
+        print_rich(grid([(name, a, b), *lines]), "")
+    if diff.common is None:
+        print(diff.unknown)
+        return
+    print(f"test rows in common: {diff.common.rows:,}")
+    if diff.common.weighted_f1:
+        of_a, of_b = diff.common.weighted_f1
+        print(f"weighted F1 on them: {a} {of_a:.4f}, {b} {of_b:.4f}")
+    for version, texts in ((a, diff.common.only_a_right), (b, diff.common.only_b_right)):
+        first = f", the first {_PARTINGS}" if len(texts) > _PARTINGS else ""
+        print(f"\nonly {version} is right: {len(texts):,}{first}")
+        rows = [{"label": of.label, a: of.a, b: of.b, "text": of.text} for of in texts[:_PARTINGS]]
+        if rows:
+            print_listing(rows, ("label", a, b, "text"), "")
 
 
 def grid(rows: Iterable[Sequence[str]]) -> "Table":

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from jabert import plots
+from jabert.card import Card
 from jabert.classifier import Epoch, Trained
 from jabert.config import Settings
 from jabert.encoder import EncoderFolder
@@ -18,7 +19,10 @@ from jabert.validation import ValidationReport, find_suite
 from jabert.work import Work
 
 __all__ = [
+    "CARD",
+    "CARD_PAGE",
     "layers_of",
+    "record_card",
     "record_comparison",
     "record_epoch",
     "record_evaluation",
@@ -28,6 +32,9 @@ __all__ = [
     "record_validation",
     "record_verdict",
 ]
+
+CARD = "card/card.md"
+CARD_PAGE = "card/card.html"
 
 
 def record_validation(report: ValidationReport, name: str, run: Run) -> None:
@@ -73,14 +80,21 @@ def record_pretraining(trained: Pretrained, work: Work, run: Run) -> None:
     run.file(plots.save(curves, work.path / "pretraining_curves.png"), "training")
 
 
-def record_evaluation(report: EvaluationReport, work: Work, run: Run) -> None:
-    """Metrics, the report as text, data and page, and its pictures."""
+def record_evaluation(report: EvaluationReport, predicted: pd.DataFrame, work: Work, run: Run) -> None:
+    """Metrics, the report as text, data and page, its pictures, and what was said of each test row."""
     run.metrics(report.metrics())
     run.text("report/report.md", report.to_markdown())
     run.text("report/classification_report.txt", report.report_text)
     run.json("report/report.json", report.to_dict())
+    run.text("report/predictions.csv", predicted.to_csv(index=False))
     for name, draw in (("confusion_matrix", plots.confusion_matrix), ("per_class", plots.per_class)):
         run.file(plots.save(draw(report), work.path / f"{name}.png"), "report")
+
+
+def record_card(card: Card, work: Work, run: Run) -> None:
+    """The card as Markdown and as a page, which holds the picture that `record_evaluation` drew."""
+    run.text(CARD, card.to_markdown())
+    run.text(CARD_PAGE, card.to_html(work.path / "confusion_matrix.png"))
 
 
 def record_comparison(verdict: Verdict, scratch: Path, run: Run, folder: str = "promotion") -> None:

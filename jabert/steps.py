@@ -7,19 +7,21 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from jabert import markdown, registry
+from jabert.card import Card, Facts, make_card
 from jabert.classifier import Epoch, Trained, training_precision
 from jabert.classifier import train as train_classifier
 from jabert.config import Settings
 from jabert.dataset import read_corpus, row_digests, table_digest
 from jabert.encoder import EncoderFolder, TokenizedTexts, Tokenizer, open_folder
 from jabert.errors import JabertError
-from jabert.evaluation import EvaluationReport
+from jabert.evaluation import EvaluationReport, predictions
 from jabert.evaluation import evaluate as evaluate_predictions
 from jabert.features import Featurized, Progress, open_store
 from jabert.features import featurize as featurize_ids
@@ -28,6 +30,7 @@ from jabert.legacy_keras import gpu_names, use_device
 from jabert.packaging import build_package, log_package
 from jabert.recording import (
     layers_of,
+    record_card,
     record_comparison,
     record_epoch,
     record_evaluation,
@@ -36,7 +39,7 @@ from jabert.recording import (
     record_verdict,
 )
 from jabert.registry import Gate, Verdict
-from jabert.tracking import Run, find_run, with_local_encoder
+from jabert.tracking import Run, find_run, provenance, with_local_encoder
 from jabert.validation import ValidationReport, check_pieces
 from jabert.validation import check_texts as check_table
 from jabert.work import Work
@@ -44,8 +47,10 @@ from jabert.work import Work
 __all__ = [
     "Data",
     "Evaluated",
+    "Results",
     "Tokenized",
     "check_texts",
+    "describe",
     "evaluate",
     "featurize",
     "find_judged",
@@ -88,6 +93,7 @@ class Tokenized:
     truncated: int
     longest: int
     lower_case: bool
+    max_tokens: int
     validation: ValidationReport
 
     def metrics(self) -> dict[str, float]:
@@ -116,6 +122,18 @@ class Evaluated:
 
     model_uri: str
     report: EvaluationReport
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the stages of a retraining returned."""
+
+    validated: ValidationReport
+    tokenized: Tokenized
+    features: Featurized
+    trained: Trained
+    evaluated: Evaluated
+    verdict: Verdict
 
 
 def read(settings: Settings, run: Run | None = None) -> Data:
@@ -224,6 +242,7 @@ def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenize
         truncated=int(tokens.truncated.sum()),
         longest=int(tokens.pieces.max()),
         lower_case=tokenizer.lower_case,
+        max_tokens=tokenizer.max_tokens,
         validation=report,
     )
     if tokenized.truncated:
@@ -312,7 +331,7 @@ def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
     rows = table[table["split"] == "test"]
     probabilities = registry.classify(mlflow.pyfunc.load_model(model_uri), rows["text"])[labels].to_numpy()
     report = evaluate_predictions(rows, probabilities, labels, seed=settings.data.seed)
-    record_evaluation(report, data.work, run)
+    record_evaluation(report, predictions(rows, probabilities, labels), data.work, run)
     return Evaluated(model_uri, report)
 
 
@@ -363,18 +382,45 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     return verdict
 
 
+def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card:
+    """Write the model card into the run, and the brief of it as the description of the version."""
+    facts = Facts(
+        version=results.verdict.version,
+        run_id=run.id,
+        date=date.today().isoformat(),
+        settings=settings,
+        source=data.source,
+        split_by=data.split_by,
+        counts=data.counts,
+        table=data.work.read_table(),
+        validation=(results.validated.to_markdown(), results.tokenized.to_markdown()),
+        encoder=open_folder(settings.encoder.path),
+        lower_case=results.tokenized.lower_case,
+        max_tokens=results.tokenized.max_tokens,
+        features=results.features,
+        trained=results.trained,
+        training_precision=training_precision(settings.training),
+        report=results.evaluated.report,
+        verdict=results.verdict.facts(),
+        environment={**provenance(), "gpu": ", ".join(gpu_names()) or "none"},
+    )
+    card = make_card(facts)
+    record_card(card, data.work, run)
+    registry.open_registry(settings).describe(results.verdict.version, card.to_description())
+    return card
+
+
 def _with_pieces(table: pd.DataFrame, tokens: TokenizedTexts) -> pd.DataFrame:
     return table.assign(pieces=tokens.pieces, unknown=tokens.unknown, truncated=tokens.truncated)
 
 
-def summary(
-    settings: Settings, data: Data, run: Run, *, features: Featurized, evaluated: Evaluated, verdict: Verdict
-) -> dict[str, Any]:
+def summary(settings: Settings, data: Data, run: Run, results: Results) -> dict[str, Any]:
     """The result of a retraining, JSON-ready."""
+    verdict, features = results.verdict, results.features
     return {
         "run_id": run.id,
         "model_version": verdict.version,
-        "weighted_f1": evaluated.report.weighted_f1,
+        "weighted_f1": results.evaluated.report.weighted_f1,
         "champion_weighted_f1": verdict.champion_weighted_f1,
         "promoted": verdict.promoted,
         "outcome": verdict.outcome,

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Run", "connect", "find_run", "list_runs", "tracked_run", "with_local_encoder"]
+__all__ = ["Run", "connect", "find_run", "list_runs", "provenance", "tracked_run", "with_local_encoder"]
 
 _LIBRARIES = (
     "tensorflow",
     "tf-keras",
     "keras-bert",
+    "openvino",
     "sentencepiece",
     "mlflow",
     "scikit-learn",
@@ -226,7 +227,7 @@ def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> It
     created = client.create_run(_experiment(client, settings.tracking), run_name=name)
     run = Run(client, created.info.run_id, created.info.experiment_id)
     try:
-        run.tags({**_provenance(), **(tags or {}), "config_digest": settings.digest()})
+        run.tags({**provenance(), **(tags or {}), "config_digest": settings.digest()})
         run.params(settings.flat())
         run.text("config.toml", settings.to_toml())
         if settings.note:
@@ -332,8 +333,8 @@ def _artifact_uri(location: str) -> str:
     return location if is_url(location) else Path(location).as_uri()
 
 
-def _provenance() -> dict[str, str]:
-    """Versions, commit and machine."""
+def provenance() -> dict[str, str]:
+    """Versions, commit and machine, by the names of a run's tags."""
     libraries = {f"library.{name}": version(name) for name in _LIBRARIES}
     commit = _git_commit()
     return {

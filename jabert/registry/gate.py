@@ -25,6 +25,16 @@ Outcome = Literal["promoted", "kept", "refused"]
 SmokeCheck = Callable[[str, str, list[str], pd.DataFrame], str | None]
 
 _CANARY_ROWS = 32
+_NUMBERS = {  # of a verdict, as they stand in a version's tags
+    "weighted_f1": float,
+    "compared_rows": int,
+    "champion_weighted_f1": float,
+    "gain": float,
+    "gain_low": float,
+    "gain_high": float,
+    "became_right": int,
+    "became_wrong": int,
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,10 @@ class Verdict:
         weighted_f1: of the version, on the compared rows.
         compared_rows: the test rows that neither model learned from.
         champion: the version that it was held against; None without one.
-        comparison: with that one; None if there was none, or too few rows.
+        gain: in weighted F1 over that one, on the same rows; None if there was none, or too few rows.
+        gain_low, gain_high: ends of its 95 % interval.
+        became_right, became_wrong: texts that changed sides.
+        comparison: all of this in detail.
         below_best: the version that was champion once and is still better, if there is one.
         warnings: sentences that did not decide.
     """
@@ -51,6 +64,11 @@ class Verdict:
     compared_rows: int
     champion: str | None = None
     champion_weighted_f1: float | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    became_right: int | None = None
+    became_wrong: int | None = None
     comparison: Comparison | None = field(default=None, repr=False)
     below_best: str | None = None
     warnings: tuple[str, ...] = ()
@@ -63,9 +81,6 @@ class Verdict:
     def facts(self) -> dict[str, Any]:
         """The verdict without the comparison, JSON-ready; what is None is left out."""
         facts = {name: value for name, value in vars(self).items() if name not in ("comparison", "warnings")}
-        if self.comparison:
-            low, high = self.comparison.gain_interval
-            facts |= {"gain": self.comparison.gain, "gain_low": low, "gain_high": high}
         facts["warnings"] = list(self.warnings) or None
         return {name: value for name, value in facts.items() if value is not None}
 
@@ -80,17 +95,15 @@ class Verdict:
         """The verdict that stands in a version's tags, without the comparison; None if it is not judged."""
         if tags.get("promotion") not in ("promoted", "kept", "refused"):
             return None
-        champion_f1 = tags.get("champion_weighted_f1")
+        numbers: dict[str, Any] = {name: kind(tags[name]) for name, kind in _NUMBERS.items() if name in tags}
         return cls(
             version=version,
             outcome=cast(Outcome, tags["promotion"]),
             reason=tags["reason"],
-            weighted_f1=float(tags["weighted_f1"]),
-            compared_rows=int(tags["compared_rows"]),
             champion=tags.get("compared_with"),
-            champion_weighted_f1=float(champion_f1) if champion_f1 else None,
             below_best=tags.get("below_best"),
             warnings=tuple(tags.get("warnings", "").splitlines()),
+            **numbers,
         )
 
 
@@ -176,7 +189,7 @@ class Gate:
             verdict,
             outcome=outcome,
             reason=reason,
-            champion_weighted_f1=comparison.champion.weighted_f1,
+            **_numbers(comparison),
             comparison=comparison,
             below_best=below_best,
             warnings=warnings,
@@ -231,6 +244,19 @@ class Gate:
                 self.registry.uri(version), self.registry.store, canary.tolist(), expected
             )
         return self._checked[version]
+
+
+def _numbers(comparison: Comparison) -> dict[str, Any]:
+    low, high = comparison.gain_interval
+    became = [flip.became for flip in comparison.flips]
+    return {
+        "champion_weighted_f1": comparison.champion.weighted_f1,
+        "gain": comparison.gain,
+        "gain_low": low,
+        "gain_high": high,
+        "became_right": became.count("right"),
+        "became_wrong": became.count("wrong"),
+    }
 
 
 def _weigh(comparison: Comparison, champion: str, rules: PromotionSettings) -> tuple[Outcome, str]:

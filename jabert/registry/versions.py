@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ from jabert.registry.moves import Move, carry_out, champion_of, moves_of, settle
 from jabert.tracking import connect
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run as TrackedRun
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
@@ -103,6 +105,37 @@ class Registry:
         except (MlflowException, OSError):
             return None
 
+    def run(self, version: str) -> "TrackedRun":
+        """The run that judged a version; the one that made it may have been killed before it came to that.
+
+        Raises:
+            JabertError: there is no such version, or its run is gone.
+        """
+        from mlflow.exceptions import MlflowException
+
+        entry = self.get(version)
+        try:
+            return self.client.get_run(entry.tags.get("judged_in") or entry.run_id or "")
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise JabertError(f"the run of version {version} of {self.name!r} is gone") from None
+
+    def artifact(self, version: str, name: str) -> bytes | None:
+        """A file among the artifacts of a version's run, None if there is none of that name.
+
+        Raises:
+            JabertError: as `run`.
+        """
+        from mlflow.exceptions import MlflowException
+
+        run_id = self.run(version).info.run_id
+        with TemporaryDirectory() as folder:
+            try:
+                return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
+            except (MlflowException, OSError):
+                return None
+
     def all(self) -> list["ModelVersion"]:
         """All versions, newest first."""
         found: list[ModelVersion] = []
@@ -127,6 +160,10 @@ class Registry:
         for key, value in tags.items():
             if value is not None:
                 self.client.set_model_version_tag(self.name, version, key, str(value))
+
+    def describe(self, version: str, description: str) -> None:
+        """Set the description of a version, Markdown, which the UI shows."""
+        self.client.update_model_version(self.name, version, description)
 
     def settle(self) -> None:
         """Finish what a killed process began to move."""

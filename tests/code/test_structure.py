@@ -74,6 +74,8 @@ COMMANDS = [
     ["pretrain"],
     ["predict"],
     ["models"],
+    ["models", "card"],
+    ["models", "diff"],
     ["runs"],
     ["ui"],
     ["doctor"],

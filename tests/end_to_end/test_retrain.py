@@ -65,6 +65,15 @@ def artifacts(run, folder=None):
             yield entry.path
 
 
+def said(capsys, *words):
+    """What a command prints."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert not ended.value.code
+    return capsys.readouterr().out
+
+
 def leftovers():
     """Names that only an interrupted writer leaves."""
     return [path for path in Path().rglob(".*-*") if path.is_file()]
@@ -89,9 +98,12 @@ def test_a_first_run_trains_registers_and_promotes(overrides):
     assert {dataset.tags[0].value for dataset in run.inputs.dataset_inputs} == {"train", "validation", "test"}
     written = set(artifacts(run))
     assert written >= {
+        "card/card.html",
+        "card/card.md",
         "config.toml",
         "report/confusion_matrix.png",
         "report/classification_report.txt",
+        "report/predictions.csv",
         "report/report.json",
         "training/history.csv",
         "training/learning_curves.png",
@@ -145,7 +157,7 @@ def test_nothing_new_is_nothing_done_unless_it_is_forced(overrides, toy_table):
     assert seen["digest"].is_unique
 
 
-def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides):
+def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides, capsys):
     retrain("", [*overrides, "training.epochs=1", "classifier.units=1"])
     better = retrain("", [*overrides, "training.epochs=12", "classifier.units=24", "training.batch_size=8"])
 
@@ -160,6 +172,19 @@ def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides
     assert {f"promotion/{name}" for name in COMPARISON} <= written
     history = client().load_table("1", "promotion/history.json", [run.info.run_id])
     assert history["version"].astype(str).tolist() == ["1", "2"]
+
+    card = said(capsys, "models", "card", "2")
+    assert "**Promoted**: better" in card and "compared with | champion 1" in card
+    assert "**Promoted**: better" in registry().get("2").description
+    assert said(capsys, "models", "card", "2", "--html", "card.html") == "card.html\n"
+    assert "data:image/png;base64," in Path("card.html").read_text(encoding="utf-8")
+    found = json.loads(said(capsys, "models", "diff", "1", "2", "--json"))
+    assert found["settings"]["classifier.units"] == [1, 24]
+    assert found["metrics"]["weighted F1"] == [better["champion_weighted_f1"], better["weighted_f1"]]
+    assert found["common"]["rows"] == better["rows"]["test"]
+    flips = len(found["common"]["only_b_right"]) - len(found["common"]["only_a_right"])
+    before, after = found["metrics"]["accuracy"]
+    assert flips == round((after - before) * better["rows"]["test"])
 
 
 def test_a_version_can_be_taken_back_and_promoted_again_by_hand(overrides, capsys):

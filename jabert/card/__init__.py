@@ -1,0 +1,79 @@
+"""The model card: what a version is, how good, on what evidence, how it was made and how it is loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from jabert.card import sections
+from jabert.card.facts import Facts
+from jabert.card.webpage import webpage
+from jabert.markdown import escaped
+
+__all__ = ["CONFUSION_MATRIX", "Card", "Facts", "make_card"]
+
+CONFUSION_MATRIX = "../report/confusion_matrix.png"
+"""Address of the picture, from the folder of the card among the artifacts of its run."""
+
+_LONGEST_DESCRIPTION = 5000  # characters: the column of MLflow's database
+
+
+class Section(NamedTuple):
+    """A part of the card; the description of a version has room for the brief ones only."""
+
+    heading: str
+    body: str
+    brief: bool = True
+
+    def __str__(self) -> str:
+        return f"## {self.heading}\n\n{self.body}"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A finished card."""
+
+    title: str
+    lead: str
+    sections: tuple[Section, ...]
+    run_id: str
+
+    def to_markdown(self) -> str:
+        """The whole card; its picture is `CONFUSION_MATRIX`."""
+        return "\n\n".join([f"# {escaped(self.title)}", self.lead, *map(str, self.sections)]) + "\n"
+
+    def to_html(self, confusion_matrix: Path) -> str:
+        """The whole card as one file, with the picture in it."""
+        return webpage(self.to_markdown(), self.title, {CONFUSION_MATRIX: confusion_matrix})
+
+    def to_description(self) -> str:
+        """What of it MLflow takes as the description of a version: no picture, at most 5,000 characters."""
+        rest = f"The whole card: `card/card.html` among the artifacts of run {self.run_id}."
+        parts: list[str] = []
+        for part in (self.lead, *(str(section) for section in self.sections if section.brief)):
+            if len("\n\n".join([*parts, part, rest])) <= _LONGEST_DESCRIPTION:
+                parts.append(part)
+        return "\n\n".join([*parts, rest])
+
+
+def make_card(facts: Facts) -> Card:
+    """Write the card of a version that was judged."""
+    tables = facts.report.tables()
+    picture = f"![Test rows by true and predicted class]({CONFUSION_MATRIX})"
+    no_slice, no_mistake = "No test row is short, cut or has unknown pieces.", "There is none."
+    parts = (
+        Section("Result", sections.result(facts, tables["Evaluation"])),
+        Section("Classes", tables["Classes"]),
+        Section("Gate", sections.gate(facts)),
+        Section("Limits", sections.limits(facts)),
+        Section("How to load", sections.how_to_load(facts)),
+        Section("Confusion matrix", picture, brief=False),
+        Section("Slices", tables.get("Slices", no_slice), brief=False),
+        Section("Most confident mistakes", tables.get("Most confident mistakes", no_mistake), brief=False),
+        Section("Data", sections.data(facts)),
+        Section("Validation", "\n\n".join(facts.validation), brief=False),
+        Section("Protocol", sections.protocol(facts)),
+        Section("Encoder", sections.encoder(facts)),
+        Section("Environment", sections.environment(facts), brief=False),
+    )
+    title = f"{facts.settings.tracking.model_name}, version {facts.version}"
+    return Card(title, sections.lead(facts), parts, facts.run_id)

@@ -1,0 +1,75 @@
+"""A Markdown text as one HTML file that needs nothing else: styles and pictures are in it."""
+
+import base64
+import html
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+__all__ = ["webpage"]
+
+_STYLE = """\
+body { margin: 0 auto; max-width: 46rem; padding: 1.5rem 1rem 3rem; color: #22303c; background: #fff;
+  font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", "Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP",
+    "Yu Gothic", Meiryo, IPAexGothic, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1rem; }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; padding-bottom: .2rem; border-bottom: 2px solid #d9dfe5; }
+blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: 4px solid #dd7a26; background: #fdf5ee; }
+table { display: block; overflow-x: auto; border-collapse: collapse; margin: .8rem 0; font-size: .9rem;
+  line-height: 1.4; font-variant-numeric: tabular-nums; }
+th, td { padding: .35rem .7rem .35rem 0; text-align: left; vertical-align: top; word-break: keep-all;
+  border-bottom: 1px solid #d9dfe5; }
+th:first-child, td:first-child { min-width: 9rem; }
+th { font-weight: 600; color: #5a6874; }
+th:empty { padding: 0; }
+pre, code { font-size: .85rem; background: #f3f6f9;
+  font-family: ui-monospace, "SF Mono", Consolas, "DejaVu Sans Mono", "Noto Sans Mono CJK JP", monospace; }
+pre { padding: .7rem .9rem; overflow-x: auto; overflow-wrap: normal; line-height: 1.45; }
+code { padding: .1rem .25rem; }
+pre code { padding: 0; }
+img { display: block; max-width: 100%; height: auto; margin: .5rem 0; }
+@media print {
+  body { max-width: none; padding: 0; font-size: 10pt; }
+  table { display: table; }
+  pre { white-space: pre-wrap; }
+  h2 { break-after: avoid; }
+  tr, img, pre, blockquote { break-inside: avoid; }
+}
+"""
+
+
+def webpage(markdown: str, title: str, pictures: Mapping[str, Path]) -> str:
+    """Render a text as a page; HTML in it is shown as the text it is.
+
+    Args:
+        markdown: the text.
+        title: of the window.
+        pictures: the PNG file for each address of a picture in the text.
+    """
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("js-default")  # tables, and no raw HTML
+    tokens = parser.parse(markdown)
+    for image in _images(tokens):
+        image.attrs["src"] = _as_data(pictures[str(image.attrs["src"])])
+    body = parser.renderer.render(tokens, parser.options, {})
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n"
+        f"<body>\n{body}</body>\n</html>\n"
+    )
+
+
+def _images(tokens: list["Token"]) -> Iterator["Token"]:
+    for token in tokens:
+        if token.type == "image":
+            yield token
+        yield from _images(token.children or [])
+
+
+def _as_data(picture: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"

@@ -1,0 +1,313 @@
+"""The model card: what stands in it, as Markdown, as a page and as the description of a version."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jabert import plots
+from jabert.card import CONFUSION_MATRIX, Facts, make_card
+from jabert.classifier import Trained
+from jabert.config import load_settings
+from jabert.encoder import open_folder
+from jabert.evaluation import evaluate
+from jabert.features import Featurized
+
+HEADINGS = [
+    "Result",
+    "Classes",
+    "Gate",
+    "Limits",
+    "How to load",
+    "Confusion matrix",
+    "Slices",
+    "Most confident mistakes",
+    "Data",
+    "Validation",
+    "Protocol",
+    "Encoder",
+    "Environment",
+]
+HOSTILE = "縦|棒\n# 改行 <script>alert(1)</script> `code` ![x](y) & *強調*"
+ALLOWED = {
+    *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "blockquote", "ul", "li"),
+    *("table", "thead", "tbody", "tr", "th", "td", "pre", "code", "img", "strong"),
+}
+VERDICT = {
+    "version": "3",
+    "outcome": "promoted",
+    "reason": "better: weighted F1 0.7500 against 0.7000 of champion 2 on the same rows",
+    "weighted_f1": 0.75,
+    "compared_rows": 4,
+    "champion": "2",
+    "champion_weighted_f1": 0.7,
+    "gain": 0.05,
+    "gain_low": -0.01,
+    "gain_high": 0.11,
+    "became_right": 5,
+    "became_wrong": 2,
+    "warnings": ["version 1, the best ever promoted, has weighted F1 0.9"],
+}
+
+
+class Page(HTMLParser):
+    """Tags, rows of tables and text of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.images, self.texts, self.cells = [], [], [], []
+        self.feed(page)
+        self.text = " ".join(" ".join(self.texts).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs)["src"])
+        if tag == "tr":
+            self.cells.append(0)
+        if tag in ("td", "th"):
+            self.cells[-1] += 1
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture
+def facts_of(toy_encoder):
+    """Facts about a toy version; what is given replaces its own."""
+
+    def make(recipe="", overrides=(), texts=("一", "二", "三", "四"), labels=("グルメ", "京都"), **changes):
+        return toy_facts(toy_encoder, recipe, overrides, texts, labels, **changes)
+
+    return make
+
+
+def toy_facts(encoder, recipe, overrides, texts, labels, **changes):
+    truth = [labels[i % 2] for i in range(len(texts))]
+    rows = pd.DataFrame({"text": texts, "label": truth, "split": "test", "group": "g"})
+    learned = rows.assign(split=["train", "validation"] * (len(rows) // 2), text=rows["text"] + "学習")
+    probabilities = np.tile([0.9, 0.1], (len(rows), 1))
+    facts = Facts(
+        version="3",
+        run_id="0123456789abcdef",
+        date="2025-11-25",
+        settings=load_settings(recipe, ["data.path=texts.csv", "data.format=table", *overrides]),
+        source="https://me:***@host/texts.csv",
+        split_by="group",
+        counts={
+            "rows_read": 12,
+            "tag_only": 0,
+            "duplicates": 3,
+            "conflicting_texts": 1,
+            "conflicting_rows": 2,
+            "rows": 8,
+            "train": 2,
+            "validation": 2,
+            "test": 4,
+        },
+        table=pd.concat([learned, rows], ignore_index=True),
+        validation=("Suite `labelled_texts` passed: 0 of 12 not met.\n", "Suite `pieces` passed.\n"),
+        encoder=open_folder(encoder),
+        lower_case=True,
+        max_tokens=64,
+        features=Featurized(8, 80, 8, 0, 1.0, 0.5, "openvino", "bfloat16", "/CPU:0", "store"),
+        trained=Trained(Path("training"), [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}], {"epoch": 2}, 0),
+        training_precision="float32",
+        report=evaluate(rows, probabilities, labels),
+        verdict=VERDICT,
+        environment={
+            "python": "3.12.1",
+            "machine": "Linux, 2 cores",
+            "gpu": "none",
+            "jabert": "0.1.0",
+            "mlflow.source.git.commit": "abcdef",
+            "library.numpy": "2.4.1",
+        },
+    )
+    return replace(facts, **changes)
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory):
+    rows = pd.DataFrame({"text": ["a"], "label": ["京都"]})
+    path = tmp_path_factory.mktemp("picture") / "confusion_matrix.png"
+    return plots.save(plots.confusion_matrix(evaluate(rows, np.ones((1, 1)), ["京都"])), path)
+
+
+def headings(markdown):
+    return re.findall(r"^## (.*)$", markdown, re.MULTILINE)
+
+
+def section(markdown, heading):
+    return markdown.partition(f"\n## {heading}\n\n")[2].partition("\n\n## ")[0]
+
+
+def test_every_section_is_there_with_its_facts(facts_of):
+    markdown = make_card(facts_of(recipe="knbc")).to_markdown()
+
+    assert headings(markdown) == HEADINGS
+    assert markdown.startswith(
+        "# jabert, version 3\n\nPuts a Japanese text into one of 2 classes: グルメ, 京都."
+    )
+    for heading, facts in {
+        "Result": [
+            "| weighted F1 | 0.333 |",
+            "resampling 1 groups",
+            "chose nothing",
+            "Always answering グルメ",
+        ],
+        "Classes": ["| グルメ | 0.500 | 1.000 | 0.667 | 2 |"],
+        "Gate": [
+            "**Promoted**: better",
+            "champion 2",
+            "+0.0500",
+            "-0.0100 to +0.1100",
+            "5 texts",
+            "Warning: ",
+        ],
+        "Limits": ["frozen", "4 of 4 test rows compared, none was left out", "not that of the split"],
+        "How to load": [
+            "load_model('models:/jabert/3')",
+            "mlflow models serve",
+            "jabert predict",
+            "sqlite:///",
+        ],
+        "Confusion matrix": [CONFUSION_MATRIX],
+        "Slices": ["at most 10 characters"],
+        "Most confident mistakes": ["| 二 | 京都 | グルメ | 0.900 | g |"],
+        "Data": ["https://me:\\*\\*\\*@host", "3 rows dropped", "| test | 4 | 1 |", "| 京都 | 0 | 2 | 2 |"],
+        "Validation": ["`labelled_texts` passed", "`pieces` passed"],
+        "Protocol": [
+            "no group",
+            "validation rows chose the epoch",
+            "epoch 2 of 3",
+            "356 units",
+            "config.toml",
+        ],
+        "Encoder": ["| name | toy |", "| layers | 2, of 16 columns |", "licence | not stated", "lower-cased"],
+        "Environment": ["openvino, bfloat16", "3.12.1", "Linux, 2 cores", "numpy 2.4.1", "abcdef"],
+    }.items():
+        for fact in facts:
+            assert fact in section(markdown, heading), (heading, fact)
+    assert "Sample:" not in markdown
+
+
+def test_what_makes_figures_too_good_is_said(facts_of):
+    seed = [
+        "training.watch=test",
+        "data.strip_topic_tag=false",
+        "data.format=knbc",
+        "data.drop_duplicates=false",
+    ]
+    markdown = make_card(facts_of(overrides=seed, split_by="sentence")).to_markdown()
+
+    assert "**They chose the epoch" in section(markdown, "Result")
+    assert "The test rows chose the epoch" in section(markdown, "Limits")
+    assert "tags were kept" in section(markdown, "Protocol")
+    assert "may stand on both sides" in section(markdown, "Protocol")
+    assert "3 rows kept" in section(markdown, "Data")
+
+
+@pytest.mark.parametrize("words", [{"recipe": "sample"}, {"overrides": ["data.path=sample"]}])
+def test_the_sample_measures_nothing(facts_of, words):
+    card = make_card(facts_of(**words))
+    for text in (card.to_markdown(), card.to_description()):
+        assert "**Sample: no figure here is a measure of quality.**" in text
+
+
+def test_a_first_version_and_rows_left_out(facts_of):
+    first = {
+        "version": "1",
+        "outcome": "promoted",
+        "reason": "there was no champion",
+        "weighted_f1": 0.3,
+        "compared_rows": 3,
+    }
+    markdown = make_card(facts_of(verdict=first)).to_markdown()
+    assert "gain" not in section(markdown, "Gate")
+    assert "3 of 4 test rows compared, 1 that" in section(markdown, "Limits")
+
+
+def test_the_page_needs_nothing_else(facts_of, picture):
+    page = make_card(facts_of()).to_html(picture)
+
+    found = Page(page)
+    assert found.tags.count("h2") == len(HEADINGS)
+    (image,) = found.images
+    assert image.startswith("data:image/png;base64,iVBOR")
+    assert not re.search(r'\b(?:src|href)="(?!data:)|@import|url\(', page)
+    assert set(found.tags) <= ALLOWED
+    assert "jabert, version 3" in found.text
+
+
+def test_hostile_texts_labels_and_notes_stay_texts(facts_of, picture):
+    card = make_card(
+        facts_of(
+            texts=[HOSTILE, HOSTILE + "2", "三", "四"],
+            labels=["a|b\n- <b>", "`c` [d](e)"],
+            source=HOSTILE,
+            environment={"machine": HOSTILE, "python": "", "gpu": "", "jabert": HOSTILE},
+        )
+    )
+    check_harmless(card, picture)
+    assert "<script>alert(1)</script> `code`" in Page(card.to_html(picture)).text
+
+
+def check_harmless(card, picture):
+    assert headings(card.to_markdown()) == HEADINGS
+    found = Page(card.to_html(picture))
+    assert set(found.tags) <= ALLOWED
+    assert found.tags.count("h1") == 1 and found.tags.count("h2") == len(HEADINGS)
+    assert len(found.images) == 1
+    assert set(found.cells) <= {2, 3, 4, 5}
+    assert len(card.to_description()) <= 5000
+
+
+@settings(max_examples=60)
+@given(st.lists(st.text(), min_size=4, max_size=4), st.text(min_size=1), st.text())
+def test_no_text_label_or_note_breaks_the_card(toy_encoder, picture, texts, label, note):
+    facts = toy_facts(toy_encoder, "", [], texts, ["京都", label + "?"])
+    noted = facts.settings.model_copy(update={"note": note})
+    check_harmless(make_card(replace(facts, settings=noted, source=label)), picture)
+
+
+def test_the_description_is_the_brief_part_and_says_where_the_rest_is(facts_of):
+    description = make_card(facts_of()).to_description()
+    assert headings(description) == [
+        "Result",
+        "Classes",
+        "Gate",
+        "Limits",
+        "How to load",
+        "Data",
+        "Protocol",
+        "Encoder",
+    ]
+    assert "![" not in description
+    assert description.endswith("`card/card.html` among the artifacts of run 0123456789abcdef.")
+
+
+def test_what_is_too_long_for_the_description_is_left_out_whole(facts_of):
+    many = [f"長い名前のクラス{i:04}" for i in range(400)]
+    rows = pd.DataFrame({"text": many, "label": many, "split": "test"})
+    report = evaluate(rows, np.eye(len(many)), many)
+    card = make_card(facts_of(report=report))
+    assert "and 380 more" in card.to_markdown()
+    assert "Classes" not in headings(card.to_description())
+    assert "Encoder" in headings(card.to_description())
+    assert len(card.to_description()) <= 5000
+
+
+def test_the_way_to_load_it_runs_as_python_and_hides_the_password(facts_of):
+    uri = "tracking.uri=postgresql://me:secret@host/mlflow"
+    markdown = make_card(facts_of(overrides=[uri, "tracking.model_name=it's"])).to_markdown()
+    code = re.search(r"```python\n(.*?)\n```", markdown, re.DOTALL).group(1)
+    compile(code, "card", "exec")
+    assert "models:/it's/3" in code
+    assert "secret" not in markdown
