@@ -29,6 +29,7 @@ __all__ = [
     "EncoderSettings",
     "FeaturesSettings",
     "PretrainingSettings",
+    "ServingSettings",
     "Settings",
     "TrackingSettings",
     "TrainingSettings",
@@ -221,6 +222,20 @@ class TrackingSettings(_Group):
     model_name: ModelName = Field("jabert", description="name of the registered model")
 
 
+class ServingSettings(_Group):
+    """Limits of `jabert serve`; they decide no result."""
+
+    max_texts: Count = Field(512, description="rows of a request")
+    max_characters: Count = Field(10_000, description="of a text")
+    max_body_bytes: Count = Field(2_000_000, description="of a request")
+    timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="from the head of a request to its answer; also for a head, and between requests"
+    )
+    batch_texts: Count = Field(32, description="predicted together, when so many wait")
+    queue_texts: Count = Field(1024, description="that may wait; beyond it requests are refused")
+    poll_seconds: Annotated[float, Field(gt=0)] = Field(1.0, description="between looks at the alias")
+
+
 class CorpusSettings(_Group):
     """Raw text for pretraining: one sentence a line, a blank line between documents, UTF-8."""
 
@@ -303,6 +318,7 @@ class Settings(_Group):
     vocabulary: VocabularySettings = VocabularySettings()
     pretraining: PretrainingSettings = PretrainingSettings()
     tracking: TrackingSettings = TrackingSettings()
+    serving: ServingSettings = ServingSettings()
 
     def flat(self) -> dict[str, Any]:
         """Every setting by its dotted name, e.g. `{"data.seed": 0, …}`; passwords in URLs are `***`."""
@@ -321,12 +337,12 @@ class Settings(_Group):
         return redacted(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude={"recipe"})))
 
     def digest(self) -> str:
-        """Digest of the settings that decide the result: no paths, no tracking, no device."""
+        """Digest of the settings that decide the result: no paths, no tracking, no device, no serving."""
         left_out = {name for name, field in _fields().items() if _kind(field) == _LOCATION}
         decisive = {
             name: Path(value).name if name.startswith("validation.") else value
             for name, value in self.flat().items()
-            if name not in left_out | {"encoder.device"} and not name.startswith("tracking.")
+            if name not in left_out | {"encoder.device"} and not name.startswith(("tracking.", "serving."))
         }
         return digest_of_json(decisive)
 
