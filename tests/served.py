@@ -1,8 +1,16 @@
-"""A registered model for the tests of `jabert serve`: quick, and its answers tell the version."""
+"""For the tests of `jabert serve`: a registered toy model, and the server as a process."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-CODE = """
+import requests
+
+CODE = '''
 import time
 
 import pandas as pd
@@ -11,12 +19,13 @@ from mlflow.pyfunc import PythonModel
 
 
 class Toy(PythonModel):
+    """Its answers tell the version."""
+
     def load_context(self, context):
         {on_load}
 
     def predict(self, context, model_input: pd.DataFrame, params=None):
         texts = model_input["text"].tolist()
-        time.sleep({seconds})
         for text in texts:
             if text == "眠る":
                 time.sleep(3)
@@ -32,11 +41,12 @@ class Toy(PythonModel):
                 for share in kyoto
             ],
             "version": "{name}",
+            "texts": len(texts),
         }})
 
 
 set_model(Toy())
-"""
+'''
 
 
 class Registry:
@@ -51,16 +61,16 @@ class Registry:
         self.client = connect(TrackingSettings(uri=self.uri, artifacts=str(self.root / "artifacts")))
         self.client.create_registered_model("jabert")
 
-    def add(self, on_load="pass", seconds=0):
-        """Register a version and return its number."""
+    def add(self, on_load="pass"):
+        """Register a version, whose loading runs a statement, and return its number."""
         import mlflow.pyfunc
+        import pandas as pd
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
         number = str(1 + len(self.client.search_model_versions("name = 'jabert'")))
         code = self.root / f"toy_{number}.py"
-        quiet = CODE.format(on_load="pass", seconds=seconds, name=number)
-        code.write_text(quiet, encoding="utf-8")
+        code.write_text(CODE.format(on_load="pass", name=number), encoding="utf-8")
         mlflow.pyfunc.save_model(
             self.root / number,
             python_model=str(code),
@@ -69,13 +79,83 @@ class Registry:
                 params=ParamSchema([ParamSpec("top_k", DataType.integer, 2)]),
             ),
             pip_requirements=["mlflow"],
+            input_example=pd.DataFrame({"text": ["京都"]}),
         )
-        if on_load != "pass":  # saving loads the code, and so would stumble
-            broken = CODE.format(on_load=on_load, seconds=seconds, name=number)
-            (self.root / number / code.name).write_text(broken, encoding="utf-8")
+        # Only now, because saving a model loads it.
+        (self.root / number / code.name).write_text(
+            CODE.format(on_load=on_load, name=number), encoding="utf-8"
+        )
         self.client.create_model_version("jabert", (self.root / number).as_uri())
         return number
 
     def promote(self, version):
         """Make a version the champion."""
         self.client.set_registered_model_alias("jabert", "champion", version)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A process that serves, and what it wrote."""
+
+    def __init__(self, command, log, port, **environment):
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = Path(log)
+        with self.log.open("wb") as out:
+            # A session of its own: MLflow's server starts another process.
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=out, start_new_session=True, env={**os.environ, **environment}
+            )
+        self._wait_until_ready()
+
+    def _wait_until_ready(self):
+        for _ in range(600):
+            try:
+                if requests.get(f"{self.url}/ping", timeout=60).ok:
+                    return
+            except requests.RequestException:
+                assert self.process.poll() is None, self.output
+                time.sleep(0.1)
+        raise TimeoutError(self.output)
+
+    @property
+    def output(self):
+        return self.log.read_text(encoding="utf-8")
+
+    def post(self, json=None, **request):
+        return requests.post(f"{self.url}/invocations", json=json, timeout=30, **request)
+
+    def health(self):
+        return requests.get(f"{self.url}/health", timeout=30).json()
+
+    def wait_for_health(self, **wanted):
+        """Wait until `/health` says so, and return the seconds that took."""
+        started = time.monotonic()
+        while not wanted.items() <= self.health().items():
+            assert time.monotonic() - started < 30, (self.health(), self.output)
+            time.sleep(0.05)
+        return time.monotonic() - started
+
+    def stop(self, number=signal.SIGTERM):
+        """Signal the process, and return its exit code."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+        try:
+            return self.process.wait(30)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def serve(registry, log, *arguments, **limits):
+    """Start `jabert serve` on a registry."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("jabert")), "serve", "--port", str(port), *arguments]
+    for name, value in {"poll_seconds": 0.1, **limits}.items():
+        command += ["--set", f"serving.{name}={value}"]
+    return Server([*command, "--set", f"tracking.uri={registry.uri}"], log, port)

@@ -1,5 +1,7 @@
 """What is noted of each request: the version in its headers, a line of the log, metrics."""
 
+import asyncio
+import sys
 import time
 from typing import Any
 from urllib.parse import quote
@@ -7,13 +9,13 @@ from urllib.parse import quote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jabert.serving.follower import Follower
-from jabert.serving.log import write_event
+from jabert.serving.log import to_line
 from jabert.serving.metrics import Metrics
 
 __all__ = ["Observed"]
 
 _PATHS = {"/invocations", "/ping", "/health", "/version", "/metrics", "/docs", "/openapi.json"}
-_UNSAFE = " @:/"  # allowed in a header as they are; all else outside ASCII is percent-encoded
+_UNESCAPED = " @:/"  # allowed in a header as they are; all else outside ASCII is percent-encoded
 _GONE = 499  # nginx's status of a request whose client went away before the answer
 
 
@@ -28,7 +30,8 @@ class Observed:
         self._app = app
         self._follower = follower
         self._metrics = metrics
-        self._model = quote(follower.address.uri, safe=_UNSAFE).encode()
+        self._model = quote(follower.address.uri, _UNESCAPED).encode()
+        self._lines: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, or the start and end of the server."""
@@ -45,7 +48,7 @@ class Observed:
                 version = state.setdefault("version", self._follower.served.version.label)
                 names = (
                     (b"x-jabert-model", self._model),
-                    (b"x-jabert-version", quote(version, _UNSAFE).encode()),
+                    (b"x-jabert-version", quote(version, _UNESCAPED).encode()),
                 )
                 message["headers"] = [*message["headers"], *names]
             await send(message)
@@ -60,7 +63,7 @@ class Observed:
         self._metrics.requests.labels(path, str(status)).inc()
         if path == "/invocations":
             self._metrics.seconds.observe(seconds)
-        write_event(
+        line = to_line(
             "request",
             method=scope["method"],
             path=path,
@@ -69,3 +72,10 @@ class Observed:
             milliseconds=round(1000 * seconds, 2),
             version=state.get("version"),
         )
+        if not self._lines:  # the requests of a batch end at once, and are written at once
+            asyncio.get_running_loop().call_soon(self._write_lines)
+        self._lines.append(line)
+
+    def _write_lines(self) -> None:
+        print(end="".join(self._lines), file=sys.stderr, flush=True)
+        self._lines.clear()

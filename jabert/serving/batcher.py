@@ -17,6 +17,7 @@ from jabert.serving.models import Served
 __all__ = ["Answer", "Batcher"]
 
 _SECONDS_TO_END = 5.0
+_LATER = {"Retry-After": "1"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Answer:
     version: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Waiting:
     asked: Asked
     params: str  # as JSON: requests under the same parameters can be predicted together
@@ -76,18 +77,27 @@ class Batcher:
             return answer
         waiting = _Waiting(asked, json.dumps(asked.params, sort_keys=True) if asked.params else "", answer)
         with self._changed:
-            if self._queue and self._texts + count > self._settings.queue_texts:
-                raise RequestError(
-                    503, "too many texts are waiting, try again in a second", {"Retry-After": "1"}
-                )
+            if self._is_full(count):
+                self._forget_cancelled()
+            if self._is_full(count):
+                raise RequestError(503, "too many texts are waiting, try again in a second", _LATER)
             self._queue.append(waiting)
             self._count(count)
             self._changed.notify()
         return answer
 
+    def _is_full(self, count: int) -> bool:
+        return bool(self._queue) and self._texts + count > self._settings.queue_texts
+
     def _count(self, change: int) -> None:
         self._texts += change
         self._metrics.queue_texts.set(self._texts)
+
+    def _forget_cancelled(self) -> None:
+        cancelled = [waiting for waiting in self._queue if waiting.answer.cancelled()]
+        for waiting in cancelled:
+            self._queue.remove(waiting)
+            self._count(-len(waiting.asked.texts))
 
     def _work(self) -> None:
         while batch := self._take():
@@ -98,23 +108,28 @@ class Batcher:
 
     def _take(self) -> list[_Waiting]:
         """The oldest request and others under the same parameters, none once the batcher is closed."""
+        batch: list[_Waiting] = []
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closed)
-            batch: list[_Waiting] = []
-            left: deque[_Waiting] = deque()
-            room = self._settings.batch_texts
-            for waiting in self._queue:
-                count = len(waiting.asked.texts)
-                if waiting.answer.cancelled():
-                    self._count(-count)
-                elif not batch or (count <= room and waiting.params == batch[0].params):
-                    batch.append(waiting)
-                    room -= count
-                    self._count(-count)
-                else:
-                    left.append(waiting)
-            self._queue = left
-        return batch if batch or self._closed else self._take()
+            while not batch and not (self._closed and not self._queue):
+                self._changed.wait_for(lambda: self._queue or self._closed)
+                self._forget_cancelled()
+                batch = self._together()
+        return batch
+
+    def _together(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        left: deque[_Waiting] = deque()
+        room = self._settings.batch_texts
+        for waiting in self._queue:
+            count = len(waiting.asked.texts)
+            if not batch or (count <= room and waiting.params == batch[0].params):
+                batch.append(waiting)
+                room -= count
+            else:
+                left.append(waiting)
+        self._queue = left
+        self._count(-sum(len(waiting.asked.texts) for waiting in batch))
+        return batch
 
 
 def _outcomes(served: Served, batch: list[_Waiting]) -> list[list[Any] | Exception]:
