@@ -28,6 +28,7 @@ __all__ = [
     "DataSettings",
     "EncoderSettings",
     "FeaturesSettings",
+    "PackageSettings",
     "PretrainingSettings",
     "ServingSettings",
     "Settings",
@@ -222,6 +223,12 @@ class TrackingSettings(_Group):
     model_name: ModelName = Field("jabert", description="name of the registered model")
 
 
+class PackageSettings(_Group):
+    """The registered model."""
+
+    max_texts: Count = Field(10_000, description="texts that it takes at a time; more are refused")
+
+
 class ServingSettings(_Group):
     """Limits of `jabert serve`; they decide no result."""
 
@@ -314,6 +321,7 @@ class Settings(_Group):
     features: FeaturesSettings = FeaturesSettings()
     classifier: ClassifierSettings = ClassifierSettings()
     training: TrainingSettings = TrainingSettings()
+    package: PackageSettings = PackageSettings()
     corpus: CorpusSettings = CorpusSettings()
     vocabulary: VocabularySettings = VocabularySettings()
     pretraining: PretrainingSettings = PretrainingSettings()
@@ -335,6 +343,17 @@ class Settings(_Group):
         A password in a URL is written as `***`: whoever repeats the run has to give that setting again.
         """
         return redacted(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude={"recipe"})))
+
+    def without_locations(self) -> "Settings":
+        """The same with defaults for all paths, URLs and the store; of a suite's path its name is kept."""
+        tree = self.model_dump()
+        for name, field in _fields().items():
+            group, key = name.split(".")
+            if _kind(field) in (_LOCATION, _STORE):
+                del tree[group][key]
+            elif _kind(field) == _SUITE:
+                tree[group][key] = Path(tree[group][key]).name
+        return Settings.model_validate(tree)
 
     def digest(self) -> str:
         """Digest of the settings that decide the result: no paths, no tracking, no device, no serving."""

@@ -1,61 +1,85 @@
 """Building the folder that `package.py` reads, out of an encoder and a trained classifier."""
 
+import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from jabert.classifier import load_classifier
+from jabert.classifier.openvino import classifier_graph
 from jabert.config import Settings
-from jabert.encoder import EncoderFolder, Tokenizer, token_budget
-from jabert.encoder.reference import ReferenceEncoder
-from jabert.files import write_json, write_text
-from jabert.legacy_keras import import_tensorflow, use_device
+from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget
+from jabert.encoder.checkpoint import read_variables
+from jabert.encoder.openvino import bert_graph
+from jabert.files import digest_of_file, on_disk, write_json, write_text
 from jabert.tracking import Run
 
-__all__ = ["build_package", "log_package"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["build_package", "log_package", "predict"]
 
 _CODE = Path(__file__).with_name("package.py")
 _EXAMPLE = "京都の食堂で昼ごはんを食べた。"
-
-# What package.py imports, and what that needs at run time.
-_REQUIRED = ("mlflow", "numpy", "pandas", "sentencepiece", "tensorflow")
+_REQUIRED = ("mlflow", "numpy", "openvino", "pandas", "sentencepiece")  # what package.py imports
+_MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more than any encoder has positions
 
 
 def build_package(
     folder: EncoderFolder, trained: Path, labels: list[str], settings: Settings, target: Path
 ) -> Path:
-    """Write the model package; encoder and classifier become one TensorFlow function.
+    """Write the model package that `package.py` describes; encoder and classifier become OpenVINO graphs.
 
     Args:
         folder: the encoder.
         trained: folder of a finished training.
         labels: class names in the order of the classifier's outputs.
-        settings: written into the package.
+        settings: written into the package, without paths.
         target: the folder to make; what stood there is replaced.
     """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    shutil.copyfile(folder.sentencepiece, target / "sentencepiece.model")
-    classifier = load_classifier(trained, folder.config.hidden_size, len(labels), settings.classifier)
-    _export(folder, classifier, settings, target / "network")
-    tokenizer = Tokenizer(folder, settings.encoder)
-    write_text(target / "config.toml", settings.to_toml())
-    write_json(
-        target / "package.json",
-        {
-            "labels": labels,
-            "lower_case": tokenizer.lower_case,
-            "cls_id": tokenizer.cls_id,
-            "sep_id": tokenizer.sep_id,
-            "max_tokens": tokenizer.max_tokens,
-            "pad_to": tokenizer.pad_to,
-            "token_budget": token_budget(folder, settings.encoder),
-            "encoder_fingerprint": folder.fingerprint,
-            "features_dtype": settings.features.dtype,
-        },
-    )
+    with on_disk(target):
+        shutil.copyfile(folder.sentencepiece, target / "sentencepiece.model")
+        _write_graphs(folder, trained, len(labels), settings, target)
+    write_text(target / "config.toml", settings.without_locations().to_toml())
+    write_json(target / "package.json", _about(folder, labels, settings))
+    sums = [f"{digest_of_file(path)}  {path.name}\n" for path in sorted(target.iterdir())]
+    write_text(target / "SHA256SUMS", "".join(sums))
     return target
+
+
+def _write_graphs(
+    folder: EncoderFolder, trained: Path, classes: int, settings: Settings, target: Path
+) -> None:
+    import openvino
+
+    mask_id_zero = settings.encoder.pad_to is not None
+    encoder = bert_graph(read_variables(folder), folder.config, mask_id_zero=mask_id_zero)
+    classifier = load_classifier(trained, folder.config.hidden_size, classes, settings.classifier)
+    head = classifier_graph(classifier, np.dtype(settings.features.dtype))
+    for name, graph in {"encoder": encoder, "classifier": head}.items():
+        openvino.save_model(graph, target / f"{name}.xml", compress_to_fp16=False)
+
+
+def _about(folder: EncoderFolder, labels: list[str], settings: Settings) -> dict[str, Any]:
+    tokenizer, precision = Tokenizer(folder, settings.encoder), choose(settings.encoder).precision
+    return {
+        "labels": labels,
+        "max_texts": settings.package.max_texts,
+        "max_characters": _MAX_CHARACTERS,
+        "lower_case": tokenizer.lower_case,
+        "cls_id": tokenizer.cls_id,
+        "sep_id": tokenizer.sep_id,
+        "max_tokens": tokenizer.max_tokens,
+        "pad_to": tokenizer.pad_to,
+        "precision": precision,
+        "token_budget": settings.encoder.token_budget or cpu_token_budget(folder, precision),
+        "encoder_fingerprint": folder.fingerprint,
+    }
 
 
 def log_package(package: Path, run: Run) -> str:
@@ -64,52 +88,68 @@ def log_package(package: Path, run: Run) -> str:
     Returns:
         The URI of the logged model.
     """
-    import mlflow.pyfunc
     import pandas as pd
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import Map
+    from mlflow.models import Model
 
-    outputs = Schema(
-        [
-            ColSpec(DataType.string, "label"),
-            ColSpec(DataType.double, "score"),
-            ColSpec(Map(DataType.double), "probabilities"),
-        ]
-    )
+    about = json.loads((package / "package.json").read_text(encoding="utf-8"))
     # Not mlflow.pyfunc.log_model: it wants an active run, and leaving that would end this one. The model is
     # created first, because Model.log would put it into the default experiment and that one's folder.
     model = run.client.create_logged_model(run.experiment_id, name="model", source_run_id=run.id)
     logged = Model.log(
         artifact_path=None,
         name="model",
-        flavor=mlflow.pyfunc,
+        flavor=_Pyfunc,
         run_id=run.id,
         model_id=model.model_id,
         python_model=str(_CODE),
         artifacts={"classifier": str(package)},
-        signature=ModelSignature(Schema([ColSpec(DataType.string, "text")]), outputs),
+        signature=_signature(),
         input_example=pd.DataFrame({"text": [_EXAMPLE]}),
         pip_requirements=[f"{name}=={version(name)}" for name in _REQUIRED],
+        metadata={"max_texts": about["max_texts"]},
     )
     return str(logged.model_uri)
 
 
-def _export(folder: EncoderFolder, classifier: Any, settings: Settings, target: Path) -> None:
-    tf = import_tensorflow()
-    device = use_device(settings.encoder.device)
-    encoder = ReferenceEncoder(folder, device, mask_id_zero=settings.encoder.pad_to is not None)
-    ids_shape, lengths_shape = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
+def predict(model: Any, texts: "pd.DataFrame") -> "pd.DataFrame":
+    """What a loaded model says to any number of texts, in parts of as many as it takes at a time.
 
-    @tf.function(input_signature=[ids_shape, lengths_shape])  # type: ignore[untyped-decorator]
-    def probabilities(ids: Any, lengths: Any) -> Any:
-        vectors = encoder.forward(ids, lengths)  # (batch, tokens, hidden)
-        stored = tf.cast(tf.cast(vectors, settings.features.dtype), tf.float32)  # as training saw them
-        return classifier([stored, lengths], training=False)  # (batch, classes)
+    Args:
+        model: of `mlflow.pyfunc.load_model`.
+        texts: one column, `text`.
+    """
+    import pandas as pd
 
-    network = tf.Module()
-    # The function keeps no variable alive by itself, and Keras models would be exported with all their
-    # training functions; so only the variables are attached.
-    network.weights = [*encoder.variables, *classifier.variables]
-    network.probabilities = probabilities
-    tf.saved_model.save(network, str(target))
+    step = (model.metadata.metadata or {}).get("max_texts", max(1, len(texts)))
+    starts = range(0, max(1, len(texts)), step)
+    parts: list[pd.DataFrame] = [model.predict(texts.iloc[start : start + step]) for start in starts]
+    return pd.concat(parts)
+
+
+class _Pyfunc:
+    """MLflow's pyfunc flavor, without the paths of this machine that it notes in the file MLmodel."""
+
+    @staticmethod
+    def save_model(path: str, mlflow_model: Any, **arguments: Any) -> None:
+        import mlflow.pyfunc
+
+        mlflow.pyfunc.save_model(path=path, mlflow_model=mlflow_model, **arguments)
+        noted = mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME]
+        noted["model_code_path"] = Path(noted["model_code_path"]).name
+        for artifact in noted["artifacts"].values():
+            artifact["uri"] = artifact["path"]
+        mlflow_model.save(str(Path(path) / "MLmodel"))
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Map
+
+    outputs: list[Any] = [
+        ColSpec(DataType.string, "label", required=False),  # None below the threshold
+        ColSpec(DataType.double, "score"),
+        ColSpec(Map(DataType.double), "probabilities"),
+    ]
+    params = [ParamSpec("top_k", DataType.long, None), ParamSpec("threshold", DataType.double, None)]
+    return ModelSignature(Schema([ColSpec(DataType.string, "text")]), Schema(outputs), ParamSchema(params))

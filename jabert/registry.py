@@ -9,7 +9,7 @@ import numpy as np
 
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
-from jabert.legacy_keras import import_tensorflow
+from jabert.packaging import predict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,6 @@ def load_champion(client: "MlflowClient", name: str) -> Any:
     import mlflow.pyfunc
     from mlflow.exceptions import MlflowException
 
-    import_tensorflow()  # quietly, before the model does
     champion = find_champion(client, name)
     if champion is None:
         raise JabertError(f"the registered model {name!r} has no champion yet; `jabert retrain` makes one")
@@ -88,7 +87,7 @@ def load_champion(client: "MlflowClient", name: str) -> Any:
 
 def score(model: Any, rows: "pd.DataFrame") -> float:
     """Weighted F1 of a pyfunc model on rows with columns text and label; its labels may differ."""
-    predicted = model.predict(rows[["text"]])["label"].tolist()
+    predicted = predict(model, rows[["text"]])["label"].tolist()
     labels = sorted({*rows["label"], *predicted})
     return weighted_f1(_indices(rows["label"].tolist(), labels), _indices(predicted, labels), len(labels))
 

@@ -26,7 +26,7 @@ from jabert.features import Featurized, Progress, open_store
 from jabert.features import featurize as featurize_ids
 from jabert.files import digest_of_json
 from jabert.legacy_keras import gpu_names, use_device
-from jabert.packaging import build_package, log_package
+from jabert.packaging import build_package, log_package, predict
 from jabert.recording import (
     layers_of,
     record_epoch,
@@ -261,7 +261,7 @@ def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
     )
     model_uri = log_package(package, run)
     rows = table[table["split"] == "test"]
-    predicted = mlflow.pyfunc.load_model(model_uri).predict(rows[["text"]])["probabilities"]
+    predicted = predict(mlflow.pyfunc.load_model(model_uri), rows[["text"]])["probabilities"]
     probabilities = np.array([[of[label] for label in labels] for of in predicted])
     report = evaluate_predictions(rows, probabilities, labels, seed=settings.data.seed)
     record_evaluation(report, data.work, run)

@@ -19,6 +19,7 @@ __all__ = [
     "TokenizedTexts",
     "Tokenizer",
     "choose",
+    "cpu_token_budget",
     "load_encoder",
     "open_folder",
     "token_budget",
@@ -34,12 +35,14 @@ _GPU_TOKENS = 16_384
 class Encoder(Protocol):
     """What turns token ids into token vectors: an engine with a checkpoint in it.
 
-    `width_step` is the multiple of tokens to which it pads a batch itself.
+    `width_step` is the multiple of tokens to which it pads a batch itself. If there is a `block`, a text's
+    vectors do not depend on its company in batches of texts that end in the same block of so many tokens.
     """
 
     device: str
     hidden_size: int
     width_step: int
+    block: int | None
 
     def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens); lengths int32 (batch,)."""
@@ -61,16 +64,17 @@ def vector_origin(folder: EncoderFolder, settings: EncoderSettings) -> dict[str,
 
 
 def token_budget(folder: EncoderFolder, settings: EncoderSettings) -> int:
-    """Tokens of a batch, padding included: `encoder.token_budget`, or what suits device and model.
-
-    On a CPU the widest activations of a batch, (tokens, intermediate), should stay in its caches.
-    """
+    """Tokens of a batch, padding included: `encoder.token_budget`, or what suits device and model."""
     if settings.token_budget:
         return settings.token_budget
-    choice, config = choose(settings), folder.config
-    if choice.device == "/GPU:0":
-        return _GPU_TOKENS
-    return max(config.max_position_embeddings, _CPU_NUMBERS[choice.precision] // config.intermediate_size)
+    choice = choose(settings)
+    return _GPU_TOKENS if choice.device == "/GPU:0" else cpu_token_budget(folder, choice.precision)
+
+
+def cpu_token_budget(folder: EncoderFolder, precision: str) -> int:
+    """What suits a CPU: a batch's widest activations, (tokens, intermediate), should stay in its caches."""
+    config = folder.config
+    return max(config.max_position_embeddings, _CPU_NUMBERS[precision] // config.intermediate_size)
 
 
 def load_encoder(folder: EncoderFolder, settings: EncoderSettings) -> Encoder:

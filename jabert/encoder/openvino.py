@@ -38,6 +38,7 @@ class OpenVinoEncoder:
 
     device = "/CPU:0"
     width_step = 1
+    block: int | None = 16  # in bfloat16 it adds up tokens by 16, the last ones alone
 
     def __init__(
         self, folder: EncoderFolder, precision: str, cache: Path, *, mask_id_zero: bool = False

@@ -1,0 +1,79 @@
+"""The trained classifier as a graph of OpenVINO, for machines without TensorFlow."""
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["classifier_graph"]
+
+
+def classifier_graph(model: Any, dtype: np.dtype[Any]) -> Any:
+    """The Bi-LSTM and softmax layer of `build_classifier` as an `openvino.Model`.
+
+    OpenVINO's LSTM on a CPU pays no heed to the lengths it is given (2026.4). So both directions run
+    forward, one over the text reversed, and each text's state is taken at its last token: padding behind it
+    has no part in that.
+
+    Args:
+        model: the Keras model.
+        dtype: of the vectors, that of the feature store: the classifier learned from rounded ones.
+
+    Returns:
+        Inputs `vectors` (batch, tokens, hidden) in `dtype` and `lengths` int32 (batch,); output
+        `probabilities` float32 (batch, classes).
+    """
+    import openvino
+    from openvino import opset13 as ops
+
+    lstm, softmax = model.get_layer("bi_lstm"), model.get_layer("softmax")
+    vectors = ops.parameter([-1, -1, model.input_shape[0][-1]], dtype, name="vectors")
+    lengths = ops.parameter([-1], np.int32, name="lengths")
+    stored = ops.convert(vectors, "f32")
+    backwards = ops.reverse_sequence(stored, lengths, batch_axis=0, seq_axis=1)
+    both = ops.concat(
+        [
+            _last_state(stored, lengths, lstm.forward_layer.cell),
+            _last_state(backwards, lengths, lstm.backward_layer.cell),
+        ],
+        axis=1,
+    )  # (batch, 2 * units)
+    kernel, bias = softmax.get_weights()
+    scores = ops.add(ops.matmul(both, kernel, transpose_a=False, transpose_b=False), bias)
+    result = ops.result(ops.softmax(scores, axis=1))
+    for node, name in ((vectors, "vectors"), (lengths, "lengths"), (result, "probabilities")):
+        node.output(0).set_names({name})
+    return openvino.Model([result], [vectors, lengths], "classifier")
+
+
+def _last_state(vectors: Any, lengths: Any, cell: Any) -> Any:
+    """The hidden state (batch, units) after the last token of each text."""
+    from openvino import opset13 as ops
+
+    shape = ops.shape_of(vectors, "i32")
+    batch, tokens = (ops.gather(shape, _ints([axis]), _ints(0)) for axis in (0, 1))
+    zeros = ops.broadcast(np.float32(0), ops.concat([batch, _ints([1, cell.units])], 0))
+    kernel, recurrent_kernel, bias = (_gates(weight) for weight in cell.get_weights())
+    states = ops.lstm_sequence(
+        vectors,
+        zeros,
+        zeros,
+        ops.broadcast(tokens, batch),
+        np.ascontiguousarray(kernel.T)[None],
+        np.ascontiguousarray(recurrent_kernel.T)[None],
+        bias[None],
+        cell.units,
+        "forward",
+    ).output(0)  # (batch, 1, tokens, units)
+    last = ops.unsqueeze(ops.subtract(lengths, _ints(1)), _ints(1))
+    state = ops.gather(ops.squeeze(states, _ints(1)), last, _ints(1), batch_dims=1)  # (batch, 1, units)
+    return ops.squeeze(state, _ints(1))
+
+
+def _gates(weight: np.ndarray) -> np.ndarray:
+    """A weight (…, 4 · units) with its gates in OpenVINO's order: Keras has input, forget, cell, output."""
+    i, f, c, o = np.split(weight, 4, axis=-1)
+    return np.concatenate([f, i, c, o], axis=-1)
+
+
+def _ints(values: int | list[int]) -> np.ndarray:
+    return np.asarray(values, dtype=np.int32)
