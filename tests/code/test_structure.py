@@ -75,6 +75,7 @@ COMMANDS = [
     ["predict"],
     ["models"],
     ["runs"],
+    ["serve"],
     ["ui"],
     ["doctor"],
     ["data", "knbc"],
