@@ -2,11 +2,11 @@
 
     python benchmarks/serving.py DATA STORE [--model models:/jabert@champion] [--rounds 3] [--out FOLDER]
 
-DATA is KNBC, STORE the URI of the MLflow store. Both servers run in one run and take turns, as does the model
-without HTTP; medians of the rounds. The client is wrk (`apt install wrk`), a process in C that takes little of the
-cores it shares with the server: connections are kept open, each request is one text of KNBC, in the order of the
-corpus. Then 20,000 requests more for the memory of `jabert serve`. Linux only. Prints two tables and writes
-`serving.json`.
+DATA is KNBC, STORE the URI of the MLflow store. Both servers run in one run and take turns, as does the
+model without HTTP; medians of the rounds. The client is wrk (`apt install wrk`), a process in C that takes
+little of the cores it shares with the server: connections are kept open, each request is one text of KNBC, in
+the order of the corpus. Then 20,000 requests more for the memory of `jabert serve`. Linux only. Prints the
+tables of the README and writes `serving.json`.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The rate of a registered model without HTTP: `served_model.py STORE URI TEXTS.json`, texts a second.
 
-`network`: token ids to probabilities, encoder and head, all texts in batches of similar length. `predict`: the
-whole model, from texts to a table. Answers each line of input with one measurement of both.
+`network`: token ids to probabilities, encoder and head, all texts in batches of similar length. `predict`:
+the whole model, from texts to a table. Answers each line of input with one measurement of both.
 """
 
 import json

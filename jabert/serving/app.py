@@ -51,6 +51,7 @@ def build_app(follower: Follower, settings: ServingSettings, metrics: Metrics) -
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
+        swagger_ui_parameters={"defaultModelsExpandDepth": 0},
     )
     _add_routes(app, follower, batcher, settings, metrics)
     _add_error_handlers(app)
@@ -60,7 +61,14 @@ def build_app(follower: Follower, settings: ServingSettings, metrics: Metrics) -
 def _add_routes(
     app: FastAPI, follower: Follower, batcher: Batcher, settings: ServingSettings, metrics: Metrics
 ) -> None:
-    @app.post("/invocations", summary="Classify texts", openapi_extra=INVOCATIONS, responses=RESPONSES)
+    @app.post(
+        "/invocations",
+        summary="Classify texts",
+        tags=["predictions"],
+        operation_id="classify",
+        openapi_extra=INVOCATIONS,
+        responses=RESPONSES,
+    )
     async def invocations(request: Request) -> Response:
         until = asyncio.get_running_loop().time() + settings.timeout_seconds
         body = await _read_body(request, settings.max_body_bytes, until)
@@ -70,22 +78,22 @@ def _add_routes(
         request.state.version = answer.version
         return Response(json.dumps({"predictions": answer.rows}, cls=NumpyEncoder), media_type=_JSON)
 
-    @app.get("/ping", summary="Whether the server answers")
+    @app.get("/ping", tags=["server"], summary="Whether the server answers")
     async def ping() -> Response:
         return Response("\n", media_type=_JSON)
 
-    @app.get("/health", summary="What serves, and what is in the way of following the alias")
+    @app.get("/health", tags=["server"], summary="What serves, and what is in the way of following the alias")
     async def health() -> Health:
         trouble = follower.trouble
         status = "degraded" if trouble else "ok"
         uri, version = follower.address.uri, follower.served.version.label
         return Health(status=status, model=uri, version=version, trouble=trouble)
 
-    @app.get("/version", summary="MLflow's version")
+    @app.get("/version", tags=["server"], summary="MLflow's version")
     async def version() -> Response:
         return Response(MLFLOW_VERSION, media_type=_JSON)
 
-    @app.get("/metrics", summary="Metrics for Prometheus")
+    @app.get("/metrics", tags=["server"], summary="Metrics for Prometheus")
     async def prometheus() -> Response:
         return Response(metrics.to_text(), media_type="text/plain; version=0.0.4")
 

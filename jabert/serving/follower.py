@@ -58,13 +58,17 @@ class Follower:
         try:
             found = find_version(self._client, self.address)
         except Exception as error:  # of any kind: what serves goes on
+            self._failed = None
             self._tell(f"the registry cannot be asked, {serving}", error)
             return
+        if found is not None and found == self._failed and time.monotonic() < self._retry_at:
+            return
+        self._failed = None
         if found is None:
             self._tell(f"alias {self.address.alias!r} of {self.address.name!r} is gone, {serving}")
         elif found == self.served.version:
             self._tell(None)
-        elif found != self._failed or time.monotonic() >= self._retry_at:
+        else:
             self._take_up(found, serving)
 
     def _follow(self) -> None:
@@ -72,8 +76,6 @@ class Follower:
             self.look()
 
     def _load_first(self) -> Served:
-        from mlflow.exceptions import MlflowException
-
         uri, name, alias = self.address.uri, self.address.name, self.address.alias
         version = find_version(self._client, self.address)
         if version is None:
@@ -83,7 +85,7 @@ class Follower:
             )
         try:
             served = load(version, self._settings.batch_texts)
-        except (MlflowException, OSError, ImportError, TypeError) as error:
+        except Exception as error:  # of any kind: the model's own code ran
             reason = " ".join(str(error).split())[:200]
             raise JabertError(f"{uri}: version {version.label} cannot be loaded ({reason})") from error
         self._metrics.set_version(version.label)
@@ -99,7 +101,6 @@ class Follower:
             self._tell(f"version {version.label} cannot be loaded, {serving}", error)
             return
         self.served = served
-        self._failed = None
         self._metrics.set_version(version.label)
         write_event("version", version=version.label, seconds=round(time.perf_counter() - started, 3))
         self._tell(None)

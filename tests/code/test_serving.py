@@ -557,6 +557,8 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(registry, se
     assert server.output.count("/no/such/file") == 1
     registry.promote("2")
     server.wait_for_health(status="ok", version="2", trouble=None)
+    registry.promote("4")  # tried again, and told again
+    server.wait_for_health(status="degraded", version="2")
 
 
 def test_without_the_alias_or_the_registry_the_old_version_serves(registry, server, champion):
