@@ -348,6 +348,29 @@ def runs(
 
 
 @app.command()
+def serve(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="URI",
+            help="models:/NAME@ALIAS, which is followed, or models:/NAME/VERSION, models:/m-…, runs:/…/…; "
+            "without it the champion of tracking.model_name.",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address of this machine to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="To listen on.")] = 8000,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Classify texts over HTTP, always with the version that the alias points to."""
+    settings = _load(recipe, overrides)
+    from jabert.serving import serve
+
+    serve(settings, model or f"models:/{settings.tracking.model_name}@champion", host, port)
+
+
+@app.command()
 def ui(
     recipe: RecipeOption = None,
     overrides: SetOption = None,

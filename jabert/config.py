@@ -31,6 +31,7 @@ __all__ = [
     "PackageSettings",
     "PretrainingSettings",
     "PromotionSettings",
+    "ServingSettings",
     "Settings",
     "TrackingSettings",
     "TrainingSettings",
@@ -248,6 +249,20 @@ class PackageSettings(_Group):
     max_texts: Count = Field(10_000, description="texts that it takes at a time; more are refused")
 
 
+class ServingSettings(_Group):
+    """Limits of `jabert serve`; they decide no result."""
+
+    max_texts: Count = Field(512, description="rows of a request")
+    max_characters: Count = Field(10_000, description="of a text")
+    max_body_bytes: Count = Field(2_000_000, description="of a request")
+    timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="from the head of a request to its answer; also for a head, and between requests"
+    )
+    batch_texts: Count = Field(32, description="predicted together, when so many wait")
+    queue_texts: Count = Field(1024, description="that may wait; beyond it requests are refused")
+    poll_seconds: Annotated[float, Field(gt=0)] = Field(1.0, description="between looks at the alias")
+
+
 class CorpusSettings(_Group):
     """Raw text for pretraining: one sentence a line, a blank line between documents, UTF-8."""
 
@@ -332,6 +347,7 @@ class Settings(_Group):
     pretraining: PretrainingSettings = PretrainingSettings()
     promotion: PromotionSettings = PromotionSettings()
     tracking: TrackingSettings = TrackingSettings()
+    serving: ServingSettings = ServingSettings()
 
     def flat(self) -> dict[str, Any]:
         """Every setting by its dotted name, e.g. `{"data.seed": 0, …}`; passwords in URLs are `***`."""
@@ -361,12 +377,12 @@ class Settings(_Group):
         return Settings.model_validate(tree)
 
     def digest(self) -> str:
-        """Digest of the settings that decide the result: no paths, no tracking, no device."""
+        """Digest of the settings that decide the result: no paths, no tracking, no device, no serving."""
         left_out = {name for name, field in _fields().items() if _kind(field) == _LOCATION}
         decisive = {
             name: Path(value).name if name.startswith("validation.") else value
             for name, value in self.flat().items()
-            if name not in left_out | {"encoder.device"} and not name.startswith("tracking.")
+            if name not in left_out | {"encoder.device"} and not name.startswith(("tracking.", "serving."))
         }
         return digest_of_json(decisive)
 

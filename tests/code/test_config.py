@@ -356,6 +356,7 @@ UNDECISIVE = [
     "tracking.experiment=other",
     "tracking.uri=http://example.org",
     "tracking.model_name=other",
+    "serving.max_texts=7",
 ]
 
 

@@ -77,6 +77,7 @@ COMMANDS = [
     ["models", "card"],
     ["models", "diff"],
     ["runs"],
+    ["serve"],
     ["ui"],
     ["doctor"],
     ["data", "knbc"],

@@ -1,0 +1,22 @@
+-- For wrk: posts the bodies of a file, a line each, in turn; ends with a line of JSON, milliseconds.
+-- wrk … -s serving.lua URL -- FILE
+
+local bodies, place = {}, 0
+
+function init(arguments)
+  for line in io.lines(arguments[1]) do bodies[#bodies + 1] = line end
+end
+
+function request()
+  place = place % #bodies + 1
+  return wrk.format("POST", "/invocations", { ["Content-Type"] = "application/json" }, bodies[place])
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  local failed = errors.status + errors.connect + errors.read + errors.write + errors.timeout
+  io.write(string.format(
+    '{"requests": %d, "failed": %d, "per_second": %.1f, "p50": %.2f, "p95": %.2f, "p99": %.2f}\n',
+    summary.requests, failed, summary.requests / summary.duration * 1e6,
+    latency:percentile(50) / 1000, latency:percentile(95) / 1000, latency:percentile(99) / 1000))
+end

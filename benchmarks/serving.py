@@ -1,0 +1,200 @@
+"""`jabert serve` and `mlflow models serve` side by side, on the same version of the registered model.
+
+    python benchmarks/serving.py DATA STORE [--model models:/jabert@champion] [--rounds 3] [--out FOLDER]
+
+DATA is KNBC, STORE the URI of the MLflow store. Both servers run in one run and take turns, as does the
+model without HTTP; medians of the rounds. The client is wrk (`apt install wrk`), a process in C that takes
+little of the cores it shares with the server: connections are kept open, each request is one text of KNBC, in
+the order of the corpus. Then 20,000 requests more for the memory of `jabert serve`. Linux only. Prints the
+tables of the README and writes `serving.json`.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import requests
+from machine import machine
+from workers import HERE, OWN, RESULTS, Worker
+
+from jabert import markdown
+from jabert.config import load_settings
+from jabert.dataset import read_corpus
+from jabert.files import write_json
+
+CLIENTS = (1, 64)
+SECONDS = {1: 5, 64: 6}
+REQUESTS = 20_000
+PORTS = {"jabert serve": 8701, "mlflow models serve": 8702}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("store")
+    parser.add_argument("--model", default="models:/jabert@champion")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    options = parser.parse_args()
+    texts = read_corpus(load_settings("knbc", [f"data.path={options.data}"]).data).table["text"].tolist()
+    with tempfile.TemporaryDirectory() as folder:
+        result = {"machine": machine(), "texts": len(texts), **measure(texts, Path(folder), options)}
+    write_json(options.out / "serving.json", result)
+    print("\n\n".join(tables(result)))
+
+
+def measure(texts: list[str], folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    bodies = folder / "bodies.jsonl"
+    split = [{"dataframe_split": {"columns": ["text"], "data": [[text]]}} for text in texts]
+    bodies.write_text("".join(json.dumps(body) + "\n" for body in split), encoding="utf-8")
+    (folder / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
+    servers = {name: Server(name, port, options) for name, port in PORTS.items()}
+    raw = Worker(OWN, "served_model.py", [options.store, options.model, folder / "texts.json"])
+    try:
+        rounds = [one_round(servers, raw, bodies) for _ in range(options.rounds)]
+        memory = servers["jabert serve"].memory_over(REQUESTS, bodies)
+    finally:
+        for server in servers.values():
+            server.stop()
+        raw.close()
+    served = {
+        name: {**server.facts, **medians([found[name] for found in rounds])}
+        for name, server in servers.items()
+    }
+    return {"raw": medians([found["raw"] for found in rounds]), "served": served, "memory": memory}
+
+
+def one_round(servers: dict[str, "Server"], raw: Worker, bodies: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {"raw": raw.ask()}
+    for clients in CLIENTS:
+        for name, server in servers.items():
+            load = server.load(clients, bodies)
+            found.setdefault(name, {}).update({f"{key}@{clients}": value for key, value in load.items()})
+    return found
+
+
+def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(statistics.median(found[name] for found in rounds), 2) for name in rounds[0]}
+
+
+class Server:
+    """A server in a process of its own; `facts` holds the seconds from its start to its first answer."""
+
+    def __init__(self, name: str, port: int, options: argparse.Namespace) -> None:
+        self._url = f"http://127.0.0.1:{port}"
+        command = {
+            "jabert serve": ["jabert", "serve", "--set", f"tracking.uri={options.store}", "--model"],
+            "mlflow models serve": ["mlflow", "models", "serve", "--env-manager", "local", "--model-uri"],
+        }[name]
+        path = f"{OWN.parent}:{os.environ['PATH']}"
+        started = time.perf_counter()
+        self._process = subprocess.Popen(
+            [OWN.parent / command[0], *command[1:], options.model, "--port", str(port)],
+            env={
+                **os.environ,
+                "PATH": path,
+                "MLFLOW_TRACKING_URI": options.store,
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._wait()
+        self.facts = {"start_seconds": round(time.perf_counter() - started, 2), "start_mb": self.megabytes()}
+
+    def _wait(self) -> None:
+        while True:
+            try:
+                answer = requests.post(f"{self._url}/invocations", json={"inputs": ["京都"]}, timeout=60)
+                answer.raise_for_status()
+                return
+            except requests.ConnectionError:
+                if self._process.poll() is not None:
+                    raise
+                time.sleep(0.05)
+
+    def load(self, clients: int, bodies: Path, seconds: int | None = None) -> dict[str, float]:
+        """What wrk found."""
+        command = ["wrk", "--threads", "1", "--connections", str(clients)]
+        command += [
+            "--duration",
+            f"{seconds or SECONDS[clients]}s",
+            "--timeout",
+            "60s",
+            "--script",
+            HERE / "serving.lua",
+        ]
+        done = subprocess.run([*command, self._url, "--", bodies], capture_output=True, text=True, check=True)
+        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    def memory_over(self, requests_in_all: int, bodies: Path) -> list[dict[str, float]]:
+        """Resident memory, before and after each few seconds with 64 clients, until so many were answered."""
+        found = [{"requests": 0, "mb": self.megabytes()}]
+        while found[-1]["requests"] < requests_in_all:
+            answered = self.load(64, bodies, 8)["requests"]
+            found.append({"requests": found[-1]["requests"] + answered, "mb": self.megabytes()})
+        return found
+
+    def megabytes(self) -> float:
+        """Resident memory of all processes of the server."""
+        kilobytes = 0
+        for status in Path("/proc").glob("[0-9]*/status"):
+            try:
+                if os.getsid(int(status.parent.name)) == self._process.pid:
+                    lines = status.read_text().splitlines()
+                    kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+            except OSError:  # it has ended meanwhile
+                continue
+        return round(kilobytes / 1024, 1)
+
+    def stop(self) -> None:
+        """End all processes of the server."""
+        os.killpg(self._process.pid, signal.SIGTERM)
+        self._process.wait(30)
+
+
+def tables(result: dict[str, Any]) -> list[str]:
+    raw = result["raw"]
+    rows = [
+        [
+            name,
+            clients,
+            *(f"{found[f'{key}@{clients}']:.1f}" for key in ("p50", "p95", "p99")),
+            f"{found[f'per_second@{clients}']:.0f}",
+            f"{found[f'per_second@{clients}'] / raw['network']:.0%}",
+            f"{found[f'per_second@{clients}'] / raw['predict']:.0%}",
+        ]
+        for clients in CLIENTS
+        for name, found in result["served"].items()
+    ]
+    heads = [
+        "server",
+        "clients",
+        "p50, ms",
+        "p95",
+        "p99",
+        "requests/s",
+        "of the network",
+        "of the whole model",
+    ]
+    starts = [[name, found["start_seconds"], found["start_mb"]] for name, found in result["served"].items()]
+    memory = [[found["requests"], found["mb"]] for found in result["memory"]]
+    return [
+        markdown.table(heads, rows),
+        f"without HTTP, texts a second: network {raw['network']:.0f}, whole model {raw['predict']:.0f}",
+        markdown.table(["server", "start to first answer, s", "MB"], starts),
+        markdown.table(["requests", "MB"], memory),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The routes of `jabert serve`: those of MLflow's scoring server, and the OpenAPI page."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline  # FastAPI's own pages load their scripts from another host
+from mlflow.exceptions import MlflowException
+from mlflow.utils.proto_json_utils import NumpyEncoder
+from mlflow.version import VERSION as MLFLOW_VERSION
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
+
+import jabert
+from jabert.config import ServingSettings
+from jabert.serving.access import Observed
+from jabert.serving.batcher import Answer, Batcher
+from jabert.serving.errors import RequestError, sentence_of
+from jabert.serving.follower import Follower
+from jabert.serving.formats import Asked, read_request
+from jabert.serving.log import write_failure
+from jabert.serving.metrics import Metrics
+from jabert.serving.openapi import ABOUT, INVOCATIONS, RESPONSES, Health
+
+__all__ = ["build_app"]
+
+_JSON = "application/json"
+_CLOSE = {"Connection": "close"}
+
+
+def build_app(follower: Follower, settings: ServingSettings, metrics: Metrics) -> ASGIApp:
+    """The ASGI application; it starts and stops the batcher and the follower."""
+    batcher = Batcher(lambda: follower.served, settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        batcher.start()
+        follower.start()
+        yield
+        follower.stop()
+        batcher.stop()
+
+    app = FastAPIOffline(
+        title="jabert",
+        version=jabert.__version__,
+        description=ABOUT,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+        swagger_ui_parameters={"defaultModelsExpandDepth": 0},
+    )
+    _add_routes(app, follower, batcher, settings, metrics)
+    _add_error_handlers(app)
+    return Observed(app, follower, metrics)
+
+
+def _add_routes(
+    app: FastAPI, follower: Follower, batcher: Batcher, settings: ServingSettings, metrics: Metrics
+) -> None:
+    @app.post(
+        "/invocations",
+        summary="Classify texts",
+        tags=["predictions"],
+        operation_id="classify",
+        openapi_extra=INVOCATIONS,
+        responses=RESPONSES,
+    )
+    async def invocations(request: Request) -> Response:
+        until = asyncio.get_running_loop().time() + settings.timeout_seconds
+        body = await _read_body(request, settings.max_body_bytes, until)
+        asked = read_request(body, request.headers.get("content-type", ""), settings)
+        request.state.rows = len(asked.texts)
+        answer = await _predict(batcher, asked, until)
+        request.state.version = answer.version
+        return Response(json.dumps({"predictions": answer.rows}, cls=NumpyEncoder), media_type=_JSON)
+
+    @app.get("/ping", tags=["server"], summary="Whether the server answers")
+    async def ping() -> Response:
+        return Response("\n", media_type=_JSON)
+
+    @app.get("/health", tags=["server"], summary="What serves, and what is in the way of following the alias")
+    async def health() -> Health:
+        trouble = follower.trouble
+        status = "degraded" if trouble else "ok"
+        uri, version = follower.address.uri, follower.served.version.label
+        return Health(status=status, model=uri, version=version, trouble=trouble)
+
+    @app.get("/version", tags=["server"], summary="MLflow's version")
+    async def version() -> Response:
+        return Response(MLFLOW_VERSION, media_type=_JSON)
+
+    @app.get("/metrics", tags=["server"], summary="Metrics for Prometheus")
+    async def prometheus() -> Response:
+        return Response(metrics.to_text(), media_type="text/plain; version=0.0.4")
+
+
+async def _read_body(request: Request, longest: int, until: float) -> bytes:
+    """The body, given up as soon as it is too long or, at loop time `until`, still incomplete."""
+    too_long = RequestError(413, f"the body is too long, at most {longest} bytes are taken", _CLOSE)
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > longest:
+        raise too_long
+    body = bytearray()
+    try:
+        async with asyncio.timeout_at(until):
+            async for part in request.stream():
+                body += part
+                if len(body) > longest:
+                    raise too_long
+    except TimeoutError:
+        raise RequestError(408, "the body did not arrive in time", _CLOSE) from None
+    except ClientDisconnect:
+        raise RequestError(400, "the body ended early", _CLOSE) from None
+    return bytes(body)
+
+
+async def _predict(batcher: Batcher, asked: Asked, until: float) -> Answer:
+    try:
+        async with asyncio.timeout_at(until):
+            return await batcher.submit(asked)
+    except TimeoutError:
+        raise RequestError(504, "the prediction did not end in time") from None
+    except MlflowException as error:
+        if error.get_http_status_code() >= 500:  # type: ignore[no-untyped-call]
+            raise _failed(error) from None
+        raise RequestError(400, sentence_of(error.message)) from None
+    except RequestError:
+        raise
+    except Exception as error:  # of any kind: the model's own code ran
+        raise _failed(error) from None
+
+
+def _failed(error: Exception) -> RequestError:
+    write_failure("the model failed on a request", error)
+    return RequestError(500, "the model failed on this request")
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(RequestError)
+    async def refuse(_: Request, refusal: RequestError) -> Response:
+        content = json.dumps(refusal.content)
+        return Response(content, refusal.status, headers=refusal.headers, media_type=_JSON)
+
+    @app.exception_handler(HTTPException)
+    async def refuse_route(request: Request, error: HTTPException) -> Response:
+        reason = HTTPStatus(error.status_code).phrase.lower()
+        sentence = f"{reason}: POST /invocations classifies texts, GET /docs shows how"
+        # What is left of the request's body is not read to its end.
+        headers = {**(error.headers or {}), **_CLOSE}
+        return await refuse(request, RequestError(error.status_code, sentence, headers))
+
+    @app.exception_handler(Exception)
+    async def fail(request: Request, _: Exception) -> Response:
+        return await refuse(request, RequestError(500, "the server failed on this request"))

@@ -1,0 +1,51 @@
+"""What Prometheus can ask for at `/metrics`."""
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+__all__ = ["Metrics"]
+
+_SECONDS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.04, 0.075, 0.15, 0.3, 0.6, 1.25, 2.5, 5, 10)
+_TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """The metrics of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._registry = registry
+        self._version: str | None = None
+        self.requests = Counter(
+            "jabert_requests", "Requests answered.", ("path", "status"), registry=registry
+        )
+        self.seconds = Histogram(
+            "jabert_request_seconds",
+            "From the head of a request to invocations to the end of its answer.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.batch_texts = Histogram(
+            "jabert_batch_texts", "Texts predicted together.", buckets=_TEXTS, registry=registry
+        )
+        self.queue_texts = Gauge("jabert_queue_texts", "Texts that wait.", registry=registry)
+        self.load_failures = Counter(
+            "jabert_load_failures", "Versions that could not be loaded.", registry=registry
+        )
+        self._served = Gauge("jabert_model_info", "The version that serves.", ("version",), registry=registry)
+
+    def set_version(self, version: str) -> None:
+        """The version that serves from now on."""
+        self._served.clear()
+        self._served.labels(version).set(1)
+
+    def to_text(self) -> bytes:
+        """In Prometheus's text format."""
+        return generate_latest(self._registry)

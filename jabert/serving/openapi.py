@@ -1,0 +1,108 @@
+"""What the OpenAPI page says of `/invocations`."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+__all__ = ["ABOUT", "INVOCATIONS", "RESPONSES", "Health"]
+
+ABOUT = (
+    "Classifies Japanese texts, in the formats and on the routes of `mlflow models serve`. "
+    "The version that answered stands in the header `X-Jabert-Version`."
+)
+_EXAMPLE = "紅葉の京都を一日歩いた。"
+_TEXT = {"type": "string", "minLength": 1, "pattern": r"\S"}
+_TEXTS = {"type": "array", "items": _TEXT, "minItems": 1}
+_RECORD = {"type": "object", "properties": {"text": _TEXT}, "required": ["text"]}
+_RECORDS = {"type": "array", "items": _RECORD, "minItems": 1}
+_SPLIT = {
+    "type": "object",
+    "properties": {
+        "columns": {"type": "array", "items": {"const": "text"}, "minItems": 1, "maxItems": 1},
+        "data": {"type": "array", "items": {**_TEXTS, "maxItems": 1}, "minItems": 1},
+    },
+    "required": ["columns", "data"],
+    "additionalProperties": False,
+}
+_BY_COLUMN = {"type": "object", "properties": {"text": _TEXTS}, "required": ["text"]}
+
+
+def _format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    params = {"type": "object", "description": "Parameters of the model, such as `top_k` and `threshold`."}
+    return {
+        "title": name,
+        "type": "object",
+        "properties": {name: schema, "params": params},
+        "required": [name],
+        "additionalProperties": False,
+    }
+
+
+_JSON = {
+    "schema": {
+        "oneOf": [
+            _format("dataframe_split", _SPLIT),
+            _format("dataframe_records", _RECORDS),
+            _format("inputs", {"anyOf": [_TEXTS, _BY_COLUMN]}),
+            _format("instances", {"anyOf": [_TEXTS, _RECORDS]}),
+        ]
+    },
+    "examples": {
+        "dataframe_split": {"value": {"dataframe_split": {"columns": ["text"], "data": [[_EXAMPLE]]}}},
+        "dataframe_records": {"value": {"dataframe_records": [{"text": _EXAMPLE}]}},
+        "inputs": {"value": {"inputs": [_EXAMPLE]}},
+        "instances": {"value": {"instances": [_EXAMPLE]}},
+    },
+}
+_CSV = {"schema": {"type": "string"}, "example": f"text\n{_EXAMPLE}\n"}
+INVOCATIONS: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": _JSON, "text/csv": _CSV}}
+}
+
+
+class Health(BaseModel):
+    """What serves."""
+
+    status: str = Field(description="`ok`, or `degraded` while the alias cannot be followed")
+    model: str = Field(description="URI that is served")
+    version: str = Field(description="of the model that serves now")
+    trouble: str | None = Field(description="a sentence on why the alias cannot be followed")
+
+
+class Predictions(BaseModel):
+    """A row a text, in the order of the request."""
+
+    predictions: list[dict[str, Any]]
+
+
+class Error(BaseModel):
+    """Why there are no predictions."""
+
+    error_code: str
+    message: str = Field(description="one sentence")
+
+
+_PREDICTED = {
+    "label": "京都",
+    "score": 0.97,
+    "probabilities": {"グルメ": 0.02, "京都": 0.97, "携帯電話": 0.01},
+}
+_VERSION = {"X-Jabert-Version": {"description": "the version that answered", "schema": {"type": "string"}}}
+_ERRORS = {
+    400: "The request is malformed; the sentence names the row.",
+    408: "The body did not arrive in time.",
+    413: "The body is too long, or has too many rows.",
+    415: "The content type is neither application/json nor text/csv.",
+    500: "The model failed.",
+    503: "Too many texts are waiting; try again after the seconds in `Retry-After`.",
+    504: "The prediction did not end in time.",
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": Predictions,
+        "description": "The predictions.",
+        "headers": _VERSION,
+        "content": {"application/json": {"example": {"predictions": [_PREDICTED]}}},
+    },
+    **{status: {"model": Error, "description": sentence} for status, sentence in _ERRORS.items()},
+}

@@ -1,0 +1,84 @@
+"""The process behind `jabert serve`: a socket, a model, uvicorn."""
+
+import gc
+import math
+import signal
+import socket
+
+from jabert.config import Settings
+from jabert.errors import JabertError
+from jabert.serving.models import Address, address_of
+
+__all__ = ["serve"]
+
+_BACKLOG = 2048
+
+
+def serve(settings: Settings, uri: str, host: str, port: int) -> None:
+    """Serve a model over HTTP until SIGTERM or Ctrl-C; what was accepted is answered first.
+
+    Args:
+        settings: the store and the limits.
+        uri: `models:/NAME@ALIAS`, which is followed, or one of the forms that mean one version.
+        host: a name or address of this machine.
+        port: to listen on.
+
+    Raises:
+        JabertError: the URI has no such form, the address cannot be used, the registry cannot be reached,
+            there is no such version, or it cannot be loaded.
+    """
+    address = address_of(uri)
+    with _listen(host, port) as listening:  # before anything heavy
+        _run(settings, address, listening)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        # Without this a port that a server has just left counts as taken.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(place)
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        raise JabertError(
+            f"{host} port {port} cannot be used ({error.strerror}); give others with --host and --port"
+        ) from None
+    return listening
+
+
+def _run(settings: Settings, address: Address, listening: socket.socket) -> None:
+    from jabert.tracking import connect
+
+    client = connect(settings.tracking)
+    import uvicorn
+
+    from jabert.serving.app import build_app
+    from jabert.serving.follower import Follower
+    from jabert.serving.metrics import Metrics
+    from jabert.serving.protocol import BoundedProtocol
+
+    metrics = Metrics()
+    follower = Follower(client, address, settings.serving, metrics)
+    seconds = settings.serving.timeout_seconds
+    config = uvicorn.Config(
+        build_app(follower, settings.serving, metrics),
+        http=BoundedProtocol,
+        ws="none",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=math.ceil(seconds),
+        timeout_graceful_shutdown=math.ceil(seconds) + 5,
+    )
+    url = "http://{}:{}".format(*listening.getsockname())
+    print(
+        f"{url} serves version {follower.served.version.label} of {address.uri}; Ctrl-C ends it", flush=True
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # uvicorn handles them, and raises them again when it has ended
+    gc.collect()
+    gc.freeze()  # else each full collection walks through all imported libraries, which takes 0.15 s
+    uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,161 @@
+"""For the tests of `jabert serve`: a registered toy model, and the server as a process."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import requests
+
+CODE = '''
+import time
+
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class Toy(PythonModel):
+    """Its answers tell the version."""
+
+    def load_context(self, context):
+        {on_load}
+
+    def predict(self, context, model_input: pd.DataFrame, params=None):
+        texts = model_input["text"].tolist()
+        for text in texts:
+            if text == "眠る":
+                time.sleep(3)
+            if text == "壊れる":
+                raise ZeroDivisionError(f"/a/path and {{text}}")
+        kyoto = [0.25 + 0.5 * ("京都" in text) for text in texts]
+        kept = (params or {{}}).get("top_k") or 2
+        return pd.DataFrame({{
+            "label": ["京都" if share > 0.5 else "電話" for share in kyoto],
+            "score": [max(share, 1 - share) for share in kyoto],
+            "probabilities": [
+                dict(sorted({{"京都": share, "電話": 1 - share}}.items(), key=lambda of: -of[1])[:kept])
+                for share in kyoto
+            ],
+            "version": "{name}",
+            "texts": len(texts),
+        }})
+
+
+set_model(Toy())
+'''
+
+
+class Registry:
+    """A store of its own with a registered model `jabert`."""
+
+    def __init__(self, root):
+        from jabert.config import TrackingSettings
+        from jabert.tracking import connect
+
+        self.root = Path(root)
+        self.uri = f"sqlite:///{self.root}/mlflow.db"
+        self.client = connect(TrackingSettings(uri=self.uri, artifacts=str(self.root / "artifacts")))
+        self.client.create_registered_model("jabert")
+
+    def add(self, on_load="pass"):
+        """Register a version, whose loading runs a statement, and return its number."""
+        import mlflow.pyfunc
+        import pandas as pd
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+        number = str(1 + len(self.client.search_model_versions("name = 'jabert'")))
+        code = self.root / f"toy_{number}.py"
+        code.write_text(CODE.format(on_load="pass", name=number), encoding="utf-8")
+        mlflow.pyfunc.save_model(
+            self.root / number,
+            python_model=str(code),
+            signature=ModelSignature(
+                Schema([ColSpec(DataType.string, "text")]),
+                params=ParamSchema([ParamSpec("top_k", DataType.integer, 2)]),
+            ),
+            pip_requirements=["mlflow"],
+            input_example=pd.DataFrame({"text": ["京都"]}),
+        )
+        # Only now, because saving a model loads it.
+        (self.root / number / code.name).write_text(
+            CODE.format(on_load=on_load, name=number), encoding="utf-8"
+        )
+        self.client.create_model_version("jabert", (self.root / number).as_uri())
+        return number
+
+    def promote(self, version):
+        """Make a version the champion."""
+        self.client.set_registered_model_alias("jabert", "champion", version)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A process that serves, and what it wrote."""
+
+    def __init__(self, command, log, port, **environment):
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = Path(log)
+        with self.log.open("wb") as out:
+            # A session of its own: MLflow's server starts another process.
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=out, start_new_session=True, env={**os.environ, **environment}
+            )
+        self._wait_until_ready()
+
+    def _wait_until_ready(self):
+        for _ in range(600):
+            try:
+                if requests.get(f"{self.url}/ping", timeout=60).ok:
+                    return
+            except requests.RequestException:
+                assert self.process.poll() is None, self.output
+                time.sleep(0.1)
+        raise TimeoutError(self.output)
+
+    @property
+    def output(self):
+        return self.log.read_text(encoding="utf-8")
+
+    def post(self, json=None, **request):
+        return requests.post(f"{self.url}/invocations", json=json, timeout=30, **request)
+
+    def health(self):
+        return requests.get(f"{self.url}/health", timeout=30).json()
+
+    def wait_for_health(self, **wanted):
+        """Wait until `/health` says so, and return the seconds that took."""
+        started = time.monotonic()
+        while not wanted.items() <= self.health().items():
+            assert time.monotonic() - started < 30, (self.health(), self.output)
+            time.sleep(0.05)
+        return time.monotonic() - started
+
+    def stop(self, number=signal.SIGTERM):
+        """Signal the process, and return its exit code."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+        try:
+            return self.process.wait(30)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def serve(registry, log, *arguments, **limits):
+    """Start `jabert serve` on a registry."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("jabert")), "serve", "--port", str(port), *arguments]
+    for name, value in {"poll_seconds": 0.1, **limits}.items():
+        command += ["--set", f"serving.{name}={value}"]
+    return Server([*command, "--set", f"tracking.uri={registry.uri}"], log, port)
