@@ -4,6 +4,7 @@
 """
 
 from datetime import timedelta
+from typing import cast
 
 import flows  # noqa: F401  the settings come before Prefect
 
@@ -29,6 +30,7 @@ _OF_TAGGED_DEPLOYMENTS = ResourceSpecification(
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _ENDS = {f"prefect.flow-run.{name}" for name in ("Completed", "Unchanged", "Failed", "Crashed", "Cancelled")}
 _SILENCE = timedelta(seconds=100)  # three heartbeats of a worker's runs, see deploy/supervisord.conf
+_BEGINNING = timedelta(minutes=5)
 
 
 def ensure(webhook: str) -> list[str]:
@@ -37,7 +39,7 @@ def ensure(webhook: str) -> list[str]:
     Args:
         webhook: URL that is sent `{"subject": …, "text": …}`; without one nobody is told.
     """
-    wanted = [_lost_runs()]
+    wanted = [_lost_runs(), _stuck_runs()]
     if webhook:
         from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
@@ -77,21 +79,35 @@ _EVENT = "{{ event.payload.reason }}\n{{ event.payload.links }}"
 
 
 def _lost_runs() -> Automation:
-    """A run that stops to say that it lives, without an end, is Crashed: its worker was killed with it."""
+    """A run that stops to say that it lives, without an end: its worker was killed with it."""
+    silent = f"no sign of life for {_SILENCE.seconds} s"
+    message = f"the run's process is gone, {silent}; the next run goes on from its work"
+    return _crashed_without("jabert: lost runs", {_HEARTBEAT}, {_HEARTBEAT, *_ENDS}, _SILENCE, message)
+
+
+def _stuck_runs() -> Automation:
+    """A run that was handed to a worker and never began: the worker was killed in that moment."""
+    message = f"the run did not begin within {_BEGINNING.seconds} s: its worker is gone"
+    after, expect = {"prefect.flow-run.Pending"}, {"prefect.flow-run.Running", *_ENDS}
+    return _crashed_without("jabert: stuck runs", after, expect, _BEGINNING, message)
+
+
+def _crashed_without(
+    name: str, after: set[str], expect: set[str], within: timedelta, message: str
+) -> Automation:
+    """A run of ours is Crashed where one event is not followed by another in time."""
     trigger = EventTrigger(
         match=_RUNS,
         match_related=_OF_TAGGED_DEPLOYMENTS,
-        after={_HEARTBEAT},
-        expect={_HEARTBEAT, *_ENDS},
+        after=after,
+        expect=expect,
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         threshold=1,
-        within=_SILENCE,
+        within=within,
     )
-    silent = f"no sign of life for {_SILENCE.seconds} s"
-    message = f"the run's process is gone, {silent}; the next run goes on from its work"
     action = ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=message)
-    return Automation(name="jabert: lost runs", description=message, trigger=trigger, actions=[action])
+    return Automation(name=name, trigger=trigger, actions=[action])
 
 
 def _failures(tell: SendNotification) -> Automation:
@@ -114,7 +130,7 @@ def _promotions(tell: SendNotification) -> Automation:
 def _ensure(wanted: Automation) -> None:
     """One that is as it should be stays untouched: a changed one forgets the runs that it watches."""
     try:
-        found = Automation.read(name=wanted.name)
+        found = cast(Automation, Automation.read(name=wanted.name))  # no coroutine here
     except ValueError:  # there is none
         wanted.create()
         return

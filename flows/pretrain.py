@@ -13,7 +13,7 @@ from prefect import flow, task  # isort: skip
 
 from flows.pages import progress, show_markdown, show_table
 from flows.retrain import prefect_tags
-from flows.stage import STAGE
+from flows.stage import LONG_STAGE, STAGE
 from jabert import pretrain_steps as steps
 from jabert.config import Settings, load_settings
 from jabert.pretrain_steps import Texts
@@ -69,7 +69,7 @@ def tokenize(settings: Settings, texts: Texts, pieces: Vocabulary) -> None:
     steps.tokenize(settings, texts, pieces)
 
 
-@task(name="Pretrain", **{**STAGE, "timeout_seconds": None})
+@task(name="Pretrain", **LONG_STAGE)
 def train(settings: Settings, texts: Texts, pieces: Vocabulary, run: Run) -> Pretrained:
     """The training; one that was killed goes on from its last measurement."""
     update, total = progress("progress", flow="pretrain"), settings.pretraining.steps

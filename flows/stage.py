@@ -6,9 +6,9 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 
-__all__ = ["STAGE"]
+__all__ = ["LONG_STAGE", "STAGE"]
 
-_SECONDS = 24 * 60 * 60
+_DAY = 24 * 60 * 60
 
 
 def is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -37,5 +37,6 @@ STAGE: _Options = {
     "retries": 2,
     "retry_delay_seconds": [10, 60],
     "retry_condition_fn": is_worth_another_try,
-    "timeout_seconds": _SECONDS,
+    "timeout_seconds": _DAY,
 }
+LONG_STAGE: _Options = {**STAGE, "timeout_seconds": 30 * _DAY}

@@ -98,7 +98,7 @@ def test_deploying_again_adds_no_schedule_and_no_run(host):
     assert [each["id"] for each in after["schedules"]] == [each["id"] for each in before["schedules"]]
     at = [run["expected_start_time"] for run in host.runs() if run["state_type"] == "SCHEDULED"]
     assert len(at) == len(set(at))
-    assert len(host.api("automations/filter", limit=100)) == 3
+    assert len(host.api("automations/filter", limit=100)) == 4
 
 
 def test_without_a_work_pool_deploying_fails(host):
