@@ -104,8 +104,9 @@ class Host:
             **os.environ,
             **dict(zip(names, map(str, self.ports), strict=True)),
             "JABERT_FOLDER": str(folder / "host"),
-            # A new schedule is looked at at once, and silence is noticed soon.
+            # A new schedule and a queued run are seen at once.
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
             **settings,
         }
 
@@ -167,7 +168,7 @@ class Host:
     def state(self, run):
         return self.api(f"flow_runs/{run}")["state"]
 
-    def wait(self, run, seconds=300):
+    def wait(self, run, seconds=600):
         """The state in which a run ends."""
         end = time.monotonic() + seconds
         while (state := self.state(run))["type"] not in ENDS:

@@ -16,7 +16,7 @@ from jabert.registry import open_registry
 from jabert.tracking import connect
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(1800)]
-LONG = ["training.epochs=400", "training.patience=400"]
+LONG = ["training.epochs=60", "training.patience=60"]
 
 
 @pytest.fixture
@@ -92,13 +92,23 @@ def test_a_schedule_fires_by_itself_and_only_changed_data_lead_to_a_new_version(
 
 
 def test_deploying_again_adds_no_schedule_and_no_run(host):
-    before = host.deployment()
+    before = schedules_of(host)
     assert host.make("up").returncode == 0
-    after = host.deployment()
-    assert [each["id"] for each in after["schedules"]] == [each["id"] for each in before["schedules"]]
-    at = [run["expected_start_time"] for run in host.runs() if run["state_type"] == "SCHEDULED"]
-    assert len(at) == len(set(at))
+    assert schedules_of(host) == before
+    assert before["weekly"]
+    runs = wait_until(lambda: scheduled_runs(host), "the runs of the schedules")
+    assert len(runs) == len(set(runs))
     assert len(host.api("automations/filter", limit=100)) == 4
+
+
+def schedules_of(host):
+    return {each["slug"]: each["id"] for each in host.deployment()["schedules"]}
+
+
+def scheduled_runs(host):
+    runs = [run["expected_start_time"] for run in host.runs() if run["state_type"] == "SCHEDULED"]
+    assert len(runs) >= 3
+    return runs
 
 
 def test_without_a_work_pool_deploying_fails(host):
@@ -142,6 +152,23 @@ def test_a_flow_and_its_worker_that_are_killed_are_found_lost_and_the_next_run_g
     assert after.data.tags["resumes"] == before.info.run_id
     assert int(after.data.tags["resumed_epochs"]) > 0
     wait_until(lambda: next(each for each in webhook[1] if lost in each["text"]), "the notification")
+
+
+def test_what_runs_when_the_host_goes_down_is_gone_on_with_when_it_is_up_again(host, overrides, model):
+    lost = host.queue([*overrides, *LONG])
+    flow = pid_of(host, lost)
+    wait_for_training(host, model)
+    down = host.make("down")
+    assert down.returncode == 0, down.stderr
+    assert not [process for process in host.processes() if process.pid == flow]
+    up = host.make("up")
+    assert up.returncode == 0, up.stderr
+
+    assert host.wait(host.queue([*overrides, *LONG]))["name"] == "Completed"
+    assert host.wait(lost)["name"] == "Crashed"
+    after, before = mlflow_runs(host, model)
+    assert (before.info.status, after.info.status) == ("KILLED", "FINISHED")
+    assert after.data.tags["resumes"] == before.info.run_id
 
 
 def running(host, run):
