@@ -8,7 +8,7 @@ RECIPE ?= $(if $(DATA)$(ENCODER),knbc,sample)
 DATA ?=
 ENCODER ?=
 
-.PHONY: help setup another-lock retrain test test-slow test-servers test-gpu lint format lock peers bench clean
+.PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-gpu lint format lock peers bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -28,14 +28,29 @@ setup: .venv/installed ## make the environment in .venv (for a GPU: LOCK=require
 retrain: setup ## train, register, promote; alone: on the sample; or DATA=… ENCODER=… [RECIPE=knbc]
 	$(BIN)/jabert retrain --recipe '$(RECIPE)' $(if $(DATA),--set 'data.path=$(DATA)') $(if $(ENCODER),--set 'encoder.path=$(ENCODER)')
 
+up: setup ## one host: Prefect, MLflow, a worker, the deployments; settings in deploy/host.py
+	$(BIN)/python -m deploy.host up
+
+status: setup ## what of it runs and answers
+	$(BIN)/python -m deploy.host status
+
+down: setup ## stop all of it, the worker first
+	$(BIN)/python -m deploy.host down
+
+deploy: setup ## put prefect.yaml's deployments and the automations on the server at PREFECT_API_URL
+	$(BIN)/python -m deploy.deployments
+
 test: setup ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow and not gpu and not servers"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not servers and not kills"
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-test-servers: setup ## the tests on real servers: PostgreSQL, MLflow, Prefect
+test-servers: setup ## the tests on real servers: PostgreSQL, MLflow, Prefect, workers
 	$(BIN)/python -m pytest -m servers
+
+test-kill: setup ## thirty random kill -9 of a flow or its worker, half an hour
+	$(BIN)/python -m pytest -m kills -s
 
 test-gpu: setup ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu

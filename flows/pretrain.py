@@ -10,10 +10,10 @@ from typing import Any
 import flows  # noqa: F401  the settings come before Prefect
 
 from prefect import flow, task  # isort: skip
-from prefect.cache_policies import NO_CACHE
 
 from flows.pages import progress, show_markdown, show_table
 from flows.retrain import prefect_tags
+from flows.stage import LONG_STAGE, STAGE
 from jabert import pretrain_steps as steps
 from jabert.config import Settings, load_settings
 from jabert.pretrain_steps import Texts
@@ -49,7 +49,7 @@ def pretrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, 
         return steps.summary(settings, texts, out, trained, run)
 
 
-@task(name="Read raw text", cache_policy=NO_CACHE)
+@task(name="Read raw text", **STAGE)
 def read(settings: Settings, run: Run) -> Texts:
     """All of the corpus once, streamed."""
     texts = steps.read(settings, run)
@@ -57,19 +57,19 @@ def read(settings: Settings, run: Run) -> Texts:
     return texts
 
 
-@task(name="Vocabulary", cache_policy=NO_CACHE)
+@task(name="Vocabulary", **STAGE)
 def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
     """SentencePiece, trained or taken."""
     return steps.vocabulary(settings, texts)
 
 
-@task(name="Cut into pieces", cache_policy=NO_CACHE)
+@task(name="Cut into pieces", **STAGE)
 def tokenize(settings: Settings, texts: Texts, pieces: Vocabulary) -> None:
     """Token ids on disk."""
     steps.tokenize(settings, texts, pieces)
 
 
-@task(name="Pretrain", cache_policy=NO_CACHE)
+@task(name="Pretrain", **LONG_STAGE)
 def train(settings: Settings, texts: Texts, pieces: Vocabulary, run: Run) -> Pretrained:
     """The training; one that was killed goes on from its last measurement."""
     update, total = progress("progress", flow="pretrain"), settings.pretraining.steps

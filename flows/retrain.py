@@ -11,12 +11,13 @@ from typing import Any
 import flows  # noqa: F401  the settings come before Prefect
 
 from prefect import flow, task  # isort: skip
-from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.transactions import Transaction, get_transaction, transaction
 
+from flows.automations import announce
 from flows.pages import progress, show_markdown, show_table
+from flows.stage import STAGE
 from flows.stages import featurize, read, tokenize, validate
 from jabert import steps
 from jabert.classifier import Trained
@@ -69,7 +70,7 @@ def retrain(
         return steps.summary(settings, data, run, results)
 
 
-@task(name="Train", cache_policy=NO_CACHE)
+@task(name="Train", **STAGE)
 def train(settings: Settings, data: Data, run: Run) -> Trained:
     """The Bi-LSTM, an epoch at a time; a killed training goes on from its last one."""
     update = progress("train-progress")
@@ -81,7 +82,7 @@ def train(settings: Settings, data: Data, run: Run) -> Trained:
     return trained
 
 
-@task(name="Evaluate", cache_policy=NO_CACHE)
+@task(name="Evaluate", **STAGE)
 def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
     """The packaged model on the test rows, from text."""
     evaluated = steps.evaluate(settings, data, run)
@@ -89,7 +90,7 @@ def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
     return evaluated
 
 
-@task(name="Register", cache_policy=NO_CACHE)
+@task(name="Register", **STAGE)
 def register(settings: Settings, run: Run, evaluated: Evaluated) -> str:
     """A new version of the registered model."""
     version = steps.register(settings, run, evaluated)
@@ -104,17 +105,19 @@ def withdraw(begun: Transaction) -> None:
     steps.withdraw(*begun.get("version"))
 
 
-@task(name="Promote", cache_policy=NO_CACHE)
+@task(name="Promote", **STAGE)
 def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     """The champion changes if weighted F1 is strictly higher on the same rows, now."""
     verdict = steps.promote(settings, data, run, version)
     show_table("verdict", verdict.facts())
     if verdict.comparison:
         show_markdown("comparison", verdict.comparison.to_markdown())
+    if verdict.promoted:
+        announce(settings.tracking, verdict, run)
     return verdict
 
 
-@task(name="Describe", cache_policy=NO_CACHE)
+@task(name="Describe", **STAGE)
 def describe(settings: Settings, data: Data, run: Run, results: Results) -> None:
     """The model card."""
     show_markdown("card", steps.describe(settings, data, run, results).to_description())

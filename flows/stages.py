@@ -1,9 +1,9 @@
 """The first stages as Prefect tasks, shared by the flows: read, validate, tokenize, featurize."""
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from flows.pages import progress, show_markdown, show_table
+from flows.stage import STAGE
 from jabert import steps
 from jabert.config import Settings
 from jabert.features import Featurized
@@ -14,7 +14,7 @@ from jabert.validation import ValidationReport
 __all__ = ["featurize", "read", "tokenize", "validate"]
 
 
-@task(name="Read and split", cache_policy=NO_CACHE)
+@task(name="Read and split", **STAGE)
 def read(settings: Settings, run: Run | None = None) -> Data:
     """Labelled texts, cleaned and divided; the table lies in the work folder."""
     data = steps.read(settings, run)
@@ -24,7 +24,7 @@ def read(settings: Settings, run: Run | None = None) -> Data:
     return data
 
 
-@task(name="Validate", cache_policy=NO_CACHE)
+@task(name="Validate", **STAGE)
 def validate(settings: Settings, data: Data, run: Run | None = None) -> ValidationReport:
     """The suite of expectations on the table; a critical finding stops the run."""
     report = steps.check_texts(settings, data, run)
@@ -33,7 +33,7 @@ def validate(settings: Settings, data: Data, run: Run | None = None) -> Validati
     return report
 
 
-@task(name="Tokenize", cache_policy=NO_CACHE)
+@task(name="Tokenize", **STAGE)
 def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenized:
     """Token ids, and the suite of expectations on the pieces."""
     tokenized = steps.tokenize(settings, data, run)
@@ -42,7 +42,7 @@ def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenize
     return tokenized
 
 
-@task(name="Featurize", cache_policy=NO_CACHE)
+@task(name="Featurize", **STAGE)
 def featurize(settings: Settings, data: Data, run: Run | None = None) -> Featurized:
     """Token vectors of BERT, as far as the feature store lacks them."""
     update = progress("featurize-progress")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -14,8 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from jabert.config import Settings, TrackingSettings, is_url, local_database, redacted
 from jabert.errors import JabertError
+from jabert.files import digest_of_json, exclusive
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "connect", "find_run", "list_runs", "provenance", "tracked_run", "with_local_encoder"]
 
+_SIGN_OF_LIFE = "sign_of_life"
 _LIBRARIES = (
     "tensorflow",
     "tf-keras",
@@ -223,23 +228,62 @@ def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> It
         JabertError: the store cannot be reached.
     """
     client = connect(settings.tracking)
-    name = f"{Path(settings.recipe).stem or 'run'} {settings.digest()[:6]}"
-    created = client.create_run(_experiment(client, settings.tracking), run_name=name)
-    run = Run(client, created.info.run_id, created.info.experiment_id)
+    experiment = _experiment(client, settings.tracking)
+    with _sign_of_life(settings, client, experiment) as sign:
+        name = f"{Path(settings.recipe).stem or 'run'} {settings.digest()[:6]}"
+        created = client.create_run(experiment, run_name=name, tags={_SIGN_OF_LIFE: sign})
+        with _true_status(run := Run(client, created.info.run_id, experiment)):
+            run.tags({**provenance(), **(tags or {}), "config_digest": settings.digest()})
+            run.params(settings.flat())
+            run.text("config.toml", settings.to_toml())
+            if settings.note:
+                run.tags({"mlflow.note.content": settings.note})
+            yield run
+
+
+@contextmanager
+def _sign_of_life(settings: Settings, client: "MlflowClient", experiment: str) -> Iterator[str]:
+    """Hold a lock, whose name is yielded, for as long as this process lives; end the runs of those that died.
+
+    The kernel frees the lock of a process that is killed at any moment.
+    """
+    store = digest_of_json([settings.tracking.uri, experiment])[:12]
+    folder = Path(settings.training.work_path) / "living"
+    for left in folder.glob(f"{store}-*.lock"):
+        _end_if_dead(left, client, experiment)
+    lock = folder / f"{store}-{uuid.uuid4().hex}.lock"
+    with exclusive(lock, waiting=""):  # nobody else has it
+        try:
+            yield lock.stem
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _end_if_dead(left: Path, client: "MlflowClient", experiment: str) -> None:
+    lock = FileLock(left)
     try:
-        run.tags({**provenance(), **(tags or {}), "config_digest": settings.digest()})
-        run.params(settings.flat())
-        run.text("config.toml", settings.to_toml())
-        if settings.note:
-            run.tags({"mlflow.note.content": settings.note})
-        yield run
+        lock.acquire(timeout=0)
+    except Timeout:
+        return
+    wanted = f"attributes.status = 'RUNNING' AND tags.{_SIGN_OF_LIFE} = '{left.stem}'"
+    for run in client.search_runs([experiment], wanted):
+        client.set_terminated(run.info.run_id, "KILLED")
+    left.unlink(missing_ok=True)
+    lock.release()
+
+
+@contextmanager
+def _true_status(run: Run) -> Iterator[None]:
+    """End the run as FINISHED, FAILED or KILLED."""
+    try:
+        yield
     except Exception as error:
         _end_failed(run, error)
         raise
     except BaseException:  # Ctrl-C, SIGTERM: not an error of the run
-        client.set_terminated(run.id, "KILLED")
+        run.client.set_terminated(run.id, "KILLED")
         raise
-    client.set_terminated(run.id, "FINISHED")
+    run.client.set_terminated(run.id, "FINISHED")
 
 
 def _end_failed(run: Run, error: Exception) -> None:

@@ -207,6 +207,19 @@ def toy_rows(rows=160, groups=40, seed=0):
     return pd.DataFrame(table)
 
 
+def quick_settings(table, encoder):
+    """Overrides for a small, quick retraining."""
+    return [
+        f"data.path={table}",
+        f"encoder.path={encoder}",
+        "data.test_share=0.25",
+        "data.validation_share=0.25",
+        "classifier.units=8",
+        "training.epochs=3",
+        "training.batch_size=16",
+    ]
+
+
 def numpy_bert(weights, config, ids, attended=None):
     """BERT's forward pass of one text, as keras-bert computes it, from the formulas.
 

@@ -1,5 +1,8 @@
 """How a run ends."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +64,31 @@ def test_no_password_is_recorded():
     folder = Path(settings.tracking.artifacts, run.id)
     assert [path.name for path in folder.rglob("*.*")] == ["config.toml"]
     assert "secret" not in (folder / "artifacts" / "config.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("moment", ["create_run", "set_tag", "log_batch"])
+def test_a_run_whose_process_was_killed_is_ended_by_the_next_one(moment):
+    program = f"""
+import os, signal
+from mlflow.tracking import MlflowClient
+from jabert.config import load_settings
+from jabert.tracking import connect, tracked_run
+connect(load_settings().tracking)
+whole = MlflowClient.{moment}
+def killed_after(*arguments, **named):
+    whole(*arguments, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+MlflowClient.{moment} = killed_after
+with tracked_run(load_settings()):
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert last_run(load_settings())["status"] == "RUNNING", "nobody was left to say otherwise"
+
+    with tracked_run(load_settings()) as first, tracked_run(load_settings()):
+        assert first.client.get_run(first.id).info.status == "RUNNING", "it lives"
+
+    statuses = [run.info.status for run in first.client.search_runs([first.experiment_id])]
+    assert sorted(statuses) == ["FINISHED", "FINISHED", "KILLED"]
+    assert not list(Path(".jabert/work/living").iterdir())

@@ -1,6 +1,7 @@
 """One temporary Prefect server for all end-to-end tests of the process."""
 
 import pytest
+import toy
 
 import flows
 
@@ -17,12 +18,4 @@ def prefect_server():
 @pytest.fixture
 def overrides(toy_encoder, toy_table):
     """Settings of a small, quick retraining."""
-    return [
-        f"data.path={toy_table}",
-        f"encoder.path={toy_encoder}",
-        "data.test_share=0.25",
-        "data.validation_share=0.25",
-        "classifier.units=8",
-        "training.epochs=3",
-        "training.batch_size=16",
-    ]
+    return toy.quick_settings(toy_table, toy_encoder)

@@ -1,81 +1,27 @@
-"""Real servers for the tests in this folder, on ports and in folders of their own; nothing is skipped."""
+"""Servers that the tests in this folder share; nothing is skipped."""
 
 import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import requests
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def binary(name):
-    """A program of PostgreSQL, which Debian keeps off the path."""
-    found = shutil.which(name) or next(
-        (str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None
-    )
-    assert found, f"{name} is missing: install PostgreSQL (Debian: apt-get install postgresql)"
-    return found
-
-
-@contextmanager
-def process(command, **options):
-    """A process that ends with the block, with all its children."""
-    running = subprocess.Popen(command, start_new_session=True, **options)
-    try:
-        yield running
-    finally:
-        os.killpg(running.pid, signal.SIGTERM)
-        try:
-            running.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)
-            running.wait()
-
-
-def wait_until(ready, what, seconds=120):
-    """Wait for `ready` to return without an error."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return ready()
-        except Exception:
-            assert time.monotonic() < end, f"{what} did not come up within {seconds} s"
-            time.sleep(0.2)
+from hosts import PostgreSQL, free_port, process, receiver, running_host, wait_until
 
 
 @pytest.fixture(scope="session")
-def postgresql():
-    """URL of an empty database on a server of its own; PostgreSQL refuses to run as root."""
-    import sqlalchemy
-
-    user = {"user": "nobody"} if os.geteuid() == 0 else {}
+def postgresql_server():
     with tempfile.TemporaryDirectory(prefix="jabert-pg-") as folder:
-        if user:
-            shutil.chown(folder, "nobody")
-        data, port = Path(folder) / "data", free_port()
-        command = [binary("initdb"), "-D", str(data), "-U", "jabert", "--auth=trust", "-E", "UTF8"]
-        subprocess.run(command, check=True, capture_output=True, cwd=folder, **user)
-        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
-        command = [binary("postgres"), "-D", str(data), "-p", str(port), *options]
-        url = f"postgresql://jabert@127.0.0.1:{port}/postgres"
-        with process(command, cwd=folder, stderr=subprocess.DEVNULL, **user):
-            engine = sqlalchemy.create_engine(url)
-            wait_until(lambda: engine.connect().close(), "PostgreSQL")
-            engine.dispose()
-            yield url
+        server = PostgreSQL(folder)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql(postgresql_server):
+    """URL of an empty database."""
+    return postgresql_server.url
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +35,19 @@ def mlflow_server(postgresql, tmp_path_factory):
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: requests.get(f"{url}/health", timeout=1).raise_for_status(), "MLflow")
         yield url
+
+
+@pytest.fixture(scope="session")
+def host(postgresql, webhook, tmp_path_factory):
+    """A host on PostgreSQL with two workers, and a webhook that is told."""
+    folder = tmp_path_factory.mktemp("host")
+    settings = {"JABERT_DATABASE": postgresql, "JABERT_WORKERS": "2", "JABERT_WEBHOOK": webhook[0]}
+    with running_host(folder, **settings) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def webhook():
+    """A receiver of notifications: its URL, and the list of what it received."""
+    with receiver() as found:
+        yield found

@@ -1,0 +1,227 @@
+"""One host: Prefect's server, MLflow's and a worker under supervisor; `make up`, `make status`, `make down`.
+
+Settings are variables of the environment, with the defaults below. Databases, artifacts and logs lie in
+JABERT_FOLDER; its `logs/` has a file for each process.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import requests
+
+from jabert.config import redacted
+from jabert.errors import JabertError
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = Path(__file__).with_name("supervisord.conf")
+POOL = "jabert"
+DEFAULTS = {
+    "JABERT_FOLDER": "mlruns/host",
+    "JABERT_HOST": "127.0.0.1",  # to listen on
+    "JABERT_PREFECT_PORT": "4200",
+    "JABERT_MLFLOW_PORT": "5000",
+    "JABERT_DATABASE": "",  # postgresql://user@host:port, two databases are made there; empty: SQLite
+    "JABERT_WORKERS": "1",
+    "JABERT_RUNS_AT_ONCE": "1",  # of a worker
+    "JABERT_WEBHOOK": "",  # that is told of promotions, failures and lost runs
+}
+_SECONDS_TO_START = 300  # both servers, the first time, on a busy machine
+_SECONDS_TO_STOP = 180
+_DATABASES = {"prefect": "jabert_prefect", "mlflow": "jabert_mlflow"}
+
+
+def main(command: str) -> None:
+    """Run `up`, `down` or `status`; exit code 1 with a sentence if something is down or cannot be done."""
+    try:
+        {"up": up, "down": down, "status": status}[command](environment())
+    except JabertError as error:
+        sys.exit(f"jabert: {error}")
+
+
+def environment() -> dict[str, str]:
+    """The settings, and what the processes of this host read from their environment."""
+    given = {name: os.environ.get(name) or default for name, default in DEFAULTS.items()}
+    folder = Path(given["JABERT_FOLDER"]).absolute()
+    return {
+        **os.environ,
+        **given,
+        "JABERT_FOLDER": str(folder),
+        "JABERT_PYTHON": sys.executable,
+        "JABERT_WORKER_NAME": socket.gethostname(),
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_API_URL": f"{_prefect(given)}/api",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": _database(given, "prefect", "postgresql+asyncpg")
+        or f"sqlite+aiosqlite:///{folder}/prefect.db",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "MLFLOW_BACKEND_STORE_URI": _database(given, "mlflow", "postgresql")
+        or f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+
+
+def up(given: Mapping[str, str]) -> None:
+    """Start what does not run yet, deploy the flows, and return when all of it answers."""
+    folder = Path(given["JABERT_FOLDER"])
+    if _supervisor(given) is None:
+        for name in ("JABERT_PREFECT_PORT", "JABERT_MLFLOW_PORT"):
+            _check_port(given, name)
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        if given["JABERT_DATABASE"]:
+            _make_databases(given)
+        _run(given, "supervisor.supervisord", "-c", str(CONFIG))
+    end = time.monotonic() + _SECONDS_TO_START
+    while trouble := _trouble_with_servers(given):
+        if time.monotonic() > end:
+            raise JabertError(f"{trouble[0]}; see {folder / 'logs'}")
+        time.sleep(0.5)
+    _make_pool(given)
+    _run(given, "deploy.deployments")
+    _supervisorctl(given, "start", "worker:*")
+    print(f"Prefect  {_prefect(given)}\nMLflow   {_mlflow(given)}\nlogs     {folder / 'logs'}")
+
+
+def down(given: Mapping[str, str]) -> None:
+    """Stop the worker, then the servers; runs that go on are ended as if by SIGTERM."""
+    supervisor = _supervisor(given)
+    if supervisor is None:
+        print("nothing runs")
+        return
+    _supervisorctl(given, "shutdown")
+    end = time.monotonic() + _SECONDS_TO_STOP
+    while _lives(supervisor):
+        if time.monotonic() > end:
+            raise JabertError(f"the processes did not stop; see {given['JABERT_FOLDER']}/logs")
+        time.sleep(0.2)
+
+
+def status(given: Mapping[str, str]) -> None:
+    """Say of each process whether it runs, and of servers and worker whether they answer."""
+    if _supervisor(given) is None:
+        raise JabertError("nothing runs here; `make up` starts it")
+    processes = _supervisorctl(given, "status").stdout
+    print(processes, end="")
+    lines = [line.split() for line in processes.splitlines()]
+    trouble = [f"{name} is not running" for name, state, *_ in lines if state != "RUNNING"]
+    trouble += _trouble_with_servers(given) or _trouble_with_workers(given)
+    if trouble:
+        raise JabertError("; ".join(trouble))
+    print(f"Prefect  {_prefect(given)} answers\nMLflow   {_mlflow(given)} answers\nworker   is online")
+
+
+def _prefect(given: Mapping[str, str]) -> str:
+    return f"http://{given['JABERT_HOST']}:{given['JABERT_PREFECT_PORT']}"
+
+
+def _mlflow(given: Mapping[str, str]) -> str:
+    return f"http://{given['JABERT_HOST']}:{given['JABERT_MLFLOW_PORT']}"
+
+
+def _database(given: Mapping[str, str], name: str, driver: str) -> str:
+    """URL of the database of one of the servers, empty without PostgreSQL."""
+    if not given["JABERT_DATABASE"]:
+        return ""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(given["JABERT_DATABASE"])
+    except ArgumentError:
+        url = None
+    if url is None or not url.drivername.startswith("postgresql"):
+        raise JabertError(
+            f"JABERT_DATABASE {redacted(given['JABERT_DATABASE'])} is not of the form postgresql://user@host:port"
+        )
+    return url.set(drivername=driver, database=_DATABASES[name]).render_as_string(hide_password=False)
+
+
+def _make_databases(given: Mapping[str, str]) -> None:
+    import sqlalchemy
+    from sqlalchemy.exc import SQLAlchemyError
+
+    where = redacted(given["JABERT_DATABASE"])
+    try:
+        url = sqlalchemy.make_url(given["JABERT_DATABASE"])
+        url = url.set(drivername="postgresql", database=url.database or "postgres")
+        engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+        with engine.connect() as connection:
+            known = set(connection.scalars(sqlalchemy.text("SELECT datname FROM pg_database")))
+            for name in set(_DATABASES.values()) - known:
+                connection.execute(
+                    sqlalchemy.text(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
+                )
+    except ModuleNotFoundError as error:
+        raise JabertError(
+            f"JABERT_DATABASE {where}: {error.name} is missing; install jabert[host,postgresql]"
+        ) from None
+    except SQLAlchemyError as error:
+        reason = redacted(" ".join(str(error).split()))[:200]
+        raise JabertError(f"JABERT_DATABASE {where}: the databases cannot be made ({reason})") from error
+
+
+def _make_pool(given: Mapping[str, str]) -> None:
+    """The work pool, unless it is there."""
+    look = [sys.executable, "-m", "prefect", "work-pool", "inspect", POOL]
+    if subprocess.run(look, env=given, capture_output=True, check=False).returncode:
+        _run(given, "prefect", "work-pool", "create", POOL, "--type", "process")
+
+
+def _check_port(given: Mapping[str, str], name: str) -> None:
+    with socket.socket() as probe:
+        # Without this a port that a server has just left counts as taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((given["JABERT_HOST"], int(given[name])))
+        except (OSError, ValueError, OverflowError) as error:
+            raise JabertError(f"{name} {given[name]} cannot be used ({error}); choose another") from None
+
+
+def _trouble_with_servers(given: Mapping[str, str]) -> list[str]:
+    trouble = []
+    for name, url in (("Prefect", f"{_prefect(given)}/api/health"), ("MLflow", f"{_mlflow(given)}/health")):
+        try:
+            requests.get(url, timeout=5).raise_for_status()
+        except requests.RequestException:
+            trouble.append(f"the {name} server does not answer at {url}")
+    return trouble
+
+
+def _trouble_with_workers(given: Mapping[str, str]) -> list[str]:
+    url = f"{_prefect(given)}/api/work_pools/{POOL}/workers/filter"
+    workers = requests.post(url, json={}, timeout=30).json()
+    online = [worker for worker in workers if worker["status"] == "ONLINE"]
+    return [] if online else [f"no worker of pool {POOL!r} is online"]
+
+
+def _supervisor(given: Mapping[str, str]) -> int | None:
+    """Process id of the supervisor of this folder, None if there is none."""
+    answer = _supervisorctl(given, "pid").stdout.strip()
+    return int(answer) if answer.isdigit() else None
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _supervisorctl(given: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(CONFIG), *words]
+    return subprocess.run(command, env=given, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def _run(given: Mapping[str, str], module: str, *words: str) -> None:
+    """Run a module of this environment as a program; what it prints is shown."""
+    done = subprocess.run([sys.executable, "-m", module, *words], env=given, cwd=ROOT, check=False)
+    if done.returncode:
+        raise JabertError(f"`{module} {' '.join(words)}` failed with exit code {done.returncode}, see above")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,140 @@
+"""What the Prefect server does by itself: it finds lost runs, and tells a webhook of failures and promotions.
+
+`ensure` makes the automations or brings them up to date; `make up` and `make deploy` call it.
+"""
+
+from datetime import timedelta
+from typing import cast
+
+import flows  # noqa: F401  the settings come before Prefect
+
+from prefect.automations import Automation  # isort: skip
+from prefect.client.schemas.objects import StateType
+from prefect.events import emit_event
+from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.runtime import flow_run
+
+from jabert.config import TrackingSettings
+from jabert.registry import Verdict
+from jabert.tracking import Run
+
+__all__ = ["announce", "ensure"]
+
+_PROMOTED = "jabert.promoted"
+_RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+_OF_TAGGED_DEPLOYMENTS = ResourceSpecification(
+    {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.jabert"}
+)
+_HEARTBEAT = "prefect.flow-run.heartbeat"
+_ENDS = {f"prefect.flow-run.{name}" for name in ("Completed", "Unchanged", "Failed", "Crashed", "Cancelled")}
+_SILENCE = timedelta(seconds=100)  # three heartbeats of a worker's runs, see deploy/supervisord.conf
+_BEGINNING = timedelta(minutes=5)
+
+
+def ensure(webhook: str) -> list[str]:
+    """Have the server hold the automations, changed where they differ; returns their names.
+
+    Args:
+        webhook: URL that is sent `{"subject": …, "text": …}`; without one nobody is told.
+    """
+    wanted = [_lost_runs(), _stuck_runs()]
+    if webhook:
+        from prefect.blocks.notifications import CustomWebhookNotificationBlock
+
+        block = CustomWebhookNotificationBlock(
+            name="jabert", url=webhook, json_data={"subject": "{{subject}}", "text": "{{body}}"}
+        )
+        saved = block.save("jabert", overwrite=True)
+        wanted += [_failures(SendNotification(block_document_id=saved, subject=_FAILED, body=_WHY))]
+        wanted += [_promotions(SendNotification(block_document_id=saved, subject=_CHAMPION, body=_EVENT))]
+    for automation in wanted:
+        _ensure(automation)
+    return [automation.name for automation in wanted]
+
+
+def announce(tracking: TrackingSettings, verdict: Verdict, run: Run) -> None:
+    """Say on the server that there is a new champion, why, and where to look."""
+    links = [str(flow_run.ui_url or "")]
+    if str(tracking.uri).startswith("http"):
+        links += [
+            f"{tracking.uri}/#/experiments/{run.experiment_id}/runs/{run.id}",
+            f"{tracking.uri}/#/models/{tracking.model_name}/versions/{verdict.version}",
+        ]
+    emit_event(
+        _PROMOTED,
+        resource={
+            "prefect.resource.id": f"jabert.model.{tracking.model_name}.{verdict.version}",
+            "prefect.resource.name": f"{tracking.model_name} {verdict.version}",
+        },
+        payload={"reason": verdict.reason, "links": "\n".join(filter(None, links))},
+    )
+
+
+_FAILED = "jabert: {{ flow_run.name }} of {{ deployment.name }}: {{ flow_run.state.name }}"
+_WHY = "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}\n{{ deployment|ui_url }}"
+_CHAMPION = "jabert: {{ event.resource.name }} is the new champion"
+_EVENT = "{{ event.payload.reason }}\n{{ event.payload.links }}"
+
+
+def _lost_runs() -> Automation:
+    """A run that stops to say that it lives, without an end: its worker was killed with it."""
+    silent = f"no sign of life for {_SILENCE.seconds} s"
+    message = f"the run's process is gone, {silent}; the next run goes on from its work"
+    return _crashed_without("jabert: lost runs", {_HEARTBEAT}, {_HEARTBEAT, *_ENDS}, _SILENCE, message)
+
+
+def _stuck_runs() -> Automation:
+    """A run that was handed to a worker and never began: the worker was killed in that moment."""
+    message = f"the run did not begin within {_BEGINNING.seconds} s: its worker is gone"
+    after, expect = {"prefect.flow-run.Pending"}, {"prefect.flow-run.Running", *_ENDS}
+    return _crashed_without("jabert: stuck runs", after, expect, _BEGINNING, message)
+
+
+def _crashed_without(
+    name: str, after: set[str], expect: set[str], within: timedelta, message: str
+) -> Automation:
+    """A run of ours is Crashed where one event is not followed by another in time."""
+    trigger = EventTrigger(
+        match=_RUNS,
+        match_related=_OF_TAGGED_DEPLOYMENTS,
+        after=after,
+        expect=expect,
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=within,
+    )
+    action = ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=message)
+    return Automation(name=name, trigger=trigger, actions=[action])
+
+
+def _failures(tell: SendNotification) -> Automation:
+    trigger = EventTrigger(
+        match=_RUNS,
+        match_related=_OF_TAGGED_DEPLOYMENTS,
+        expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"},
+        for_each={"prefect.resource.id"},
+        posture=Posture.Reactive,
+        threshold=1,
+    )
+    return Automation(name="jabert: failures", trigger=trigger, actions=[tell])
+
+
+def _promotions(tell: SendNotification) -> Automation:
+    trigger = EventTrigger(expect={_PROMOTED}, posture=Posture.Reactive, threshold=1)
+    return Automation(name="jabert: promotions", trigger=trigger, actions=[tell])
+
+
+def _ensure(wanted: Automation) -> None:
+    """One that is as it should be stays untouched: a changed one forgets the runs that it watches."""
+    try:
+        found = cast(Automation, Automation.read(name=wanted.name))  # no coroutine here
+    except ValueError:  # there is none
+        wanted.create()
+        return
+    same = {"name", "description", "trigger", "actions"}
+    if found.model_dump(include=same) != wanted.model_dump(include=same):
+        wanted.id, wanted.enabled = found.id, found.enabled
+        wanted.update()

@@ -1,0 +1,239 @@
+"""Real servers for tests, each on ports and in folders of its own; what is started here ends here."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psutil
+import requests
+import sqlalchemy
+import toy
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+WORK_PATHS = ("features.path", "training.work_path", "encoder.cache_path")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def binary(name):
+    """A program of PostgreSQL, which Debian keeps off the path."""
+    found = shutil.which(name) or next(
+        (str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None
+    )
+    assert found, f"{name} is missing: install PostgreSQL (Debian: apt-get install postgresql)"
+    return found
+
+
+@contextmanager
+def process(command, **options):
+    """A process that ends with the block, with all its children."""
+    running = subprocess.Popen(command, start_new_session=True, **options)
+    try:
+        yield running
+    finally:
+        os.killpg(running.pid, signal.SIGTERM)
+        try:
+            running.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+
+
+def wait_until(ready, what, seconds=120):
+    """Wait for `ready` to return without an error."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return ready()
+        except Exception:
+            assert time.monotonic() < end, f"{what} did not come up within {seconds} s"
+            time.sleep(0.2)
+
+
+class PostgreSQL:
+    """A server of its own on an empty folder; it refuses to run as root."""
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, free_port()
+        self.user = {"user": "nobody"} if os.geteuid() == 0 else {}
+        if self.user:
+            shutil.chown(folder, "nobody")
+        command = [binary("initdb"), "-D", f"{folder}/data", "-U", "jabert", "--auth=trust", "-E", "UTF8"]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder, **self.user)
+        self.url = f"postgresql://jabert@127.0.0.1:{self.port}/postgres"
+
+    def start(self):
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
+        command = [binary("postgres"), "-D", f"{self.folder}/data", "-p", str(self.port), *options]
+        self.running = subprocess.Popen(
+            command, cwd=self.folder, stderr=subprocess.DEVNULL, start_new_session=True, **self.user
+        )
+        engine = sqlalchemy.create_engine(self.url)
+        wait_until(lambda: engine.connect().close(), "PostgreSQL")
+        engine.dispose()
+
+    def stop(self):
+        self.running.send_signal(signal.SIGINT)  # its fast shutdown: connections are cut
+        self.running.wait(timeout=60)
+
+
+class Host:
+    """What `make up` starts, on ports and in a folder of its own, and what a user does with it."""
+
+    def __init__(self, folder, **settings):
+        self.ports = free_port(), free_port()
+        self.folder = folder
+        self.prefect, self.mlflow = (f"http://127.0.0.1:{port}" for port in self.ports)
+        names = ("JABERT_PREFECT_PORT", "JABERT_MLFLOW_PORT")
+        self.environment = {
+            **os.environ,
+            **dict(zip(names, map(str, self.ports), strict=True)),
+            "JABERT_FOLDER": str(folder / "host"),
+            # A new schedule and a queued run are seen at once.
+            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            **settings,
+        }
+
+    def make(self, command, **more):
+        """Run `make up`, `status` or `down` without its check of the environment."""
+        words = [sys.executable, "-m", "deploy.host", command]
+        options = {"cwd": CHECKOUT, "env": self.environment | more, "timeout": 500}
+        return subprocess.run(words, capture_output=True, text=True, check=False, **options)
+
+    def supervisorctl(self, *words):
+        command = [sys.executable, "-m", "supervisor.supervisorctl"]
+        command += ["--serverurl", f"unix://{self.folder}/host/supervisor.sock", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    def settings(self, table, encoder, *more):
+        """Overrides of a quick retraining whose files lie in the folder of the test."""
+        work = [f"{name}={self.folder / name}" for name in WORK_PATHS]
+        return [*toy.quick_settings(table, encoder), *work, *more]
+
+    def api(self, path, **body):
+        answer = requests.request(
+            "POST" if body else "GET", f"{self.prefect}/api/{path}", json=body, timeout=60
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+    def deployment(self):
+        return self.api("deployments/name/retrain/retrain")
+
+    def queue(self, overrides, **parameters):
+        """Queue a retraining now; returns the id of the flow run."""
+        given = {"recipe": "", "overrides": overrides, **parameters}
+        path = f"deployments/{self.deployment()['id']}/create_flow_run"
+        return self.api(path, state={"type": "SCHEDULED"}, parameters=given, enforce_parameter_schema=True)[
+            "id"
+        ]
+
+    def schedule(self, overrides, slug, **parameters):
+        """Let a schedule fire once, in a few seconds; returns the id of the flow run that it makes."""
+        at = datetime.now(UTC) + timedelta(seconds=15)
+        new = {
+            "schedule": {"interval": 365 * 24 * 3600, "anchor_date": at.isoformat()},
+            "slug": slug,
+            "active": True,
+            "parameters": {"recipe": "", "overrides": overrides, **parameters},
+        }
+        url = f"{self.prefect}/api/deployments/{self.deployment()['id']}/schedules"
+        requests.post(url, json=[new], timeout=60).raise_for_status()
+
+        def fired():
+            runs = self.runs()
+            return next(run["id"] for run in runs if run["parameters"]["overrides"] == overrides)
+
+        return wait_until(fired, "a scheduled run")
+
+    def runs(self):
+        return self.api("flow_runs/filter", sort="EXPECTED_START_TIME_DESC", limit=100)
+
+    def state(self, run):
+        return self.api(f"flow_runs/{run}")["state"]
+
+    def wait(self, run, seconds=600):
+        """The state in which a run ends."""
+        end = time.monotonic() + seconds
+        while (state := self.state(run))["type"] not in ENDS:
+            assert time.monotonic() < end, f"run {run} is still {state['name']} after {seconds} s"
+            time.sleep(0.5)
+        return state
+
+    def processes(self):
+        """All processes of this host: servers, workers and flow runs."""
+        mark = str(self.ports[0])
+        return [process for process in psutil.process_iter() if mark in environment_of(process)]
+
+    def workers(self):
+        return [process for process in self.processes() if "worker" in process.cmdline()]
+
+    def logs(self):
+        return "".join(path.read_text(encoding="utf-8") for path in (self.folder / "host/logs").iterdir())
+
+
+def environment_of(process):
+    try:
+        return process.environ().get("JABERT_PREFECT_PORT", "")
+    except psutil.Error:
+        return ""
+
+
+@contextmanager
+def running_host(folder, **settings):
+    """A host that is up; afterwards no process and no port of it is left."""
+    host = Host(folder, **settings)
+    try:
+        up = host.make("up")
+        assert up.returncode == 0, up.stdout + up.stderr
+        yield host
+        down = host.make("down")
+        assert down.returncode == 0, down.stdout + down.stderr
+        wait_until(lambda: nothing_left(host), "the end of all processes", 60)
+    finally:
+        for process in host.processes():
+            process.kill()
+
+
+def nothing_left(host):
+    assert not host.processes()
+    for port in host.ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+
+
+@contextmanager
+def receiver():
+    """A receiver of notifications: its URL, and the list of what it received."""
+    received = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", received
+        server.shutdown()
