@@ -10,19 +10,14 @@ import flows  # noqa: F401  the settings come before Prefect
 
 from prefect.automations import Automation  # isort: skip
 from prefect.client.schemas.objects import StateType
-from prefect.events import emit_event
 from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
-from prefect.runtime import flow_run
 
-from jabert.config import TrackingSettings
-from jabert.registry import Verdict
-from jabert.tracking import Run
+__all__ = ["PROMOTED", "ensure"]
 
-__all__ = ["announce", "ensure"]
-
-_PROMOTED = "jabert.promoted"
+PROMOTED = "jabert.promoted"
+"""The event of a new champion, with a reason and links."""
 _RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 _OF_TAGGED_DEPLOYMENTS = ResourceSpecification(
     {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.jabert"}
@@ -52,24 +47,6 @@ def ensure(webhook: str) -> list[str]:
     for automation in wanted:
         _ensure(automation)
     return [automation.name for automation in wanted]
-
-
-def announce(tracking: TrackingSettings, verdict: Verdict, run: Run) -> None:
-    """Say on the server that there is a new champion, why, and where to look."""
-    links = [str(flow_run.ui_url or "")]
-    if str(tracking.uri).startswith("http"):
-        links += [
-            f"{tracking.uri}/#/experiments/{run.experiment_id}/runs/{run.id}",
-            f"{tracking.uri}/#/models/{tracking.model_name}/versions/{verdict.version}",
-        ]
-    emit_event(
-        _PROMOTED,
-        resource={
-            "prefect.resource.id": f"jabert.model.{tracking.model_name}.{verdict.version}",
-            "prefect.resource.name": f"{tracking.model_name} {verdict.version}",
-        },
-        payload={"reason": verdict.reason, "links": "\n".join(filter(None, links))},
-    )
 
 
 _FAILED = "jabert: {{ flow_run.name }} of {{ deployment.name }}: {{ flow_run.state.name }}"
@@ -123,7 +100,7 @@ def _failures(tell: SendNotification) -> Automation:
 
 
 def _promotions(tell: SendNotification) -> Automation:
-    trigger = EventTrigger(expect={_PROMOTED}, posture=Posture.Reactive, threshold=1)
+    trigger = EventTrigger(expect={PROMOTED}, posture=Posture.Reactive, threshold=1)
     return Automation(name="jabert: promotions", trigger=trigger, actions=[tell])
 
 

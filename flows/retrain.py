@@ -13,16 +13,15 @@ import flows  # noqa: F401  the settings come before Prefect
 from prefect import flow, task  # isort: skip
 from prefect.runtime import flow_run
 from prefect.states import Completed
-from prefect.transactions import Transaction, get_transaction, transaction
+from prefect.transactions import transaction
 
-from flows.automations import announce
-from flows.pages import progress, show_markdown, show_table
+from flows.judging import describe, promote, register
+from flows.pages import progress, show_markdown
 from flows.stage import STAGE
 from flows.stages import featurize, read, tokenize, validate
 from jabert import steps
 from jabert.classifier import Trained
 from jabert.config import Settings, load_settings
-from jabert.registry import Verdict
 from jabert.steps import Data, Evaluated, Results
 from jabert.tracking import Run, tracked_run, with_local_encoder
 
@@ -88,39 +87,6 @@ def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
     evaluated = steps.evaluate(settings, data, run)
     show_markdown("report", evaluated.report.to_markdown())
     return evaluated
-
-
-@task(name="Register", **STAGE)
-def register(settings: Settings, run: Run, evaluated: Evaluated) -> str:
-    """A new version of the registered model."""
-    version = steps.register(settings, run, evaluated)
-    if begun := get_transaction():
-        begun.set("version", (settings, version))
-    return version
-
-
-@register.on_rollback
-def withdraw(begun: Transaction) -> None:
-    """The gate failed: the version says so."""
-    steps.withdraw(*begun.get("version"))
-
-
-@task(name="Promote", **STAGE)
-def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
-    """The champion changes if weighted F1 is strictly higher on the same rows, now."""
-    verdict = steps.promote(settings, data, run, version)
-    show_table("verdict", verdict.facts())
-    if verdict.comparison:
-        show_markdown("comparison", verdict.comparison.to_markdown())
-    if verdict.promoted:
-        announce(settings.tracking, verdict, run)
-    return verdict
-
-
-@task(name="Describe", **STAGE)
-def describe(settings: Settings, data: Data, run: Run, results: Results) -> None:
-    """The model card."""
-    show_markdown("card", steps.describe(settings, data, run, results).to_description())
 
 
 def prefect_tags() -> dict[str, str]:
