@@ -235,6 +235,28 @@ def predict(
         print_listing(scored, ("text", "label", "score"), "")
 
 
+@app.command()
+def score(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Table: .csv, .tsv, .jsonl, .parquet; or URL.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="File to write, with one of these endings.")],
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a table of texts with the champion."""
+    settings = _load(recipe, overrides)
+    from jabert.scoring import open_job
+
+    open_job(settings, source, target)  # what is missing is said before Prefect is loaded
+    import flows
+
+    flows.quiet_console()
+    from flows.score import score as flow
+
+    result = flow(source, target, recipe or "", list(overrides or []))
+    print_json(result) if as_json else print_pairs(result)
+
+
 @models_app.callback(invoke_without_command=True)
 def models(
     context: typer.Context,

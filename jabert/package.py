@@ -16,7 +16,8 @@ import hashlib
 import json
 import reprlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-__all__ = ["BadInput", "TextClassifier"]
+__all__ = ["BadInput", "TextClassifier", "Vectors"]
 
 _SUMS = "SHA256SUMS"
+_Classify = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # In bfloat16 tokens are added up by 16, the last block on its own if the batch ends in it. Texts share a
 # batch only if they end in the same block: then a text's probabilities do not depend on its company.
 _BLOCK = 16
@@ -51,7 +53,17 @@ class BadInput(MlflowException):
 
 
 class TextClassifier(PythonModel):
-    """A classifier of texts behind MLflow's pyfunc interface."""
+    """A classifier of texts behind MLflow's pyfunc interface.
+
+    Attributes, once it is loaded:
+        about: what `package.json` says.
+        digest: SHA-256 of `SHA256SUMS`, in hexadecimal, which stands for all files of the package.
+        vectors: what the classifier takes of a text, float16 or float32 (tokens, hidden).
+    """
+
+    about: dict[str, Any]
+    digest: str
+    vectors: "Vectors"
 
     def load_context(self, context: PythonModelContext) -> None:
         """Check the files, then read the tokenizer and the networks.
@@ -61,9 +73,11 @@ class TextClassifier(PythonModel):
         """
         folder = Path(context.artifacts["classifier"])
         _check_files(folder)
-        self._about: dict[str, Any] = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        self.about = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        self.digest = hashlib.sha256((folder / _SUMS).read_bytes()).hexdigest()
         self._processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
-        self._network = _Network(folder, self._about["precision"])
+        self._network = _Network(folder, self.about["precision"])
+        self.vectors = self._network.vectors
 
     def predict(
         self,
@@ -89,9 +103,9 @@ class TextClassifier(PythonModel):
         """
         top_k, threshold = _checked(params or {})
         self._check_texts(model_input["text"])
-        probabilities = self._probabilities([self._token_ids(text) for text in model_input["text"]])
+        probabilities = self.classify_ids([self.token_ids(text) for text in model_input["text"]])
         best, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
-        labels = self._about["labels"]
+        labels = self.about["labels"]
         named = [labels[i] if score >= threshold else None for i, score in zip(best, scores, strict=True)]
         return pd.DataFrame(
             {
@@ -103,35 +117,66 @@ class TextClassifier(PythonModel):
         )
 
     def _check_texts(self, texts: "pd.Series[Any]") -> None:
-        limit = self._about["max_texts"]
+        limit = self.about["max_texts"]
         for number, (row, text) in enumerate(texts.items()):
             if number == limit:
                 raise BadInput(f"row {row}: there are {len(texts):,} texts, but {limit:,} at most at a time")
-            if fault := _fault_of(text):
+            if fault := self.fault_of(text):
                 raise BadInput(f"row {row}: text is {fault}")
 
-    def _token_ids(self, text: str) -> np.ndarray:
-        """As in training: lower case if the encoder wants it, cut, framed by `[CLS]` and `[SEP]`."""
-        about = self._about
+    @staticmethod
+    def fault_of(text: Any) -> str | None:
+        """What is wrong with a text, None if nothing is: it is null, no string, blank or not Unicode."""
+        if not isinstance(text, str):
+            is_null = pd.api.types.is_scalar(text) and pd.isna(text)
+            return "null" if is_null else f"{reprlib.repr(text)}, not a string"
+        if not text.strip():
+            return "blank"
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "not Unicode: it holds half of a surrogate pair"
+        return None
+
+    def token_ids(self, text: str) -> np.ndarray:
+        """As in training: lower case if the encoder wants it, cut, framed by `[CLS]` and `[SEP]`; int32."""
+        about = self.about
         text = text[: about["max_characters"]]  # far more than there are tokens, and quickly divided
         pieces = self._processor.encode(text.lower() if about["lower_case"] else text)
         ids = [about["cls_id"], *pieces[: about["max_tokens"] - 2], about["sep_id"]]
         return np.array(ids + [0] * ((about["pad_to"] or 0) - len(ids)), dtype=np.int32)
 
-    def _probabilities(self, texts: list[np.ndarray]) -> np.ndarray:
-        """Float64 (texts, classes), from token ids."""
-        probabilities = np.empty((len(texts), len(self._about["labels"])))
-        lengths = np.array([len(ids) for ids in texts], dtype=np.int32)
-        for batch in _batches(lengths, self._about["token_budget"]):
-            ids = np.zeros((len(batch), lengths[batch[0]]), dtype=np.int32)
+    def classify_ids(self, texts: list[np.ndarray]) -> np.ndarray:
+        """Float64 (texts, classes), from the token ids of each text, int32 (tokens,)."""
+        return self._in_batches(texts, self._network)
+
+    def classify_vectors(self, texts: list[np.ndarray]) -> np.ndarray:
+        """The same from token vectors that were computed before, (tokens, hidden) as `vectors` says."""
+        return self._in_batches(texts, self._network.classify)
+
+    def _in_batches(self, texts: list[np.ndarray], network: _Classify) -> np.ndarray:
+        probabilities = np.empty((len(texts), len(self.about["labels"])))
+        lengths = np.array([len(text) for text in texts], dtype=np.int32)
+        for batch in _batches(lengths, self.about["token_budget"]):
+            longest = texts[batch[0]]
+            padded = np.zeros((len(batch), *longest.shape), dtype=longest.dtype)
             for place, row in enumerate(batch):
-                ids[place, : lengths[row]] = texts[row]
-            probabilities[batch] = self._network(ids, lengths[batch])
+                padded[place, : lengths[row]] = texts[row]
+            probabilities[batch] = network(padded, lengths[batch])
         return probabilities
 
     def _by_label(self, probabilities: np.ndarray, top_k: int | None) -> dict[str, float]:
         order = range(len(probabilities)) if top_k is None else np.argsort(-probabilities, kind="stable")
-        return {self._about["labels"][i]: float(probabilities[i]) for i in order[:top_k]}
+        return {self.about["labels"][i]: float(probabilities[i]) for i in order[:top_k]}
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Token vectors: their width, their number format, and the precision in which they are computed here."""
+
+    hidden_size: int
+    dtype: np.dtype[Any]
+    precision: str
 
 
 class _Network:
@@ -151,7 +196,12 @@ class _Network:
             return core.compile_model(folder / name, "CPU", hints)
 
         classifier = compiled("classifier.xml", "f32")
-        self._dtype = classifier.input("vectors").element_type.to_dtype()
+        taken = classifier.input("vectors")
+        self.vectors = Vectors(
+            hidden_size=taken.get_partial_shape()[2].get_length(),
+            dtype=taken.element_type.to_dtype(),
+            precision="bfloat16" if fast else "float32",
+        )
         self._classifier = classifier.create_infer_request()
         self._encoder = compiled("encoder.xml", "bf16" if fast else "f32").create_infer_request()
         self._lock = threading.Lock()  # a request computes one batch at a time
@@ -159,7 +209,12 @@ class _Network:
     def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         with self._lock:
             vectors = self._encoder.infer({"ids": ids, "lengths": lengths})["vectors"]
-            inputs = {"vectors": vectors.astype(self._dtype), "lengths": lengths}
+        return self.classify(vectors.astype(self.vectors.dtype), lengths)
+
+    def classify(self, vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """The classifier alone, on vectors (batch, tokens, hidden)."""
+        with self._lock:
+            inputs = {"vectors": vectors, "lengths": lengths}
             probabilities: np.ndarray = self._classifier.infer(inputs)["probabilities"]
         return probabilities
 
@@ -200,20 +255,6 @@ def _checked(params: dict[str, Any]) -> tuple[int | None, float]:
     if threshold is not None and not 0 <= threshold <= 1:
         raise BadInput(f"threshold is {threshold}, but a probability is between 0 and 1")
     return top_k, threshold or 0.0
-
-
-def _fault_of(text: Any) -> str | None:
-    """What is wrong with a text, None if nothing is."""
-    if not isinstance(text, str):
-        is_null = pd.api.types.is_scalar(text) and pd.isna(text)
-        return "null" if is_null else f"{reprlib.repr(text)}, not a string"
-    if not text.strip():
-        return "blank"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "not Unicode: it holds half of a surrogate pair"
-    return None
 
 
 mlflow.models.set_model(TextClassifier())

@@ -10,15 +10,26 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jabert.dataset.sources import decode
+from jabert.dataset.sources import text_lines
 from jabert.errors import JabertError
 
-__all__ = ["Cells", "Chooser", "parse_csv", "parse_jsonl", "parse_parquet"]
+__all__ = [
+    "Cells",
+    "Chooser",
+    "csv_records",
+    "json_records",
+    "parquet_strings",
+    "parse_csv",
+    "parse_jsonl",
+    "parse_parquet",
+    "reading_parquet",
+]
 
 Cells = dict[str, list[str | None]]
 Chooser = Callable[[Sequence[str], str], dict[str, str]]
@@ -31,25 +42,37 @@ def parse_csv(data: bytes, file: str, choose: Chooser, delimiter: str = ",") -> 
         JabertError: not UTF-8, a NUL byte, a record of another width than the header, a quoted
             cell left open, or what `choose` raises.
     """
-    decode(data, file)  # only to refuse it here, with the line
-    csv.field_size_limit(sys.maxsize)  # the limit is one for the process, and 131,072 by default
-    stream = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
-    records = _csv_records(stream, delimiter, file)
-    header = next((record for _, record in records if record), None)
-    if header is None:
-        raise JabertError(f"{file} is empty")
+    header, records = csv_records(text_lines(io.BytesIO(data), file), file, delimiter)
     places = {role: header.index(column) for role, column in choose(header, file).items()}
     cells: Cells = {role: [] for role in places}
     lines = []
-    for line, record in _even(records, len(header), file):
+    for line, record in records:
         lines.append(line)
         for role, place in places.items():
             cells[role].append(record[place])
     return cells, lines
 
 
-def _csv_records(stream: io.TextIOBase, delimiter: str, file: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+def csv_records(
+    lines: Iterable[str], file: str, delimiter: str
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The header of a CSV file, and its records one after another, each with the line on which it starts.
+
+    Raises:
+        JabertError: there is no header; and, as the records are read, as for `parse_csv`.
+    """
+    csv.field_size_limit(sys.maxsize)  # the limit is one for the process, and 131,072 by default
+    records = _raw_records(lines, delimiter, file)
+    header = next((record for _, record in records if record), None)
+    if header is None:
+        raise JabertError(f"{file} is empty")
+    return header, _even(records, len(header), file)
+
+
+def _raw_records(lines: Iterable[str], delimiter: str, file: str) -> Iterator[tuple[int, list[str]]]:
+    # A bare carriage return ends a line, too.
+    parts = (part for line in lines for part in io.StringIO(line, newline=""))
+    reader = csv.reader(parts, delimiter=delimiter, strict=True)
     line = 1
     try:
         for record in reader:
@@ -85,13 +108,10 @@ def parse_jsonl(data: bytes, file: str, choose: Chooser) -> tuple[Cells, list[in
         JabertError: a line is not UTF-8, no object, or holds no text where it should; there is no
             row; or what `choose` raises.
     """
-    lines, records = [], []
-    for line, text in enumerate(decode(data, file).split("\n"), start=1):
-        if text.strip():
-            lines.append(line)
-            records.append(_json_object(text, f"{file}, line {line}"))
-    if not records:
+    numbered = list(json_records(text_lines(io.BytesIO(data), file), file))
+    if not numbered:
         raise JabertError(f"{file} has no rows")
+    lines, records = map(list, zip(*numbered, strict=True))
     present = list(dict.fromkeys(key for record in records for key in record))
     cells: Cells = {}
     for role, column in choose(present, file).items():
@@ -100,6 +120,17 @@ def parse_jsonl(data: bytes, file: str, choose: Chooser) -> tuple[Cells, list[in
             for line, record in zip(lines, records, strict=True)
         ]
     return cells, lines
+
+
+def json_records(lines: Iterable[str], file: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file one after another, each with its line; blank lines are skipped.
+
+    Raises:
+        JabertError: a line is no JSON object; names it.
+    """
+    for line, text in enumerate(lines, start=1):
+        if text.strip():
+            yield line, _json_object(text, f"{file}, line {line}")
 
 
 def _json_object(text: str, place: str) -> dict[str, Any]:
@@ -134,26 +165,43 @@ def parse_parquet(data: bytes, file: str, choose: Chooser) -> tuple[Cells, list[
     Raises:
         JabertError: not Parquet, a column of another type, or what `choose` raises.
     """
-    try:
+    with reading_parquet(file):
         parquet = pq.ParquetFile(pa.BufferReader(data))
         chosen = choose(parquet.schema_arrow.names, file)
         table = parquet.read(columns=list(dict.fromkeys(chosen.values())))
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise JabertError(f"{file} cannot be read as Parquet: {reason}") from error
     cells = {role: _parquet_cells(table[column], role, column, file) for role, column in chosen.items()}
     return cells, list(range(1, table.num_rows + 1))
 
 
-def _parquet_cells(values: Any, role: str, column: str, file: str) -> list[str | None]:
+@contextmanager
+def reading_parquet(file: str) -> Iterator[None]:
+    """Turn what Arrow finds wrong with a file into a `JabertError` that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise JabertError(f"{file} cannot be read as Parquet: {reason}") from error
+
+
+def parquet_strings(values: Any, column: str, file: str, *, or_integers: bool = False) -> list[str | None]:
+    """The cells of a column of strings, plain or as a dictionary.
+
+    Raises:
+        JabertError: they are of another type, or not UTF-8.
+    """
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
     textual = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    if not (textual or pa.types.is_null(kind) or (role != "text" and pa.types.is_integer(kind))):
+    if not (textual or pa.types.is_null(kind) or (or_integers and pa.types.is_integer(kind))):
         raise JabertError(f"{file}: column {column!r} holds {kind}, not text")
     try:
         cells: list[str | None] = values.cast(pa.large_string()).to_pylist()
     except UnicodeDecodeError:
         raise JabertError(f"{file}: column {column!r} holds bytes that are not UTF-8 text") from None
+    return cells
+
+
+def _parquet_cells(values: Any, role: str, column: str, file: str) -> list[str | None]:
+    cells = parquet_strings(values, column, file, or_integers=role != "text")
     for line, cell in enumerate(cells, start=1):
         if cell and "\0" in cell:
             raise JabertError(f"{file}, line {line}, column {column!r}: there is a NUL character in the text")

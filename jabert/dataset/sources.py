@@ -1,16 +1,32 @@
 """Bytes and text from files and folders, local or at any URL that fsspec knows."""
 
+import gzip
 import hashlib
-from collections.abc import Iterator, Sequence
+import io
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import fsspec
 
 from jabert.errors import JabertError
 
-__all__ = ["decode", "exists", "is_folder", "names_in", "path_part", "read_bytes"]
+__all__ = [
+    "Lines",
+    "decode",
+    "exists",
+    "is_folder",
+    "names_in",
+    "opened",
+    "path_part",
+    "read_bytes",
+    "text_lines",
+    "unpacking",
+]
+
+_BLOCK_BYTES = 1 << 16
 
 
 def read_bytes(location: str, sha256: str | None = None) -> bytes:
@@ -29,6 +45,70 @@ def read_bytes(location: str, sha256: str | None = None) -> bytes:
     if sha256 and found != sha256.lower():
         raise JabertError(f"{location} has the SHA-256 {found}, but data.sha256 is {sha256}")
     return data
+
+
+@contextmanager
+def opened(location: str) -> Iterator[tuple[BinaryIO, int | None]]:
+    """A file to read from as it is needed, and its size in bytes, if that is known.
+
+    Raises:
+        JabertError: the file cannot be read; also while it is read, inside of the `with`.
+    """
+    with _file_system(location) as (system, path), system.open(path, "rb") as file:
+        yield file, system.size(path)
+
+
+@contextmanager
+def unpacking(location: str) -> Iterator[None]:
+    """Turn what gzip finds wrong with a file into a `JabertError` that names it."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise JabertError(f"{location} cannot be unpacked: {error}") from error
+
+
+class Lines:
+    """The lines of a UTF-8 file, read as they are asked for, each with its line feed; `.gz` is unpacked.
+
+    Attributes:
+        share: how much of the file has been read, from 0 to 1; None while its size is not known.
+    """
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self.share: float | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        """See `text_lines`.
+
+        Raises:
+            JabertError: the file cannot be read or unpacked, or is no text.
+        """
+        return text_lines(self._bytes(), self._location)
+
+    def _bytes(self) -> Iterator[bytes]:
+        with opened(self._location) as (file, size), unpacking(self._location):
+            packed = path_part(self._location).endswith(".gz")
+            stream = io.BufferedReader(gzip.GzipFile(fileobj=file) if packed else file, _BLOCK_BYTES)
+            while lines := stream.readlines(_BLOCK_BYTES):
+                self.share = file.tell() / size if size else None
+                yield from lines
+
+
+def text_lines(lines: Iterable[bytes], file: str) -> Iterator[str]:
+    """The lines of a file as text, without a byte order mark.
+
+    Raises:
+        JabertError: a line is not UTF-8, or holds a NUL byte; names `file` and the line.
+    """
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise _unfit(file, number) from None
+        if "\0" in text:
+            raise _with_nul(file, number)
+        yield text
 
 
 def exists(location: str) -> bool:
@@ -66,12 +146,18 @@ def decode(data: bytes, file: str, encodings: Sequence[str] = ("utf-8-sig",)) ->
         except UnicodeDecodeError:
             continue
         if (position := text.find("\0")) >= 0:
-            line = text.count("\n", 0, position) + 1
-            raise JabertError(f"{file}, line {line}: there is a NUL byte in the text")
+            raise _with_nul(file, text.count("\n", 0, position) + 1)
         return text
     expected = " or ".join(encoding.removesuffix("-sig").upper().replace("_", "-") for encoding in encodings)
-    line = _first_unfit_line(data, encodings)
-    raise JabertError(f"{file}, line {line}: the file is not {expected} text throughout")
+    raise _unfit(file, _first_unfit_line(data, encodings), expected)
+
+
+def _unfit(file: str, line: int, expected: str = "UTF-8") -> JabertError:
+    return JabertError(f"{file}, line {line}: the file is not {expected} text throughout")
+
+
+def _with_nul(file: str, line: int) -> JabertError:
+    return JabertError(f"{file}, line {line}: there is a NUL byte in the text")
 
 
 def _first_unfit_line(data: bytes, encodings: Sequence[str]) -> int:
@@ -101,6 +187,8 @@ def _file_system(location: str) -> Iterator[tuple[Any, str]]:
     """The file system of `location` and its path there; every failure to read becomes one sentence."""
     try:
         yield fsspec.core.url_to_fs(location) if _is_url(location) else (fsspec.filesystem("file"), location)
+    except JabertError:
+        raise
     except Exception as error:  # each remote file system has exceptions of its own
         if _is_url(location):
             raise JabertError(

@@ -7,7 +7,6 @@ the other columns an empty cell means that there is no value.
 import difflib
 import gzip
 import json
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pandas as pd
 
 from jabert.config import DataSettings, redacted
 from jabert.dataset.parsers import Cells, Chooser, parse_csv, parse_jsonl, parse_parquet
-from jabert.dataset.sources import path_part, read_bytes
+from jabert.dataset.sources import path_part, read_bytes, unpacking
 from jabert.errors import JabertError
 from jabert.files import atomic_path
 
@@ -42,7 +41,8 @@ def read_table(location: str, settings: DataSettings) -> pd.DataFrame:
     """
     data = read_bytes(location, settings.sha256)
     if path_part(location).endswith(".gz"):
-        data = _unpacked(data, location)
+        with unpacking(location):
+            data = gzip.decompress(data)
     if not data:
         raise JabertError(f"{location} is empty")
     choose = _chooser(settings)
@@ -117,13 +117,6 @@ def _chooser(settings: DataSettings) -> Chooser:
         return {role: require_column(column, present, file) for role, column in wanted.items()}
 
     return choose
-
-
-def _unpacked(data: bytes, file: str) -> bytes:
-    try:
-        return gzip.decompress(data)
-    except (EOFError, OSError, zlib.error) as error:
-        raise JabertError(f"{file} cannot be unpacked: {error}") from error
 
 
 def _json_lines(table: pd.DataFrame) -> Iterator[str]:

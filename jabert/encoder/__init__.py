@@ -22,6 +22,7 @@ __all__ = [
     "cpu_token_budget",
     "load_encoder",
     "open_folder",
+    "origin_of",
     "token_budget",
     "vector_origin",
 ]
@@ -55,11 +56,16 @@ def vector_origin(folder: EncoderFolder, settings: EncoderSettings) -> dict[str,
     own.
     """
     choice = choose(settings)
+    return origin_of(folder.fingerprint, choice.engine, choice.precision, settings.pad_to)
+
+
+def origin_of(fingerprint: str, engine: str, precision: str, pad_to: int | None) -> dict[str, str]:
+    """The same where there is no encoder folder, for an encoder that stands in a model package."""
     return {
-        "encoder": folder.fingerprint,
-        "engine": "any" if choice.precision == "float32" else choice.engine,
-        "precision": choice.precision,
-        "padding": "length" if settings.pad_to is None else "id 0",
+        "encoder": fingerprint,
+        "engine": "any" if precision == "float32" else engine,
+        "precision": precision,
+        "padding": "length" if pad_to is None else "id 0",
     }
 
 

@@ -82,18 +82,26 @@ class Registry:
                 f"version {version} of {self.name!r} cannot be loaded ({reason}); see `jabert doctor`"
             ) from error
 
-    def load_champion(self) -> Any:
-        """The champion as a pyfunc model.
+    def require_champion(self) -> str:
+        """The version that serves.
 
         Raises:
-            JabertError: there is none, or it cannot be loaded.
+            JabertError: there is none.
         """
         champion = self.champion()
         if champion is None:
             raise JabertError(
                 f"the registered model {self.name!r} has no champion yet; `jabert retrain` makes one"
             )
-        return self.load(champion)
+        return champion
+
+    def load_champion(self) -> Any:
+        """The champion as a pyfunc model.
+
+        Raises:
+            JabertError: there is none, or it cannot be loaded.
+        """
+        return self.load(self.require_champion())
 
     def learned(self, version: str) -> Learned | None:
         """Digests of what a version learned from, None of a model that carries none."""

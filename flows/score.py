@@ -1,0 +1,51 @@
+"""A table of texts scored by the champion: label, score and probabilities beside each row.
+
+Run it as `jabert score texts.csv scored.csv`, as `python flows/score.py` with the same words, or as a
+Prefect deployment with the parameters `source` and `target`. A run that was killed goes on where it was when
+the same is run again. Nothing is written to MLflow or to the feature store.
+"""
+
+from typing import Any
+
+import flows  # noqa: F401  the settings come before Prefect
+
+from prefect import flow, task  # isort: skip
+from prefect.cache_policies import NO_CACHE
+
+from flows.pages import progress, show_table
+from jabert import scoring
+from jabert.config import Settings, load_settings
+from jabert.scoring import Scored
+
+__all__ = ["score"]
+
+
+@flow(name="score")
+def score(source: str, target: str, recipe: str = "", overrides: list[str] | None = None) -> dict[str, Any]:
+    """Score a table.
+
+    Args:
+        source: path or URL of a CSV, TSV, JSONL or Parquet file.
+        target: path of the file to write; its ending says the format.
+        recipe: name of a packaged recipe or path of a TOML file; empty for none.
+        overrides: settings as `group.key=value`.
+    """
+    return score_table(load_settings(recipe, overrides or []), source, target).to_dict()
+
+
+@task(name="Score", cache_policy=NO_CACHE)
+def score_table(settings: Settings, source: str, target: str) -> Scored:
+    """All rows, a chunk at a time."""
+    update = progress("progress", flow="score")
+    scored = scoring.score(scoring.open_job(settings, source, target), update)
+    update(1, 1)
+    show_table("table", scored.to_dict(), flow="score")
+    return scored
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jabert.cli import main
+
+    main(["score", *sys.argv[1:]])

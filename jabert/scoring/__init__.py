@@ -1,0 +1,240 @@
+"""A table of texts scored by the champion: a chunk at a time, and on from where a killed run was."""
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jabert.config import Settings, is_url, redacted
+from jabert.dataset.chunks import Chunk, read_chunks
+from jabert.dataset.tables import table_ending
+from jabert.errors import JabertError
+from jabert.files import digest_of_json, exclusive, write_json
+from jabert.registry import Registry, open_registry
+from jabert.scoring.champion import Champion
+from jabert.scoring.output import ending_of, write_output, write_part
+
+__all__ = ["Job", "Progress", "Scored", "open_job", "score"]
+
+log = logging.getLogger("jabert")
+
+Progress = Callable[[int, int], None]  # rows done, rows that the table seems to have
+
+_FORMAT = "1"  # of the files of an unfinished run
+_CHUNK_ROWS = 4096  # enough for full batches of like length, and what a kill costs
+_WAITING = "another process scores the same table into the same file; waiting for it to end"
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A table to score, and where to.
+
+    Attributes:
+        source: path or URL of the table.
+        target: the file to write.
+        settings: `data.text_column`, `features`, `training.work_path` and `tracking` are used.
+        chunk_rows: rows that are read, scored and kept at a time.
+    """
+
+    source: str
+    target: Path
+    settings: Settings
+    chunk_rows: int = _CHUNK_ROWS
+
+    @property
+    def folder(self) -> Path:
+        """What is finished of the job; the same job finds it again."""
+        tracking, column = self.settings.tracking, self.settings.data.text_column
+        parts = [_FORMAT, self.source, str(self.target), column, tracking.uri, tracking.model_name]
+        return Path(self.settings.training.work_path) / f"score-{digest_of_json(parts)[:16]}"
+
+    @property
+    def note(self) -> Path:
+        """The version that the job was begun with."""
+        return self.folder / "version.json"
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The rows of the table."""
+        return read_chunks(self.source, self.settings.data.text_column, self.chunk_rows)
+
+
+@dataclass
+class Scored:
+    """What a scoring did.
+
+    Attributes:
+        rows: of the table: those `scored` and those `failed`, whose text is none.
+        computed: texts that went through encoder and classifier in this run.
+        reused: texts whose vectors the feature store had.
+        resumed: rows that an earlier run, which did not finish, had done.
+        seconds: from the first row read to the output in place, without loading the model.
+        setup_seconds: for loading the model.
+        model_version: that scored.
+        model_digest: SHA-256 of its package's `SHA256SUMS`, in hexadecimal.
+        output: the file.
+    """
+
+    rows: int = 0
+    scored: int = 0
+    failed: int = 0
+    computed: int = 0
+    reused: int = 0
+    resumed: int = 0
+    seconds: float = 0.0
+    setup_seconds: float = 0.0
+    model_version: str = ""
+    model_digest: str = ""
+    output: str = ""
+
+    def count(self, faults: list[str | None]) -> None:
+        """Count rows by what is wrong with their texts."""
+        failed = sum(fault is not None for fault in faults)
+        self.rows += len(faults)
+        self.failed += failed
+        self.scored += len(faults) - failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        rate = (self.rows - self.resumed) / max(self.seconds, 1e-9)
+        return {**asdict(self), "rows_per_second": round(rate, 1)}
+
+
+def open_job(settings: Settings, source: str, target: str) -> Job:
+    """Check what a scoring cannot do without, as far as that is quick; the first rows are read.
+
+    Raises:
+        JabertError: the table cannot be read or has no text column, the target cannot be written, or there
+            is no champion.
+    """
+    job = Job(source if is_url(source) else str(Path(source).resolve()), _writable(target), settings)
+    if job.source == str(job.target):
+        raise JabertError(f"{job.target} is the table itself; the scored one needs a name of its own")
+    next(job.chunks())
+    registry = open_registry(settings)
+    _begun_with(job, registry) or registry.require_champion()
+    return job
+
+
+def _writable(target: str) -> Path:
+    if is_url(target):
+        raise JabertError(f"{redacted(target)} is a URL, but a scored table is written to a path")
+    path = Path(target).resolve()
+    ending_of(path)
+    if path.is_dir():
+        raise JabertError(f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise JabertError(f"there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise JabertError(f"{path} cannot be written: Permission denied")
+    return path
+
+
+def score(job: Job, on_progress: Progress | None = None) -> Scored:
+    """Score a table, or finish what a killed run began, with the version that it began with.
+
+    Args:
+        job: of `open_job`.
+        on_progress: called after each chunk.
+
+    Raises:
+        JabertError: the table cannot be read to its end, the model cannot be loaded, or the disk is full.
+            What was finished before stays for the next run of the same job.
+    """
+    with exclusive(job.folder.with_suffix(".lock"), _WAITING):
+        began = time.perf_counter()
+        champion = _champion(job)
+        started = time.perf_counter()
+        scored = Scored(
+            setup_seconds=started - began,
+            model_version=champion.version,
+            model_digest=champion.digest,
+            output=str(job.target),
+        )
+        parts = _score_chunks(job, champion, scored, _logged(on_progress))
+        write_output(parts, job.target, of_json=table_ending(job.source) == ".jsonl")
+        shutil.rmtree(job.folder)
+        scored.seconds = time.perf_counter() - started
+        return scored
+
+
+def _champion(job: Job) -> Champion:
+    registry = open_registry(job.settings)
+    version = _begun_with(job, registry)
+    if version:
+        log.info("going on from a run that did not finish, with its version %s of the model", version)
+    champion = Champion(registry, version or registry.require_champion(), job.settings)
+    write_json(job.note, champion.version)
+    return champion
+
+
+def _begun_with(job: Job, registry: Registry) -> str | None:
+    """The version that an unfinished run of the job began with, unless it is gone."""
+    if not job.note.exists():
+        return None
+    version = str(json.loads(job.note.read_text(encoding="utf-8")))
+    try:
+        registry.get(version)
+    except JabertError:
+        return None
+    return version
+
+
+def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Progress) -> list[Path]:
+    """Score the chunks that are not done yet, and count; returns the files of all, in order.
+
+    While a chunk is scored, a thread reads the next and another writes the one before.
+    """
+    parts: list[Path] = []
+    written: Future[None] | None = None
+    chunks = job.chunks()
+    with ThreadPoolExecutor(2) as threads:
+        following = threads.submit(_next, chunks)
+        while found := following.result():
+            following = threads.submit(_next, chunks)
+            chunk, digest = found
+            part = job.folder / f"{len(parts):06}-{digest}-{champion.version}.arrow"
+            faults = list(map(champion.fault_of, chunk.texts))
+            if part.exists():
+                scored.resumed += len(faults)
+            else:
+                answers = champion.answer(chunk.texts, faults)
+                if written:
+                    written.result()
+                written = threads.submit(write_part, chunk.table, answers.table, part)
+                scored.computed += answers.computed
+                scored.reused += answers.reused
+            parts.append(part)
+            scored.count(faults)
+            if chunk.share:
+                on_progress(scored.rows, round(scored.rows / chunk.share))
+        if written:
+            written.result()
+    return parts
+
+
+def _next(chunks: Iterator[Chunk]) -> tuple[Chunk, str] | None:
+    """The next chunk and its digest, None after the last."""
+    chunk = next(chunks, None)
+    return (chunk, chunk.digest()) if chunk else None
+
+
+def _logged(on_progress: Progress | None) -> Progress:
+    """Progress that is told in the log, too, now and then."""
+    said = time.monotonic()
+
+    def report(done: int, expected: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= _SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            log.info("%s of about %s rows", f"{done:,}", f"{expected:,}")
+        if on_progress:
+            on_progress(done, expected)
+
+    return report
