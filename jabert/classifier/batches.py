@@ -96,8 +96,13 @@ def in_order(rows: int, batch_size: int) -> Iterator[np.ndarray]:
 
 def read_batch(rows: StoredRows, numbers: np.ndarray) -> Batch:
     """The vectors of some rows as one padded batch."""
-    lengths = rows.lengths[numbers]
-    vectors = np.zeros((len(numbers), int(lengths.max()), rows.store.hidden_size), dtype=rows.store.dtype)
-    for place, number in enumerate(numbers):
-        vectors[place, : lengths[place]] = rows.store.vectors(rows.places[number])
-    return Batch(vectors, lengths, rows.classes[numbers])
+    store, lengths = rows.store, rows.lengths[numbers]
+    longest, shortest = int(lengths.max()), int(lengths.min())
+    padding = np.zeros((longest - shortest, store.hidden_size), dtype=store.dtype)
+    pieces = []
+    for place in rows.places[numbers].tolist():
+        vectors = store.vectors(place)
+        pieces += [vectors, padding[: longest - len(vectors)]]
+    # Joined in one call, for NumPy assigns row by row at two thirds of the speed.
+    joined = np.concatenate(pieces).reshape(len(numbers), longest, store.hidden_size)
+    return Batch(joined, lengths, rows.classes[numbers])

@@ -109,8 +109,8 @@ class FeatureStore:
     def vectors(self, place: int) -> np.ndarray:
         """The vectors of one text, (tokens, hidden), a view of the mapped file."""
         batch, row = self._row(place)
-        flat: np.ndarray = batch.vectors[batch.vector_offsets[row] : batch.vector_offsets[row + 1]]
-        return flat.reshape(-1, self.hidden_size)
+        vectors: np.ndarray = batch.vectors[batch.ids.offsets[row] : batch.ids.offsets[row + 1]]
+        return vectors
 
     def key(self, place: int) -> bytes:
         """The key of one row, 16 bytes."""
@@ -208,11 +208,10 @@ class _Batch:
         self._checksum = checksum
         self.path = path
         self.number = number
-        ids, vectors = batch.column("ids"), batch.column("vectors")
+        ids, vectors = batch.column("ids"), batch.column("vectors").values.to_numpy()
         self.keys: pa.FixedSizeBinaryArray = batch.column("key")
         self.ids = TokenIds(ids.values.to_numpy(), ids.offsets.to_numpy())
-        self.vectors: np.ndarray = vectors.values.to_numpy()
-        self.vector_offsets: np.ndarray = vectors.offsets.to_numpy()
+        self.vectors: np.ndarray = vectors.reshape(len(self.ids.flat), -1)  # (tokens of all rows, hidden)
 
     def is_whole(self) -> bool:
         """Whether the bytes are those that were written."""

@@ -68,12 +68,18 @@ def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int
     store = open_store(folder, settings)
     damaged = store.damaged()
     chosen = np.random.default_rng(seed).permutation(len(store))[:rows]
+    differing = _differing(store, chosen, folder, settings) if len(chosen) else []
+    return Verified(str(store.path), len(store), len(chosen), damaged, differing)
+
+
+def _differing(
+    store: FeatureStore, chosen: np.ndarray, folder: EncoderFolder, settings: Settings
+) -> list[dict[str, Any]]:
     ids = TokenIds.of(store.token_ids(place) for place in chosen)
-    encoder = load_encoder(folder, settings.encoder) if len(chosen) else None
-    tokenizer = Tokenizer(folder, settings.encoder)
+    encoder, tokenizer = load_encoder(folder, settings.encoder), Tokenizer(folder, settings.encoder)
+    budget = token_budget(folder, settings.encoder)
     differing = []
-    for batch in token_budget_batches(ids.lengths, token_budget(folder, settings.encoder)):
-        assert encoder
+    for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):
         vectors = encoder(*pad([ids[i] for i in batch]))  # (batch, tokens, hidden)
         for i, computed in zip(batch, vectors, strict=True):
             stored = store.vectors(chosen[i])
@@ -82,7 +88,7 @@ def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int
             if not (is_of_key and cosine >= _SMALLEST_COSINE[store.origin["precision"]]):
                 text = tokenizer.text(ids[i])
                 differing.append({"text": text, "cosine": cosine, "difference": difference})
-    return Verified(str(store.path), len(store), len(chosen), damaged, differing)
+    return differing
 
 
 def _compare(stored: np.ndarray, computed: np.ndarray) -> tuple[float, float]:

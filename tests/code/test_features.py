@@ -289,6 +289,26 @@ def test_a_store_as_it_was_written_is_verified(folder, tmp_path):
     assert verify(folder, settings).checked == 12
 
 
+def test_a_verification_keeps_to_the_token_budget_with_the_padding_of_the_engine(
+    folder, tmp_path, monkeypatch
+):
+    settings = settings_of(tmp_path / "store", token_budget=64)
+    featurize(ids_of(folder, TEXTS), folder, settings)
+    encoder, shapes = load_encoder(folder, settings.encoder), []
+
+    class Wide:
+        width_step = 16
+
+        def __call__(self, ids, lengths):
+            shapes.append(ids.shape)
+            return encoder(ids, lengths)
+
+    monkeypatch.setattr("jabert.features.upkeep.load_encoder", lambda *arguments: Wide())
+    assert verify(folder, settings).ok
+    assert sum(rows for rows, _ in shapes) == 12
+    assert max(rows * -(-width // 16) * 16 for rows, width in shapes) <= 64
+
+
 def test_a_row_with_another_text_s_vectors_is_named(folder, tmp_path):
     settings = settings_of(tmp_path / "store")
     ids = ids_of(folder, TEXTS[:3])
