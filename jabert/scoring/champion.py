@@ -86,7 +86,7 @@ class Champion:
 
     def _table(self, probabilities: np.ndarray, good: list[int], faults: list[str | None]) -> pa.Table:
         labels = self._classifier.about["labels"]
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "model_version": self.version,
                 "model_digest": self.digest,
