@@ -1,6 +1,6 @@
 """Featurization of a whole corpus: cold, unchanged, 1 % changed; its memory; and file formats for its store.
 
-    python benchmarks/features.py DATA ENCODER [--runs 3] [--copies 1 10] [--out FOLDER]
+    python benchmarks/features.py DATA ENCODER [--runs 3] [--copies 1 10 100] [--out FOLDER]
 
 Every featurization is a process of its own; `seconds` and `setup_seconds` are those that jabert reports, from
 token ids in memory to the last row on disk, and loading the encoder. Memory is measured on so many `--copies`
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("encoder")
     parser.add_argument("--runs", type=int, default=3, help="of which the median counts")
-    parser.add_argument("--copies", type=int, nargs="+", default=[1, 10])
+    parser.add_argument("--copies", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,17 +1,17 @@
 """Weighted F1 on KNBC: recipes `seed` and `knbc` over seeds, beside character TF-IDF on the same rows.
 
-    python benchmarks/quality.py DATA ENCODER [--seeds 0 1 2] [--set GROUP.KEY=VALUE]...
+    python benchmarks/quality.py DATA ENCODER [--seeds 0 1 2] [--set GROUP.KEY=VALUE]... [--out FOLDER]
 
 `DATA` is the KNB corpus, `ENCODER` an encoder folder. Prints a table and writes `quality.json`.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 
 import pandas as pd
+from workers import RESULTS
 
 from jabert import markdown, steps
 from jabert.classifier import load_classifier, predict
@@ -19,6 +19,7 @@ from jabert.config import Settings, load_settings
 from jabert.encoder import open_folder
 from jabert.evaluation import weighted_f1
 from jabert.features import open_store
+from jabert.files import write_json
 from jabert.work import Work
 
 PROTOCOLS = {
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--only", default="", help="protocols whose name starts with this")
-    parser.add_argument("--out", type=Path, default=Path("quality.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     rows = [
         {"protocol": name, "seed": seed, **run(recipe, extra, seed, arguments)}
@@ -43,7 +44,7 @@ def main() -> None:
         if name.startswith(arguments.only)
         for seed in arguments.seeds
     ]
-    arguments.out.write_text(json.dumps(rows, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    write_json(arguments.out / "quality.json", rows)
     show(pd.DataFrame(rows))
 
 
