@@ -4,7 +4,7 @@
 
 Every featurization is a process of its own; `seconds` and `setup_seconds` are those that jabert reports, from
 token ids in memory to the last row on disk, and loading the encoder. Memory is measured on so many `--copies`
-of the corpus (100 of KNBC take half an hour and 8 GB of disk). The formats other than jabert's Arrow IPC need
+of the corpus (100 of KNBC take 7 minutes and 6 GB of disk). The formats other than jabert's Arrow IPC need
 `make peers`. Prints three tables and writes `features.json`.
 """
 
