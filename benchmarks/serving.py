@@ -1,12 +1,13 @@
 """`jabert serve` and `mlflow models serve` side by side, on the same version of the registered model.
 
     python benchmarks/serving.py DATA STORE [--model models:/jabert@champion] [--rounds 3] [--out FOLDER]
+    python benchmarks/serving.py DATA STORE --requests 20000
 
 DATA is KNBC, STORE the URI of the MLflow store. Both servers run in one run and take turns, as does the
-model without HTTP; medians of the rounds. The client is wrk (`apt install wrk`), a process in C that takes
-little of the cores it shares with the server: connections are kept open, each request is one text of KNBC, in
-the order of the corpus. Then 20,000 requests more for the memory of `jabert serve`. Linux only. Prints the
-tables of the README and writes `serving.json`.
+model without HTTP on the same texts; medians of the rounds. The client is wrk (`apt install wrk`), a process
+in C that takes little of the cores it shares with the server: connections are kept open, each request is one
+text. With `--requests` instead: the memory of `jabert serve` over so many requests of 64 clients. Linux only.
+Prints the tables of the README and writes `serving.json` or `serving-memory.json`.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,8 @@ from jabert.dataset import read_corpus
 from jabert.files import write_json
 
 CLIENTS = (1, 64)
-SECONDS = {1: 5, 64: 6}
-REQUESTS = 20_000
+SECONDS = 5  # of each load
+TEXTS = 1024  # of the corpus, evenly
 PORTS = {"jabert serve": 8701, "mlflow models serve": 8702}
 
 
@@ -41,25 +43,35 @@ def main() -> None:
     parser.add_argument("store")
     parser.add_argument("--model", default="models:/jabert@champion")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
+    parser.add_argument("--requests", type=int, help="over which memory is watched, and no speed")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
-    texts = read_corpus(load_settings("knbc", [f"data.path={options.data}"]).data).table["text"].tolist()
+    corpus = read_corpus(load_settings("knbc", [f"data.path={options.data}"]).data).table["text"].tolist()
+    texts = corpus[:: len(corpus) // TEXTS][:TEXTS]
     with tempfile.TemporaryDirectory() as folder:
-        result = {"machine": machine(), "texts": len(texts), **measure(texts, Path(folder), options)}
-    write_json(options.out / "serving.json", result)
-    print("\n\n".join(tables(result)))
+        bodies = Path(folder) / "bodies.jsonl"
+        split = [{"dataframe_split": {"columns": ["text"], "data": [[text]]}} for text in texts]
+        bodies.write_text("".join(json.dumps(body) + "\n" for body in split), encoding="utf-8")
+        if options.requests:
+            report(watch_memory(bodies, options), memory_table, options.out / "serving-memory.json")
+        else:
+            report(measure(texts, bodies, options), load_tables, options.out / "serving.json")
 
 
-def measure(texts: list[str], folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    bodies = folder / "bodies.jsonl"
-    split = [{"dataframe_split": {"columns": ["text"], "data": [[text]]}} for text in texts]
-    bodies.write_text("".join(json.dumps(body) + "\n" for body in split), encoding="utf-8")
-    (folder / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
-    servers = {name: Server(name, port, options) for name, port in PORTS.items()}
-    raw = Worker(OWN, "served_model.py", [options.store, options.model, folder / "texts.json"])
+def report(found: dict[str, Any], shown: Callable[[dict[str, Any]], str], path: Path) -> None:
+    write_json(path, {"machine": machine(), **found})
+    print(shown(found))
+
+
+def measure(texts: list[str], bodies: Path, options: argparse.Namespace) -> dict[str, Any]:
+    listed = bodies.with_name("texts.json")
+    listed.write_text(json.dumps(texts), encoding="utf-8")
+    raw = Worker(OWN, "served_model.py", [options.store, options.model, listed])
+    servers: dict[str, Server] = {}
     try:
+        for name in PORTS:
+            servers[name] = Server(name, options)
         rounds = [one_round(servers, raw, bodies) for _ in range(options.rounds)]
-        memory = servers["jabert serve"].memory_over(REQUESTS, bodies)
     finally:
         for server in servers.values():
             server.stop()
@@ -68,7 +80,19 @@ def measure(texts: list[str], folder: Path, options: argparse.Namespace) -> dict
         name: {**server.facts, **medians([found[name] for found in rounds])}
         for name, server in servers.items()
     }
-    return {"raw": medians([found["raw"] for found in rounds]), "served": served, "memory": memory}
+    return {"texts": len(texts), "raw": medians([found["raw"] for found in rounds]), "served": served}
+
+
+def watch_memory(bodies: Path, options: argparse.Namespace) -> dict[str, Any]:
+    server = Server("jabert serve", options)
+    try:
+        found = [{"requests": 0, "mb": server.megabytes()}]
+        while found[-1]["requests"] < options.requests:
+            answered = server.load(64, bodies)["requests"]
+            found.append({"requests": found[-1]["requests"] + answered, "mb": server.megabytes()})
+    finally:
+        server.stop()
+    return {"memory": found}
 
 
 def one_round(servers: dict[str, "Server"], raw: Worker, bodies: Path) -> dict[str, Any]:
@@ -87,7 +111,8 @@ def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
 class Server:
     """A server in a process of its own; `facts` holds the seconds from its start to its first answer."""
 
-    def __init__(self, name: str, port: int, options: argparse.Namespace) -> None:
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        port = PORTS[name]
         self._url = f"http://127.0.0.1:{port}"
         command = {
             "jabert serve": ["jabert", "serve", "--set", f"tracking.uri={options.store}", "--model"],
@@ -121,12 +146,12 @@ class Server:
                     raise
                 time.sleep(0.05)
 
-    def load(self, clients: int, bodies: Path, seconds: int | None = None) -> dict[str, float]:
+    def load(self, clients: int, bodies: Path, seconds: int = SECONDS) -> dict[str, float]:
         """What wrk found."""
         command = ["wrk", "--threads", "1", "--connections", str(clients)]
         command += [
             "--duration",
-            f"{seconds or SECONDS[clients]}s",
+            f"{seconds}s",
             "--timeout",
             "60s",
             "--script",
@@ -134,14 +159,6 @@ class Server:
         ]
         done = subprocess.run([*command, self._url, "--", bodies], capture_output=True, text=True, check=True)
         found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-        return found
-
-    def memory_over(self, requests_in_all: int, bodies: Path) -> list[dict[str, float]]:
-        """Resident memory, before and after each few seconds with 64 clients, until so many were answered."""
-        found = [{"requests": 0, "mb": self.megabytes()}]
-        while found[-1]["requests"] < requests_in_all:
-            answered = self.load(64, bodies, 8)["requests"]
-            found.append({"requests": found[-1]["requests"] + answered, "mb": self.megabytes()})
         return found
 
     def megabytes(self) -> float:
@@ -162,7 +179,7 @@ class Server:
         self._process.wait(30)
 
 
-def tables(result: dict[str, Any]) -> list[str]:
+def load_tables(result: dict[str, Any]) -> str:
     raw = result["raw"]
     rows = [
         [
@@ -171,29 +188,22 @@ def tables(result: dict[str, Any]) -> list[str]:
             *(f"{found[f'{key}@{clients}']:.1f}" for key in ("p50", "p95", "p99")),
             f"{found[f'per_second@{clients}']:.0f}",
             f"{found[f'per_second@{clients}'] / raw['network']:.0%}",
-            f"{found[f'per_second@{clients}'] / raw['predict']:.0%}",
+            f"{found[f'failed@{clients}']:.0f}",
         ]
         for clients in CLIENTS
         for name, found in result["served"].items()
     ]
-    heads = [
-        "server",
-        "clients",
-        "p50, ms",
-        "p95",
-        "p99",
-        "requests/s",
-        "of the network",
-        "of the whole model",
-    ]
+    heads = ["server", "clients", "p50, ms", "p95", "p99", "texts/s", "of encoder + head", "failed"]
     starts = [[name, found["start_seconds"], found["start_mb"]] for name, found in result["served"].items()]
-    memory = [[found["requests"], found["mb"]] for found in result["memory"]]
-    return [
-        markdown.table(heads, rows),
-        f"without HTTP, texts a second: network {raw['network']:.0f}, whole model {raw['predict']:.0f}",
-        markdown.table(["server", "start to first answer, s", "MB"], starts),
-        markdown.table(["requests", "MB"], memory),
-    ]
+    without = f"Without HTTP: encoder + head {raw['network']:.0f} texts/s, whole model {raw['predict']:.0f}."
+    starting = markdown.table(["server", "start to first answer, s", "MB"], starts)
+    return "\n\n".join((markdown.table(heads, rows), without, starting))
+
+
+def memory_table(result: dict[str, Any]) -> str:
+    return markdown.table(
+        ["requests", "MB"], [[found["requests"], found["mb"]] for found in result["memory"]]
+    )
 
 
 if __name__ == "__main__":

@@ -258,7 +258,7 @@ class ServingSettings(_Group):
     timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         10.0, description="from the head of a request to its answer; also for a head, and between requests"
     )
-    batch_texts: Count = Field(32, description="predicted together, when so many wait")
+    batch_texts: Count = Field(128, description="predicted together at most")
     queue_texts: Count = Field(1024, description="that may wait; beyond it requests are refused")
     poll_seconds: Annotated[float, Field(gt=0)] = Field(1.0, description="between looks at the alias")
 

@@ -15,7 +15,7 @@ __all__ = ["Address", "Served", "Version", "address_of", "find_version", "load"]
 
 _ALIAS = re.compile(r"models:/(?P<name>[^/:@]+)@(?P<alias>[^/:@]+)")
 _FIXED = re.compile(r"models:/(?P<name>[^/:@]+)/(?P<version>\d+)|models:/(?P<id>m-[^/:@]+)|runs:/[^/]+/.+")
-_SHORT, _LONG = "京都。", "京都の食堂で昼ごはんを食べた。" * 20
+_SHORT, _LONG = "京都。", "京都の食堂で昼ごはんを食べた。" * 4
 
 
 @dataclass(frozen=True)
