@@ -70,10 +70,10 @@ def make_card(facts: Facts) -> Card:
         Section("Slices", tables.get("Slices", no_slice), brief=False),
         Section("Most confident mistakes", tables.get("Most confident mistakes", no_mistake), brief=False),
         Section("Data", sections.data(facts)),
-        Section("Validation", "\n\n".join(facts.validation), brief=False),
+        Section("Validation", "\n\n".join(found.strip() for found in facts.validation), brief=False),
         Section("Protocol", sections.protocol(facts)),
         Section("Encoder", sections.encoder(facts)),
         Section("Environment", sections.environment(facts), brief=False),
     )
-    title = f"{facts.settings.tracking.model_name}, version {facts.version}"
+    title = f"Model card of {facts.settings.tracking.model_name}, version {facts.version}"
     return Card(title, sections.lead(facts), parts, facts.run_id)

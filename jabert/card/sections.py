@@ -74,7 +74,7 @@ def gate(facts: Facts) -> str:
         parts.append(_pairs(compared))
     if warnings := verdict.get("warnings"):
         parts.append(_bullets(f"Warning: {escaped(warning)}." for warning in warnings))
-    parts.append("So it was decided when the version was registered; `jabert models` says what holds now.")
+    parts.append("This was decided when the version was registered; `jabert models` says what holds now.")
     return "\n\n".join(parts)
 
 
@@ -105,7 +105,8 @@ def how_to_load(facts: Facts) -> str:
         "import mlflow, pandas as pd\n\n"
         f"mlflow.set_tracking_uri({store!r})\n"
         f"model = mlflow.pyfunc.load_model({uri!r})\n"
-        f'model.predict(pd.DataFrame({{"text": ["{_EXAMPLE}"]}}))  # label, score, probabilities'
+        "# a row a text, with the columns label, score and probabilities\n"
+        f'model.predict(pd.DataFrame({{"text": ["{_EXAMPLE}"]}}))'
     )
     shell = (
         f"$ export MLFLOW_TRACKING_URI={quote(store)}\n"
@@ -137,7 +138,7 @@ def data(facts: Facts) -> str:
     tables = [
         _pairs(origin),
         table(["side", "rows", "groups", "digest"], divided),
-        table(["class", *_SIDES], classes.reset_index().to_numpy().tolist()),
+        table(["class", *_SIDES], [(label, *map("{:,}".format, of)) for label, *of in classes.itertuples()]),
     ]
     return "\n\n".join(tables)
 

@@ -14,15 +14,16 @@ __all__ = ["webpage"]
 _STYLE = """\
 body { margin: 0 auto; max-width: 46rem; padding: 1.5rem 1rem 3rem; color: #22303c; background: #fff;
   font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", "Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP",
-    "Yu Gothic", Meiryo, IPAexGothic, sans-serif; overflow-wrap: anywhere; }
+    "Yu Gothic", Meiryo, IPAexGothic, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1rem; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; padding-bottom: .2rem; border-bottom: 2px solid #d9dfe5; }
 blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: 4px solid #dd7a26; background: #fdf5ee; }
 table { display: block; overflow-x: auto; border-collapse: collapse; margin: .8rem 0; font-size: .9rem;
   line-height: 1.4; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .7rem .35rem 0; text-align: left; vertical-align: top; word-break: keep-all;
-  border-bottom: 1px solid #d9dfe5; }
-th:first-child, td:first-child { min-width: 9rem; }
+th, td { padding: .35rem .9rem .35rem 0; text-align: left; vertical-align: top; word-break: keep-all;
+  overflow-wrap: normal; border-bottom: 1px solid #d9dfe5; }
+th:first-child, td:first-child { min-width: 9rem; word-break: normal; }
+td:nth-child(2):last-child { overflow-wrap: anywhere; word-break: normal; }
 th { font-weight: 600; color: #5a6874; }
 th:empty { padding: 0; }
 pre, code { font-size: .85rem; background: #f3f6f9;
@@ -32,8 +33,10 @@ code { padding: .1rem .25rem; }
 pre code { padding: 0; }
 img { display: block; max-width: 100%; height: auto; margin: .5rem 0; }
 @media print {
-  body { max-width: none; padding: 0; font-size: 10pt; }
+  html { font-size: 10pt; }
+  body { max-width: none; padding: 0; }
   table { display: table; }
+  img { max-width: 11cm; }
   pre { white-space: pre-wrap; }
   h2 { break-after: avoid; }
   tr, img, pre, blockquote { break-inside: avoid; }

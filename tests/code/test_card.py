@@ -153,7 +153,7 @@ def test_every_section_is_there_with_its_facts(facts_of):
 
     assert headings(markdown) == HEADINGS
     assert markdown.startswith(
-        "# jabert, version 3\n\nPuts a Japanese text into one of 2 classes: グルメ, 京都."
+        "# Model card of jabert, version 3\n\nPuts a Japanese text into one of 2 classes: グルメ, 京都."
     )
     for heading, facts in {
         "Result": [
