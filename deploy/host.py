@@ -192,8 +192,12 @@ def _trouble_with_servers(given: Mapping[str, str]) -> list[str]:
 
 def _trouble_with_workers(given: Mapping[str, str]) -> list[str]:
     url = f"{_prefect(given)}/api/work_pools/{POOL}/workers/filter"
-    workers = requests.post(url, json={}, timeout=30).json()
-    online = [worker for worker in workers if worker["status"] == "ONLINE"]
+    try:
+        answer = requests.post(url, json={}, timeout=30)
+        answer.raise_for_status()
+    except requests.RequestException as error:
+        return [f"the Prefect server does not say which workers there are ({error})"]
+    online = [worker for worker in answer.json() if worker["status"] == "ONLINE"]
     return [] if online else [f"no worker of pool {POOL!r} is online"]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import flows  # noqa: F401  the settings come before Prefect
 
 from prefect import flow, task  # isort: skip
-from prefect.cache_policies import NO_CACHE
 
 from flows.pages import progress, show_table
+from flows.stage import STAGE
 from jabert import scoring
 from jabert.config import Settings, load_settings
 from jabert.scoring import Scored
@@ -33,7 +33,7 @@ def score(source: str, target: str, recipe: str = "", overrides: list[str] | Non
     return score_table(load_settings(recipe, overrides or []), source, target).to_dict()
 
 
-@task(name="Score", cache_policy=NO_CACHE)
+@task(name="Score", **STAGE)
 def score_table(settings: Settings, source: str, target: str) -> Scored:
     """All rows, a chunk at a time."""
     update = progress("progress", flow="score")

@@ -18,6 +18,8 @@ import psutil
 import requests
 import sqlalchemy
 import toy
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -54,7 +56,7 @@ def process(command, **options):
             running.wait()
 
 
-def wait_until(ready, what, seconds=120):
+def wait_until(ready, what, seconds=400):
     """Wait for `ready` to return without an error."""
     end = time.monotonic() + seconds
     while True:
@@ -99,6 +101,10 @@ class Host:
         self.ports = free_port(), free_port()
         self.folder = folder
         self.prefect, self.mlflow = (f"http://127.0.0.1:{port}" for port in self.ports)
+        # Prefect answers 503 when SQLite is busy, and its own client tries again.
+        again = Retry(total=8, backoff_factor=1, status_forcelist=[503], allowed_methods=None)
+        self.session = requests.Session()
+        self.session.mount("http://", HTTPAdapter(max_retries=again))
         names = ("JABERT_PREFECT_PORT", "JABERT_MLFLOW_PORT")
         self.environment = {
             **os.environ,
@@ -127,7 +133,7 @@ class Host:
         return [*toy.quick_settings(table, encoder), *work, *more]
 
     def api(self, path, **body):
-        answer = requests.request(
+        answer = self.session.request(
             "POST" if body else "GET", f"{self.prefect}/api/{path}", json=body, timeout=60
         )
         answer.raise_for_status()
@@ -146,21 +152,27 @@ class Host:
 
     def schedule(self, overrides, slug, **parameters):
         """Let a schedule fire once, in a few seconds; returns the id of the flow run that it makes."""
-        at = datetime.now(UTC) + timedelta(seconds=15)
-        new = {
-            "schedule": {"interval": 365 * 24 * 3600, "anchor_date": at.isoformat()},
-            "slug": slug,
-            "active": True,
-            "parameters": {"recipe": "", "overrides": overrides, **parameters},
-        }
-        url = f"{self.prefect}/api/deployments/{self.deployment()['id']}/schedules"
-        requests.post(url, json=[new], timeout=60).raise_for_status()
+        for attempt in range(5):  # a busy server may look at a new schedule when its time has passed
+            at = datetime.now(UTC) + timedelta(seconds=20)
+            new = {
+                "schedule": {"interval": 365 * 24 * 3600, "anchor_date": at.isoformat()},
+                "slug": f"{slug}-{attempt}",
+                "active": True,
+                "parameters": {"recipe": "", "overrides": overrides, **parameters},
+            }
+            url = f"{self.prefect}/api/deployments/{self.deployment()['id']}/schedules"
+            self.session.post(url, json=[new], timeout=60).raise_for_status()
+            while datetime.now(UTC) < at + timedelta(seconds=40):
+                if run := self.fired(overrides):
+                    return run
+                time.sleep(1)
+        raise AssertionError(f"the schedule {slug} did not fire")
 
-        def fired():
-            runs = self.runs()
-            return next(run["id"] for run in runs if run["parameters"]["overrides"] == overrides)
-
-        return wait_until(fired, "a scheduled run")
+    def fired(self, overrides):
+        """The run of a schedule whose time has come."""
+        now = datetime.now(UTC).isoformat()
+        due = [run for run in self.runs() if run["expected_start_time"] <= now]
+        return next((run["id"] for run in due if run["parameters"]["overrides"] == overrides), None)
 
     def runs(self):
         return self.api("flow_runs/filter", sort="EXPECTED_START_TIME_DESC", limit=100)

@@ -1,0 +1,57 @@
+"""What a stage does when a store fails: time may heal that, and nothing is done twice for it."""
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from flows.retrain import retrain
+from flows.stage import STAGE
+from jabert import steps
+from jabert.config import load_settings
+from jabert.errors import JabertError
+from jabert.registry import open_registry
+
+
+def failing_once(step, error):
+    calls = []
+
+    def fail_once(*arguments, **named):
+        calls.append(step)
+        if len(calls) == 1:
+            raise error
+        return step(*arguments, **named)
+
+    return fail_once, calls
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Nobody waits for the second try."""
+    for task in ("register", "promote"):
+        monkeypatch.setattr(f"flows.judging.{task}.retry_delay_seconds", [0, 0])
+
+
+@pytest.mark.parametrize("step", ["register", "promote"])
+def test_a_store_that_fails_for_a_moment_costs_another_try(overrides, monkeypatch, at_once, step):
+    error = MlflowException("API request to http://nowhere failed")
+    fail_once, calls = failing_once(getattr(steps, step), error)
+    monkeypatch.setattr(steps, step, fail_once)
+
+    assert retrain("", overrides)["promoted"]
+
+    assert len(calls) == 2
+    (version,) = open_registry(load_settings()).listing()
+    assert version["promotion"] == "promoted"
+
+
+@pytest.mark.parametrize(
+    "error", [JabertError("the data are wrong"), MlflowException("no such model", error_code=1)]
+)
+def test_what_time_does_not_heal_is_not_tried_again(overrides, monkeypatch, error):
+    fail_once, calls = failing_once(steps.tokenize, error)
+    monkeypatch.setattr(steps, "tokenize", fail_once)
+
+    with pytest.raises(type(error)):
+        retrain("", overrides)
+
+    assert len(calls) == 1
+    assert STAGE["retries"] == 2
