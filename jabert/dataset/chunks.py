@@ -101,7 +101,7 @@ def _json_chunks(location: str, text_column: str, rows: int) -> Iterator[Chunk]:
 
 
 def _parts(records: Iterator[tuple[int, Any]], rows: int) -> Iterator[list[Any]]:
-    """Records without their lines, so many at a time; at least one part, and no empty one after it."""
+    """Records without their lines, so many at a time; the first part is there even without records."""
     part = [record for _, record in islice(records, rows)]
     yield part
     while part := [record for _, record in islice(records, rows)]:

@@ -89,8 +89,8 @@ class Lines:
     def _bytes(self) -> Iterator[bytes]:
         with opened(self._location) as (file, size), unpacking(self._location):
             packed = path_part(self._location).endswith(".gz")
-            unpacked: Any = gzip.GzipFile(fileobj=file) if packed else file
-            stream = io.BufferedReader(unpacked, _BLOCK_BYTES)
+            raw: Any = gzip.GzipFile(fileobj=file) if packed else file
+            stream = io.BufferedReader(raw, _BLOCK_BYTES)
             while lines := stream.readlines(_BLOCK_BYTES):
                 self.share = file.tell() / size if size else None
                 yield from lines

@@ -86,14 +86,8 @@ class Champion:
 
     def _table(self, probabilities: np.ndarray, good: list[int], faults: list[str | None]) -> pa.Table:
         labels = self._classifier.about["labels"]
-        rows: list[dict[str, Any]] = [
-            {
-                "model_version": self.version,
-                "model_digest": self.digest,
-                "reason": fault and f"text is {fault}",
-            }
-            for fault in faults
-        ]
+        source = {"model_version": self.version, "model_digest": self.digest}
+        rows: list[dict[str, Any]] = [{**source, "reason": fault and f"text is {fault}"} for fault in faults]
         for row, of in zip(good, probabilities.tolist(), strict=True):
             best = max(of)
             rows[row] |= {
