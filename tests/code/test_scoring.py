@@ -350,14 +350,14 @@ def test_a_rerun_goes_on_with_the_version_that_it_began_with(own, store, tmp_pat
     rows = [{"text": text, "id": str(number)} for number, text in enumerate(TEXTS[:64])]
     table = write(tmp_path / "in.csv", rows)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(done, total):
         if done >= 48:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run(own, table, tmp_path / "out.csv", on_progress=stop)
     second = toy_champion.make_champion(tmp_path, store, seed=1)
     try:
