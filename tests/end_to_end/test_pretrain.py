@@ -64,7 +64,8 @@ def test_raw_text_becomes_an_encoder_that_a_retraining_takes_from_its_run(settin
     assert names == {"training/history.csv", "training/pretraining_curves.png"}
     card = Path("encoder/README.md").read_text(encoding="utf-8")
     assert "CC0" in card and "| sentences | 222 |" in card
-    assert not [path for path in Path(".jabert/work").iterdir() if path.is_dir()]
+    assert [path.name for path in Path(".jabert/work").glob("**/")] == ["work", "living"]
+    assert not list(Path(".jabert/work/living").iterdir())
 
     retrained = retrain("", [*overrides, f"encoder.path={result['encoder_path']}"])
     assert retrained["features"]["computed"] > 0

@@ -116,7 +116,8 @@ def test_a_first_run_trains_registers_and_promotes(overrides):
     assert registry().champion() == "1"
     predicted = registry().load_champion().predict(pd.DataFrame({"text": ["京都のお寺", "野球の試合"]}))
     assert predicted["probabilities"].map(lambda of: sum(of.values())).round(5).eq(1).all()
-    assert not list(Path(".jabert/work").glob("*/")), "a finished run leaves no work behind"
+    assert [path.name for path in Path(".jabert/work").glob("*/")] == ["living"], "no work is left behind"
+    assert not list(Path(".jabert/work/living").iterdir())
     assert not leftovers()
 
 
