@@ -13,6 +13,7 @@ from mlflow.utils.proto_json_utils import NumpyEncoder
 from mlflow.version import VERSION as MLFLOW_VERSION
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
 import jabert
@@ -78,9 +79,9 @@ def _add_routes(
         request.state.version = answer.version
         return Response(json.dumps({"predictions": answer.rows}, cls=NumpyEncoder), media_type=_JSON)
 
-    @app.get("/ping", tags=["server"], summary="Whether the server answers")
+    @app.get("/ping", tags=["server"], summary="Whether the server answers", response_class=PlainTextResponse)
     async def ping() -> Response:
-        return Response("\n", media_type=_JSON)
+        return PlainTextResponse("\n")
 
     @app.get("/health", tags=["server"], summary="What serves, and what is in the way of following the alias")
     async def health() -> Health:
@@ -89,13 +90,13 @@ def _add_routes(
         uri, version = follower.address.uri, follower.served.version.label
         return Health(status=status, model=uri, version=version, trouble=trouble)
 
-    @app.get("/version", tags=["server"], summary="MLflow's version")
+    @app.get("/version", tags=["server"], summary="MLflow's version", response_class=PlainTextResponse)
     async def version() -> Response:
-        return Response(MLFLOW_VERSION, media_type=_JSON)
+        return PlainTextResponse(MLFLOW_VERSION)
 
-    @app.get("/metrics", tags=["server"], summary="Metrics for Prometheus")
+    @app.get("/metrics", tags=["server"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
     async def prometheus() -> Response:
-        return Response(metrics.to_text(), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(metrics.to_text())
 
 
 async def _read_body(request: Request, longest: int, until: float) -> bytes:

@@ -34,7 +34,6 @@ def _format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "properties": {name: schema, "params": params},
         "required": [name],
-        "additionalProperties": False,
     }
 
 
