@@ -104,14 +104,7 @@ def down(given: Mapping[str, str]) -> None:
     left = _left(given)
     if supervisor is None and not left:
         print("nothing runs")
-    for process in left:
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, stubborn = psutil.wait_procs(left, _SECONDS_TO_END)
-    for process in stubborn:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(stubborn)
+    _end(left)
 
 
 def status(given: Mapping[str, str]) -> None:
@@ -232,6 +225,15 @@ def _left(given: Mapping[str, str]) -> list[psutil.Process]:
             if process.environ().get(_MARK) == given[_MARK]:
                 found.append(process)
     return found
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """End processes, politely first."""
+    for stop in (psutil.Process.terminate, psutil.Process.kill):
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                stop(process)
+        _, processes = psutil.wait_procs(processes, _SECONDS_TO_END)
 
 
 def _supervisorctl(given: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
