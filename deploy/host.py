@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import requests
 
 from jabert.config import redacted
@@ -32,6 +34,8 @@ DEFAULTS = {
 }
 _SECONDS_TO_START = 300  # both servers, the first time, on a busy machine
 _SECONDS_TO_STOP = 180
+_SECONDS_TO_END = 30  # of a run that is told to
+_MARK = "JABERT_STARTED_FOR"  # in the environment of everything that is started here, and of nothing else
 _DATABASES = {"prefect": "jabert_prefect", "mlflow": "jabert_mlflow"}
 
 
@@ -51,6 +55,7 @@ def environment() -> dict[str, str]:
         **os.environ,
         **given,
         "JABERT_FOLDER": str(folder),
+        _MARK: str(folder),
         "JABERT_PYTHON": sys.executable,
         "JABERT_WORKER_NAME": socket.gethostname(),
         "PREFECT_HOME": str(folder / "prefect"),
@@ -86,17 +91,20 @@ def up(given: Mapping[str, str]) -> None:
 
 
 def down(given: Mapping[str, str]) -> None:
-    """Stop the worker, then the servers; runs that go on are ended as if by SIGTERM."""
+    """Stop the worker, then the servers, then what is left: runs whose worker could not end them."""
     supervisor = _supervisor(given)
-    if supervisor is None:
+    if supervisor is not None:
+        _supervisorctl(given, "shutdown")
+        try:
+            psutil.Process(supervisor).wait(_SECONDS_TO_STOP)
+        except psutil.NoSuchProcess:
+            pass
+        except psutil.TimeoutExpired:
+            raise JabertError(f"supervisor does not stop; see {given['JABERT_FOLDER']}/logs") from None
+    left = _left(given)
+    if supervisor is None and not left:
         print("nothing runs")
-        return
-    _supervisorctl(given, "shutdown")
-    end = time.monotonic() + _SECONDS_TO_STOP
-    while _lives(supervisor):
-        if time.monotonic() > end:
-            raise JabertError(f"the processes did not stop; see {given['JABERT_FOLDER']}/logs")
-        time.sleep(0.2)
+    _end(left)
 
 
 def status(given: Mapping[str, str]) -> None:
@@ -177,7 +185,9 @@ def _check_port(given: Mapping[str, str], name: str) -> None:
         try:
             probe.bind((given["JABERT_HOST"], int(given[name])))
         except (OSError, ValueError, OverflowError) as error:
-            raise JabertError(f"{name} {given[name]} cannot be used ({error}); choose another") from None
+            raise JabertError(
+                f"{name} {given[name]} cannot be used ({error}); choose another, or `make down`"
+            ) from None
 
 
 def _trouble_with_servers(given: Mapping[str, str]) -> list[str]:
@@ -207,12 +217,23 @@ def _supervisor(given: Mapping[str, str]) -> int | None:
     return int(answer) if answer.isdigit() else None
 
 
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _left(given: Mapping[str, str]) -> list[psutil.Process]:
+    """What was started for this folder and lives, also if its supervisor was killed."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it ended, or is another user's
+            if process.environ().get(_MARK) == given[_MARK]:
+                found.append(process)
+    return found
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """End processes, politely first."""
+    for stop in (psutil.Process.terminate, psutil.Process.kill):
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                stop(process)
+        _, processes = psutil.wait_procs(processes, _SECONDS_TO_END)
 
 
 def _supervisorctl(given: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":

@@ -21,7 +21,7 @@ import toy
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[1]
 ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 WORK_PATHS = ("features.path", "training.work_path", "encoder.cache_path")
 

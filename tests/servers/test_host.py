@@ -9,7 +9,7 @@ import time
 
 import pytest
 import toy
-from hosts import CHECKOUT, Host, wait_until
+from hosts import CHECKOUT, Host, nothing_left, wait_until
 
 from jabert.config import load_settings
 from jabert.registry import open_registry
@@ -221,6 +221,20 @@ def test_status_says_what_is_down(host):
     assert down.returncode == 1
     assert "mlflow is not running" in down.stderr and "the MLflow server does not answer" in down.stderr
     wait_until(lambda: host.make("status").check_returncode(), "MLflow")
+
+
+def test_down_ends_also_what_a_killed_supervisor_left(tmp_path):
+    host = Host(tmp_path)
+    try:
+        assert host.make("up").returncode == 0
+        os.kill(int((tmp_path / "host/supervisord.pid").read_text()), signal.SIGKILL)
+        assert host.make("status").returncode == 1
+        assert "or `make down`" in host.make("up").stderr
+        assert host.make("down").returncode == 0
+        nothing_left(host)
+    finally:
+        for process in host.processes():
+            process.kill()
 
 
 def test_what_cannot_start_is_said_in_a_sentence(host, tmp_path):
