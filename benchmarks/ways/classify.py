@@ -1,4 +1,4 @@
-"""The raw rate of the champion: token ids in memory through encoder and classifier, in batches of like length.
+"""The raw rate of the champion: token ids in memory through encoder and classifier, batched by length.
 
 python classify.py TABLE [--set GROUP.KEY=VALUE …]
 """
