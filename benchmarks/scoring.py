@@ -3,9 +3,9 @@
     python benchmarks/scoring.py DATA [--rows 10000 100000] [--set GROUP.KEY=VALUE …] [--out FOLDER]
 
 `DATA` is the KNB corpus; its texts are repeated with a number behind each, so that all differ and none is in
-the feature store. The champion of the settings (`tracking.uri`) scores tables of so many `--rows`; the raw rate,
-encoder and classifier on token ids in memory, is measured on the longest in the same run. Each is a process of
-its own. Prints a table and writes `scoring.json`.
+the feature store. The champion of the settings (`tracking.uri`) scores tables of so many `--rows`; the raw
+rate, encoder and classifier on token ids in memory, is measured on the longest in the same run. Each is a
+process of its own. Prints a table and writes `scoring.json`.
 """
 
 import argparse
