@@ -77,7 +77,7 @@ class Scored:
         seconds: from the first row read to the output in place, without loading the model.
         setup_seconds: for loading the model.
         model_version: that scored.
-        model_digest: SHA-256 of its package's `SHA256SUMS`, in hexadecimal.
+        model_digest: SHA-256 of `SHA256SUMS` in its package, in hexadecimal.
         output: the file.
     """
 

@@ -73,6 +73,7 @@ COMMANDS = [
     ["featurize"],
     ["pretrain"],
     ["predict"],
+    ["score"],
     ["models"],
     ["models", "card"],
     ["models", "diff"],
