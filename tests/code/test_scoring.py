@@ -2,14 +2,15 @@
 
 import csv
 import datetime
+import functools
 import gzip
 import hashlib
+import http.server
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,12 @@ from jabert.registry import open_registry
 from jabert.scoring import open_job, score
 
 JABERT = str(Path(sys.executable).with_name("jabert"))
+SCORE = """
+import json, sys
+from jabert.config import load_settings
+from jabert.scoring import open_job, score
+print(json.dumps(score(open_job(load_settings(None, sys.argv[3:]), *sys.argv[1:3])).to_dict()))
+"""
 ANSWER = ["label", "score", "probabilities", "model_version", "model_digest", "reason"]
 TEXTS = toy.toy_rows()["text"].tolist()
 ODD = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -228,11 +235,26 @@ def test_parquet_without_rows(own, tmp_path):
 def test_a_table_at_a_url(own, tmp_path):
     import fsspec
 
-    with fsspec.open("memory://texts.csv", "wb") as file:
+    with fsspec.open("memory://folder/texts.csv", "wb") as file:
         file.write("text\n電話\n".encode())
-    assert run(own, "memory://texts.csv", tmp_path / "out.csv").scored == 1
-    with pytest.raises(JabertError, match=r"^memory://none\.csv could not be read"):
-        open_job(own, "memory://none.csv", str(tmp_path / "out.csv"))
+    assert run(own, "memory://folder/texts.csv", tmp_path / "out.csv").scored == 1
+    with pytest.raises(JabertError, match=r"^memory://folder/none\.csv could not be read"):
+        open_job(own, "memory://folder/none.csv", str(tmp_path / "out.csv"))
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl.gz", "in.parquet"])
+def test_a_table_at_an_http_server(own, tmp_path, name):
+    write(tmp_path / name, [{"text": text} for text in TEXTS[:40]])
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        result = run(own, f"{address}/{name}", tmp_path / "out.csv")
+        with pytest.raises(JabertError, match=r"none\.csv could not be read \(there is no such file"):
+            open_job(own, f"{address}/none.csv", str(tmp_path / "out.csv"))
+        server.shutdown()
+    assert [row["text"] for row in read(tmp_path / "out.csv")] == TEXTS[:40]
+    assert result.scored == 40
 
 
 def test_vectors_of_the_store_are_reused_and_none_are_written(own, tmp_path, toy_encoder):
@@ -294,13 +316,14 @@ def test_what_is_wrong_far_down_stops_the_run_and_what_was_done_stays(own, tmp_p
     rows = [{"text": text, "id": str(number)} for number, text in enumerate(TEXTS[:64])]
     table = write(tmp_path / "in.csv", rows)
     whole = table.read_bytes()
+    job = replace(open_job(own, str(table), str(tmp_path / "out.csv")), chunk_rows=16)
     table.write_bytes(whole + b"a,b,c\n")
     with pytest.raises(JabertError, match=r"in\.csv, line 66: 3 cells under a header of 2"):
-        run(own, table, tmp_path / "out.csv")
+        score(job)
     assert not (tmp_path / "out.csv").exists()
     table.write_bytes(whole)
-    result = run(own, table, tmp_path / "out.csv")
-    assert (result.rows, result.resumed) == (64, 48), "the chunk before the bad line was not finished"
+    result = score(job)
+    assert (result.rows, result.resumed) == (64, 64)
     assert [row["id"] for row in read(tmp_path / "out.csv")] == [str(number) for number in range(64)]
 
 
@@ -371,36 +394,37 @@ def test_a_rerun_goes_on_with_the_version_that_it_began_with(own, store, tmp_pat
 def test_a_changed_row_is_scored_again(own, tmp_path):
     rows = [{"text": text, "id": str(number)} for number, text in enumerate(TEXTS[:48])]
     table = write(tmp_path / "in.csv", rows)
-    whole = table.read_bytes()
-    table.write_bytes(whole + b"a,b,c\n")
+    job = replace(open_job(own, str(table), str(tmp_path / "out.csv")), chunk_rows=16)
+    with table.open("ab") as file:
+        file.write(b"a,b,c\n")
     with pytest.raises(JabertError):
-        run(own, table, tmp_path / "out.csv")
+        score(job)
     write(table, [{**rows[0], "id": "changed"}, *rows[1:]])
-    result = run(own, table, tmp_path / "out.csv")
-    assert result.resumed == 16
+    result = score(job)
+    assert (result.resumed, result.computed) == (32, 16)
     assert read(tmp_path / "out.csv")[0]["id"] == "changed"
 
 
 def test_a_killed_process_is_run_again_without_a_row_twice_or_missing(own, tmp_path):
     texts = [f"{TEXTS[number % len(TEXTS)]}{number}" for number in range(60_000)]
     table = write(tmp_path / "in.jsonl", [{"id": n, "text": text} for n, text in enumerate(texts)])
-    words = [JABERT, "score", str(table), "out.csv", "--json"]
-    for name, value in {
+    places = {
         "tracking.uri": own.tracking.uri,
         "features.path": own.features.path,
         "training.work_path": own.training.work_path,
-    }.items():
-        words += ["--set", f"{name}={value}"]
-    with subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True) as lost:
+    }
+    overrides = [f"{name}={place}" for name, place in places.items()]
+    words = [sys.executable, "-W", "ignore", "-c", SCORE, str(table), "out.csv", *overrides]
+    with subprocess.Popen(words) as lost:
         while len(list(tmp_path.glob("work/score-*/0*.arrow"))) < 3:
             assert lost.poll() is None, "it ended before it could be killed"
             time.sleep(0.01)
-        os.killpg(lost.pid, signal.SIGKILL)
+        lost.kill()
     assert not (tmp_path / "out.csv").exists()
 
     again = subprocess.run(words, capture_output=True, text=True, check=True)
 
-    result = json.loads(again.stdout)
+    result = json.loads(again.stdout.splitlines()[-1])
     assert result["rows"] == result["computed"] + result["resumed"] == 60_000
     assert result["resumed"] >= 3 * 4096
     rows = read(tmp_path / "out.csv")
