@@ -32,7 +32,7 @@ DEFAULTS = {
     "JABERT_RUNS_AT_ONCE": "1",  # of a worker
     "JABERT_WEBHOOK": "",  # that is told of promotions, failures and lost runs
 }
-_SECONDS_TO_START = 300  # both servers, the first time, on a busy machine
+_SECONDS_TO_START = 600  # both servers, the first time, on a very busy machine; else 30
 _SECONDS_TO_STOP = 180
 _SECONDS_TO_END = 30  # of a run that is told to
 _MARK = "JABERT_STARTED_FOR"  # in the environment of everything that is started here, and of nothing else

@@ -119,7 +119,7 @@ class Host:
     def make(self, command, **more):
         """Run `make up`, `status` or `down` without its check of the environment."""
         words = [sys.executable, "-m", "deploy.host", command]
-        options = {"cwd": CHECKOUT, "env": self.environment | more, "timeout": 500}
+        options = {"cwd": CHECKOUT, "env": self.environment | more, "timeout": 900}
         return subprocess.run(words, capture_output=True, text=True, check=False, **options)
 
     def supervisorctl(self, *words):

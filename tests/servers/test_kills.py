@@ -38,6 +38,7 @@ def test_whatever_is_killed_every_rerun_completes_and_nothing_is_done_by_halves(
             victim = rng.choice(VICTIMS)
             if this.kill(victim, after=rng.uniform(0, seconds)):
                 killed.append(victim)
+                print(f"kill {len(killed)}: {victim}, round {rounds}", flush=True)
             this.check_what_stands()
         this.complete()
         rounds += 1
