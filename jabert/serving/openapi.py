@@ -28,7 +28,7 @@ _BY_COLUMN = {"type": "object", "properties": {"text": _TEXTS}, "required": ["te
 
 
 def _format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    params = {"type": "object", "description": "Parameters of the model, such as `top_k` and `threshold`."}
+    params = {"type": ["object", "null"], "description": "Of the model, such as `top_k` and `threshold`."}
     return {
         "title": name,
         "type": "object",
