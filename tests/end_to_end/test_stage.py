@@ -2,9 +2,11 @@
 
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+from prefect.states import Failed
 
 from flows.retrain import retrain
-from flows.stage import STAGE
+from flows.stage import is_worth_another_try
 from jabert import steps
 from jabert.config import load_settings
 from jabert.errors import JabertError
@@ -44,14 +46,22 @@ def test_a_store_that_fails_for_a_moment_costs_another_try(overrides, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "error", [JabertError("the data are wrong"), MlflowException("no such model", error_code=1)]
+    ("error", "expected"),
+    [
+        (MlflowException("API request to http://nowhere failed"), True),
+        (ConnectionResetError(), True),
+        (MlflowException("no such model", RESOURCE_DOES_NOT_EXIST), False),
+        (JabertError("the data are wrong"), False),
+        (TimeoutError("the stage took a day"), False),
+    ],
 )
-def test_what_time_does_not_heal_is_not_tried_again(overrides, monkeypatch, error):
-    fail_once, calls = failing_once(steps.tokenize, error)
+def test_only_what_time_may_heal_is_tried_again(error, expected):
+    assert is_worth_another_try(None, None, Failed(data=error)) == expected
+
+
+def test_wrong_data_are_not_read_twice(overrides, monkeypatch):
+    fail_once, calls = failing_once(steps.tokenize, JabertError("the data are wrong"))
     monkeypatch.setattr(steps, "tokenize", fail_once)
-
-    with pytest.raises(type(error)):
+    with pytest.raises(JabertError, match="the data are wrong"):
         retrain("", overrides)
-
     assert len(calls) == 1
-    assert STAGE["retries"] == 2
