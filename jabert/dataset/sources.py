@@ -193,8 +193,7 @@ def _file_system(location: str) -> Iterator[tuple[Any, str]]:
     except Exception as error:  # each remote file system has exceptions of its own
         if _is_url(location):
             raise JabertError(
-                f"{location} could not be read ({_reason(error)}); "
-                "a downloaded copy can be given as data.path instead"
+                f"{location} could not be read ({_reason(error)}); a downloaded copy can be given instead"
             ) from error
         if isinstance(error, OSError):
             raise JabertError(f"{location} cannot be read: {_reason(error)}") from error

@@ -2,12 +2,15 @@
 
 import csv
 import datetime
+import functools
 import gzip
 import hashlib
+import http.server
 import io
 import json
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -237,6 +240,21 @@ def test_a_table_at_a_url(own, tmp_path):
     assert run(own, "memory://folder/texts.csv", tmp_path / "out.csv").scored == 1
     with pytest.raises(JabertError, match=r"^memory://folder/none\.csv could not be read"):
         open_job(own, "memory://folder/none.csv", str(tmp_path / "out.csv"))
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl.gz", "in.parquet"])
+def test_a_table_at_an_http_server(own, tmp_path, name):
+    write(tmp_path / name, [{"text": text} for text in TEXTS[:40]])
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        result = run(own, f"{address}/{name}", tmp_path / "out.csv")
+        with pytest.raises(JabertError, match=r"none\.csv could not be read \(there is no such file"):
+            open_job(own, f"{address}/none.csv", str(tmp_path / "out.csv"))
+        server.shutdown()
+    assert [row["text"] for row in read(tmp_path / "out.csv")] == TEXTS[:40]
+    assert result.scored == 40
 
 
 def test_vectors_of_the_store_are_reused_and_none_are_written(own, tmp_path, toy_encoder):
