@@ -234,7 +234,8 @@ def packaged(toy_encoder):
         classifier = TextClassifier()
         classifier._processor = processor
         names = ("lower_case", "cls_id", "sep_id", "max_tokens", "pad_to")
-        classifier._about = json.loads(json.dumps({name: getattr(tokenizer, name) for name in names}))
+        about = {name: getattr(tokenizer, name) for name in names} | {"max_characters": 100_000}
+        classifier.about = json.loads(json.dumps(about))
         return classifier
 
     return of
@@ -250,7 +251,7 @@ def test_the_package_tokenizes_any_text_as_training_does(
     toy_encoder, packaged, *, text, lower_case, max_tokens, pad_to
 ):
     tokenizer = tokenizer_of(toy_encoder, lower_case=lower_case, max_tokens=max_tokens, pad_to=pad_to)
-    assert packaged(tokenizer)._token_ids(text) == tokenizer([text]).ids[0].tolist()
+    assert packaged(tokenizer).token_ids(text).tolist() == tokenizer([text]).ids[0].tolist()
 
 
 def test_token_ids_survive_the_work_folder(tokenizer, tmp_path):
