@@ -19,7 +19,8 @@ def main() -> None:
     options = parser.parse_args()
     scored = score(open_job(load_settings(None, options.overrides), options.table, options.out))
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({**scored.to_dict(), "peak_bytes": peak_bytes}), flush=True)
+    facts = {name: value for name, value in scored.to_dict().items() if name != "output"}  # a scratch file
+    print(json.dumps({**facts, "peak_bytes": peak_bytes}), flush=True)
 
 
 if __name__ == "__main__":
