@@ -132,7 +132,11 @@ class Server:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self._wait()
+        try:
+            self._wait()
+        except requests.RequestException:
+            self.stop()
+            raise
         self.facts = {"start_seconds": round(time.perf_counter() - started, 2), "start_mb": self.megabytes()}
 
     def _wait(self) -> None:

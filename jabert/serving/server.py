@@ -65,7 +65,7 @@ def _run(settings: Settings, address: Address, listening: socket.socket) -> None
         build_app(follower, settings.serving, metrics),
         http=BoundedProtocol,
         ws="none",
-        loop="asyncio",
+        loop="uvloop",
         log_config=None,
         access_log=False,
         server_header=False,
