@@ -12,14 +12,14 @@ ABOUT = (
 )
 _EXAMPLE = "紅葉の京都を一日歩いた。"
 _TEXT = {"type": "string", "minLength": 1, "pattern": r"\S"}
-_TEXTS = {"type": "array", "items": _TEXT, "minItems": 1}
+_TEXTS = {"type": "array", "items": _TEXT}
 _RECORD = {"type": "object", "properties": {"text": _TEXT}, "required": ["text"]}
-_RECORDS = {"type": "array", "items": _RECORD, "minItems": 1}
+_RECORDS = {"type": "array", "items": _RECORD}
 _SPLIT = {
     "type": "object",
     "properties": {
         "columns": {"type": "array", "items": {"const": "text"}, "minItems": 1, "maxItems": 1},
-        "data": {"type": "array", "items": {**_TEXTS, "maxItems": 1}, "minItems": 1},
+        "data": {"type": "array", "items": {**_TEXTS, "minItems": 1, "maxItems": 1}},
     },
     "required": ["columns", "data"],
     "additionalProperties": False,
