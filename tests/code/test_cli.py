@@ -230,6 +230,7 @@ def test_models_of_a_filled_store(say, filled_store):
         "weighted_f1",
         "run_id",
         "created",
+        "promotion",
         "promoted_over",
         "reason",
     }
@@ -282,7 +283,7 @@ def test_a_champion_without_files_is_one_sentence(say, filled_store):
 
     assert (code, out) == (1, "")
     last = err.splitlines()[-1]  # in a process that loaded MLflow before, its log comes first
-    assert last.startswith("jabert: version 1, the champion of 'jabert', cannot be loaded")
+    assert last.startswith("jabert: version 1 of 'jabert' cannot be loaded")
     assert "Traceback" not in err
 
 
