@@ -33,6 +33,8 @@ RESULT = {
     "champion_weighted_f1": 0.75,
     "promoted": True,
     "outcome": "promoted",
+    "warnings": [],
+    "outcome": "promoted",
     "reason": "better: weighted F1 0.7812 against 0.7500 of champion 3 on the same rows",
     "rows": {"train": 2650, "validation": 700, "test": 800},
     "features": {"computed": 4000, "reused": 150},
@@ -287,15 +289,15 @@ def test_a_champion_without_files_is_one_sentence(say, filled_store):
     assert "Traceback" not in err
 
 
-def test_a_prefect_server_that_is_away_is_one_sentence(say, toy_encoder, toy_table, monkeypatch):
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
+def test_a_prefect_server_that_is_away_is_one_sentence(toy_encoder, toy_table):
+    # A process of its own: Prefect keeps the streams that it finds, and those of a test are closed after it.
     paths = ["--set", f"data.path={toy_table}", "--set", f"encoder.path={toy_encoder}"]
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
-        code, out, err = say("featurize", *paths)
+    command = [sys.executable, "-c", "from jabert.cli import main; main()", "featurize", *paths]
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
-    assert (code, out) == (1, "")
-    assert err.splitlines()[-1].startswith("jabert: PREFECT_API_URL http://127.0.0.1:9/api")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("jabert: PREFECT_API_URL http://127.0.0.1:9/api")
 
 
 def test_encoder_inspect_describes_the_folder(say, toy_encoder):
