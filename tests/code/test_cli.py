@@ -32,7 +32,6 @@ RESULT = {
     "weighted_f1": 0.78125,
     "champion_weighted_f1": 0.75,
     "promoted": True,
-    "outcome": "promoted",
     "warnings": [],
     "outcome": "promoted",
     "reason": "better: weighted F1 0.7812 against 0.7500 of champion 3 on the same rows",
@@ -413,7 +412,9 @@ def test_the_summary_of_a_model_that_was_not_promoted(capsys):
     reason = "a tie keeps the champion: weighted F1 0.7500 against 0.7500 of champion 3 on the same rows"
     settings = load_settings(None, ["tracking.uri=http://mlflow:5000", "tracking.model_name=news"])
 
-    print_summary({**RESULT, "weighted_f1": 0.75, "promoted": False, "reason": reason}, settings)
+    print_summary(
+        {**RESULT, "weighted_f1": 0.75, "promoted": False, "outcome": "kept", "reason": reason}, settings
+    )
 
     out = capsys.readouterr().out
     assert "Version 4 of model 'news' is registered; the champion stays." in out
