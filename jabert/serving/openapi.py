@@ -18,13 +18,19 @@ _RECORDS = {"type": "array", "items": _RECORD}
 _SPLIT = {
     "type": "object",
     "properties": {
-        "columns": {"type": "array", "items": {"const": "text"}, "minItems": 1, "maxItems": 1},
-        "data": {"type": "array", "items": {**_TEXTS, "minItems": 1, "maxItems": 1}},
+        "columns": {"type": "array", "contains": {"const": "text"}},
+        "data": {"type": "array", "description": "Rows, each with a cell a column."},
+        "index": {"type": ["array", "null"]},
     },
     "required": ["columns", "data"],
     "additionalProperties": False,
 }
-_BY_COLUMN = {"type": "object", "properties": {"text": _TEXTS}, "required": ["text"]}
+_BY_COLUMN = {
+    "type": "object",
+    "properties": {"text": {"anyOf": [_TEXTS, _TEXT]}},
+    "required": ["text"],
+}
+_VALUES = {"anyOf": [_TEXTS, _RECORDS, _BY_COLUMN]}
 
 
 def _format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -42,8 +48,8 @@ _JSON = {
         "oneOf": [
             _format("dataframe_split", _SPLIT),
             _format("dataframe_records", _RECORDS),
-            _format("inputs", {"anyOf": [_TEXTS, _BY_COLUMN]}),
-            _format("instances", {"anyOf": [_TEXTS, _RECORDS]}),
+            _format("inputs", _VALUES),
+            _format("instances", _VALUES),
         ]
     },
     "examples": {
