@@ -19,12 +19,12 @@ def main() -> None:
     model = mlflow.pyfunc.load_model(sys.argv[2]).unwrap_python_model()
     texts = json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))
     table = pd.DataFrame({"text": texts})
-    tokens = [model._token_ids(text) for text in texts]
-    model._probabilities(tokens)
+    tokens = [model.token_ids(text) for text in texts]
+    model.classify_ids(tokens)
     print(json.dumps({"texts": len(texts)}), flush=True)
     for _ in sys.stdin:
         started = time.perf_counter()
-        model._probabilities(tokens)
+        model.classify_ids(tokens)
         between = time.perf_counter()
         model.predict(None, table)
         ended = time.perf_counter()

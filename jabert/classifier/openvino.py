@@ -4,7 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from jabert.encoder.packed import Rows, fill, ints, size
+
 __all__ = ["classifier_graph"]
+
+# As for the encoder: few shapes, so that few kernels are made ready and kept.
+_TEXT_STEP, _WIDTH_STEP = 4, 4
 
 
 def classifier_graph(model: Any, dtype: np.dtype[Any]) -> Any:
@@ -19,27 +24,29 @@ def classifier_graph(model: Any, dtype: np.dtype[Any]) -> Any:
         dtype: of the vectors, that of the feature store: the classifier learned from rounded ones.
 
     Returns:
-        Inputs `vectors` (batch, tokens, hidden) in `dtype` and `lengths` int32 (batch,); output
-        `probabilities` float32 (batch, classes).
+        Inputs `vectors` (tokens, hidden) in `dtype`, of all texts one behind the other, and `lengths` int32
+        (texts,); output `probabilities` float32 (texts, classes).
     """
     import openvino
     from openvino import opset13 as ops
 
     lstm, softmax = model.get_layer("bi_lstm"), model.get_layer("softmax")
-    vectors = ops.parameter([-1, -1, model.input_shape[0][-1]], dtype, name="vectors")
+    vectors = ops.parameter([-1, model.input_shape[0][-1]], dtype, name="vectors")
     lengths = ops.parameter([-1], np.int32, name="lengths")
-    stored = ops.convert(vectors, "f32")
-    backwards = ops.reverse_sequence(stored, lengths, batch_axis=0, seq_axis=1)
+    filled = fill(lengths, _TEXT_STEP, 1)
+    forwards = Rows(size(vectors), filled, _WIDTH_STEP).padded(ops.convert(vectors, "f32"))
+    backwards = ops.reverse_sequence(forwards, filled, batch_axis=0, seq_axis=1)
     both = ops.concat(
         [
-            _last_state(stored, lengths, lstm.forward_layer.cell),
-            _last_state(backwards, lengths, lstm.backward_layer.cell),
+            _last_state(forwards, filled, lstm.forward_layer.cell),
+            _last_state(backwards, filled, lstm.backward_layer.cell),
         ],
         axis=1,
-    )  # (batch, 2 * units)
+    )  # (texts, 2 * units)
     kernel, bias = softmax.get_weights()
     scores = ops.add(ops.matmul(both, kernel, transpose_a=False, transpose_b=False), bias)
-    result = ops.result(ops.softmax(scores, axis=1))
+    asked = ops.range(ints(0), size(lengths), ints(1), "i32")
+    result = ops.result(ops.gather(ops.softmax(scores, axis=1), asked, ints(0)))
     for node, name in ((vectors, "vectors"), (lengths, "lengths"), (result, "probabilities")):
         node.output(0).set_names({name})
     return openvino.Model([result], [vectors, lengths], "classifier")
@@ -50,8 +57,8 @@ def _last_state(vectors: Any, lengths: Any, cell: Any) -> Any:
     from openvino import opset13 as ops
 
     shape = ops.shape_of(vectors, "i32")
-    batch, tokens = (ops.gather(shape, _ints([axis]), _ints(0)) for axis in (0, 1))
-    zeros = ops.broadcast(np.float32(0), ops.concat([batch, _ints([1, cell.units])], 0))
+    batch, tokens = (ops.gather(shape, ints([axis]), ints(0)) for axis in (0, 1))
+    zeros = ops.broadcast(np.float32(0), ops.concat([batch, ints([1, cell.units])], 0))
     kernel, recurrent_kernel, bias = (_gates(weight) for weight in cell.get_weights())
     states = ops.lstm_sequence(
         vectors,
@@ -64,16 +71,12 @@ def _last_state(vectors: Any, lengths: Any, cell: Any) -> Any:
         cell.units,
         "forward",
     ).output(0)  # (batch, 1, tokens, units)
-    last = ops.unsqueeze(ops.subtract(lengths, _ints(1)), _ints(1))
-    state = ops.gather(ops.squeeze(states, _ints(1)), last, _ints(1), batch_dims=1)  # (batch, 1, units)
-    return ops.squeeze(state, _ints(1))
+    last = ops.unsqueeze(ops.subtract(lengths, ints(1)), ints(1))
+    state = ops.gather(ops.squeeze(states, ints(1)), last, ints(1), batch_dims=1)  # (batch, 1, units)
+    return ops.squeeze(state, ints(1))
 
 
 def _gates(weight: np.ndarray) -> np.ndarray:
     """A weight (…, 4 · units) with its gates in OpenVINO's order: Keras has input, forget, cell, output."""
     i, f, c, o = np.split(weight, 4, axis=-1)
     return np.concatenate([f, i, c, o], axis=-1)
-
-
-def _ints(values: int | list[int]) -> np.ndarray:
-    return np.asarray(values, dtype=np.int32)

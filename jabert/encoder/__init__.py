@@ -31,19 +31,19 @@ __all__ = [
 # good, twice as many cost 10 %, four times as many 30 %.
 _CPU_NUMBERS = {"float32": 1024 * 1536, "bfloat16": 2048 * 1536}
 _GPU_TOKENS = 16_384
+# Raised whenever an engine computes other vectors at bfloat16 than before.
+_REVISIONS = {"openvino": 2, "tensorflow": 1}
 
 
 class Encoder(Protocol):
     """What turns token ids into token vectors: an engine with a checkpoint in it.
 
-    `width_step` is the multiple of tokens to which it pads a batch itself. If there is a `block`, a text's
-    vectors do not depend on its company in batches of texts that end in the same block of so many tokens.
+    `width_step` is the multiple of tokens to which it pads a batch itself.
     """
 
     device: str
     hidden_size: int
     width_step: int
-    block: int | None
 
     def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens); lengths int32 (batch,)."""
@@ -63,7 +63,7 @@ def origin_of(fingerprint: str, engine: str, precision: str, pad_to: int | None)
     """The same where there is no encoder folder, for an encoder that stands in a model package."""
     return {
         "encoder": fingerprint,
-        "engine": "any" if precision == "float32" else engine,
+        "engine": "any" if precision == "float32" else f"{engine} {_REVISIONS[engine]}",
         "precision": precision,
         "padding": "length" if pad_to is None else "id 0",
     }

@@ -7,9 +7,7 @@ import numpy as np
 __all__ = ["pad", "real_tokens", "token_budget_batches"]
 
 
-def token_budget_batches(
-    lengths: np.ndarray, budget: int, width_step: int = 1, block: int | None = None
-) -> Iterator[np.ndarray]:
+def token_budget_batches(lengths: np.ndarray, budget: int, width_step: int = 1) -> Iterator[np.ndarray]:
     """Row numbers in batches, longest texts first, at most `budget` tokens each with padding.
 
     Longest first, because a machine that is too small for a batch then says so at once. A text that
@@ -19,17 +17,14 @@ def token_budget_batches(
         lengths: integer (rows,), tokens of each row.
         budget: tokens.
         width_step: the engine pads a batch to a multiple of so many tokens.
-        block: the texts of a batch end in the same block of so many tokens.
     """
     order = np.argsort(-lengths, kind="stable")
-    blocks = -(lengths[order] // block) if block else np.zeros(len(order))  # ascending
     start = 0
     while start < len(order):
         width = -(-int(lengths[order[start]]) // width_step) * width_step
         size = max(1, budget // width)
-        end = min(start + size, int(np.searchsorted(blocks, blocks[start], side="right")))
-        yield order[start:end]
-        start = end
+        yield order[start : start + size]
+        start += size
 
 
 def pad(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

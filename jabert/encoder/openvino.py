@@ -12,14 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from jabert.encoder.batching import real_tokens
 from jabert.encoder.checkpoint import read_variables
 from jabert.encoder.folder import BertConfig, EncoderFolder
+from jabert.encoder.packed import Rows, fill, ints, size
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, on_disk
 
 __all__ = ["OpenVinoEncoder", "bert_graph"]
 
-_FORMAT = 1  # of the graph; a change makes every kept one a stranger
+_FORMAT = 2  # of the graph; a change makes every kept one a stranger
+# Batches are filled up to a multiple of so many tokens and texts: for each shape OpenVINO makes its kernels
+# ready and keeps them.
+_TOKEN_STEP, _TEXT_STEP = 16, 4
+_WIDTH_STEP = 16  # a bfloat16 product adds up so many tokens at a time, and then what is left
 _EPSILON = 1e-14  # of keras-bert's layer normalisation: keras_layer_normalization squares its 1e-7
 
 
@@ -38,7 +44,6 @@ class OpenVinoEncoder:
 
     device = "/CPU:0"
     width_step = 1
-    block: int | None = 16  # in bfloat16 it adds up tokens by 16, the last ones alone
 
     def __init__(
         self, folder: EncoderFolder, precision: str, cache: Path, *, mask_id_zero: bool = False
@@ -58,9 +63,10 @@ class OpenVinoEncoder:
 
         Rows beyond a text's length hold numbers without meaning.
         """
-        # Shared: nothing is copied on the way in. The result is the caller's own, copied out.
-        inputs = {"ids": ids, "lengths": lengths}
-        vectors: np.ndarray = self._request.infer(inputs, share_inputs=True)["vectors"]
+        real = real_tokens(lengths)
+        vectors = np.zeros((*ids.shape, self.hidden_size), dtype=np.float32)
+        inputs = {"ids": ids[:, : real.shape[1]][real], "lengths": lengths}
+        vectors[:, : real.shape[1]][real] = self._request.infer(inputs, share_inputs=True)["vectors"]
         return vectors
 
 
@@ -95,77 +101,80 @@ def _keep(graph: Any, path: Path) -> None:
 def bert_graph(weights: Mapping[str, np.ndarray], config: BertConfig, *, mask_id_zero: bool = False) -> Any:
     """BERT's encoder (Devlin et al. 2018, as keras-bert computes it) as an `openvino.Model`.
 
+    The texts of a batch lie one behind the other; only attention sees them as padded rows. So a batch costs
+    what its tokens cost, whatever the lengths of its texts; a text's vectors do not depend on its company.
+
     Args:
         weights: variables by Google BERT's names.
         config: the sizes.
         mask_id_zero: as for `OpenVinoEncoder`.
 
     Returns:
-        Inputs `ids` int32 (batch, tokens) and `lengths` int32 (batch,); output `vectors` float32
-        (batch, tokens, hidden).
+        Inputs `ids` int32 (tokens,) and `lengths` int32 (texts,), whose sum is the number of tokens; output
+        `vectors` float32 (tokens, hidden).
     """
     import openvino
     from openvino import opset13 as ops
 
-    ids = ops.parameter([-1, -1], np.int32, name="ids")
+    ids = ops.parameter([-1], np.int32, name="ids")
     lengths = ops.parameter([-1], np.int32, name="lengths")
-    tokens = ops.gather(ops.shape_of(ids, "i32"), _ints(1), _ints(0))
-    positions = ops.unsqueeze(ops.range(_ints(0), tokens, _ints(1), "i32"), _ints(0))  # (1, tokens)
-    attended = (
-        ops.not_equal(ids, _ints(0))
-        if mask_id_zero
-        else ops.less(positions, ops.unsqueeze(lengths, _ints(1)))
-    )  # (batch, tokens)
-    mask = ops.unsqueeze(ops.select(attended, np.float32(0), np.float32(-1e9)), _ints([1, 2]))
-    layers = _Layers(weights, config)
-    vectors = layers.embed(ids, positions)
+    filled = fill(ids, _TOKEN_STEP, 0)
+    rows = Rows(size(filled), fill(lengths, _TEXT_STEP, 1), _WIDTH_STEP)
+    attended = rows.are_real  # (texts, width)
+    if mask_id_zero:
+        attended = ops.logical_and(attended, ops.not_equal(rows.padded(filled), ints(0)))
+    mask = ops.unsqueeze(ops.select(attended, np.float32(0), np.float32(-1e9)), ints([1, 2]))
+    layers = _Layers(weights, config, rows, mask)
+    vectors = layers.embed(filled)
     for number in range(config.num_hidden_layers):
-        vectors = layers.transform(vectors, mask, f"bert/encoder/layer_{number}")
-    result = ops.result(vectors)
+        vectors = layers.transform(vectors, f"bert/encoder/layer_{number}")
+    asked = ops.range(ints(0), size(ids), ints(1), "i32")
+    result = ops.result(ops.gather(vectors, asked, ints(0)))
     for node, name in ((ids, "ids"), (lengths, "lengths"), (result, "vectors")):
         node.output(0).set_names({name})
     return openvino.Model([result], [ids, lengths], "bert")
 
 
 class _Layers:
-    """The parts of BERT; each takes and gives nodes of shape (batch, tokens, hidden)."""
+    """The parts of BERT; each takes and gives nodes of shape (tokens, hidden)."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray], config: BertConfig) -> None:
+    def __init__(self, weights: Mapping[str, np.ndarray], config: BertConfig, rows: Rows, mask: Any) -> None:
         from openvino import opset13
 
         self._ops = opset13
         self._weights = weights
         self._config = config
+        self._rows = rows
+        self._mask = mask
 
-    def embed(self, ids: Any, positions: Any) -> Any:
+    def embed(self, ids: Any) -> Any:
         ops, of = self._ops, "bert/embeddings"
         # Every token is of segment 0, so that row is added to the positions once and for all.
         places = self._weights[f"{of}/position_embeddings"] + self._weights[f"{of}/token_type_embeddings"][:1]
-        words = ops.gather(self._constant(f"{of}/word_embeddings"), ids, _ints(0))
-        return self._normalize(ops.add(words, ops.gather(places, positions, _ints(0))), f"{of}/LayerNorm")
+        words = ops.gather(self._constant(f"{of}/word_embeddings"), ids, ints(0))
+        # What fills a batch up may lie beyond the last position.
+        positions = ops.minimum(self._rows.positions, ints(len(places) - 1))
+        return self._normalize(ops.add(words, ops.gather(places, positions, ints(0))), f"{of}/LayerNorm")
 
-    def transform(self, x: Any, mask: Any, name: str) -> Any:
+    def transform(self, x: Any, name: str) -> Any:
         ops = self._ops
-        attention = self._dense(
-            self._attend(x, mask, f"{name}/attention/self"), f"{name}/attention/output/dense"
-        )
+        attention = self._dense(self._attend(x, f"{name}/attention/self"), f"{name}/attention/output/dense")
         x = self._normalize(ops.add(x, attention), f"{name}/attention/output/LayerNorm")
         wide = self._activate(self._dense(x, f"{name}/intermediate/dense"))
         return self._normalize(
             ops.add(x, self._dense(wide, f"{name}/output/dense")), f"{name}/output/LayerNorm"
         )
 
-    def _attend(self, x: Any, mask: Any, name: str) -> Any:
+    def _attend(self, x: Any, name: str) -> Any:
         ops, heads, hidden = self._ops, self._config.num_attention_heads, self._config.hidden_size
 
-        def split(y: Any) -> Any:  # (batch, tokens, hidden) -> (batch, heads, tokens, hidden / heads)
-            y = ops.reshape(y, _ints([0, 0, heads, hidden // heads]), special_zero=True)
-            return ops.transpose(y, _ints([0, 2, 1, 3]))
+        def split(y: Any) -> Any:  # (tokens, hidden) -> (texts, heads, width, hidden / heads)
+            y = ops.reshape(self._rows.padded(y), ints([0, 0, heads, hidden // heads]), special_zero=True)
+            return ops.transpose(y, ints([0, 2, 1, 3]))
 
         query, key, value = (split(self._dense(x, f"{name}/{part}")) for part in ("query", "key", "value"))
-        context = ops.scaled_dot_product_attention(query, key, value, mask)
-        context = ops.transpose(context, _ints([0, 2, 1, 3]))
-        return ops.reshape(context, _ints([0, 0, hidden]), special_zero=True)
+        context = ops.scaled_dot_product_attention(query, key, value, self._mask)
+        return self._rows.packed(ops.transpose(context, ints([0, 2, 1, 3])), hidden)
 
     def _dense(self, x: Any, name: str) -> Any:
         kernel = np.ascontiguousarray(self._weights[f"{name}/kernel"].T)  # the order that the kernels want
@@ -174,7 +183,7 @@ class _Layers:
 
     def _normalize(self, x: Any, name: str) -> Any:
         ops = self._ops
-        x = ops.mvn(x, _ints([-1]), True, _EPSILON, "inside_sqrt")
+        x = ops.mvn(x, ints([-1]), True, _EPSILON, "inside_sqrt")
         return ops.add(ops.multiply(x, self._constant(f"{name}/gamma")), self._constant(f"{name}/beta"))
 
     def _activate(self, x: Any) -> Any:
@@ -188,7 +197,3 @@ class _Layers:
 
     def _constant(self, name: str) -> Any:
         return self._ops.constant(self._weights[name])
-
-
-def _ints(values: int | list[int]) -> np.ndarray:
-    return np.asarray(values, dtype=np.int32)

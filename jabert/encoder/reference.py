@@ -30,7 +30,6 @@ class ReferenceEncoder:
     """
 
     width_step = 1
-    block: int | None = None
 
     def __init__(self, folder: EncoderFolder, device: str = "/CPU:0", *, mask_id_zero: bool = False) -> None:
         folder.check_variables()

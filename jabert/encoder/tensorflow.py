@@ -32,7 +32,6 @@ class TensorFlowEncoder:
     """
 
     width_step = 16  # with whole batches there is one shape for every 16 tokens of length
-    block: int | None = None
 
     def __init__(
         self,

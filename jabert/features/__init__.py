@@ -153,7 +153,7 @@ def _compute(
     encoder = load_encoder(folder, settings.encoder)
     setup_seconds = time.perf_counter() - loading
     budget = token_budget(folder, settings.encoder)
-    batches = list(token_budget_batches(work.lengths, budget, encoder.width_step, encoder.block))
+    batches = list(token_budget_batches(work.lengths, budget, encoder.width_step))
     with store.writer() as writer:
         for done in _pipeline(work, batches, encoder, writer):
             if on_progress:

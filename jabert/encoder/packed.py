@@ -1,0 +1,76 @@
+"""Nodes of OpenVINO's graphs for texts of any lengths that lie one behind the other, without padding."""
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Rows", "fill", "ints", "size"]
+
+
+class Rows:
+    """The same texts as rows of a right-padded batch, and the way back.
+
+    Args:
+        tokens: int32 scalar, tokens of all texts together, and more that belong to none.
+        lengths: int32 (texts,), tokens of each.
+        step: of the width, in tokens.
+
+    Attributes:
+        positions: int32 (tokens,), place of each token in its text.
+        are_real: bool (texts, width), true where the padded batch holds a token.
+    """
+
+    def __init__(self, tokens: Any, lengths: Any, step: int) -> None:
+        from openvino import opset13
+
+        self._ops = ops = opset13
+        ends = ops.cum_sum(lengths, ints(0))
+        starts = ops.subtract(ends, lengths)
+        numbers = ops.range(ints(0), tokens, ints(1), "i32")  # (tokens,)
+        ended = ops.greater_equal(ops.unsqueeze(numbers, ints(1)), ops.unsqueeze(ends, ints(0)))
+        last = ops.subtract(size(lengths), ints(1))
+        text = ops.minimum(ops.reduce_sum(ops.convert(ended, "i32"), ints([1])), last)  # (tokens,)
+        width = _rounded_up(ops.reduce_max(lengths, ints([0])), step)
+        in_text = ops.subtract(numbers, ops.gather(starts, text, ints(0)))
+        self.positions = ops.minimum(in_text, ops.subtract(width, ints(1)))
+        columns = ops.unsqueeze(ops.range(ints(0), width, ints(1), "i32"), ints(0))  # (1, width)
+        self.are_real = ops.less(columns, ops.unsqueeze(lengths, ints(1)))
+        places = ops.add(ops.unsqueeze(starts, ints(1)), columns)  # (texts, width)
+        self._tokens = ops.minimum(places, ops.subtract(tokens, ints(1)))
+        self._places = ops.add(ops.multiply(text, width), self.positions)
+
+    def padded(self, x: Any) -> Any:
+        """(tokens, …) as (texts, width, …); anything stands where there is no token."""
+        return self._ops.gather(x, self._tokens, ints(0))
+
+    def packed(self, x: Any, columns: int) -> Any:
+        """(texts, width, …) as (tokens, columns)."""
+        flat = self._ops.reshape(x, ints([-1, columns]), special_zero=False)
+        return self._ops.gather(flat, self._places, ints(0))
+
+
+def fill(x: Any, step: int, value: int) -> Any:
+    """An int32 vector with `value` added at its end until it is a multiple of `step` long."""
+    from openvino import opset13 as ops
+
+    length = size(x)
+    missing = ops.subtract(_rounded_up(length, step), length)
+    return ops.concat([x, ops.broadcast(ints(value), ops.unsqueeze(missing, ints(0)))], 0)
+
+
+def _rounded_up(number: Any, step: int) -> Any:
+    from openvino import opset13 as ops
+
+    return ops.multiply(ops.divide(ops.add(number, ints(step - 1)), ints(step)), ints(step))
+
+
+def size(x: Any) -> Any:
+    """Int32 scalar: length of the first axis."""
+    from openvino import opset13 as ops
+
+    return ops.gather(ops.shape_of(x, "i32"), ints(0), ints(0))
+
+
+def ints(values: int | list[int]) -> np.ndarray:
+    """A constant, int32."""
+    return np.asarray(values, dtype=np.int32)
