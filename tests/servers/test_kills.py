@@ -62,6 +62,7 @@ class Round:
         self.overrides = host.settings(table, encoder, "encoder.token_budget=64", f"training.seed={number}")
         self.settings = load_settings("", [*self.overrides, f"tracking.uri={host.mlflow}"])
         self.registry = open_registry(self.settings)
+        self.stored = 0  # texts with vectors after the last kill
 
     def queue(self):
         return self.host.queue(self.overrides, skip_unchanged=True)
@@ -71,6 +72,7 @@ class Round:
         begun = time.monotonic()
         state = self.host.wait(self.queue(), 600)
         assert state["name"] in ("Completed", "Unchanged"), state["message"]
+        self.was_done = state["name"] == "Unchanged"  # by a flow that outlived its worker
         return time.monotonic() - begun
 
     def kill(self, victim, after):
@@ -86,6 +88,7 @@ class Round:
         for process in flows + workers:
             process.kill()
         psutil.wait_procs([flow], timeout=300)  # one without a worker goes on to its end
+        self.stored = len(self.store())
         return lived
 
     def process_of(self, run):
@@ -102,11 +105,17 @@ class Round:
         versions = self.registry.all()
         assert len({version.source for version in versions}) == len(versions)
         assert {version.status for version in versions} <= {"READY"}
-        store = open_store(open_folder(self.settings.encoder.path), self.settings)
+        store = self.store()
         assert len({store.key(place) for place in range(len(store))}) == len(store)
 
+    def store(self):
+        return open_store(open_folder(self.settings.encoder.path), self.settings)
+
     def check_the_end(self, rounds):
-        """One version a round, each judged; the status of each run is true, and killed ones are linked."""
+        """One version a round, each judged; the status of each run is true, and killed ones are linked.
+
+        The last run computed only what the killed ones had not stored.
+        """
         self.check_what_stands()
         versions = self.registry.all()
         assert len(versions) == rounds
@@ -117,5 +126,7 @@ class Round:
         experiment = client.get_experiment_by_name(self.settings.tracking.experiment)
         runs = client.search_runs([experiment.experiment_id])
         assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
+        computed = 0 if self.was_done else runs[0].data.metrics["features/computed"]
+        assert self.stored + computed == len(self.store())
         known = {run.info.run_id for run in runs}
         assert {run.data.tags["resumes"] for run in runs if "resumes" in run.data.tags} <= known
