@@ -62,14 +62,13 @@ class Round:
         self.overrides = host.settings(table, encoder, "encoder.token_budget=64", f"training.seed={number}")
         self.settings = load_settings("", [*self.overrides, f"tracking.uri={host.mlflow}"])
         self.registry = open_registry(self.settings)
-        self.stored = 0  # texts with vectors after the last kill
 
     def queue(self):
         return self.host.queue(self.overrides, skip_unchanged=True)
 
     def complete(self):
         """Run it to its end; returns the seconds that takes."""
-        begun = time.monotonic()
+        begun, self.stored = time.monotonic(), len(self.store())
         state = self.host.wait(self.queue(), 600)
         assert state["name"] in ("Completed", "Unchanged"), state["message"]
         self.was_done = state["name"] == "Unchanged"  # by a flow that outlived its worker
@@ -88,7 +87,6 @@ class Round:
         for process in flows + workers:
             process.kill()
         psutil.wait_procs([flow], timeout=300)  # one without a worker goes on to its end
-        self.stored = len(self.store())
         return lived
 
     def process_of(self, run):
