@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,7 +32,7 @@ DEFAULTS = {
     "JABERT_RUNS_AT_ONCE": "1",  # of a worker
     "JABERT_WEBHOOK": "",  # that is told of promotions, failures and lost runs
 }
-_SECONDS_TO_START = 600  # both servers, the first time, on a very busy machine; else 30
+_SECONDS_TO_START = 600  # servers or workers, the first time, on a very busy machine; else 30
 _SECONDS_TO_STOP = 180
 _SECONDS_TO_END = 30  # of a run that is told to
 _MARK = "JABERT_STARTED_FOR"  # in the environment of everything that is started here, and of nothing else
@@ -79,14 +79,11 @@ def up(given: Mapping[str, str]) -> None:
         if given["JABERT_DATABASE"]:
             _make_databases(given)
         _run(given, "supervisor.supervisord", "-c", str(CONFIG))
-    end = time.monotonic() + _SECONDS_TO_START
-    while trouble := _trouble_with_servers(given):
-        if time.monotonic() > end:
-            raise JabertError(f"{trouble[0]}; see {folder / 'logs'}")
-        time.sleep(0.5)
+    _wait_while(_trouble_with_servers, given)
     _make_pool(given)
     _run(given, "deploy.deployments")
     _supervisorctl(given, "start", "worker:*")
+    _wait_while(_trouble_with_workers, given)
     print(f"Prefect  {_prefect(given)}\nMLflow   {_mlflow(given)}\nlogs     {folder / 'logs'}")
 
 
@@ -169,6 +166,14 @@ def _make_databases(given: Mapping[str, str]) -> None:
     except SQLAlchemyError as error:
         reason = redacted(" ".join(str(error).split()))[:200]
         raise JabertError(f"JABERT_DATABASE {where}: the databases cannot be made ({reason})") from error
+
+
+def _wait_while(trouble: Callable[[Mapping[str, str]], list[str]], given: Mapping[str, str]) -> None:
+    end = time.monotonic() + _SECONDS_TO_START
+    while found := trouble(given):
+        if time.monotonic() > end:
+            raise JabertError(f"{found[0]}; see {given['JABERT_FOLDER']}/logs")
+        time.sleep(0.5)
 
 
 def _make_pool(given: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from jabert.encoder.packed import Rows, fill, ints, size
 __all__ = ["classifier_graph"]
 
 # As for the encoder: few shapes, so that few kernels are made ready and kept.
-_TEXT_STEP, _WIDTH_STEP = 4, 4
+_TEXT_STEP, _WIDTH_STEP = 1, 4
 
 
 def classifier_graph(model: Any, dtype: np.dtype[Any]) -> Any:
