@@ -1,7 +1,7 @@
 """The rate of a registered model without HTTP: `served_model.py STORE URI TEXTS.json`, texts a second.
 
-`network`: token ids to probabilities, encoder and head, all texts in batches of similar length. `predict`:
-the whole model, from texts to a table. Answers each line of input with one measurement of both.
+`network@N`: token ids to probabilities, encoder and head, N texts at a time in the order given. `predict`:
+the whole model, from all texts to a table. Answers each line of input with one measurement of all.
 """
 
 import json
@@ -20,15 +20,21 @@ def main() -> None:
     texts = json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))
     table = pd.DataFrame({"text": texts})
     tokens = [model.token_ids(text) for text in texts]
-    model.classify_ids(tokens)
+
+    def rate(at_once: int) -> float:
+        some = tokens if at_once > 1 else tokens[::8]
+        started = time.perf_counter()
+        for start in range(0, len(some), at_once):
+            model.classify_ids(some[start : start + at_once])
+        return len(some) / (time.perf_counter() - started)
+
+    rate(64)
     print(json.dumps({"texts": len(texts)}), flush=True)
     for _ in sys.stdin:
+        rates = {f"network@{at_once}": rate(at_once) for at_once in (1, 64, len(texts))}
         started = time.perf_counter()
-        model.classify_ids(tokens)
-        between = time.perf_counter()
         model.predict(None, table)
-        ended = time.perf_counter()
-        rates = {"network": len(texts) / (between - started), "predict": len(texts) / (ended - between)}
+        rates["predict"] = len(texts) / (time.perf_counter() - started)
         print(json.dumps(rates), flush=True)
 
 

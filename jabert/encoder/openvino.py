@@ -25,6 +25,7 @@ _FORMAT = 2  # of the graph; a change makes every kept one a stranger
 # Batches are filled up to a multiple of so many tokens and texts: for each shape OpenVINO makes its kernels
 # ready and keeps them.
 _TOKEN_STEP, _TEXT_STEP = 16, 4
+_SHAPES = 100  # that are kept; each takes memory
 _WIDTH_STEP = 16  # a bfloat16 product adds up so many tokens at a time, and then what is left
 _EPSILON = 1e-14  # of keras-bert's layer normalisation: keras_layer_normalization squares its 1e-7
 
@@ -55,6 +56,7 @@ class OpenVinoEncoder:
         hints = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",  # all cores on one batch
+            "CPU_RUNTIME_CACHE_CAPACITY": _SHAPES,
         }
         self._request = openvino.Core().compile_model(graph, "CPU", hints).create_infer_request()
 
