@@ -34,7 +34,6 @@ __all__ = ["BadInput", "TextClassifier", "Vectors"]
 
 _SUMS = "SHA256SUMS"
 _FEW = 8  # texts; measured on 2 cores
-_SHAPES = 100  # of batches, for which kernels are kept ready; each takes memory, and there are thousands
 _Classify = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -186,11 +185,8 @@ class _Network:
         fast = precision == "bfloat16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
         def compiled(name: str, precision: str) -> Any:
-            hints = {
-                "INFERENCE_PRECISION_HINT": precision,
-                "PERFORMANCE_HINT": "LATENCY",  # all cores on one batch
-                "CPU_RUNTIME_CACHE_CAPACITY": _SHAPES,
-            }
+            # LATENCY: all cores on one batch.
+            hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
             return core.compile_model(folder / name, "CPU", hints)
 
         classifier = compiled("classifier.xml", "f32")

@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from jabert.encoder.packed import Rows, fill, ints, size
+from jabert.encoder.packed import Rows, fill_texts, ints, size
 
 __all__ = ["classifier_graph"]
 
-# As for the encoder: few shapes, so that few kernels are made ready and kept.
-_TEXT_STEP, _WIDTH_STEP = 1, 4
+_WIDTH_STEP = 4  # few shapes; more would be more steps of the LSTM
 
 
 def classifier_graph(model: Any, dtype: np.dtype[Any]) -> Any:
@@ -33,7 +32,7 @@ def classifier_graph(model: Any, dtype: np.dtype[Any]) -> Any:
     lstm, softmax = model.get_layer("bi_lstm"), model.get_layer("softmax")
     vectors = ops.parameter([-1, model.input_shape[0][-1]], dtype, name="vectors")
     lengths = ops.parameter([-1], np.int32, name="lengths")
-    filled = fill(lengths, _TEXT_STEP, 1)
+    filled = fill_texts(lengths)
     forwards = Rows(size(vectors), filled, _WIDTH_STEP).padded(ops.convert(vectors, "f32"))
     backwards = ops.reverse_sequence(forwards, filled, batch_axis=0, seq_axis=1)
     both = ops.concat(

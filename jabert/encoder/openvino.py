@@ -15,17 +15,13 @@ import numpy as np
 from jabert.encoder.batching import real_tokens
 from jabert.encoder.checkpoint import read_variables
 from jabert.encoder.folder import BertConfig, EncoderFolder
-from jabert.encoder.packed import Rows, fill, ints, size
+from jabert.encoder.packed import Rows, fill_texts, fill_tokens, ints, size
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, on_disk
 
 __all__ = ["OpenVinoEncoder", "bert_graph"]
 
-_FORMAT = 2  # of the graph; a change makes every kept one a stranger
-# Batches are filled up to a multiple of so many tokens and texts: for each shape OpenVINO makes its kernels
-# ready and keeps them.
-_TOKEN_STEP, _TEXT_STEP = 16, 4
-_SHAPES = 100  # that are kept; each takes memory
+_FORMAT = 3  # of the graph; a change makes every kept one a stranger
 _WIDTH_STEP = 16  # a bfloat16 product adds up so many tokens at a time, and then what is left
 _EPSILON = 1e-14  # of keras-bert's layer normalisation: keras_layer_normalization squares its 1e-7
 
@@ -56,7 +52,6 @@ class OpenVinoEncoder:
         hints = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",  # all cores on one batch
-            "CPU_RUNTIME_CACHE_CAPACITY": _SHAPES,
         }
         self._request = openvino.Core().compile_model(graph, "CPU", hints).create_infer_request()
 
@@ -120,8 +115,8 @@ def bert_graph(weights: Mapping[str, np.ndarray], config: BertConfig, *, mask_id
 
     ids = ops.parameter([-1], np.int32, name="ids")
     lengths = ops.parameter([-1], np.int32, name="lengths")
-    filled = fill(ids, _TOKEN_STEP, 0)
-    rows = Rows(size(filled), fill(lengths, _TEXT_STEP, 1), _WIDTH_STEP)
+    filled = fill_tokens(ids)
+    rows = Rows(size(filled), fill_texts(lengths), _WIDTH_STEP)
     attended = rows.are_real  # (texts, width)
     if mask_id_zero:
         attended = ops.logical_and(attended, ops.not_equal(rows.padded(filled), ints(0)))

@@ -1,10 +1,14 @@
-"""Nodes of OpenVINO's graphs for texts of any lengths that lie one behind the other, without padding."""
+"""Nodes of OpenVINO's graphs for texts of any lengths that lie one behind the other, without padding.
+
+OpenVINO makes kernels ready for each new shape and keeps them, which takes time and memory: the LSTM's for
+each number of texts half a megabyte. So batches are filled up a little, and few shapes occur.
+"""
 
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Rows", "fill", "ints", "size"]
+__all__ = ["Rows", "fill_texts", "fill_tokens", "ints", "size"]
 
 
 class Rows:
@@ -49,13 +53,25 @@ class Rows:
         return self._ops.gather(flat, self._places, ints(0))
 
 
-def fill(x: Any, step: int, value: int) -> Any:
-    """An int32 vector with `value` added at its end until it is a multiple of `step` long."""
+def fill_tokens(ids: Any) -> Any:
+    """Ids with zeros behind them until there are a multiple of 16, or, if they are more than 128, of 64."""
+    return _fill(ids, 0, fine=16, limit=128, coarse=64)
+
+
+def fill_texts(lengths: Any) -> Any:
+    """Lengths with ones behind them until there are a multiple of 8; a text alone stays alone."""
+    return _fill(lengths, 1, fine=1, limit=1, coarse=8)
+
+
+def _fill(x: Any, value: int, *, fine: int, limit: int, coarse: int) -> Any:
     from openvino import opset13 as ops
 
     length = size(x)
-    missing = ops.subtract(_rounded_up(length, step), length)
-    return ops.concat([x, ops.broadcast(ints(value), ops.unsqueeze(missing, ints(0)))], 0)
+    filled = ops.select(
+        ops.less_equal(length, ints(limit)), _rounded_up(length, fine), _rounded_up(length, coarse)
+    )
+    missing = ops.unsqueeze(ops.subtract(filled, length), ints(0))
+    return ops.concat([x, ops.broadcast(ints(value), missing)], 0)
 
 
 def _rounded_up(number: Any, step: int) -> Any:

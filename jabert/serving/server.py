@@ -2,7 +2,6 @@
 
 import gc
 import math
-import os
 import signal
 import socket
 
@@ -49,8 +48,6 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _run(settings: Settings, address: Address, listening: socket.socket) -> None:
-    # oneDNN, which OpenVINO computes with, else keeps the kernels of 1024 shapes: half a gigabyte.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")
     from jabert.tracking import connect
 
     client = connect(settings.tracking)
