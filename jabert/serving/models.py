@@ -71,7 +71,9 @@ class Served:
         table = self._model.predict(pd.DataFrame({"text": texts}), params=known or None)
         if not isinstance(table, pd.DataFrame) or len(table) != len(texts):
             raise TypeError("the model does not answer with a table of one row a text")
-        return table.to_dict(orient="records")
+        # Not table.to_dict: that takes half a millisecond for one row.
+        columns = [table[name].tolist() for name in table]
+        return [dict(zip(table, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def address_of(uri: str) -> Address:
