@@ -7,7 +7,8 @@ logged beside it:
     SHA256SUMS            digests of the other files, as `sha256sum` writes them
     package.json          labels, limits, and the habits of tokenizer and encoder
     sentencepiece.model   the tokenizer
-    encoder.xml, .bin     OpenVINO: token ids and lengths to token vectors
+    layout.xml, .bin      OpenVINO: token ids and lengths of a batch to where they lie in it
+    encoder.xml, .bin     OpenVINO: that to token vectors
     classifier.xml, .bin  OpenVINO: token vectors and lengths to class probabilities
     config.toml           the settings that the model was made with; for people, not read here
 """
@@ -197,12 +198,15 @@ class _Network:
             precision="bfloat16" if fast else "float32",
         )
         self._classifier = classifier.create_infer_request()
+        self._layout = compiled("layout.xml", "f32").create_infer_request()
         self._encoder = compiled("encoder.xml", "bf16" if fast else "f32").create_infer_request()
         self._lock = threading.Lock()  # a request computes one batch at a time
 
     def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         with self._lock:
-            vectors = self._encoder.infer({"ids": ids, "lengths": lengths}, share_inputs=True)["vectors"]
+            layout = self._layout.infer({"ids": ids, "lengths": lengths}, share_inputs=True).to_dict()
+            inputs = {output.any_name: values for output, values in layout.items()}
+            vectors = self._encoder.infer(inputs, share_inputs=True)["vectors"][: len(ids)]
         return self.classify(vectors.astype(self.vectors.dtype), lengths)
 
     def classify(self, vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from jabert.classifier.openvino import classifier_graph
 from jabert.config import Settings
 from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget
 from jabert.encoder.checkpoint import read_variables
-from jabert.encoder.openvino import bert_graph
+from jabert.encoder.openvino import bert_graph, layout_graph
 from jabert.files import digest_of_file, on_disk, write_json, write_text
 from jabert.tracking import Run
 
@@ -57,11 +57,11 @@ def _write_graphs(
 ) -> None:
     import openvino
 
-    mask_id_zero = settings.encoder.pad_to is not None
-    encoder = bert_graph(read_variables(folder), folder.config, mask_id_zero=mask_id_zero)
+    layout = layout_graph(mask_id_zero=settings.encoder.pad_to is not None)
+    encoder = bert_graph(read_variables(folder), folder.config)
     classifier = load_classifier(trained, folder.config.hidden_size, classes, settings.classifier)
     head = classifier_graph(classifier, np.dtype(settings.features.dtype))
-    for name, graph in {"encoder": encoder, "classifier": head}.items():
+    for name, graph in {"layout": layout, "encoder": encoder, "classifier": head}.items():
         openvino.save_model(graph, target / f"{name}.xml", compress_to_fp16=False)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jabert.encoder.packed import Rows, fill_texts, ints, size
+from jabert.encoder.packed import Layout, fill_texts, ints, size
 
 __all__ = ["classifier_graph"]
 
@@ -33,7 +33,7 @@ def classifier_graph(model: Any, dtype: np.dtype[Any]) -> Any:
     vectors = ops.parameter([-1, model.input_shape[0][-1]], dtype, name="vectors")
     lengths = ops.parameter([-1], np.int32, name="lengths")
     filled = fill_texts(lengths)
-    forwards = Rows(size(vectors), filled, _WIDTH_STEP).padded(ops.convert(vectors, "f32"))
+    forwards = Layout(size(vectors), filled, _WIDTH_STEP).rows.padded(ops.convert(vectors, "f32"))
     backwards = ops.reverse_sequence(forwards, filled, batch_axis=0, seq_axis=1)
     both = ops.concat(
         [

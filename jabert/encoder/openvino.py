@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from jabert.encoder.batching import real_tokens
 from jabert.encoder.checkpoint import read_variables
 from jabert.encoder.folder import BertConfig, EncoderFolder
-from jabert.encoder.packed import Rows, fill_texts, fill_tokens, ints, size
+from jabert.encoder.packed import Layout, Rows, fill_texts, fill_tokens, ints, size
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, on_disk
 
-__all__ = ["OpenVinoEncoder", "bert_graph"]
+__all__ = ["OpenVinoEncoder", "bert_graph", "layout_graph"]
 
-_FORMAT = 3  # of the graph; a change makes every kept one a stranger
+_FORMAT = 4  # of the graph; a change makes every kept one a stranger
 _WIDTH_STEP = 16  # a bfloat16 product adds up so many tokens at a time, and then what is left
 _EPSILON = 1e-14  # of keras-bert's layer normalisation: keras_layer_normalization squares its 1e-7
 
@@ -48,32 +47,38 @@ class OpenVinoEncoder:
         import openvino
 
         self.hidden_size = folder.config.hidden_size
-        graph = _kept_graph(folder, cache, mask_id_zero=mask_id_zero)
+        graph = _kept_graph(folder, cache)
         hints = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",  # all cores on one batch
         }
-        self._request = openvino.Core().compile_model(graph, "CPU", hints).create_infer_request()
+        core = openvino.Core()
+        self._request = core.compile_model(graph, "CPU", hints).create_infer_request()
+        layout = layout_graph(mask_id_zero=mask_id_zero)
+        self._layout = core.compile_model(layout, "CPU").create_infer_request()
 
     def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens); lengths int32 (batch,).
 
         Rows beyond a text's length hold numbers without meaning.
         """
-        real = real_tokens(lengths)
-        vectors = np.zeros((*ids.shape, self.hidden_size), dtype=np.float32)
-        inputs = {"ids": ids[:, : real.shape[1]][real], "lengths": lengths}
-        vectors[:, : real.shape[1]][real] = self._request.infer(inputs, share_inputs=True)["vectors"]
-        return vectors
+        real = np.flatnonzero(np.arange(ids.shape[1]) < lengths[:, None])
+        flat = ids.ravel()[real]
+        layout = self._layout.infer({"ids": flat, "lengths": lengths}, share_inputs=True).to_dict()
+        inputs = {output.any_name: values for output, values in layout.items()}
+        found = self._request.infer(inputs, share_inputs=True, share_outputs=True)["vectors"]
+        vectors = np.zeros((ids.size, self.hidden_size), dtype=np.float32)
+        vectors[real] = found[: len(flat)]
+        return vectors.reshape(*ids.shape, self.hidden_size)
 
 
-def _kept_graph(folder: EncoderFolder, cache: Path, *, mask_id_zero: bool) -> Any:
+def _kept_graph(folder: EncoderFolder, cache: Path) -> Any:
     import openvino
 
-    name = digest_of_json([_FORMAT, folder.fingerprint, mask_id_zero])[:16]
+    name = digest_of_json([_FORMAT, folder.fingerprint])[:16]
     path = cache / name / "encoder.xml"
     if not path.is_file():
-        _keep(bert_graph(read_variables(folder), folder.config, mask_id_zero=mask_id_zero), path)
+        _keep(bert_graph(read_variables(folder), folder.config), path)
     try:
         return openvino.Core().read_model(path)
     except RuntimeError:
@@ -95,7 +100,7 @@ def _keep(graph: Any, path: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def bert_graph(weights: Mapping[str, np.ndarray], config: BertConfig, *, mask_id_zero: bool = False) -> Any:
+def bert_graph(weights: Mapping[str, np.ndarray], config: BertConfig) -> Any:
     """BERT's encoder (Devlin et al. 2018, as keras-bert computes it) as an `openvino.Model`.
 
     The texts of a batch lie one behind the other; only attention sees them as padded rows. So a batch costs
@@ -104,32 +109,70 @@ def bert_graph(weights: Mapping[str, np.ndarray], config: BertConfig, *, mask_id
     Args:
         weights: variables by Google BERT's names.
         config: the sizes.
+
+    Returns:
+        Inputs `tokens` and `positions` int32 (tokens,), `rows` int32 (texts, width), `places` int32 (tokens,)
+        and `mask` float32 (texts, 1, 1, width), all of `layout_graph`; output `vectors` float32
+        (tokens, hidden), with some at the end that stand for nothing.
+    """
+    import openvino
+    from openvino import opset13 as ops
+
+    tokens, positions, rows, places = (
+        ops.parameter(shape, np.int32, name=name)
+        for name, shape in (("tokens", [-1]), ("positions", [-1]), ("rows", [-1, -1]), ("places", [-1]))
+    )
+    mask = ops.parameter([-1, 1, 1, -1], np.float32, name="mask")
+    layers = _Layers(weights, config, Rows(rows, places), mask)
+    vectors = layers.embed(tokens, positions)
+    for number in range(config.num_hidden_layers):
+        vectors = layers.transform(vectors, f"bert/encoder/layer_{number}")
+    result = ops.result(vectors)
+    inputs = [tokens, positions, rows, places, mask]
+    for node in inputs:
+        node.output(0).set_names({node.friendly_name})
+    result.output(0).set_names({"vectors"})
+    return openvino.Model([result], inputs, "bert")
+
+
+def layout_graph(*, mask_id_zero: bool = False) -> Any:
+    """Where the tokens of a batch lie, as an `openvino.Model`.
+
+    A graph of its own: OpenVINO is a third slower on BERT where widths come out of the graph itself.
+
+    Args:
         mask_id_zero: as for `OpenVinoEncoder`.
 
     Returns:
-        Inputs `ids` int32 (tokens,) and `lengths` int32 (texts,), whose sum is the number of tokens; output
-        `vectors` float32 (tokens, hidden).
+        Inputs `ids` int32 (tokens,) of all texts one behind the other, and `lengths` int32 (texts,), whose
+        sum is the number of tokens; outputs are the inputs of `bert_graph`.
     """
     import openvino
     from openvino import opset13 as ops
 
     ids = ops.parameter([-1], np.int32, name="ids")
     lengths = ops.parameter([-1], np.int32, name="lengths")
-    filled = fill_tokens(ids)
-    rows = Rows(size(filled), fill_texts(lengths), _WIDTH_STEP)
-    attended = rows.are_real  # (texts, width)
+    tokens = fill_tokens(ids)
+    layout = Layout(size(tokens), fill_texts(lengths), _WIDTH_STEP)
+    attended = layout.are_real  # (texts, width)
     if mask_id_zero:
-        attended = ops.logical_and(attended, ops.not_equal(rows.padded(filled), ints(0)))
+        attended = ops.logical_and(attended, ops.not_equal(layout.rows.padded(tokens), ints(0)))
     mask = ops.unsqueeze(ops.select(attended, np.float32(0), np.float32(-1e9)), ints([1, 2]))
-    layers = _Layers(weights, config, rows, mask)
-    vectors = layers.embed(filled)
-    for number in range(config.num_hidden_layers):
-        vectors = layers.transform(vectors, f"bert/encoder/layer_{number}")
-    asked = ops.range(ints(0), size(ids), ints(1), "i32")
-    result = ops.result(ops.gather(vectors, asked, ints(0)))
-    for node, name in ((ids, "ids"), (lengths, "lengths"), (result, "vectors")):
-        node.output(0).set_names({name})
-    return openvino.Model([result], [ids, lengths], "bert")
+    outputs = {
+        "tokens": tokens,
+        "positions": layout.positions,
+        "rows": layout.rows.tokens,
+        "places": layout.rows.places,
+        "mask": mask,
+    }
+    results = []
+    for name, node in outputs.items():
+        result = ops.result(node)
+        result.output(0).set_names({name})
+        results.append(result)
+    for node in (ids, lengths):
+        node.output(0).set_names({node.friendly_name})
+    return openvino.Model(results, [ids, lengths], "layout")
 
 
 class _Layers:
@@ -144,13 +187,13 @@ class _Layers:
         self._rows = rows
         self._mask = mask
 
-    def embed(self, ids: Any) -> Any:
+    def embed(self, ids: Any, positions: Any) -> Any:
         ops, of = self._ops, "bert/embeddings"
         # Every token is of segment 0, so that row is added to the positions once and for all.
         places = self._weights[f"{of}/position_embeddings"] + self._weights[f"{of}/token_type_embeddings"][:1]
         words = ops.gather(self._constant(f"{of}/word_embeddings"), ids, ints(0))
         # What fills a batch up may lie beyond the last position.
-        positions = ops.minimum(self._rows.positions, ints(len(places) - 1))
+        positions = ops.minimum(positions, ints(len(places) - 1))
         return self._normalize(ops.add(words, ops.gather(places, positions, ints(0))), f"{of}/LayerNorm")
 
     def transform(self, x: Any, name: str) -> Any:

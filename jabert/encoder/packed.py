@@ -8,11 +8,36 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Rows", "fill_texts", "fill_tokens", "ints", "size"]
+__all__ = ["Layout", "Rows", "fill_texts", "fill_tokens", "ints", "size"]
 
 
 class Rows:
-    """The same texts as rows of a right-padded batch, and the way back.
+    """The texts as rows of a right-padded batch, and the way back.
+
+    Args:
+        tokens: int32 (texts, width), which token stands there.
+        places: int32 (tokens,), where each token stands, counted row by row.
+    """
+
+    def __init__(self, tokens: Any, places: Any) -> None:
+        from openvino import opset13
+
+        self._ops = opset13
+        self.tokens = tokens
+        self.places = places
+
+    def padded(self, x: Any) -> Any:
+        """(tokens, …) as (texts, width, …); anything stands where there is no token."""
+        return self._ops.gather(x, self.tokens, ints(0))
+
+    def packed(self, x: Any, columns: int) -> Any:
+        """(texts, width, …) as (tokens, columns)."""
+        flat = self._ops.reshape(x, ints([-1, columns]), special_zero=False)
+        return self._ops.gather(flat, self.places, ints(0))
+
+
+class Layout:
+    """Where the tokens of texts lie.
 
     Args:
         tokens: int32 scalar, tokens of all texts together, and more that belong to none.
@@ -20,14 +45,14 @@ class Rows:
         step: of the width, in tokens.
 
     Attributes:
+        rows: the texts as rows.
         positions: int32 (tokens,), place of each token in its text.
-        are_real: bool (texts, width), true where the padded batch holds a token.
+        are_real: bool (texts, width), true where a row holds a token.
     """
 
     def __init__(self, tokens: Any, lengths: Any, step: int) -> None:
-        from openvino import opset13
+        from openvino import opset13 as ops
 
-        self._ops = ops = opset13
         ends = ops.cum_sum(lengths, ints(0))
         starts = ops.subtract(ends, lengths)
         numbers = ops.range(ints(0), tokens, ints(1), "i32")  # (tokens,)
@@ -39,18 +64,8 @@ class Rows:
         self.positions = ops.minimum(in_text, ops.subtract(width, ints(1)))
         columns = ops.unsqueeze(ops.range(ints(0), width, ints(1), "i32"), ints(0))  # (1, width)
         self.are_real = ops.less(columns, ops.unsqueeze(lengths, ints(1)))
-        places = ops.add(ops.unsqueeze(starts, ints(1)), columns)  # (texts, width)
-        self._tokens = ops.minimum(places, ops.subtract(tokens, ints(1)))
-        self._places = ops.add(ops.multiply(text, width), self.positions)
-
-    def padded(self, x: Any) -> Any:
-        """(tokens, …) as (texts, width, …); anything stands where there is no token."""
-        return self._ops.gather(x, self._tokens, ints(0))
-
-    def packed(self, x: Any, columns: int) -> Any:
-        """(texts, width, …) as (tokens, columns)."""
-        flat = self._ops.reshape(x, ints([-1, columns]), special_zero=False)
-        return self._ops.gather(flat, self._places, ints(0))
+        there = ops.minimum(ops.add(ops.unsqueeze(starts, ints(1)), columns), ops.subtract(tokens, ints(1)))
+        self.rows = Rows(there, ops.add(ops.multiply(text, width), self.positions))
 
 
 def fill_tokens(ids: Any) -> Any:
