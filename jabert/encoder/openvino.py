@@ -20,7 +20,7 @@ from jabert.files import digest_of_json, on_disk
 
 __all__ = ["OpenVinoEncoder", "bert_graph", "layout_graph"]
 
-_FORMAT = 4  # of the graph; a change makes every kept one a stranger
+_FORMAT = 5  # of the graph; a change makes every kept one a stranger
 _WIDTH_STEP = 16  # a bfloat16 product adds up so many tokens at a time, and then what is left
 _EPSILON = 1e-14  # of keras-bert's layer normalisation: keras_layer_normalization squares its 1e-7
 

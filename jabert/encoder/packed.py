@@ -92,7 +92,8 @@ def _fill(x: Any, value: int, *, fine: int, limit: int, coarse: int) -> Any:
 def _rounded_up(number: Any, step: int) -> Any:
     from openvino import opset13 as ops
 
-    return ops.multiply(ops.divide(ops.add(number, ints(step - 1)), ints(step)), ints(step))
+    # Not (number + step - 1) / step * step: OpenVINO takes that for number + step - 1, as if it were real.
+    return ops.add(number, ops.floor_mod(ops.subtract(ints(0), number), ints(step)))
 
 
 def size(x: Any) -> Any:

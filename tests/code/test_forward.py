@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import openvino
 import pytest
 import toy
 from hypothesis import assume, given
@@ -13,6 +14,7 @@ from jabert.config import EncoderSettings
 from jabert.encoder import Tokenizer, load_encoder, open_folder
 from jabert.encoder.batching import pad, real_tokens, token_budget_batches
 from jabert.encoder.choice import cpu_has_bfloat16
+from jabert.encoder.openvino import layout_graph
 from jabert.errors import JabertError
 from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
 
@@ -170,6 +172,23 @@ rows = st.lists(
     min_size=1,
     max_size=6,
 )
+
+
+@pytest.mark.parametrize(
+    ("lengths", "shape"), [([5], (1, 16)), ([17], (1, 32)), ([3] * 9, (16, 16)), ([64, 40, 33], (8, 64))]
+)
+def test_openvino_sees_few_shapes(lengths, shape):
+    layout = openvino.Core().compile_model(layout_graph(), "CPU")
+    ids = np.arange(1, sum(lengths) + 1, dtype=np.int32)
+    found = {
+        output.any_name: values
+        for output, values in layout({"ids": ids, "lengths": np.array(lengths, dtype=np.int32)}).items()
+    }
+    step = 16 if len(ids) <= 128 else 64
+    assert len(found["tokens"]) == len(found["positions"]) == math.ceil(len(ids) / step) * step
+    assert found["rows"].shape == shape
+    np.testing.assert_array_equal(found["tokens"][: len(ids)], ids)
+    assert (found["mask"][: len(lengths), 0, 0] == 0).sum(axis=1).tolist() == lengths
 
 
 @pytest.mark.parametrize("engine", ["reference", "openvino"])
