@@ -138,7 +138,7 @@ def bert_graph(weights: Mapping[str, np.ndarray], config: BertConfig) -> Any:
 def layout_graph(*, mask_id_zero: bool = False) -> Any:
     """Where the tokens of a batch lie, as an `openvino.Model`.
 
-    A graph of its own: OpenVINO is a third slower on BERT where widths come out of the graph itself.
+    A graph of its own, so that BERT's knows all its shapes from its inputs.
 
     Args:
         mask_id_zero: as for `OpenVinoEncoder`.
