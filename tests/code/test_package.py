@@ -288,6 +288,8 @@ FILES = [
     "config.toml",
     "encoder.bin",
     "encoder.xml",
+    "layout.bin",
+    "layout.xml",
     "package.json",
     "sentencepiece.model",
 ]
