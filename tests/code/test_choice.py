@@ -122,8 +122,7 @@ def test_the_kept_graph_is_used_again_without_the_checkpoint(toy_encoder, tmp_pa
 
     monkeypatch.setattr("jabert.encoder.openvino.read_variables", refuse)
     np.testing.assert_array_equal(load_encoder(folder, settings)(ids, lengths), before)
-    with pytest.raises(AssertionError):
-        load_encoder(folder, settings.model_copy(update={"pad_to": 64}))  # another mask, another graph
+    load_encoder(folder, settings.model_copy(update={"pad_to": 64}))  # another mask, the same graph
 
 
 def test_a_damaged_graph_is_named(toy_encoder, tmp_path):
