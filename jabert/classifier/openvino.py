@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jabert.encoder.packed import Layout, fill_texts, ints, size
+from jabert.encoder.packed import Layout, fill_texts, graph, ints, size
 
 __all__ = ["classifier_graph"]
 
@@ -26,12 +26,11 @@ def classifier_graph(model: Any, dtype: np.dtype[Any]) -> Any:
         Inputs `vectors` (tokens, hidden) in `dtype`, of all texts one behind the other, and `lengths` int32
         (texts,); output `probabilities` float32 (texts, classes).
     """
-    import openvino
     from openvino import opset13 as ops
 
     lstm, softmax = model.get_layer("bi_lstm"), model.get_layer("softmax")
-    vectors = ops.parameter([-1, model.input_shape[0][-1]], dtype, name="vectors")
-    lengths = ops.parameter([-1], np.int32, name="lengths")
+    vectors = ops.parameter([-1, model.input_shape[0][-1]], dtype)
+    lengths = ops.parameter([-1], np.int32)
     filled = fill_texts(lengths)
     forwards = Layout(size(vectors), filled, _WIDTH_STEP).rows.padded(ops.convert(vectors, "f32"))
     backwards = ops.reverse_sequence(forwards, filled, batch_axis=0, seq_axis=1)
@@ -45,10 +44,8 @@ def classifier_graph(model: Any, dtype: np.dtype[Any]) -> Any:
     kernel, bias = softmax.get_weights()
     scores = ops.add(ops.matmul(both, kernel, transpose_a=False, transpose_b=False), bias)
     asked = ops.range(ints(0), size(lengths), ints(1), "i32")
-    result = ops.result(ops.gather(ops.softmax(scores, axis=1), asked, ints(0)))
-    for node, name in ((vectors, "vectors"), (lengths, "lengths"), (result, "probabilities")):
-        node.output(0).set_names({name})
-    return openvino.Model([result], [vectors, lengths], "classifier")
+    probabilities = ops.gather(ops.softmax(scores, axis=1), asked, ints(0))
+    return graph("classifier", {"vectors": vectors, "lengths": lengths}, {"probabilities": probabilities})
 
 
 def _last_state(vectors: Any, lengths: Any, cell: Any) -> Any:

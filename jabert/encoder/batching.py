@@ -39,7 +39,10 @@ def pad(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return ids, lengths
 
 
-def real_tokens(lengths: np.ndarray) -> np.ndarray:
-    """Bool (batch, tokens): true where a right-padded batch holds a token and not padding."""
-    mask: np.ndarray = np.arange(int(lengths.max())) < lengths[:, None]
+def real_tokens(lengths: np.ndarray, width: int | None = None) -> np.ndarray:
+    """Bool (batch, width): true where a right-padded batch holds a token and not padding.
+
+    Without `width` the batch is as wide as its longest text.
+    """
+    mask: np.ndarray = np.arange(int(lengths.max()) if width is None else width) < lengths[:, None]
     return mask

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from jabert.encoder.batching import real_tokens
 from jabert.encoder.checkpoint import read_variables
 from jabert.encoder.folder import BertConfig, EncoderFolder
-from jabert.encoder.packed import Layout, Rows, fill_texts, fill_tokens, ints, size
+from jabert.encoder.packed import Layout, Rows, fill_texts, fill_tokens, graph, ints, size
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, on_disk
 
@@ -47,13 +48,13 @@ class OpenVinoEncoder:
         import openvino
 
         self.hidden_size = folder.config.hidden_size
-        graph = _kept_graph(folder, cache)
+        bert = _kept_graph(folder, cache)
         hints = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",  # all cores on one batch
         }
         core = openvino.Core()
-        self._request = core.compile_model(graph, "CPU", hints).create_infer_request()
+        self._request = core.compile_model(bert, "CPU", hints).create_infer_request()
         layout = layout_graph(mask_id_zero=mask_id_zero)
         self._layout = core.compile_model(layout, "CPU").create_infer_request()
 
@@ -62,14 +63,14 @@ class OpenVinoEncoder:
 
         Rows beyond a text's length hold numbers without meaning.
         """
-        real = np.flatnonzero(np.arange(ids.shape[1]) < lengths[:, None])
-        flat = ids.ravel()[real]
+        real = real_tokens(lengths, ids.shape[1])
+        flat = ids[real]
         layout = self._layout.infer({"ids": flat, "lengths": lengths}, share_inputs=True).to_dict()
         inputs = {output.any_name: values for output, values in layout.items()}
         found = self._request.infer(inputs, share_inputs=True, share_outputs=True)["vectors"]
-        vectors = np.zeros((ids.size, self.hidden_size), dtype=np.float32)
+        vectors = np.zeros((*ids.shape, self.hidden_size), dtype=np.float32)
         vectors[real] = found[: len(flat)]
-        return vectors.reshape(*ids.shape, self.hidden_size)
+        return vectors
 
 
 def _kept_graph(folder: EncoderFolder, cache: Path) -> Any:
@@ -85,7 +86,7 @@ def _kept_graph(folder: EncoderFolder, cache: Path) -> Any:
         raise JabertError(f"{path} cannot be read; delete {path.parent} and it is made again") from None
 
 
-def _keep(graph: Any, path: Path) -> None:
+def _keep(bert: Any, path: Path) -> None:
     """Write graph and weights in a folder that gets its name when both are whole."""
     import openvino
 
@@ -93,7 +94,7 @@ def _keep(graph: Any, path: Path) -> None:
     try:
         with on_disk(path.parent):
             temporary.mkdir(parents=True)
-            openvino.save_model(graph, temporary / path.name, compress_to_fp16=False)
+            openvino.save_model(bert, temporary / path.name, compress_to_fp16=False)
             if not path.parent.exists():  # another process may have been quicker
                 temporary.replace(path.parent)
     finally:
@@ -115,24 +116,16 @@ def bert_graph(weights: Mapping[str, np.ndarray], config: BertConfig) -> Any:
         and `mask` float32 (texts, 1, 1, width), all of `layout_graph`; output `vectors` float32
         (tokens, hidden), with some at the end that stand for nothing.
     """
-    import openvino
     from openvino import opset13 as ops
 
-    tokens, positions, rows, places = (
-        ops.parameter(shape, np.int32, name=name)
-        for name, shape in (("tokens", [-1]), ("positions", [-1]), ("rows", [-1, -1]), ("places", [-1]))
-    )
-    mask = ops.parameter([-1, 1, 1, -1], np.float32, name="mask")
-    layers = _Layers(weights, config, Rows(rows, places), mask)
-    vectors = layers.embed(tokens, positions)
+    shapes = {"tokens": [-1], "positions": [-1], "rows": [-1, -1], "places": [-1]}
+    inputs = {name: ops.parameter(shape, np.int32) for name, shape in shapes.items()}
+    inputs["mask"] = ops.parameter([-1, 1, 1, -1], np.float32)
+    layers = _Layers(weights, config, Rows(inputs["rows"], inputs["places"]), inputs["mask"])
+    vectors = layers.embed(inputs["tokens"], inputs["positions"])
     for number in range(config.num_hidden_layers):
         vectors = layers.transform(vectors, f"bert/encoder/layer_{number}")
-    result = ops.result(vectors)
-    inputs = [tokens, positions, rows, places, mask]
-    for node in inputs:
-        node.output(0).set_names({node.friendly_name})
-    result.output(0).set_names({"vectors"})
-    return openvino.Model([result], inputs, "bert")
+    return graph("bert", inputs, {"vectors": vectors})
 
 
 def layout_graph(*, mask_id_zero: bool = False) -> Any:
@@ -147,11 +140,9 @@ def layout_graph(*, mask_id_zero: bool = False) -> Any:
         Inputs `ids` int32 (tokens,) of all texts one behind the other, and `lengths` int32 (texts,), whose
         sum is the number of tokens; outputs are the inputs of `bert_graph`.
     """
-    import openvino
     from openvino import opset13 as ops
 
-    ids = ops.parameter([-1], np.int32, name="ids")
-    lengths = ops.parameter([-1], np.int32, name="lengths")
+    ids, lengths = ops.parameter([-1], np.int32), ops.parameter([-1], np.int32)
     tokens = fill_tokens(ids)
     layout = Layout(size(tokens), fill_texts(lengths), _WIDTH_STEP)
     attended = layout.are_real  # (texts, width)
@@ -165,14 +156,7 @@ def layout_graph(*, mask_id_zero: bool = False) -> Any:
         "places": layout.rows.places,
         "mask": mask,
     }
-    results = []
-    for name, node in outputs.items():
-        result = ops.result(node)
-        result.output(0).set_names({name})
-        results.append(result)
-    for node in (ids, lengths):
-        node.output(0).set_names({node.friendly_name})
-    return openvino.Model(results, [ids, lengths], "layout")
+    return graph("layout", {"ids": ids, "lengths": lengths}, outputs)
 
 
 class _Layers:

@@ -4,11 +4,12 @@ OpenVINO makes kernels ready for each new shape and keeps them, which takes time
 each number of texts half a megabyte. So batches are filled up a little, and few shapes occur.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Layout", "Rows", "fill_texts", "fill_tokens", "ints", "size"]
+__all__ = ["Layout", "Rows", "fill_texts", "fill_tokens", "graph", "ints", "size"]
 
 
 class Rows:
@@ -94,6 +95,17 @@ def _rounded_up(number: Any, step: int) -> Any:
 
     # Not (number + step - 1) / step * step: OpenVINO takes that for number + step - 1, as if it were real.
     return ops.add(number, ops.floor_mod(ops.subtract(ints(0), number), ints(step)))
+
+
+def graph(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+    """An `openvino.Model` from parameters and nodes, which are called by these names in a request."""
+    import openvino
+    from openvino import opset13 as ops
+
+    results = {output: ops.result(node) for output, node in outputs.items()}
+    for tensor, node in (*inputs.items(), *results.items()):
+        node.output(0).set_names({tensor})
+    return openvino.Model(list(results.values()), list(inputs.values()), name)
 
 
 def size(x: Any) -> Any:
