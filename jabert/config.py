@@ -315,7 +315,6 @@ class PretrainingSettings(_Group):
     max_tokens: Annotated[int, Field(ge=5)] = Field(128, description="of an example, special ones included")
     short_share: Share = Field(0.1, description="share of examples of a random, shorter length")
     masked_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="share of pieces to predict")
-    learn_pieces: bool = Field(False, description="with 'sentences': each piece is a text of its own, too")
     token_budget: Count = Field(4096, description="tokens of a batch, padding included")
     steps: Count = 10_000
     warmup_steps: Annotated[int, Field(ge=0)] = Field(1000, description="of rising learning rate")

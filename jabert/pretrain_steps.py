@@ -1,7 +1,7 @@
 """The stages of a pretraining, from raw text to an encoder folder; the flow strings them together."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,13 +94,7 @@ def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
 
 def tokenize(settings: Settings, texts: Texts, pieces: Vocabulary) -> None:
     """The corpus as token ids on disk."""
-
-    def stream() -> Iterator[list[str]]:
-        yield from documents(settings.corpus.paths)
-        if settings.pretraining.learn_pieces:
-            yield from ([text] for text in map(pieces.text_of, pieces.ordinary()) if text)
-
-    write_shards(stream(), pieces, texts.shards, settings.corpus.validation_share)
+    write_shards(documents(settings.corpus.paths), pieces, texts.shards, settings.corpus.validation_share)
 
 
 def train(
@@ -189,13 +183,11 @@ def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder |
             f"{last} has another SentencePiece model ({models[last]}) than {first} ({models[first]}); "
             "token ids would mean other pieces"
         )
-    if teacher and pretraining.examples != "sentences":
+    longest = teacher.config.max_position_embeddings if teacher else pretraining.max_tokens
+    if pretraining.max_tokens > longest:
         raise JabertError(
-            f"pretraining.examples is {pretraining.examples!r}, but with a teacher it must be 'sentences': "
-            "the teacher's vectors are computed once for each"
+            f"pretraining.max_tokens = {pretraining.max_tokens}, but the teacher has {longest} positions"
         )
-    if pretraining.learn_pieces and pretraining.examples != "sentences":
-        raise JabertError("pretraining.learn_pieces needs pretraining.examples = 'sentences'")
     return start, teacher
 
 
@@ -211,14 +203,18 @@ def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
     tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(pretraining.seed)
     model = PretrainingModel(config, pretraining.dropout)
-    model.write(
-        read_checkpoint(texts.start, pretraining.seed)
-        if texts.start
-        else initial_weights(config, pretraining.seed)
+    teacher = (
+        Teacher(texts.teacher, settings.encoder, texts.shards, pieces, config.hidden_size)
+        if texts.teacher
+        else None
     )
-    if not texts.teacher:
-        return Learner(model, pretraining)
-    return Learner(model, pretraining, Teacher(texts.teacher, settings, texts.shards, pieces))
+    weights = initial_weights(config, pretraining.seed)
+    if texts.start:
+        weights = read_checkpoint(texts.start, pretraining.seed)
+    elif teacher:
+        weights["bert/embeddings/word_embeddings"] = teacher.start.table
+    model.write(weights)
+    return Learner(model, pretraining, teacher)
 
 
 def _new_config(settings: Settings, pieces: Vocabulary) -> BertConfig:

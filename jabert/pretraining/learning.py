@@ -1,6 +1,6 @@
 """One step of pretraining: losses, gradients, optimizer."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -8,21 +8,12 @@ from jabert.config import PretrainingSettings
 from jabert.legacy_keras import import_tensorflow
 from jabert.pretraining.examples import Batch
 from jabert.pretraining.model import PretrainingModel
+from jabert.pretraining.teacher import Teacher
 
-__all__ = ["Learner", "Metrics", "Teacher", "learning_rate"]
+__all__ = ["Learner", "Metrics", "learning_rate"]
 
 Metrics = dict[str, tuple[float, int]]
 """Mean of each metric and the number of things that it is the mean of."""
-
-
-class Teacher(Protocol):
-    """What gives the vectors to be learned; `text_deviation` float32 (columns,) scales those of texts."""
-
-    columns: int
-    text_deviation: np.ndarray
-
-    def __call__(self, batch: Batch) -> np.ndarray:
-        """Vectors float32 (tokens without padding, columns) of the tokens of a batch."""
 
 
 class Learner:
@@ -48,8 +39,10 @@ class Learner:
         self.model = model
         self._settings, self._teacher = settings, teacher
         self._columns = columns = teacher.columns if teacher else 0
-        self._projection = tf.keras.layers.Dense(columns, kernel_initializer=_from_seed(settings.seed))
+        self._projection = tf.keras.layers.Dense(columns)
         self._projection.build((None, model.config.hidden_size))
+        if teacher:
+            self._projection.set_weights([teacher.start.kernel, teacher.start.bias])
         self._optimizer = _optimizer(settings, self._variables())
         signature = _signature(columns)
         self._learn = tf.function(self._learn_eagerly, input_signature=signature)
@@ -184,7 +177,3 @@ def _schedule(settings: PretrainingSettings) -> Any:
             return learning_rate(tf.cast(step, tf.float32), settings)
 
     return Schedule()
-
-
-def _from_seed(seed: int) -> Any:
-    return import_tensorflow().keras.initializers.GlorotUniform(seed=seed)

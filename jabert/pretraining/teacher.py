@@ -1,68 +1,115 @@
 """A larger encoder whose vectors the new one learns to give (distillation)."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from jabert.config import EncoderSettings, Settings
-from jabert.encoder import EncoderFolder, TokenIds
-from jabert.features import FeatureStore, featurize, open_store, row_keys
-from jabert.pretraining.examples import Batch, examples_of
+from jabert.config import EncoderSettings
+from jabert.encoder import EncoderFolder, load_encoder
+from jabert.encoder.batching import pad, real_tokens, token_budget_batches
+from jabert.pretraining.examples import Batch, Example
 from jabert.pretraining.shards import read_shard, shards_of
 from jabert.pretraining.vocabulary import Vocabulary
 
-__all__ = ["Teacher"]
+__all__ = ["Start", "Teacher", "principal_start"]
 
-_SAMPLE = 4096  # texts from which mean and deviation are taken
+_SAMPLE = 1024  # sentences from which mean and deviation are taken
+_BATCH = 4096  # tokens
+
+
+class Start(NamedTuple):
+    """Where learning a teacher's vectors begins: `table @ kernel + bias` comes close to those of lone pieces.
+
+    Attributes:
+        table: float32 (pieces, columns), of standard deviation 1.
+        kernel: float32 (columns, teacher columns).
+        bias: float32 (teacher columns,).
+    """
+
+    table: np.ndarray
+    kernel: np.ndarray
+    bias: np.ndarray
 
 
 class Teacher:
-    """The vectors of a teacher, computed once into the feature store and standardised column by column.
+    """A teacher's vectors of whatever text it is shown, standardised column by column.
 
     Args:
         folder: the teacher.
-        settings: where the store is and how the teacher is run.
-        shards: folder of the corpus as token ids.
+        settings: on which device it is run, and where OpenVINO's graphs are kept.
+        shards: folder of the corpus as token ids; a sample of it gives mean and deviation.
         vocabulary: of the teacher, and so of the new encoder.
-        on_progress: called with shards done and to do.
+        columns: of the new encoder's vectors.
+
+    Attributes:
+        start: what the new encoder begins with, from each piece as a text of its own.
     """
 
     def __init__(
         self,
         folder: EncoderFolder,
-        settings: Settings,
+        settings: EncoderSettings,
         shards: Path,
         vocabulary: Vocabulary,
-        on_progress: Callable[[int, int], None] | None = None,
+        columns: int,
     ) -> None:
-        running = {"path": str(folder.path), "device": settings.encoder.device}
-        settings = settings.model_copy(update={"encoder": EncoderSettings.model_validate(running)})
-        paths = [*shards_of(shards, "train"), *shards_of(shards, "validation")]
-        random = np.random.default_rng(0)  # sentences are examples as they are
-        sample: list[np.ndarray] = []
-        for done, path in enumerate(paths, start=1):
-            examples = examples_of(read_shard(path), settings.pretraining, random)
-            ids = [example.ids(vocabulary) for example in examples]
-            featurize(TokenIds.of(ids), folder, settings)
-            sample += ids[: _SAMPLE - len(sample)]
-            if on_progress:
-                on_progress(done, len(paths))
-        self._store = open_store(folder, settings)
-        self.columns = self._store.hidden_size
-        vectors = _vectors(self._store, sample)
+        running = {"path": str(folder.path), "device": settings.device, "cache_path": settings.cache_path}
+        self._encoder = load_encoder(folder, EncoderSettings.model_validate(running))
+        self._vocabulary = vocabulary
+        self.columns = self._encoder.hidden_size
+        longest = folder.config.max_position_embeddings - 2
+        texts = self._vectors([ids[:longest] for ids in _sample(shards)])
+        vectors = np.concatenate(texts)
         self._mean, self._deviation = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6  # (columns,)
-        texts = np.stack([_vectors(self._store, [ids]).mean(axis=0) for ids in sample])
-        self.text_deviation: np.ndarray = (texts / self._deviation).std(axis=0) + 1e-6  # (columns,)
+        means = np.stack([text.mean(axis=0) for text in texts])
+        self.text_deviation: np.ndarray = (means / self._deviation).std(axis=0) + 1e-6  # (columns,)
+        pieces = self._vectors([np.array([piece]) for piece in range(vocabulary.size)])
+        self.start = principal_start(self._standardised(np.stack([text[1] for text in pieces])), columns)
 
     def __call__(self, batch: Batch) -> np.ndarray:
         """Standardised vectors float32 (tokens without padding, columns) of a batch as it was unmasked."""
-        rows = [ids[:length] for ids, length in zip(batch.clean, batch.lengths, strict=True)]
-        vectors: np.ndarray = (_vectors(self._store, rows) - self._mean) / self._deviation
-        return vectors
+        vectors = self._encoder(batch.clean, batch.lengths)  # (batch, tokens, columns)
+        return self._standardised(vectors[real_tokens(batch.lengths)])
+
+    def _vectors(self, texts: list[np.ndarray]) -> list[np.ndarray]:
+        """Vectors (tokens, columns) of each text, which is given without special pieces."""
+        rows = [Example(ids).ids(self._vocabulary) for ids in texts]
+        found: dict[int, np.ndarray] = {}
+        for places in token_budget_batches(np.array([len(row) for row in rows]), _BATCH):
+            ids, lengths = pad([rows[place] for place in places])
+            found |= zip(places, map(_cut, self._encoder(ids, lengths), lengths), strict=True)
+        return [found[place] for place in range(len(rows))]
+
+    def _standardised(self, vectors: np.ndarray) -> np.ndarray:
+        standardised: np.ndarray = (vectors - self._mean) / self._deviation
+        return standardised
 
 
-def _vectors(store: FeatureStore, rows: Sequence[np.ndarray]) -> np.ndarray:
-    places = store.find(row_keys(rows))
-    vectors: np.ndarray = np.concatenate([store.vectors(place) for place in places])
-    return vectors.astype(np.float32)
+def principal_start(vectors: np.ndarray, columns: int) -> Start:
+    """Cut vectors float32 (pieces, teacher columns) to their principal components.
+
+    Where more columns are asked for than there are components, the last ones are 0.
+    """
+    bias = vectors.mean(axis=0)
+    _, spread, components = np.linalg.svd(np.cov(vectors.T))  # components: (teacher columns, teacher columns)
+    kernel = np.zeros((columns, vectors.shape[1]), dtype=np.float32)
+    kernel[: len(spread)] = components[:columns]
+    table = (vectors - bias) @ kernel.T
+    scale = table.std()
+    return Start(table / scale, kernel * scale, bias)
+
+
+def _cut(vectors: np.ndarray, length: int) -> np.ndarray:
+    return vectors[:length].copy()  # a view would keep the whole batch
+
+
+def _sample(shards: Path) -> list[np.ndarray]:
+    """Token ids of sentences from all shards of the training side, the same in every process."""
+    random, paths = np.random.default_rng(0), shards_of(shards, "train")
+    sample: list[np.ndarray] = []
+    for path in paths:
+        sentences = [sentence for document in read_shard(path) for sentence in document]
+        places = random.permutation(len(sentences))[: -(-_SAMPLE // len(paths))]
+        sample += [sentences[place] for place in places]
+    return sample

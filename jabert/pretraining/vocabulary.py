@@ -109,11 +109,6 @@ class Vocabulary:
         is_special = (self._processor.is_control, self._processor.is_unknown)
         return [i for i in range(self.size) if not any(special(i) for special in is_special)]
 
-    def text_of(self, token_id: int) -> str:
-        """The text that a piece stands for, "" if it is nothing but the mark of a word's beginning."""
-        piece: str = self._processor.id_to_piece(token_id)
-        return piece.replace("▁", " ").strip()
-
     def _special(self, piece: str, path: Path) -> int:
         token_id = int(self._processor.piece_to_id(piece))  # never raises: what it lacks becomes <unk>
         if token_id == self._processor.unk_id():

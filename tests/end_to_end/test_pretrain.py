@@ -81,8 +81,7 @@ def test_a_warm_start_and_a_teacher_bring_their_vocabulary(settings, toy_encoder
         [
             *settings,
             f"pretraining.teacher={toy_encoder}",
-            "pretraining.examples=sentences",
-            "pretraining.learn_pieces=true",
+            "pretraining.examples=packed",
             "pretraining.masked_lm_weight=0",
             "pretraining.hidden_size=8",
             "pretraining.out=taught",
@@ -102,7 +101,11 @@ def test_what_does_not_fit_is_said_before_anything_is_trained(settings, toy_enco
             f"pretraining.start={toy_encoder}",
             f"vocabulary.path={cased_encoder / 'toy-ja.model'}",
         ],
-        "with a teacher it must be 'sentences'": [f"pretraining.teacher={toy_encoder}"],
+        "the teacher has 64 positions": [
+            f"pretraining.teacher={toy_encoder}",
+            "pretraining.max_tokens=65",
+            "pretraining.positions=80",
+        ],
         "text supports at most": ["vocabulary.size=5000"],
         "heads = 3 do not divide": ["pretraining.heads=3"],
         "has 64 positions": ["pretraining.max_tokens=65"],
