@@ -61,13 +61,14 @@ class Way:
         return [folder / "texts.npz", model, "--precision", self.precision, "--variant", variant]
 
 
-CASTS, GRAPHS = ("autocast", "weights"), ("exported", "optimized")
+CASTS, GRAPHS = ("cpu autocast", "cpu weights"), ("exported", "optimized")
+ON_CUDA, GPU_BUDGETS = ("cuda autocast", "cuda weights"), (*BUDGETS, 16384, 32768, 65536)
 HUGGING_FACE, ONNX_RUNTIME, OPENVINO = "hugging_face.py", "onnx_runtime.py", "open_vino.py"
 UNSORTED = ", batches of 32 in file order"
 WAYS = [
     Way(ARTICLE, OWN, "article.py", budgets=(), slow=True),
-    Way(f"Hugging Face fp32{UNSORTED}", PEERS, HUGGING_FACE, budgets=(None,)),
-    Way("Hugging Face fp32", PEERS, HUGGING_FACE),
+    Way(f"Hugging Face fp32{UNSORTED}", PEERS, HUGGING_FACE, variants=("cpu",), budgets=(None,)),
+    Way("Hugging Face fp32", PEERS, HUGGING_FACE, variants=("cpu",)),
     Way(f"Hugging Face bf16{UNSORTED}", PEERS, HUGGING_FACE, "bfloat16", CASTS, (None,)),
     Way("Hugging Face bf16", PEERS, HUGGING_FACE, "bfloat16", CASTS),
     Way("ONNX Runtime fp32", PEERS, ONNX_RUNTIME, variants=GRAPHS),
@@ -79,6 +80,8 @@ WAYS = [
     Way("jabert, fast (openvino bf16)", OWN, "own.py", "bfloat16", ("openvino",), ()),
 ]
 ON_GPU = [
+    Way("Hugging Face fp32, GPU", PEERS, HUGGING_FACE, variants=("cuda",), budgets=GPU_BUDGETS),
+    Way("Hugging Face bf16, GPU", PEERS, HUGGING_FACE, "bfloat16", ON_CUDA, GPU_BUDGETS),
     Way("jabert, exact (tensorflow fp32, GPU)", OWN, "own.py", variants=("tensorflow",), budgets=()),
     Way("jabert, fast (tensorflow bf16, GPU)", OWN, "own.py", "bfloat16", ("tensorflow",), ()),
 ]
@@ -242,7 +245,10 @@ def row_of(each: Running, flops: np.ndarray, rates: dict[str, float]) -> dict[st
     computed = flops[:: each.step]
     milliseconds = [1e3 * seconds / len(computed) for seconds in each.seconds]
     ms = statistics.median(milliseconds)
-    limit = rates.get("float32" if each.way.precision == "float32" else "bfloat16")
+    # The limit is that of the CPU.
+    limit = (
+        rates.get("float32" if each.way.precision == "float32" else "bfloat16") if each.way in WAYS else None
+    )
     return {
         "way": each.way.name,
         "ms": ms,

@@ -203,10 +203,10 @@ def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
     tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(pretraining.seed)
     model = PretrainingModel(config, pretraining.dropout)
+    # A GPU's engine fills every batch up to its budget: the teacher's is that of the batches it is shown.
+    teaching = settings.encoder.model_copy(update={"token_budget": pretraining.token_budget})
     teacher = (
-        Teacher(texts.teacher, settings.encoder, texts.shards, pieces, config.hidden_size)
-        if texts.teacher
-        else None
+        Teacher(texts.teacher, teaching, texts.shards, pieces, config.hidden_size) if texts.teacher else None
     )
     weights = initial_weights(config, pretraining.seed)
     if texts.start:

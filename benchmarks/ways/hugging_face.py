@@ -1,4 +1,7 @@
-"""Hugging Face's BertModel on PyTorch; `--variant` is how bfloat16 is had: autocast, or bfloat16 weights."""
+"""Hugging Face's BertModel on PyTorch.
+
+`--variant` is the device and how bfloat16 is had: `cpu`, `cuda autocast`, `cpu weights` (in bfloat16), …
+"""
 
 import argparse
 
@@ -9,17 +12,19 @@ from transformers import BertModel
 
 
 def load(options: argparse.Namespace) -> Loaded:
-    dtype = torch.bfloat16 if options.variant == "weights" else torch.float32
+    device, _, manner = options.variant.partition(" ")
+    dtype = torch.bfloat16 if manner == "weights" else torch.float32
     model = BertModel.from_pretrained(
         options.model / "hugging_face", attn_implementation="sdpa", dtype=dtype, add_pooling_layer=False
-    ).eval()
+    )
+    model.to(device).eval()
 
     @torch.inference_mode()
     def compute(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         mask = torch.from_numpy((np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64))
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.variant == "autocast"):
-            output = model(input_ids=torch.from_numpy(ids).long(), attention_mask=mask)
-        return output.last_hidden_state.float().numpy()
+        with torch.autocast(device, torch.bfloat16, enabled=manner == "autocast"):
+            output = model(torch.from_numpy(ids).long().to(device), attention_mask=mask.to(device))
+        return output.last_hidden_state.float().cpu().numpy()
 
     return Loaded(compute, {"torch": torch.__version__})
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jabert.config import EncoderSettings
-from jabert.encoder import EncoderFolder, load_encoder
+from jabert.encoder import EncoderFolder, load_encoder, token_budget
 from jabert.encoder.batching import pad, real_tokens, token_budget_batches
 from jabert.pretraining.examples import Batch, Example
 from jabert.pretraining.shards import read_shard, shards_of
@@ -15,7 +15,6 @@ from jabert.pretraining.vocabulary import Vocabulary
 __all__ = ["Start", "Teacher", "principal_start"]
 
 _SAMPLE = 1024  # sentences from which mean and deviation are taken
-_BATCH = 4096  # tokens
 
 
 class Start(NamedTuple):
@@ -37,7 +36,7 @@ class Teacher:
 
     Args:
         folder: the teacher.
-        settings: on which device it is run, and where OpenVINO's graphs are kept.
+        settings: on which device it is run, where OpenVINO's graphs are kept, and the tokens of a batch.
         shards: folder of the corpus as token ids; a sample of it gives mean and deviation.
         vocabulary: of the teacher, and so of the new encoder.
         columns: of the new encoder's vectors.
@@ -54,8 +53,13 @@ class Teacher:
         vocabulary: Vocabulary,
         columns: int,
     ) -> None:
-        running = {"path": str(folder.path), "device": settings.device, "cache_path": settings.cache_path}
-        self._encoder = load_encoder(folder, EncoderSettings.model_validate(running))
+        running = EncoderSettings(
+            path=str(folder.path),
+            device=settings.device,
+            cache_path=settings.cache_path,
+            token_budget=settings.token_budget,
+        )
+        self._encoder, self._token_budget = load_encoder(folder, running), token_budget(folder, running)
         self._vocabulary = vocabulary
         self.columns = self._encoder.hidden_size
         longest = folder.config.max_position_embeddings - 2
@@ -76,7 +80,7 @@ class Teacher:
         """Vectors (tokens, columns) of each text, which is given without special pieces."""
         rows = [Example(ids).ids(self._vocabulary) for ids in texts]
         found: dict[int, np.ndarray] = {}
-        for places in token_budget_batches(np.array([len(row) for row in rows]), _BATCH):
+        for places in token_budget_batches(np.array([len(row) for row in rows]), self._token_budget):
             ids, lengths = pad([rows[place] for place in places])
             found |= zip(places, map(_cut, self._encoder(ids, lengths), lengths), strict=True)
         return [found[place] for place in range(len(rows))]
