@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -135,14 +135,13 @@ class Registry:
         Raises:
             JabertError: as `run`.
         """
-        from mlflow.exceptions import MlflowException
-
         run_id = self.run(version).info.run_id
+        parent = str(PurePosixPath(name).parent)
+        listed = self.client.list_artifacts(run_id, None if parent == "." else parent)
+        if name not in {file.path for file in listed}:
+            return None
         with TemporaryDirectory() as folder:
-            try:
-                return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
-            except (MlflowException, OSError):
-                return None
+            return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
 
     def all(self) -> list["ModelVersion"]:
         """All versions, newest first."""

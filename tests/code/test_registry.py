@@ -65,6 +65,23 @@ def test_the_first_version_becomes_champion(registry, version):
     check_chain(registry)
 
 
+def test_an_artifact_is_missing_only_where_the_store_says_so(registry, version, monkeypatch):
+    made = version(60)
+    run_id = registry.client.create_run("0").info.run_id
+    registry.tag(made, {"judged_in": run_id})
+    registry.client.log_text(run_id, "京都", "report/report.md")
+    assert registry.artifact(made, "report/report.md").decode() == "京都"
+    assert registry.artifact(made, "report/card.md") is None
+    assert registry.artifact(made, "config.toml") is None
+
+    def away(*_):
+        raise OSError("the server is away")
+
+    monkeypatch.setattr(registry.client, "download_artifacts", away)
+    with pytest.raises(OSError, match="the server is away"):
+        registry.artifact(made, "report/report.md")
+
+
 def test_only_a_strictly_better_version_is_promoted(registry, version):
     outcomes = [gate(registry).judge(version(right)) for right in (60, 80, 70, 80, 90)]
 
