@@ -29,12 +29,14 @@ def render_card(
         origin: fingerprints of a start and a teacher by their role, as far as there are any.
     """
     texts = [[name, value] for name, value in facts.to_dict().items()]
-    last = [[name, float(value)] for name, value in history[-1].items() if name not in ("epoch", "batches")]
+    end = {name: value for name, value in history[-1].items() if name not in ("epoch", "batches")}
+    last = [["step", int(end.pop("step"))], *([name, float(value)] for name, value in end.items())]
+    licence = (settings.corpus.licence or "not stated").rstrip(".")
     return "\n".join(
         [
             "# A Japanese BERT encoder, pretrained by jabert",
             "",
-            f"Licence of the texts: {settings.corpus.licence or 'not stated'}.",
+            f"Licence of the texts: {licence}.",
             "",
             markdown.table(["texts", ""], texts, longest=None),
             "",
