@@ -82,7 +82,7 @@ peers: .venv-peers/installed ## what the benchmarks compare with, in .venv-peers
 
 CORPUS = $(if $(DATA),'$(DATA)') $(if $(ENCODER),'$(ENCODER)')
 
-bench: setup peers ## all benchmarks, three quarters of an hour: make bench DATA=… ENCODER=…
+bench: setup peers ## all benchmarks, half an hour: make bench DATA=… ENCODER=…
 	$(BIN)/python benchmarks/forward.py $(CORPUS)
 	$(BIN)/python benchmarks/forward.py --bert-base $(CORPUS)
 	$(BIN)/python benchmarks/features.py $(CORPUS)
