@@ -245,10 +245,9 @@ def row_of(each: Running, flops: np.ndarray, rates: dict[str, float]) -> dict[st
     computed = flops[:: each.step]
     milliseconds = [1e3 * seconds / len(computed) for seconds in each.seconds]
     ms = statistics.median(milliseconds)
+    on_gpu = each.way in ON_GPU or each.worker.facts.get("device") == "/GPU:0"
     # The limit is that of the CPU.
-    limit = (
-        rates.get("float32" if each.way.precision == "float32" else "bfloat16") if each.way in WAYS else None
-    )
+    limit = None if on_gpu else rates.get("float32" if each.way.precision == "float32" else "bfloat16")
     return {
         "way": each.way.name,
         "ms": ms,
