@@ -1,6 +1,6 @@
 """Pretraining: pieces a second beside Hugging Face's Trainer, and memory on a corpus ten times as large.
 
-    python benchmarks/pretraining.py TEXT [--peer .venv-peers/bin/python] [--rounds 2] [--no-memory]
+    python benchmarks/pretraining.py TEXT [--rounds 2] [--no-memory]
 
 `TEXT` is raw text, one sentence a line, a blank line between documents. The same examples (pairs, masked
 once) go through the same model on both sides, one after the other, in turns, in float32 and in bfloat16
@@ -10,19 +10,22 @@ once) go through the same model on both sides, one after the other, in turns, in
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
+from workers import OWN, PEERS, RESULTS, run_program
 
 from jabert import markdown
 from jabert.config import PretrainingSettings, VocabularySettings
 from jabert.encoder.folder import BertConfig
+from jabert.files import write_json
 from jabert.pretraining import Vocabulary, documents, train_sentencepiece
 from jabert.pretraining.examples import Batch, batches, examples_of
 from jabert.pretraining.learning import Learner
@@ -37,17 +40,16 @@ SIZES = {"hidden": 256, "layers": 4, "heads": 4, "intermediate": 1024, "position
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("text", type=Path)
-    parser.add_argument("--peer", type=Path, default=Path(".venv-peers/bin/python"))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--batches", type=int, default=40)
     parser.add_argument("--no-memory", action="store_true", help="only the throughput")
-    parser.add_argument("--out", type=Path, default=Path("pretraining.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result: dict[str, Any] = {"pieces_per_second": throughput(arguments, Path(folder))}
         if not arguments.no_memory:
             result["peak_megabytes"] = memory(arguments.text, Path(folder))
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(arguments.out / "pretraining.json", {"machine": machine(), **result})
     for name, values in result.items():
         print(markdown.table([name, ""], [[key, str(value)] for key, value in values.items()]), end="\n\n")
 
@@ -66,15 +68,15 @@ def throughput(arguments: argparse.Namespace, folder: Path) -> dict[str, list[fl
                 rate = jabert_rate(chosen, vocabulary, settings)
             rates.setdefault(f"jabert, {precision}", []).append(rate)
             for name, grouped in (("Trainer", "0"), ("Trainer grouped by length", "1")):
-                rate = peer_rate(arguments.peer, folder / "examples.npz", grouped, precision)
+                rate = peer_rate(folder / "examples.npz", grouped, precision)
                 rates.setdefault(f"{name}, {precision}", []).append(rate)
         print({name: values[-1] for name, values in rates.items()}, file=sys.stderr)
     return rates
 
 
-def peer_rate(python: Path, examples: Path, grouped: str, precision: str) -> float:
+def peer_rate(examples: Path, grouped: str, precision: str) -> float:
     script = Path(__file__).with_name("pretraining_peer.py")
-    words = [*map(str, [python, script, examples]), grouped, precision, json.dumps(SIZES)]
+    words = [*map(str, [PEERS, script, examples]), grouped, precision, json.dumps(SIZES)]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.splitlines()[-1])
 
@@ -129,7 +131,7 @@ def jabert_rate(chosen: list[Batch], vocabulary: Vocabulary, settings: Pretraini
     return round(sum(int(batch.lengths.sum()) for batch in chosen) / seconds, 1)
 
 
-def memory(text: Path, folder: Path) -> dict[str, float]:
+def memory(text: Path, folder: Path) -> dict[str, int]:
     """Peak resident memory of `jabert pretrain`, start to end, on the text and on ten copies of it."""
     peaks = {}
     for times in (1, 10):
@@ -141,7 +143,7 @@ def memory(text: Path, folder: Path) -> dict[str, float]:
     return peaks
 
 
-def peak_of(corpus: Path, folder: Path) -> float:
+def peak_of(corpus: Path, folder: Path) -> int:
     folder.mkdir()
     settings = {
         "corpus.paths": corpus,
@@ -152,16 +154,9 @@ def peak_of(corpus: Path, folder: Path) -> float:
         "pretraining.report_steps": 10,
     }
     words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    code = "import sys; from jabert.cli import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", code, "pretrain", *words]
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"jabert pretrain on {corpus} ended with {process.returncode}")
-    return round(usage.ru_maxrss / 1024, 1)  # Linux counts in KiB
+    with chdir(folder):
+        peak: int = run_program(OWN, "pretrain.py", words)["peak_bytes"]
+    return round(peak / 1e6)
 
 
 if __name__ == "__main__":
