@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,10 @@ os.environ |= {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "TF_USE_LEGACY_KERAS": "1",
 }
+
+# Under nohup, or behind `&` in a script, they are ignored, and the commands under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples everywhere, so that a pass on one machine is a pass on all; TensorFlow's first call of
 # a function is slow, which is no fault of the example.
