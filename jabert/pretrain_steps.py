@@ -208,11 +208,12 @@ def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
     teacher = (
         Teacher(texts.teacher, teaching, texts.shards, pieces, config.hidden_size) if texts.teacher else None
     )
-    weights = initial_weights(config, pretraining.seed)
     if texts.start:
         weights = read_checkpoint(texts.start, pretraining.seed)
-    elif teacher:
-        weights["bert/embeddings/word_embeddings"] = teacher.start.table
+    else:
+        weights = initial_weights(config, pretraining.seed)
+        if teacher:
+            weights["bert/embeddings/word_embeddings"] = teacher.start.table
     model.write(weights)
     return Learner(model, pretraining, teacher)
 
