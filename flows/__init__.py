@@ -20,29 +20,9 @@ _prefect_came_first = "prefect" in sys.modules
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
-from jabert.errors import JabertError  # noqa: E402
-
 logging.getLogger("jabert").setLevel(logging.INFO)
 if _prefect_came_first and not logging.getLogger("jabert").handlers:
     # In a worker's process the settings above are too late, so jabert's log is sent to the API by hand.
     from prefect.logging.handlers import APILogHandler
 
     logging.getLogger("jabert").addHandler(APILogHandler())
-
-
-class _OneSentence(logging.Filter):
-    """Takes the traceback off the console for errors that are the user's to put right.
-
-    Prefect logs every exception of a task and again of its flow; the API gets them whole.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.exc_info and isinstance(record.exc_info[1], JabertError))
-
-
-def quiet_console() -> None:
-    """Keep tracebacks of `JabertError` off the console; the command line prints their sentence."""
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        for handler in logging.getLogger(name).handlers:
-            if type(handler).__name__ == "PrefectConsoleHandler":
-                handler.addFilter(_OneSentence())

@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
     from great_expectations.expectations.expectation import Expectation
 
-__all__ = ["find_suite", "run_suite"]
+__all__ = ["find_suite", "import_great_expectations", "run_suite"]
 
 _WAYS_TO_SPLIT = ("given", "sentence", "group")
+
+
+def import_great_expectations() -> None:
+    """Import the library, which takes seconds, with its reports to its makers off."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read by the import
+    import great_expectations  # noqa: F401
 
 
 def find_suite(name: str) -> Path:
@@ -88,7 +94,7 @@ def _where(path: Path, kind: str) -> str:
 
 def _read(path: Path, split_by: str | None) -> "ExpectationSuite":
     """The suite without ids and without expectations that are meant for another way to split."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read by the import
+    import_great_expectations()
     from great_expectations import ExpectationSuite
 
     try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jabert.config import load_settings
@@ -34,6 +36,11 @@ def wait_for_epochs(process, epochs):
     pytest.fail("no epoch was finished in two minutes")
 
 
+def temporary_servers(process):
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if "prefect.server.api.server:create_app" in child.cmdline()]
+
+
 def newest_run():
     client = connect(load_settings().tracking)
     return client.search_runs(["1"], order_by=["attributes.start_time DESC"])[0]
@@ -44,7 +51,9 @@ def test_a_killed_process_can_be_run_again_and_goes_on_from_its_last_epoch(overr
         command([*overrides, *LONG]), stderr=subprocess.DEVNULL, start_new_session=True
     ) as lost:
         wait_for_epochs(lost, 3)
-        os.killpg(lost.pid, signal.SIGKILL)
+        (server,) = temporary_servers(lost)
+        lost.kill()
+    server.wait(timeout=10)  # nobody was left to stop it but its watch
     before = newest_run()
     assert before.info.status == "RUNNING", "nobody was left to say otherwise"
 
@@ -61,6 +70,15 @@ def test_a_killed_process_can_be_run_again_and_goes_on_from_its_last_epoch(overr
     assert client.get_run(before.info.run_id).info.status == "KILLED"
     assert len(open_registry(load_settings()).listing()) == 1
     open_registry(load_settings()).load_champion()
+
+
+def test_what_a_stage_refuses_is_a_sentence_without_traceback(overrides):
+    words = command([*overrides, "data.label_column=topic"])
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(r"^jabert: .*toy\.csv has no column 'topic'", done.stderr, re.MULTILINE)
+    assert newest_run().info.status == "FAILED"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -1,0 +1,85 @@
+"""A flow as a command runs it: no tracebacks on the console, and a server that ends with the command."""
+
+import atexit
+import logging
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import flows  # noqa: F401  the settings come before Prefect
+
+from prefect.logging.configuration import setup_logging  # isort: skip
+from prefect.logging.handlers import PrefectConsoleHandler  # isort: skip
+from prefect.settings import PREFECT_API_URL  # isort: skip
+
+from jabert.errors import JabertError
+from jabert.suites import import_great_expectations
+
+if TYPE_CHECKING:
+    from prefect.server.api.server import SubprocessASGIServer
+
+__all__ = ["run_flow"]
+
+
+def run_flow(name: str, *arguments: Any) -> Any:
+    """Run the flow `name` of the module `flows.name`, and return its result.
+
+    Where no server is named, Prefect runs a temporary one. It takes seconds to start, which are used to
+    import what the flow will need.
+    """
+    _quiet_console()
+    if PREFECT_API_URL.value():
+        return _imported(name)(*arguments)
+    from prefect.server.api.server import SubprocessASGIServer
+
+    server = SubprocessASGIServer()  # the one of this process
+    with ThreadPoolExecutor(1) as thread:
+        started = thread.submit(server.start)
+        flow = _imported(name)
+        if name in ("featurize", "retrain"):
+            import_great_expectations()
+        if name == "retrain":
+            import_module("mlflow.pyfunc")
+            import_module("sklearn.metrics")
+        started.result()
+    _end_with_this_process(server)
+    return flow(*arguments)
+
+
+def _imported(name: str) -> Any:
+    return getattr(import_module(f"flows.{name}"), name)
+
+
+class _OneSentence(logging.Filter):
+    """Takes the traceback off the console for errors that are the user's to put right.
+
+    Prefect logs every exception of a task and again of its flow; the API gets them whole.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], JabertError))
+
+
+def _quiet_console() -> None:
+    """Keep tracebacks of `JabertError` off the console; the command line prints their sentence."""
+    setup_logging()  # before it there is no handler
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(_OneSentence())
+
+
+def _end_with_this_process(server: "SubprocessASGIServer") -> None:
+    """See to it that the server ends with this process, however that ends.
+
+    Prefect stops it at exit, for which `kill -9` and the out-of-memory killer leave no time. So a shell
+    waits for the end of a pipe that only this process holds open, and stops the server then.
+    """
+    assert server.server_process
+    script = f"read nothing; kill {server.server_process.pid}"
+    watch = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
+
+    @atexit.register  # and so called before Prefect's own stop, which was registered earlier
+    def end_watch() -> None:
+        watch.kill()
+        watch.communicate()
