@@ -17,7 +17,7 @@ from jabert.dataset.tables import table_ending
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, exclusive, write_json
 from jabert.registry import Registry, open_registry
-from jabert.scoring.champion import Champion
+from jabert.scoring.champion import Champion, Texts
 from jabert.scoring.output import ending_of, write_output, write_part
 
 __all__ = ["Job", "Progress", "Scored", "open_job", "score"]
@@ -186,43 +186,50 @@ def _begun_with(job: Job, registry: Registry) -> str | None:
     return version
 
 
+@dataclass(frozen=True)
+class _Task:
+    """A chunk, the file for its answers, and as token ids the texts that are still to answer for."""
+
+    chunk: Chunk
+    part: Path
+    texts: Texts
+    is_done: bool
+
+
+def _tasks(job: Job, champion: Champion) -> Iterator[_Task]:
+    for number, chunk in enumerate(job.chunks()):
+        part = job.folder / f"{number:06}-{chunk.digest()}-{champion.version}.arrow"
+        yield _Task(chunk, part, champion.tokenize(chunk.texts), part.exists())
+
+
 def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Progress) -> list[Path]:
     """Score the chunks that are not done yet, and count; returns the files of all, in order.
 
-    While a chunk is scored, a thread reads the next and another writes the one before.
+    While a chunk is scored, a thread reads and tokenizes the next and another writes the one before.
     """
     parts: list[Path] = []
     written: Future[None] | None = None
-    chunks = job.chunks()
+    tasks = _tasks(job, champion)
     with ThreadPoolExecutor(2) as threads:
-        following = threads.submit(_next, chunks)
-        while found := following.result():
-            following = threads.submit(_next, chunks)
-            chunk, digest = found
-            part = job.folder / f"{len(parts):06}-{digest}-{champion.version}.arrow"
-            faults = list(map(champion.fault_of, chunk.texts))
-            if part.exists():
-                scored.resumed += len(faults)
+        following = threads.submit(next, tasks, None)
+        while task := following.result():
+            following = threads.submit(next, tasks, None)
+            if task.is_done:
+                scored.resumed += len(task.texts)
             else:
-                answers = champion.answer(chunk.texts, faults)
+                answers = champion.answer(task.texts)
                 if written:
                     written.result()
-                written = threads.submit(write_part, chunk.table, answers.table, part)
+                written = threads.submit(write_part, task.chunk.table, answers.table, task.part)
                 scored.computed += answers.computed
                 scored.reused += answers.reused
-            parts.append(part)
-            scored.count(faults)
-            if chunk.share:
-                on_progress(scored.rows, round(scored.rows / chunk.share))
+            parts.append(task.part)
+            scored.count(task.texts.faults)
+            if task.chunk.share:
+                on_progress(scored.rows, round(scored.rows / task.chunk.share))
         if written:
             written.result()
     return parts
-
-
-def _next(chunks: Iterator[Chunk]) -> tuple[Chunk, str] | None:
-    """The next chunk and its digest, None after the last."""
-    chunk = next(chunks, None)
-    return (chunk, chunk.digest()) if chunk else None
 
 
 def _logged(on_progress: Progress | None) -> Progress:

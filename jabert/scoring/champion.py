@@ -13,7 +13,7 @@ from jabert.errors import JabertError
 from jabert.features import FeatureStore, row_keys
 from jabert.registry import Registry
 
-__all__ = ["ANSWER", "Answers", "Champion"]
+__all__ = ["ANSWER", "Answers", "Champion", "Texts"]
 
 ANSWER = pa.schema(
     {
@@ -27,6 +27,22 @@ ANSWER = pa.schema(
 )
 """What is said of a text: the most probable label, its probability, that of all labels, who says so, and why
 there is none of it."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The cells of a text column, as the classifier takes them.
+
+    Attributes:
+        faults: what is wrong with each cell, None where it is a text.
+        ids: int32 (tokens,), of each text, without the cells that are none.
+    """
+
+    faults: list[str | None]
+    ids: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.faults)
 
 
 @dataclass(frozen=True)
@@ -61,40 +77,34 @@ class Champion:
         self._store = _store_of(self._classifier, Path(settings.features.path))
         self.digest: str = self._classifier.digest
 
-    def fault_of(self, text: Any) -> str | None:
-        """What is wrong with a text, None if nothing is."""
-        fault: str | None = self._classifier.fault_of(text)
-        return fault
+    def tokenize(self, cells: list[Any]) -> Texts:
+        """The cells of a text column as token ids."""
+        faults = [self._classifier.fault_of(cell) for cell in cells]
+        good = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
+        return Texts(faults, [self._classifier.token_ids(text) for text in good])
 
-    def answer(self, texts: list[Any], faults: list[str | None]) -> Answers:
-        """Classify the texts with which nothing is wrong.
-
-        Args:
-            texts: the cells of the text column.
-            faults: what is wrong with each; it becomes the reason.
-        """
-        good = [row for row, fault in enumerate(faults) if fault is None]
-        ids = [self._classifier.token_ids(texts[row]) for row in good]
+    def answer(self, texts: Texts) -> Answers:
+        """Classify the texts with which nothing is wrong; of the others the fault becomes the reason."""
+        ids = texts.ids
         places = self._store.find(row_keys(ids))
         known, new = np.flatnonzero(places >= 0), np.flatnonzero(places < 0)
-        probabilities = np.empty((len(good), len(self._classifier.about["labels"])))
+        probabilities = np.empty((len(ids), len(self._classifier.about["labels"])))
         probabilities[known] = self._classifier.classify_vectors(
             [self._store.vectors(place) for place in places[known]]
         )
         probabilities[new] = self._classifier.classify_ids([ids[row] for row in new])
-        return Answers(self._table(probabilities, good, faults), computed=len(new), reused=len(known))
+        return Answers(self._table(probabilities, texts.faults), computed=len(new), reused=len(known))
 
-    def _table(self, probabilities: np.ndarray, good: list[int], faults: list[str | None]) -> pa.Table:
+    def _table(self, probabilities: np.ndarray, faults: list[str | None]) -> pa.Table:
         labels = self._classifier.about["labels"]
         source = {"model_version": self.version, "model_digest": self.digest}
         rows: list[dict[str, Any]] = [{**source, "reason": fault and f"text is {fault}"} for fault in faults]
+        good = [row for row in rows if row["reason"] is None]
         for row, of in zip(good, probabilities.tolist(), strict=True):
             best = max(of)
-            rows[row] |= {
-                "label": labels[of.index(best)],
-                "score": best,
-                "probabilities": list(zip(labels, of, strict=True)),
-            }
+            row.update(
+                label=labels[of.index(best)], score=best, probabilities=list(zip(labels, of, strict=True))
+            )
         return pa.Table.from_pylist(rows, ANSWER)
 
 
