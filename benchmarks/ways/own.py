@@ -2,10 +2,11 @@
 
 import argparse
 
+import numpy as np
 from protocol import Loaded, serve
 
 from jabert.config import EncoderSettings
-from jabert.encoder import load_encoder, open_folder, token_budget
+from jabert.encoder import TokenIds, load_encoder, open_folder, token_budget
 
 
 def load(options: argparse.Namespace) -> Loaded:
@@ -17,7 +18,11 @@ def load(options: argparse.Namespace) -> Loaded:
     )
     folder = open_folder(options.model)
     encoder = load_encoder(folder, settings)
-    return Loaded(encoder, {"device": encoder.device}, token_budget(folder, settings))
+
+    def compute(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        return encoder(TokenIds.of(row[:length] for row, length in zip(ids, lengths, strict=True)))
+
+    return Loaded(compute, {"device": encoder.device}, token_budget(folder, settings))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 Compute = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens) and lengths int32 (batch,)."""
+"""Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens) and lengths int32 (batch,); or without
+the padding (tokens, hidden)."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,11 @@ def _seconds(compute: Compute, texts: list[np.ndarray], budget: int | None) -> f
 def _vectors(compute: Compute, texts: list[np.ndarray], budget: int | None) -> list[np.ndarray]:
     found: dict[int, np.ndarray] = {}
     for numbers in _batches([len(ids) for ids in texts], budget):
-        vectors = compute(*_pad([texts[i] for i in numbers]))
-        found |= {i: vectors[place, : len(texts[i])] for place, i in enumerate(numbers)}
+        ids, lengths = _pad([texts[i] for i in numbers])
+        vectors = compute(ids, lengths)
+        if vectors.ndim == 3:
+            vectors = vectors[np.arange(ids.shape[1]) < lengths[:, None]]
+        found |= zip(numbers, np.split(vectors, np.cumsum(lengths)[:-1]), strict=True)
     return [found[i] for i in range(len(texts))]
 
 

@@ -45,8 +45,8 @@ class Encoder(Protocol):
     hidden_size: int
     width_step: int
 
-    def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens); lengths int32 (batch,)."""
+    def __call__(self, ids: TokenIds) -> np.ndarray:
+        """Vectors float32 (tokens, hidden) of texts that are computed together, one behind the other."""
 
 
 def vector_origin(folder: EncoderFolder, settings: EncoderSettings) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """Batches of similar length under a token budget, so that little of a batch is padding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["pad", "real_tokens", "token_budget_batches"]
+__all__ = ["real_tokens", "token_budget_batches"]
 
 
 def token_budget_batches(lengths: np.ndarray, budget: int, width_step: int = 1) -> Iterator[np.ndarray]:
@@ -25,18 +25,6 @@ def token_budget_batches(lengths: np.ndarray, budget: int, width_step: int = 1) 
         size = max(1, budget // width)
         yield order[start : start + size]
         start += size
-
-
-def pad(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of token ids as one right-padded matrix.
-
-    Returns:
-        ids int32 (batch, tokens), padded with 0, and lengths int32 (batch,).
-    """
-    lengths = np.fromiter(map(len, rows), dtype=np.int32, count=len(rows))
-    ids = np.zeros((len(rows), int(lengths.max())), dtype=np.int32)
-    ids[real_tokens(lengths)] = np.concatenate(rows)
-    return ids, lengths
 
 
 def real_tokens(lengths: np.ndarray, width: int | None = None) -> np.ndarray:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from jabert.encoder.batching import real_tokens
 from jabert.encoder.checkpoint import read_variables
 from jabert.encoder.folder import BertConfig, EncoderFolder
 from jabert.encoder.packed import Layout, Rows, fill_texts, fill_tokens, graph, ints, size
+from jabert.encoder.ragged import TokenIds
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, on_disk
 
@@ -58,18 +58,13 @@ class OpenVinoEncoder:
         layout = layout_graph(mask_id_zero=mask_id_zero)
         self._layout = core.compile_model(layout, "CPU").create_infer_request()
 
-    def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens); lengths int32 (batch,).
-
-        Rows beyond a text's length hold numbers without meaning.
-        """
-        real = real_tokens(lengths, ids.shape[1])
-        flat = ids[real]
-        layout = self._layout.infer({"ids": flat, "lengths": lengths}, share_inputs=True).to_dict()
+    def __call__(self, ids: TokenIds) -> np.ndarray:
+        """Vectors float32 (tokens, hidden) of texts that are computed together, one behind the other."""
+        batch = {"ids": ids.flat, "lengths": ids.lengths}
+        layout = self._layout.infer(batch, share_inputs=True).to_dict()
         inputs = {output.any_name: values for output, values in layout.items()}
         found = self._request.infer(inputs, share_inputs=True, share_outputs=True)["vectors"]
-        vectors = np.zeros((*ids.shape, self.hidden_size), dtype=np.float32)
-        vectors[real] = found[: len(flat)]
+        vectors: np.ndarray = found[: len(ids.flat)].copy()  # the next batch is computed into the same place
         return vectors
 
 

@@ -5,6 +5,8 @@ from typing import overload
 
 import numpy as np
 
+from jabert.encoder.batching import real_tokens
+
 __all__ = ["TokenIds"]
 
 
@@ -35,6 +37,24 @@ class TokenIds(Sequence[np.ndarray]):
         lengths = np.concatenate([part.lengths for part in listed])
         return cls(np.concatenate([part.flat for part in listed]), np.cumsum([0, *lengths], dtype=np.int64))
 
+    def take(self, numbers: np.ndarray) -> "TokenIds":
+        """The texts of these numbers, integer (texts,), in that order."""
+        lengths = self.lengths[numbers]
+        offsets = np.cumsum([0, *lengths], dtype=np.int64)
+        moved = np.repeat(self.offsets[numbers] - offsets[:-1], lengths)
+        return TokenIds(self.flat[moved + np.arange(offsets[-1])], offsets)
+
+    def padded(self) -> np.ndarray:
+        """Int32 (texts, tokens), right-padded with 0."""
+        mask = real_tokens(self.lengths)
+        ids = np.zeros(mask.shape, dtype=np.int32)
+        ids[mask] = self.flat
+        return ids
+
+    def parts(self, values: np.ndarray) -> list[np.ndarray]:
+        """Views of what belongs to each text, of values (tokens of all texts, …)."""
+        return np.split(values, self.offsets[1:-1])
+
     @property
     def lengths(self) -> np.ndarray:
         """Int32 (texts,), tokens of each."""
@@ -49,7 +69,7 @@ class TokenIds(Sequence[np.ndarray]):
     def __getitem__(self, index: slice) -> "TokenIds": ...
     def __getitem__(self, index: int | slice) -> "np.ndarray | TokenIds":
         if isinstance(index, slice):
-            return TokenIds.of(self[i] for i in range(*index.indices(len(self))))
+            return self.take(np.arange(*index.indices(len(self))))
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         start = index % len(self)

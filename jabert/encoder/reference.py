@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from jabert.encoder.batching import real_tokens
 from jabert.encoder.folder import BertConfig, EncoderFolder, reading
+from jabert.encoder.ragged import TokenIds
 from jabert.legacy_keras import import_tensorflow
 
 __all__ = ["ReferenceEncoder", "build_keras_bert"]
@@ -51,14 +53,12 @@ class ReferenceEncoder:
 
         self.forward = forward
 
-    def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens); lengths int32 (batch,).
-
-        Rows beyond a text's length hold numbers without meaning.
-        """
+    def __call__(self, ids: TokenIds) -> np.ndarray:
+        """Vectors float32 (tokens, hidden) of texts that are computed together, one behind the other."""
         tf = import_tensorflow()
         with tf.device(self.device):
-            vectors: np.ndarray = self.forward(ids, lengths).numpy()
+            padded: np.ndarray = self.forward(ids.padded(), ids.lengths).numpy()  # (batch, tokens, hidden)
+        vectors: np.ndarray = padded[real_tokens(ids.lengths)]
         return vectors
 
 

@@ -1,7 +1,7 @@
 """Token vectors of texts, computed once and kept on disk."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from jabert.encoder import (
     token_budget,
     vector_origin,
 )
-from jabert.encoder.batching import pad, real_tokens, token_budget_batches
+from jabert.encoder.batching import token_budget_batches
 from jabert.features.store import FeatureStore, Writer, row_keys
 from jabert.files import exclusive
 
@@ -95,8 +95,9 @@ def featurize(
         with exclusive(store.path / "lock", _WAITING):
             store.refresh()
             missing = _missing(store, keys)
-            work = _Missing(missing, keys, ids)
-            loading_seconds = _compute(work, store, folder, settings, on_progress) if len(missing) else 0.0
+            if len(missing):
+                rows = _Rows(missing, keys, ids)
+                loading_seconds = _compute(rows, store, folder, settings, on_progress)
     return Featurized(
         texts=len(ids),
         tokens=len(ids.flat),
@@ -121,65 +122,55 @@ def _missing(store: FeatureStore, keys: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Missing:
-    """Rows to compute, among the keys and token ids of all."""
+class _Rows:
+    """Rows to compute, by their numbers among the keys and token ids of all."""
 
-    rows: np.ndarray
+    numbers: np.ndarray
     keys: np.ndarray
     ids: TokenIds
 
-    @property
-    def lengths(self) -> np.ndarray:
-        lengths: np.ndarray = self.ids.lengths[self.rows]
-        return lengths
+    def __len__(self) -> int:
+        return len(self.numbers)
 
-    def padded(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return pad([self.ids[row] for row in self.rows[batch]])
-
-    def write(self, batch: np.ndarray, vectors: np.ndarray, writer: Writer) -> None:
-        ids = TokenIds.of(self.ids[row] for row in self.rows[batch])
-        writer.append(self.keys[self.rows[batch]], ids, vectors[real_tokens(ids.lengths)])
+    def batches(self, budget: int, width_step: int) -> Iterator[tuple[np.ndarray, TokenIds]]:
+        """Keys and token ids of what is computed together."""
+        for batch in token_budget_batches(self.ids.lengths[self.numbers], budget, width_step):
+            numbers = self.numbers[batch]
+            yield self.keys[numbers], self.ids.take(numbers)
 
 
 def _compute(
-    work: _Missing,
-    store: FeatureStore,
-    folder: EncoderFolder,
-    settings: Settings,
-    on_progress: Progress | None,
+    rows: _Rows, store: FeatureStore, folder: EncoderFolder, settings: Settings, on_progress: Progress | None
 ) -> float:
     """Compute and store rows; returns the seconds that loading the encoder took."""
     loading = time.perf_counter()
     encoder = load_encoder(folder, settings.encoder)
     setup_seconds = time.perf_counter() - loading
-    budget = token_budget(folder, settings.encoder)
-    batches = list(token_budget_batches(work.lengths, budget, encoder.width_step))
+    batches = rows.batches(token_budget(folder, settings.encoder), encoder.width_step)
     with store.writer() as writer:
-        for done in _pipeline(work, batches, encoder, writer):
+        for done in _pipeline(batches, encoder, writer):
             if on_progress:
-                on_progress(done, len(work.rows))
+                on_progress(done, len(rows))
     return setup_seconds
 
 
-def _pipeline(work: _Missing, batches: list[np.ndarray], encoder: Encoder, writer: Writer) -> Iterator[int]:
+def _pipeline(
+    batches: Iterable[tuple[np.ndarray, TokenIds]], encoder: Encoder, writer: Writer
+) -> Iterator[int]:
     """Yields the number of rows that are durable after each batch.
 
-    While the engine computes a batch, a thread writes the one before and another pads the next.
+    While the engine computes a batch, a thread writes the one before.
     """
     done = 0
     written: Future[None] | None = None
-    with ThreadPoolExecutor(2) as threads:
-        padded = threads.submit(work.padded, batches[0])
-        for batch, following in zip(batches, [*batches[1:], None], strict=True):
-            ids, lengths = padded.result()
-            if following is not None:
-                padded = threads.submit(work.padded, following)
-            vectors = encoder(ids, lengths)  # (batch, tokens, hidden)
+    with ThreadPoolExecutor(1) as thread:
+        for keys, ids in batches:
+            vectors = encoder(ids)  # (tokens, hidden)
             if written:
                 written.result()
                 yield done
-            written = threads.submit(work.write, batch, vectors, writer)
-            done += len(batch)
+            written = thread.submit(writer.append, keys, ids, vectors)
+            done += len(ids)
         if written:
             written.result()
             yield done

@@ -9,7 +9,7 @@ import numpy as np
 
 from jabert.config import Settings
 from jabert.encoder import EncoderFolder, TokenIds, Tokenizer, load_encoder, token_budget
-from jabert.encoder.batching import pad, token_budget_batches
+from jabert.encoder.batching import token_budget_batches
 from jabert.features import open_store
 from jabert.features.store import STORE_FORMAT, FeatureStore, row_keys
 
@@ -80,10 +80,10 @@ def _differing(
     budget = token_budget(folder, settings.encoder)
     differing = []
     for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):
-        vectors = encoder(*pad([ids[i] for i in batch]))  # (batch, tokens, hidden)
-        for i, computed in zip(batch, vectors, strict=True):
+        texts = ids.take(batch)
+        for i, computed in zip(batch, texts.parts(encoder(texts)), strict=True):
             stored = store.vectors(chosen[i])
-            cosine, difference = _compare(stored, computed[: len(stored)].astype(store.dtype))
+            cosine, difference = _compare(stored, computed.astype(store.dtype))
             is_of_key = store.key(chosen[i]) == row_keys([ids[i]]).tobytes()
             if not (is_of_key and cosine >= _SMALLEST_COSINE[store.origin["precision"]]):
                 text = tokenizer.text(ids[i])

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jabert.config import PretrainingSettings
-from jabert.encoder.batching import pad, token_budget_batches
+from jabert.encoder import TokenIds
+from jabert.encoder.batching import token_budget_batches
 from jabert.pretraining.shards import Document
 from jabert.pretraining.vocabulary import Vocabulary
 
@@ -48,7 +49,7 @@ class Batch:
 
     Attributes:
         ids: int32 (batch, tokens), as they are shown.
-        clean: int32 (batch, tokens), as they are.
+        clean: as they are, without padding.
         segments: int32 (batch, tokens), 1 in the second segment.
         lengths: int32 (batch,).
         positions: int32 (masked,), flat positions in the batch of what is to be predicted.
@@ -57,7 +58,7 @@ class Batch:
     """
 
     ids: np.ndarray
-    clean: np.ndarray
+    clean: TokenIds
     segments: np.ndarray
     lengths: np.ndarray
     positions: np.ndarray
@@ -142,7 +143,8 @@ def _batch(
     settings: PretrainingSettings,
     random: np.random.Generator,
 ) -> Batch:
-    clean, lengths = pad([example.ids(vocabulary) for example in examples])
+    texts = TokenIds.of(example.ids(vocabulary) for example in examples)
+    clean, lengths = texts.padded(), texts.lengths  # (batch, tokens), (batch,)
     place = np.arange(clean.shape[1])  # (tokens,)
     second = np.array([len(example.first) + 2 for example in examples])[:, None]
     inside = place < lengths[:, None]
@@ -161,7 +163,7 @@ def _batch(
     positions = np.flatnonzero(chosen).astype(np.int32)
     return Batch(
         ids=shown,
-        clean=clean,
+        clean=texts,
         segments=(inside & (place >= second)).astype(np.int32),
         lengths=lengths,
         positions=positions,

@@ -7,13 +7,13 @@ pieces use a row of their own behind the vocabulary, as in `jabert.encoder.refer
 when the weights are read.
 """
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jabert.encoder.folder import BertConfig
+from jabert.encoder.gelu import gelu
 from jabert.encoder.reference import build_keras_bert
 from jabert.legacy_keras import import_tensorflow
 
@@ -85,7 +85,7 @@ class PretrainingModel:
     def __init__(self, config: BertConfig, dropout: float) -> None:
         keras = import_tensorflow().keras  # before keras-bert imports TensorFlow with Keras 3
         self.config = config
-        activation = _gelu if config.hidden_act == "gelu" else config.hidden_act
+        activation = gelu if config.hidden_act == "gelu" else config.hidden_act
         self.keras = build_keras_bert(config, training=True, dropout=dropout, activation=activation)
         last = self.keras.get_layer(f"Encoder-{config.num_hidden_layers}-FeedForward-Norm")
         self.encoder = keras.Model(self.keras.inputs[:2], last.output)
@@ -143,24 +143,6 @@ class PretrainingModel:
         for layer_name, names in _layers(self.config.num_hidden_layers).items():
             for place, name in enumerate(names):
                 yield name, self.keras.get_layer(layer_name), place
-
-
-def _gelu(x: Any) -> Any:
-    """keras-transformer's gelu, 0.5 x (1 + tanh(u)) = x sigmoid(2 u), in fewer passes over memory."""
-    tf = import_tensorflow()
-    one, three = 2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715  # 2 u = one x + three x^3
-
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def gelu(x: Any) -> Any:
-        gate = tf.sigmoid(x * (one + three * tf.square(x)))
-
-        def gradient(upstream: Any) -> Any:
-            slope = x * (one + 3 * three * tf.square(x))
-            return upstream * gate + slope * tf.raw_ops.SigmoidGrad(y=gate, dy=upstream)
-
-        return x * gate, gradient
-
-    return gelu(x)
 
 
 def _layers(count: int) -> dict[str, list[str]]:

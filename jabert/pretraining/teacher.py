@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jabert.config import EncoderSettings
-from jabert.encoder import EncoderFolder, load_encoder, token_budget
-from jabert.encoder.batching import pad, real_tokens, token_budget_batches
+from jabert.encoder import EncoderFolder, TokenIds, load_encoder, token_budget
+from jabert.encoder.batching import token_budget_batches
 from jabert.pretraining.examples import Batch, Example
 from jabert.pretraining.shards import read_shard, shards_of
 from jabert.pretraining.vocabulary import Vocabulary
@@ -73,16 +73,15 @@ class Teacher:
 
     def __call__(self, batch: Batch) -> np.ndarray:
         """Standardised vectors float32 (tokens without padding, columns) of a batch as it was unmasked."""
-        vectors = self._encoder(batch.clean, batch.lengths)  # (batch, tokens, columns)
-        return self._standardised(vectors[real_tokens(batch.lengths)])
+        return self._standardised(self._encoder(batch.clean))
 
     def _vectors(self, texts: list[np.ndarray]) -> list[np.ndarray]:
         """Vectors (tokens, columns) of each text, which is given without special pieces."""
-        rows = [Example(ids).ids(self._vocabulary) for ids in texts]
+        rows = TokenIds.of(Example(ids).ids(self._vocabulary) for ids in texts)
         found: dict[int, np.ndarray] = {}
-        for places in token_budget_batches(np.array([len(row) for row in rows]), self._token_budget):
-            ids, lengths = pad([rows[place] for place in places])
-            found |= zip(places, map(_cut, self._encoder(ids, lengths), lengths), strict=True)
+        for places in token_budget_batches(rows.lengths, self._token_budget):
+            batch = rows.take(places)
+            found |= zip(places.tolist(), batch.parts(self._encoder(batch)), strict=True)
         return [found[place] for place in range(len(rows))]
 
     def _standardised(self, vectors: np.ndarray) -> np.ndarray:
@@ -102,10 +101,6 @@ def principal_start(vectors: np.ndarray, columns: int) -> Start:
     table = (vectors - bias) @ kernel.T
     scale = table.std()
     return Start(table / scale, kernel * scale, bias)
-
-
-def _cut(vectors: np.ndarray, length: int) -> np.ndarray:
-    return vectors[:length].copy()  # a view would keep the whole batch
 
 
 def _sample(shards: Path) -> list[np.ndarray]:

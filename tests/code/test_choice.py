@@ -7,8 +7,17 @@ import pytest
 import toy
 
 from jabert.config import EncoderSettings
-from jabert.encoder import Tokenizer, choice, choose, load_encoder, open_folder, token_budget, vector_origin
-from jabert.encoder.batching import pad, token_budget_batches
+from jabert.encoder import (
+    TokenIds,
+    Tokenizer,
+    choice,
+    choose,
+    load_encoder,
+    open_folder,
+    token_budget,
+    vector_origin,
+)
+from jabert.encoder.batching import token_budget_batches
 from jabert.encoder.choice import Choice, cpu_has_bfloat16
 from jabert.encoder.tensorflow import TensorFlowEncoder
 from jabert.errors import JabertError
@@ -114,14 +123,14 @@ def test_the_budget_of_a_batch_follows_the_width_of_the_model(toy_encoder, machi
 def test_the_kept_graph_is_used_again_without_the_checkpoint(toy_encoder, tmp_path, monkeypatch):
     folder = open_folder(toy_encoder)
     settings = EncoderSettings(engine="openvino", precision="float32", cache_path=str(tmp_path / "engines"))
-    ids, lengths = pad(Tokenizer(folder, settings)(toy.SENTENCES[:3]).ids)
-    before = load_encoder(folder, settings)(ids, lengths)
+    ids = Tokenizer(folder, settings)(toy.SENTENCES[:3]).ids
+    before = load_encoder(folder, settings)(ids)
 
     def refuse(folder):
         raise AssertionError("the checkpoint was read")
 
     monkeypatch.setattr("jabert.encoder.openvino.read_variables", refuse)
-    np.testing.assert_array_equal(load_encoder(folder, settings)(ids, lengths), before)
+    np.testing.assert_array_equal(load_encoder(folder, settings)(ids), before)
     load_encoder(folder, settings.model_copy(update={"pad_to": 64}))  # another mask, the same graph
 
 
@@ -142,7 +151,7 @@ def test_batches_for_a_gpu_have_few_shapes_and_no_row_that_is_masked_whole(toy_e
     lengths = np.random.default_rng(0).integers(2, 65, 500).astype(np.int32)
     shapes = set()
     for batch in token_budget_batches(lengths, 256, encoder.width_step):
-        ids, filled = encoder._fill(*pad([np.ones(lengths[row], dtype=np.int32) for row in batch]))
+        ids, filled = encoder._fill(TokenIds.of(np.ones(lengths[row]) for row in batch))
         assert filled.min() >= 1
         assert (filled[: len(batch)] == lengths[batch]).all()
         shapes.add(ids.shape)

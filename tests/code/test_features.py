@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from jabert import features
 from jabert.config import EncoderSettings, FeaturesSettings, Settings
 from jabert.encoder import TokenIds, Tokenizer, load_encoder, open_folder
-from jabert.encoder.batching import pad
 from jabert.errors import JabertError
 from jabert.features import featurize, open_store, row_keys
 from jabert.features.upkeep import verify
@@ -95,7 +94,7 @@ def test_the_stored_vectors_are_those_of_the_encoder(folder, tmp_path):
         vectors = vectors_of(store, row)
         assert vectors.shape == (len(row), 16)
         assert vectors.dtype == np.float32
-        np.testing.assert_allclose(vectors, encoder(*pad([row]))[0], atol=1e-5, rtol=0)
+        np.testing.assert_allclose(vectors, encoder(TokenIds.of([row])), atol=1e-5, rtol=0)
 
 
 def test_half_precision_on_disk_changes_a_number_by_at_most_5e_4_of_itself(folder, tmp_path):
@@ -299,9 +298,9 @@ def test_a_verification_keeps_to_the_token_budget_with_the_padding_of_the_engine
     class Wide:
         width_step = 16
 
-        def __call__(self, ids, lengths):
-            shapes.append(ids.shape)
-            return encoder(ids, lengths)
+        def __call__(self, ids):
+            shapes.append((len(ids), ids.lengths.max()))
+            return encoder(ids)
 
     monkeypatch.setattr("jabert.features.upkeep.load_encoder", lambda *arguments: Wide())
     assert verify(folder, settings).ok
@@ -314,9 +313,9 @@ def test_a_row_with_another_text_s_vectors_is_named(folder, tmp_path):
     ids = ids_of(folder, TEXTS[:3])
     swapped = TokenIds.of([ids[0][::-1], ids[1]])
     store = open_store(folder, settings)
-    vectors = [load_encoder(folder, settings.encoder)(*pad([row]))[0] for row in (ids[0], ids[1])]
+    vectors = load_encoder(folder, settings.encoder)(ids[:2])
     with store.writer() as writer:
-        writer.append(row_keys(swapped), swapped, np.concatenate(vectors))
+        writer.append(row_keys(swapped), swapped, vectors)
     found = verify(folder, settings)
     assert not found.ok
     (row,) = found.differing
@@ -329,7 +328,7 @@ def test_a_row_under_a_key_that_is_not_its_own_is_named(folder, tmp_path):
     settings = settings_of(tmp_path / "store")
     ids = ids_of(folder, TEXTS[:2])
     with open_store(folder, settings).writer() as writer:
-        vectors = load_encoder(folder, settings.encoder)(*pad([ids[0]]))[0]
+        vectors = load_encoder(folder, settings.encoder)(ids[:1])
         writer.append(row_keys([ids[1]]), ids[:1], vectors)
     (row,) = verify(folder, settings).differing
     assert row["cosine"] > 0.9999
