@@ -3,15 +3,16 @@
 import atexit
 import logging
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import flows  # noqa: F401  the settings come before Prefect
 
 from prefect.logging.configuration import setup_logging  # isort: skip
 from prefect.logging.handlers import PrefectConsoleHandler  # isort: skip
-from prefect.settings import PREFECT_API_URL  # isort: skip
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED  # isort: skip
 
 from jabert.errors import JabertError
 from jabert.suites import import_great_expectations
@@ -29,26 +30,54 @@ def run_flow(name: str, *arguments: Any) -> Any:
     import what the flow will need.
     """
     _quiet_console()
-    if PREFECT_API_URL.value():
+    if PREFECT_API_URL.value() or not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
         return _imported(name)(*arguments)
     from prefect.server.api.server import SubprocessASGIServer
 
-    server = SubprocessASGIServer()  # the one of this process
-    with ThreadPoolExecutor(1) as thread:
-        started = thread.submit(server.start)
-        flow = _imported(name)
-        if name in ("featurize", "retrain"):
-            import_great_expectations()
-        if name == "retrain":
-            import_module("mlflow.pyfunc")
-            import_module("sklearn.metrics")
-        started.result()
+    server = SubprocessASGIServer()  # the one of this process, which Prefect will find running
+    starting = Thread(target=_try_to_start, args=[server], daemon=True)  # Ctrl-C need not wait for it
+    starting.start()
+    flow = _imported(name)
+    starting.join()
+    server.start()  # does nothing, or says what is wrong
     _end_with_this_process(server)
     return flow(*arguments)
 
 
+def _try_to_start(server: "SubprocessASGIServer") -> None:
+    with suppress(Exception):  # the next try is in the main thread
+        server.start()
+
+
 def _imported(name: str) -> Any:
-    return getattr(import_module(f"flows.{name}"), name)
+    """The flow; what it will import later, and what takes seconds, is imported as well.
+
+    In the main thread: a Ctrl-C in the middle of an import can leave Python's lock on imports taken for good,
+    and then every other thread waits.
+    """
+    flow = getattr(import_module(f"flows.{name}"), name)
+    if name in ("featurize", "retrain"):
+        import_great_expectations()
+    if name == "retrain":
+        import_module("mlflow.pyfunc")
+        import_module("sklearn.metrics")
+    return flow
+
+
+def _end_with_this_process(server: "SubprocessASGIServer") -> None:
+    """See to it that the server ends with this process, however that ends.
+
+    Prefect stops it at exit, for which `kill -9` and the out-of-memory killer leave no time. So a shell
+    waits for the end of a pipe that only this process holds open, and stops the server then.
+    """
+    assert server.server_process
+    script = f"read nothing; kill {server.server_process.pid}"
+    watch = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
+
+    @atexit.register  # and so called before Prefect's own stop, which was registered earlier
+    def end_watch() -> None:
+        watch.kill()
+        watch.communicate()
 
 
 class _OneSentence(logging.Filter):
@@ -67,19 +96,3 @@ def _quiet_console() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             handler.addFilter(_OneSentence())
-
-
-def _end_with_this_process(server: "SubprocessASGIServer") -> None:
-    """See to it that the server ends with this process, however that ends.
-
-    Prefect stops it at exit, for which `kill -9` and the out-of-memory killer leave no time. So a shell
-    waits for the end of a pipe that only this process holds open, and stops the server then.
-    """
-    assert server.server_process
-    script = f"read nothing; kill {server.server_process.pid}"
-    watch = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
-
-    @atexit.register  # and so called before Prefect's own stop, which was registered earlier
-    def end_watch() -> None:
-        watch.kill()
-        watch.communicate()

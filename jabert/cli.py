@@ -87,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _prepare_process() -> None:
     """Japanese is shown in any locale, and a signal ends the process as an exception, which closes runs.
 
-    The garbage collector is told to leave the libraries alone: their million objects live as long as the
-    process, and looking through them again and again, once more at its end, took a fifth of a short run.
+    The garbage collector runs rarely, and at exit not at all: the libraries' million objects live as long as
+    the process, and looking through them again and again took a fifth of a short run.
     """
     gc.set_threshold(10_000, 20, 50)
     atexit.register(gc.freeze)

@@ -32,7 +32,7 @@ __all__ = [
 _CPU_NUMBERS = {"float32": 1024 * 1536, "bfloat16": 2048 * 1536}
 _GPU_TOKENS = 16_384
 # Raised whenever an engine computes other vectors at bfloat16 than before.
-_REVISIONS = {"openvino": 2, "tensorflow": 1}
+_REVISIONS = {"openvino": 2, "tensorflow": 2}
 
 
 class Encoder(Protocol):

@@ -32,5 +32,5 @@ def real_tokens(lengths: np.ndarray, width: int | None = None) -> np.ndarray:
 
     Without `width` the batch is as wide as its longest text.
     """
-    mask: np.ndarray = np.arange(int(lengths.max()) if width is None else width) < lengths[:, None]
+    mask: np.ndarray = np.arange(int(lengths.max(initial=0)) if width is None else width) < lengths[:, None]
     return mask

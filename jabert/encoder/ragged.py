@@ -39,7 +39,7 @@ class TokenIds(Sequence[np.ndarray]):
 
     def take(self, numbers: np.ndarray) -> "TokenIds":
         """The texts of these numbers, integer (texts,), in that order."""
-        lengths = self.lengths[numbers]
+        lengths = self.offsets[numbers + 1] - self.offsets[numbers]
         offsets = np.cumsum([0, *lengths], dtype=np.int64)
         moved = np.repeat(self.offsets[numbers] - offsets[:-1], lengths)
         return TokenIds(self.flat[moved + np.arange(offsets[-1])], offsets)
@@ -53,7 +53,7 @@ class TokenIds(Sequence[np.ndarray]):
 
     def parts(self, values: np.ndarray) -> list[np.ndarray]:
         """Views of what belongs to each text, of values (tokens of all texts, …)."""
-        return np.split(values, self.offsets[1:-1])
+        return np.split(values, self.offsets[1:])[:-1]
 
     @property
     def lengths(self) -> np.ndarray:

@@ -25,7 +25,8 @@ class TensorFlowEncoder:
 
     Args:
         folder: the encoder folder.
-        precision: of the matrix products, `float32` (without TF32) or `bfloat16`; all else is float32.
+        precision: of the matrix products and of query, key and value, `float32` (without TF32) or `bfloat16`;
+            all else is float32.
         device: a TensorFlow device, e.g. `/GPU:0`.
         token_budget: tokens of a full batch; a batch is filled up to it, so that few shapes occur.
         mask_id_zero: mask id 0 wherever it stands instead of what is beyond a text's length.
@@ -52,9 +53,9 @@ class TensorFlowEncoder:
         self._token_budget = token_budget
         self._positions = folder.config.max_position_embeddings
         bert = _Bert(read_variables(folder), folder.config, precision, device)
-        matrix, numbers = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
+        id_shape, row_shape = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
 
-        @tf.function(input_signature=[matrix, numbers, numbers])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[id_shape, row_shape, row_shape])  # type: ignore[untyped-decorator]
         def forward(ids: Any, lengths: Any, places: Any) -> Any:
             attended = ids != 0 if mask_id_zero else tf.sequence_mask(lengths, tf.shape(ids)[1])
             return tf.gather(tf.reshape(bert(ids, attended), [-1, self.hidden_size]), places)

@@ -187,19 +187,20 @@ def _begun_with(job: Job, registry: Registry) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """A chunk, the file for its answers, and as token ids the texts that are still to answer for."""
+class _Part:
+    """A chunk, the file for its answers, what is wrong with its cells; its texts, unless that file exists."""
 
     chunk: Chunk
-    part: Path
-    texts: Texts
-    is_done: bool
+    path: Path
+    faults: list[str | None]
+    texts: Texts | None
 
 
-def _tasks(job: Job, champion: Champion) -> Iterator[_Task]:
+def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
     for number, chunk in enumerate(job.chunks()):
-        part = job.folder / f"{number:06}-{chunk.digest()}-{champion.version}.arrow"
-        yield _Task(chunk, part, champion.tokenize(chunk.texts), part.exists())
+        path = job.folder / f"{number:06}-{chunk.digest()}-{champion.version}.arrow"
+        faults = champion.faults(chunk.texts)
+        yield _Part(chunk, path, faults, None if path.exists() else champion.tokenize(chunk.texts, faults))
 
 
 def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Progress) -> list[Path]:
@@ -207,29 +208,29 @@ def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Pro
 
     While a chunk is scored, a thread reads and tokenizes the next and another writes the one before.
     """
-    parts: list[Path] = []
+    paths: list[Path] = []
     written: Future[None] | None = None
-    tasks = _tasks(job, champion)
+    parts = _parts(job, champion)
     with ThreadPoolExecutor(2) as threads:
-        following = threads.submit(next, tasks, None)
-        while task := following.result():
-            following = threads.submit(next, tasks, None)
-            if task.is_done:
-                scored.resumed += len(task.texts)
-            else:
-                answers = champion.answer(task.texts)
+        following = threads.submit(next, parts, None)
+        while part := following.result():
+            following = threads.submit(next, parts, None)
+            if part.texts:
+                answers = champion.answer(part.texts)
                 if written:
                     written.result()
-                written = threads.submit(write_part, task.chunk.table, answers.table, task.part)
+                written = threads.submit(write_part, part.chunk.table, answers.table, part.path)
                 scored.computed += answers.computed
                 scored.reused += answers.reused
-            parts.append(task.part)
-            scored.count(task.texts.faults)
-            if task.chunk.share:
-                on_progress(scored.rows, round(scored.rows / task.chunk.share))
+            else:
+                scored.resumed += len(part.faults)
+            paths.append(part.path)
+            scored.count(part.faults)
+            if part.chunk.share:
+                on_progress(scored.rows, round(scored.rows / part.chunk.share))
         if written:
             written.result()
-    return parts
+    return paths
 
 
 def _logged(on_progress: Progress | None) -> Progress:

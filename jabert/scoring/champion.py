@@ -41,9 +41,6 @@ class Texts:
     faults: list[str | None]
     ids: list[np.ndarray]
 
-    def __len__(self) -> int:
-        return len(self.faults)
-
 
 @dataclass(frozen=True)
 class Answers:
@@ -77,9 +74,12 @@ class Champion:
         self._store = _store_of(self._classifier, Path(settings.features.path))
         self.digest: str = self._classifier.digest
 
-    def tokenize(self, cells: list[Any]) -> Texts:
-        """The cells of a text column as token ids."""
-        faults = [self._classifier.fault_of(cell) for cell in cells]
+    def faults(self, cells: list[Any]) -> list[str | None]:
+        """What is wrong with each cell of a text column, None where it is a text."""
+        return [self._classifier.fault_of(cell) for cell in cells]
+
+    def tokenize(self, cells: list[Any], faults: list[str | None]) -> Texts:
+        """The texts among cells as token ids."""
         good = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
         return Texts(faults, [self._classifier.token_ids(text) for text in good])
 

@@ -252,6 +252,17 @@ def test_batches_are_as_full_as_the_budget_allows():
     assert [len(batch) for batch in token_budget_batches(np.full(10, 20), 100)] == [5, 5]
 
 
+@given(st.lists(st.lists(st.integers(1, 9), max_size=5), max_size=6), st.data())
+def test_texts_one_behind_the_other_are_taken_and_parted_like_a_list_of_them(texts, data):
+    ids = TokenIds.of(texts)
+    numbers = data.draw(st.lists(st.sampled_from(range(len(texts))))) if texts else []
+    taken = ids.take(np.array(numbers, dtype=np.int64))
+    assert [list(row) for row in taken] == [texts[number] for number in numbers]
+    assert [list(part) for part in ids.parts(ids.flat * 2)] == [[2 * i for i in text] for text in texts]
+    assert ids.padded().shape == (len(texts), max(map(len, texts), default=0))
+    assert [list(row[: len(text)]) for row, text in zip(ids.padded(), texts, strict=True)] == texts
+
+
 def test_rows_are_padded_on_the_right_with_id_0():
     ids = TokenIds.of([[4, 7, 5], [4, 5]])
     assert ids.padded().tolist() == [[4, 7, 5], [4, 5, 0]]

@@ -92,6 +92,18 @@ def test_a_process_that_is_told_to_stop_says_so_in_mlflow(overrides, number, sta
     assert newest_run().info.status == "KILLED"
 
 
+def test_ctrl_c_while_the_temporary_server_starts_ends_both_at_once(overrides):
+    with subprocess.Popen(command(overrides), stderr=subprocess.PIPE, text=True) as process:
+        while "Starting temporary server" not in process.stderr.readline():
+            assert process.poll() is None
+        time.sleep(1)
+        (server,) = temporary_servers(process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert not server.is_running()
+
+
 def test_a_flow_s_file_runs_as_a_script_with_the_options_of_its_command(overrides):
     settings = [word for override in overrides for word in ("--set", override)]
     script = [sys.executable, CHECKOUT / "flows" / "featurize.py", *settings, "--json"]
