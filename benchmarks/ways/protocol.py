@@ -122,7 +122,7 @@ def _vectors(compute: Compute, texts: list[np.ndarray], budget: int | None) -> l
         ids, lengths = _pad([texts[i] for i in numbers])
         vectors = compute(ids, lengths)
         if vectors.ndim == 3:
-            vectors = vectors[np.arange(ids.shape[1]) < lengths[:, None]]
+            vectors = vectors[np.arange(vectors.shape[1]) < lengths[:, None]]
         found |= zip(numbers, np.split(vectors, np.cumsum(lengths)[:-1]), strict=True)
     return [found[i] for i in range(len(texts))]
 
