@@ -3,7 +3,6 @@
 import atexit
 import logging
 import subprocess
-from contextlib import suppress
 from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -28,25 +27,34 @@ def run_flow(name: str, *arguments: Any) -> Any:
 
     Where no server is named, Prefect runs a temporary one. It takes seconds to start, which are used to
     import what the flow will need.
+
+    Raises:
+        JabertError: there is no server, and a temporary one is forbidden or does not start.
     """
     _quiet_console()
-    if PREFECT_API_URL.value() or not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+    if PREFECT_API_URL.value():
         return _imported(name)(*arguments)
+    if not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+        raise JabertError("PREFECT_API_URL names no server, and Prefect's settings forbid a temporary one")
     from prefect.server.api.server import SubprocessASGIServer
 
     server = SubprocessASGIServer()  # the one of this process, which Prefect will find running
-    starting = Thread(target=_try_to_start, args=[server], daemon=True)  # Ctrl-C need not wait for it
+    failures: list[Exception] = []
+    starting = Thread(target=_start, args=[server, failures], daemon=True)  # Ctrl-C need not wait for it
     starting.start()
     flow = _imported(name)
     starting.join()
-    server.start()  # does nothing, or says what is wrong
+    if failures:
+        raise JabertError(f"Prefect's temporary server does not start: {failures[0]}") from failures[0]
     _end_with_this_process(server)
     return flow(*arguments)
 
 
-def _try_to_start(server: "SubprocessASGIServer") -> None:
-    with suppress(Exception):  # the next try is in the main thread
+def _start(server: "SubprocessASGIServer", failures: list[Exception]) -> None:
+    try:
         server.start()
+    except Exception as failure:
+        failures.append(failure)
 
 
 def _imported(name: str) -> Any:

@@ -92,6 +92,27 @@ def test_a_process_that_is_told_to_stop_says_so_in_mlflow(overrides, number, sta
     assert newest_run().info.status == "KILLED"
 
 
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        (
+            "PREFECT_SERVER_EPHEMERAL_ENABLED=false",
+            "PREFECT_API_URL names no server, and Prefect's settings forbid",
+        ),
+        (
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=1",
+            "Prefect's temporary server does not start: Timed",
+        ),
+    ],
+)
+def test_without_a_server_a_command_ends_with_a_sentence(overrides, setting, sentence, monkeypatch):
+    monkeypatch.setenv(*setting.split("="))
+    done = subprocess.run(command(overrides), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"\njabert: {sentence}" in f"\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+
+
 def test_ctrl_c_while_the_temporary_server_starts_ends_both_at_once(overrides):
     with subprocess.Popen(command(overrides), stderr=subprocess.PIPE, text=True) as process:
         while "Starting temporary server" not in process.stderr.readline():
