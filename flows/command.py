@@ -25,15 +25,22 @@ __all__ = ["run_flow"]
 def run_flow(name: str, *arguments: Any) -> Any:
     """Run the flow `name` of the module `flows.name`, and return its result.
 
-    Where no server is named, Prefect runs a temporary one. It takes seconds to start, which are used to
-    import what the flow will need.
-
     Raises:
         JabertError: there is no server, and a temporary one is forbidden or does not start.
     """
     _quiet_console()
-    if PREFECT_API_URL.value():
-        return _imported(name)(*arguments)
+    if not PREFECT_API_URL.value():
+        _start_temporary_server(name)
+    flow = getattr(import_module(f"flows.{name}"), name)
+    return flow(*arguments)
+
+
+def _start_temporary_server(name: str) -> None:
+    """Start the server that Prefect would start with the flow.
+
+    That takes seconds, which are used to import what the flow will need. In this thread: a Ctrl-C in the
+    middle of an import can leave Python's lock on imports taken for good, and then every other thread waits.
+    """
     if not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
         raise JabertError("PREFECT_API_URL names no server, and Prefect's settings forbid a temporary one")
     from prefect.server.api.server import SubprocessASGIServer
@@ -42,12 +49,11 @@ def run_flow(name: str, *arguments: Any) -> Any:
     failures: list[Exception] = []
     starting = Thread(target=_start, args=[server, failures], daemon=True)  # Ctrl-C need not wait for it
     starting.start()
-    flow = _imported(name)
+    _import_for(name)
     starting.join()
     if failures:
         raise JabertError(f"Prefect's temporary server does not start: {failures[0]}") from failures[0]
     _end_with_this_process(server)
-    return flow(*arguments)
 
 
 def _start(server: "SubprocessASGIServer", failures: list[Exception]) -> None:
@@ -57,19 +63,14 @@ def _start(server: "SubprocessASGIServer", failures: list[Exception]) -> None:
         failures.append(failure)
 
 
-def _imported(name: str) -> Any:
-    """The flow; what it will import later, and what takes seconds, is imported as well.
-
-    In the main thread: a Ctrl-C in the middle of an import can leave Python's lock on imports taken for good,
-    and then every other thread waits.
-    """
-    flow = getattr(import_module(f"flows.{name}"), name)
+def _import_for(name: str) -> None:
+    """Import the flow, and what takes seconds of what it imports later."""
+    import_module(f"flows.{name}")
     if name in ("featurize", "retrain"):
         import_great_expectations()
     if name == "retrain":
         import_module("mlflow.pyfunc")
         import_module("sklearn.metrics")
-    return flow
 
 
 def _end_with_this_process(server: "SubprocessASGIServer") -> None:

@@ -58,7 +58,7 @@ class TensorFlowEncoder:
         @tf.function(input_signature=[id_shape, row_shape, row_shape])  # type: ignore[untyped-decorator]
         def forward(ids: Any, lengths: Any, places: Any) -> Any:
             attended = ids != 0 if mask_id_zero else tf.sequence_mask(lengths, tf.shape(ids)[1])
-            return tf.gather(tf.reshape(bert(ids, attended), [-1, self.hidden_size]), places)
+            return tf.gather(bert(ids, attended), places)
 
         self._forward = forward
 
@@ -102,15 +102,15 @@ class _Bert:
 
     def __call__(self, ids: Any, attended: Any) -> Any:
         tf = import_tensorflow()
-        rows, tokens, hidden = tf.shape(ids)[0], tf.shape(ids)[1], self._config.hidden_size
         table = "bert/embeddings/{}_embeddings".format
+        words = tf.gather(self._weights[table("word")], ids)  # (batch, tokens, hidden)
         places = self._weights[table("position")] + self._weights[table("token_type")][:1]
-        x = tf.gather(self._weights[table("word")], ids) + places[:tokens]  # (batch, tokens, hidden)
-        x = self._normalize(tf.reshape(x, [-1, hidden]), "bert/embeddings/LayerNorm")
+        x = tf.reshape(words + places[: tf.shape(ids)[1]], [-1, self._config.hidden_size])
+        x = self._normalize(x, "bert/embeddings/LayerNorm")
         mask = tf.where(attended, 0.0, -1e9)[:, None, None, :]  # (batch, 1, 1, tokens)
         for number in range(self._config.num_hidden_layers):
             x = self._transform(x, mask, f"bert/encoder/layer_{number}")
-        return tf.reshape(x, [rows, tokens, hidden])
+        return x  # (batch * tokens, hidden)
 
     def _transform(self, x: Any, mask: Any, name: str) -> Any:
         context = self._attend(x, mask, f"{name}/attention/self")  # (batch * tokens, hidden), like x

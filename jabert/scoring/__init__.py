@@ -11,13 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jabert.config import Settings, is_url, redacted
 from jabert.dataset.chunks import Chunk, read_chunks
 from jabert.dataset.tables import table_ending
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, exclusive, write_json
 from jabert.registry import Registry, open_registry
-from jabert.scoring.champion import Champion, Texts
+from jabert.scoring.champion import Champion
 from jabert.scoring.output import ending_of, write_output, write_part
 
 __all__ = ["Job", "Progress", "Scored", "open_job", "score"]
@@ -188,19 +190,20 @@ def _begun_with(job: Job, registry: Registry) -> str | None:
 
 @dataclass(frozen=True)
 class _Part:
-    """A chunk, the file for its answers, what is wrong with its cells; its texts, unless that file exists."""
+    """A chunk, the file for its answers, what is wrong with its cells; token ids if that file is missing."""
 
     chunk: Chunk
     path: Path
     faults: list[str | None]
-    texts: Texts | None
+    ids: list[np.ndarray] | None
 
 
 def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
     for number, chunk in enumerate(job.chunks()):
         path = job.folder / f"{number:06}-{chunk.digest()}-{champion.version}.arrow"
         faults = champion.faults(chunk.texts)
-        yield _Part(chunk, path, faults, None if path.exists() else champion.tokenize(chunk.texts, faults))
+        ids = None if path.exists() else champion.token_ids(chunk.texts, faults)
+        yield _Part(chunk, path, faults, ids)
 
 
 def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Progress) -> list[Path]:
@@ -215,8 +218,8 @@ def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Pro
         following = threads.submit(next, parts, None)
         while part := following.result():
             following = threads.submit(next, parts, None)
-            if part.texts:
-                answers = champion.answer(part.texts)
+            if part.ids is not None:
+                answers = champion.answer(part.ids, part.faults)
                 if written:
                     written.result()
                 written = threads.submit(write_part, part.chunk.table, answers.table, part.path)

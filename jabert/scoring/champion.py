@@ -13,7 +13,7 @@ from jabert.errors import JabertError
 from jabert.features import FeatureStore, row_keys
 from jabert.registry import Registry
 
-__all__ = ["ANSWER", "Answers", "Champion", "Texts"]
+__all__ = ["ANSWER", "Answers", "Champion"]
 
 ANSWER = pa.schema(
     {
@@ -27,19 +27,6 @@ ANSWER = pa.schema(
 )
 """What is said of a text: the most probable label, its probability, that of all labels, who says so, and why
 there is none of it."""
-
-
-@dataclass(frozen=True)
-class Texts:
-    """The cells of a text column, as the classifier takes them.
-
-    Attributes:
-        faults: what is wrong with each cell, None where it is a text.
-        ids: int32 (tokens,), of each text, without the cells that are none.
-    """
-
-    faults: list[str | None]
-    ids: list[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -78,14 +65,18 @@ class Champion:
         """What is wrong with each cell of a text column, None where it is a text."""
         return [self._classifier.fault_of(cell) for cell in cells]
 
-    def tokenize(self, cells: list[Any], faults: list[str | None]) -> Texts:
-        """The texts among cells as token ids."""
+    def token_ids(self, cells: list[Any], faults: list[str | None]) -> list[np.ndarray]:
+        """Token ids, int32 (tokens,), of the cells with which nothing is wrong."""
         good = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
-        return Texts(faults, [self._classifier.token_ids(text) for text in good])
+        return [self._classifier.token_ids(text) for text in good]
 
-    def answer(self, texts: Texts) -> Answers:
-        """Classify the texts with which nothing is wrong; of the others the fault becomes the reason."""
-        ids = texts.ids
+    def answer(self, ids: list[np.ndarray], faults: list[str | None]) -> Answers:
+        """Classify the cells of a text column.
+
+        Args:
+            ids: of `token_ids`.
+            faults: what is wrong with each cell; it becomes the reason.
+        """
         places = self._store.find(row_keys(ids))
         known, new = np.flatnonzero(places >= 0), np.flatnonzero(places < 0)
         probabilities = np.empty((len(ids), len(self._classifier.about["labels"])))
@@ -93,7 +84,7 @@ class Champion:
             [self._store.vectors(place) for place in places[known]]
         )
         probabilities[new] = self._classifier.classify_ids([ids[row] for row in new])
-        return Answers(self._table(probabilities, texts.faults), computed=len(new), reused=len(known))
+        return Answers(self._table(probabilities, faults), computed=len(new), reused=len(known))
 
     def _table(self, probabilities: np.ndarray, faults: list[str | None]) -> pa.Table:
         labels = self._classifier.about["labels"]

@@ -266,6 +266,7 @@ def test_texts_one_behind_the_other_are_taken_and_parted_like_a_list_of_them(tex
 def test_rows_are_padded_on_the_right_with_id_0():
     ids = TokenIds.of([[4, 7, 5], [4, 5]])
     assert ids.padded().tolist() == [[4, 7, 5], [4, 5, 0]]
+    assert ids.lengths.tolist() == [3, 2]
     assert real_tokens(ids.lengths).tolist() == [[True, True, True], [True, True, False]]
     assert ids.padded().dtype == ids.lengths.dtype == np.int32
 
