@@ -8,6 +8,8 @@ import logging
 import os
 import sys
 
+from jabert.garbage import collect_rarely
+
 _SETTINGS = {
     # A flow without a server starts a temporary one; on a busy machine it takes longer than Prefect's 20 s.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
@@ -16,13 +18,15 @@ _SETTINGS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "jabert",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the library also logs outside of a run
 }
-_prefect_came_first = "prefect" in sys.modules
+_prefect_came_first = "prefect" in sys.modules  # so it does in a process that a worker starts
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
 logging.getLogger("jabert").setLevel(logging.INFO)
-if _prefect_came_first and not logging.getLogger("jabert").handlers:
-    # In a worker's process the settings above are too late, so jabert's log is sent to the API by hand.
-    from prefect.logging.handlers import APILogHandler
+if _prefect_came_first:
+    collect_rarely()  # the command line, which is not there, does so for all other runs
+    if not logging.getLogger("jabert").handlers:
+        # The settings above are too late, so jabert's log is sent to the API by hand.
+        from prefect.logging.handlers import APILogHandler
 
-    logging.getLogger("jabert").addHandler(APILogHandler())
+        logging.getLogger("jabert").addHandler(APILogHandler())

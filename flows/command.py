@@ -3,6 +3,7 @@
 import atexit
 import logging
 import subprocess
+import time
 from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -49,11 +50,14 @@ def _start_temporary_server(name: str) -> None:
     failures: list[Exception] = []
     starting = Thread(target=_start, args=[server, failures], daemon=True)  # Ctrl-C need not wait for it
     starting.start()
+    while starting.is_alive() and not server.server_process:
+        time.sleep(0.01)
+    if server.server_process:
+        _end_with_this_process(server.server_process)
     _import_for(name)
     starting.join()
     if failures:
         raise JabertError(f"Prefect's temporary server does not start: {failures[0]}") from failures[0]
-    _end_with_this_process(server)
 
 
 def _start(server: "SubprocessASGIServer", failures: list[Exception]) -> None:
@@ -73,17 +77,16 @@ def _import_for(name: str) -> None:
         import_module("sklearn.metrics")
 
 
-def _end_with_this_process(server: "SubprocessASGIServer") -> None:
+def _end_with_this_process(server: subprocess.Popen[Any]) -> None:
     """See to it that the server ends with this process, however that ends.
 
     Prefect stops it at exit, for which `kill -9` and the out-of-memory killer leave no time. So a shell
     waits for the end of a pipe that only this process holds open, and stops the server then.
     """
-    assert server.server_process
-    script = f"read nothing; kill {server.server_process.pid}"
+    script = f"read nothing; kill {server.pid}"
     watch = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
 
-    @atexit.register  # and so called before Prefect's own stop, which was registered earlier
+    @atexit.register
     def end_watch() -> None:
         watch.kill()
         watch.communicate()

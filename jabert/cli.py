@@ -1,7 +1,5 @@
 """The command line `jabert`. Each command imports what it needs, so that `--help` answers at once."""
 
-import atexit
-import gc
 import io
 import logging
 import os
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jabert.errors import JabertError
+from jabert.garbage import collect_rarely
 from jabert.output import print_checks, print_json, print_listing, print_pairs
 
 if TYPE_CHECKING:
@@ -85,13 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _prepare_process() -> None:
-    """Japanese is shown in any locale, and a signal ends the process as an exception, which closes runs.
-
-    The garbage collector runs rarely, and at exit not at all: the libraries' million objects live as long as
-    the process, and looking through them again and again took a fifth of a short run.
-    """
-    gc.set_threshold(10_000, 20, 50)
-    atexit.register(gc.freeze)
+    """Japanese is shown in any locale, and a signal ends the process as an exception, which closes runs."""
+    collect_rarely()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and "PYTHONIOENCODING" not in os.environ:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -113,16 +113,19 @@ def test_without_a_server_a_command_ends_with_a_sentence(overrides, setting, sen
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_while_the_temporary_server_starts_ends_both_at_once(overrides):
-    with subprocess.Popen(command(overrides), stderr=subprocess.PIPE, text=True) as process:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_the_end_of_a_command_while_its_server_starts_is_the_server_s_end(overrides, number, status):
+    with subprocess.Popen(
+        command(overrides), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         while "Starting temporary server" not in process.stderr.readline():
             assert process.poll() is None
         time.sleep(1)
         (server,) = temporary_servers(process)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
-    assert process.returncode == 130
-    assert not server.is_running()
+        process.send_signal(number)
+        process.wait(timeout=10)
+        server.wait(timeout=10)
+    assert process.returncode == status
 
 
 def test_a_flow_s_file_runs_as_a_script_with_the_options_of_its_command(overrides):

@@ -1,0 +1,42 @@
+"""The benchmarks of featurization run as a user runs them, on the toy: what they measure is what they say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def run(benchmark, *arguments):
+    """The results that a benchmark writes, and what it prints."""
+    words = [sys.executable, str(BENCHMARKS / benchmark), *map(str, arguments), "--out", "results"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (written,) = Path("results").iterdir()
+    return json.loads(written.read_text(encoding="utf-8")), done.stdout
+
+
+@pytest.mark.parametrize("only", ["article", "jabert, exact"])
+def test_a_way_to_vectors_is_timed_beside_the_reference_and_gives_its_vectors(toy_table, toy_encoder, only):
+    counts = ["--texts", 16, "--slow-texts", 2, "--passes", 1]
+    result, printed = run("forward.py", toy_table, toy_encoder, *counts, "--only", only)
+    assert result["texts"] == 16
+    assert len(result["ways"]) == 2
+    for way in result["ways"]:
+        assert way["ms"] > 0
+        assert way["peak_bytes"] > 1e8
+        assert way["smallest_cosine"] > 0.99999
+        assert way["way"] in printed
+
+
+def test_featurization_is_measured_cold_unchanged_and_changed(toy_table, toy_encoder):
+    result, printed = run("features.py", toy_table, toy_encoder, "--runs", 1, "--copies", 2)
+    computed = {name: (state["computed"], state["reused"]) for name, state in result["states"].items()}
+    assert computed == {"cold": (160, 0), "unchanged": (0, 160), "1 % changed": (2, 158)}
+    assert [copied["computed"] for copied in result["memory"]] == [320]
+    (store,) = (row for row in result["formats"] if row["format"].startswith("jabert's store"))
+    assert store["write_mb_per_second"] > 0
+    assert "1 % changed" in printed
