@@ -205,8 +205,10 @@ def predict(
 ) -> None:
     """Classify texts with the champion."""
     settings = _load(recipe, overrides)
+    from jabert.validation import visible_characters
+
     for number, text in enumerate(texts, 1):
-        if not text.strip():
+        if not visible_characters(text):
             raise JabertError(f"text {number} is blank")
         if text != text.encode(errors="replace").decode():  # bytes that Python could not decode
             raise JabertError(f"text {number} is not in the encoding of the locale")

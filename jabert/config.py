@@ -564,6 +564,8 @@ def _sentence(error: ValidationError, recipe: str | Path | None) -> str:
     value = first["input"]
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
+    if first["type"] == "tuple_type":
+        message = f"it is a list, as {[value]!r}"
     sentence = f"{origin}setting {name} cannot be {value!r}: {message}"
     if first["type"] == "literal_error":
         field = _fields()[name]

@@ -38,6 +38,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         JabertError: the file cannot be written; names it and the reason, e.g. that the disk is full.
     """
+    if not path.name:
+        raise JabertError(f"{path} cannot be written: it is a folder")
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
     with on_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jabert.config import Settings
 from jabert.dataset import read_corpus
@@ -10,6 +11,9 @@ from jabert.errors import JabertError
 from jabert.recording import record_comparison, record_verdict
 from jabert.registry import Gate, Registry, Verdict, open_registry
 from jabert.tracking import Run
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 __all__ = ["promote"]
 
@@ -26,7 +30,8 @@ def promote(settings: Settings, version: str, *, force: bool) -> Verdict:
         JabertError: there is no such version, it is the champion already, or the data cannot be read.
     """
     registry = open_registry(settings)
-    run = _run_of(version, registry)
+    entry = registry.get(version)
+    run = _run_of(entry, registry)
     table = read_corpus(settings.data).table
     rows = table[table["split"] == "test"].reset_index(drop=True)
     folder = f"promotion/by hand {datetime.now(UTC):%Y-%m-%d %H-%M-%S}"
@@ -38,17 +43,16 @@ def promote(settings: Settings, version: str, *, force: bool) -> Verdict:
             record=lambda verdict: record_comparison(verdict, Path(scratch), run, folder),
             seed=settings.data.seed,
         )
-        verdict = gate.judge(version, force=force)
+        verdict = gate.judge(str(entry.version), force=force)
     record_verdict(verdict, settings.note, registry.history(), run)
     return verdict
 
 
-def _run_of(version: str, registry: Registry) -> Run:
+def _run_of(entry: "ModelVersion", registry: Registry) -> Run:
     """The run that judged a version, else the one that made it."""
-    entry = registry.get(version)
     run_id = entry.tags.get("judged_in", entry.run_id)
     if not run_id:
         raise JabertError(
-            f"version {version} of {registry.name!r} was not made by a run; it cannot be judged"
+            f"version {entry.version} of {registry.name!r} was not made by a run; it cannot be judged"
         )
     return Run(registry.client, run_id, registry.client.get_run(run_id).info.experiment_id)

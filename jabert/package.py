@@ -17,6 +17,7 @@ import hashlib
 import json
 import reprlib
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 __all__ = ["BadInput", "TextClassifier", "Vectors"]
 
 _SUMS = "SHA256SUMS"
+_INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # of Unicode: control, format (zero-width …) and white space
 _FEW = 8  # texts; measured on 2 cores
 _Classify = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -129,7 +131,7 @@ class TextClassifier(PythonModel):
         if not isinstance(text, str):
             is_null = pd.api.types.is_scalar(text) and pd.isna(text)
             return "null" if is_null else f"{reprlib.repr(text)}, not a string"
-        if not text.strip():
+        if all(unicodedata.category(character) in _INVISIBLE for character in text):
             return "blank"
         try:
             text.encode()

@@ -21,7 +21,7 @@ from jabert.files import write_json
 from jabert.markdown import table as markdown_table
 from jabert.suites import find_suite, run_suite
 
-__all__ = ["Finding", "ValidationReport", "check_pieces", "check_texts", "find_suite"]
+__all__ = ["Finding", "ValidationReport", "check_pieces", "check_texts", "find_suite", "visible_characters"]
 
 _SEVERITIES = ("critical", "warning", "info")
 _SPECIAL_PIECES = 2  # [CLS] and [SEP]
@@ -172,7 +172,7 @@ def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
     }
     return frame.assign(
         characters=texts.str.len(),
-        visible_characters=texts.map(_visible_characters, na_action="ignore"),
+        visible_characters=texts.map(visible_characters, na_action="ignore"),
         text_sides=frame.groupby("text")["split"].transform("nunique"),
         text_labels=frame.groupby("text")["label"].transform("nunique"),
         group_sides=frame.groupby("group")["split"].transform("nunique") if "group" in frame else None,
@@ -208,7 +208,7 @@ def _placed(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(excerpt=escaped).set_axis(pd.Index(places.map(html.escape), name=None))
 
 
-def _visible_characters(text: str) -> int:
+def visible_characters(text: str) -> int:
     """Characters other than white space, control and format characters (e.g. zero-width space)."""
     return sum(unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp") for character in text)
 

@@ -10,7 +10,7 @@ The matrix products may be computed in bfloat16; states, gates, sums and gradien
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from jabert.legacy_keras import import_tensorflow
 
@@ -44,6 +44,7 @@ class _Bidirectional(tf.keras.layers.Bidirectional):  # type: ignore[name-define
         steps = tf.transpose(tf.sequence_mask(lengths))  # (tokens, batch)
         active = tf.reduce_sum(tf.cast(steps, tf.int32), axis=1)  # rows of each step
         time, row = tf.unstack(tf.cast(tf.where(steps), tf.int32), axis=1)  # (tokens of the batch,)
+        last_states = _last_states(self.precision)
         last = []
         for layer, position in (
             (self.forward_layer, time),
@@ -51,90 +52,131 @@ class _Bidirectional(tf.keras.layers.Bidirectional):  # type: ignore[name-define
         ):
             packed = tf.gather_nd(inputs, tf.stack([tf.gather(order, row), position], axis=1))
             cell = layer.cell
-            projected = _product(packed, cell.kernel, self.precision) + cell.bias
-            recur = tf.custom_gradient(_recurrence(self.precision))
-            last.append(recur(projected, cell.recurrent_kernel, active))
+            last.append(last_states(packed, active, cell.kernel, cell.recurrent_kernel, cell.bias))
         return tf.gather(tf.concat(last, axis=1), tf.argsort(order))  # (batch, 2 * units)
 
 
-def _recurrence(precision: Any) -> Callable[[Any, Any, Any], Any]:
-    return lambda projected, weights, active: _recur(projected, weights, active, precision)
+def _last_states(precision: Any) -> Callable[..., Any]:
+    """The LSTM in one direction, with a gradient of its own; matrix products are in `precision`."""
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def last_states(inputs: Any, active: Any, kernel: Any, recurrent_kernel: Any, bias: Any) -> Any:
+        """The hidden states after each row's last step, (batch, units), rows sorted by length.
+
+        Args:
+            inputs: (tokens of the batch, columns), step after step.
+            active: rows of each step, not increasing, int32 (steps,).
+            kernel: (columns, 4 · units).
+            recurrent_kernel: (units, 4 · units).
+            bias: (4 · units,).
+        """
+        # Cast once, not in every step and again for the gradient.
+        inputs, kernel, weights = (tf.cast(x, precision) for x in (inputs, kernel, recurrent_kernel))
+        last, kept = _forward(_product(inputs, kernel) + bias, active, weights)
+
+        def gradient(upstream: Any) -> Any:
+            hiddens, d_summed = _backward(upstream, active, weights, kept)
+            d_bias, d_summed = tf.reduce_sum(d_summed, axis=0), tf.cast(d_summed, precision)
+            # What the two kernels were multiplied with lies side by side: one product is quicker than two.
+            factors = tf.concat([inputs, tf.cast(hiddens, precision)], axis=1)
+            d_kernels = tf.split(
+                _product(factors, d_summed, transpose_a=True), [kernel.shape[0], weights.shape[0]]
+            )
+            return _product(d_summed, kernel, transpose_b=True), None, *d_kernels, d_bias
+
+        return last, gradient
+
+    return last_states  # type: ignore[no-any-return]
 
 
-def _recur(projected: Any, weights: Any, active: Any, precision: Any) -> Any:
-    """The hidden state after each row's last step, and its gradient as `tf.custom_gradient` wants it.
+class _Kept(NamedTuple):
+    """What the gradient wants of each step, and so of each token of the batch.
+
+    Attributes:
+        states: hidden state and cell before it, (tokens, 2 · units).
+        gates: the sigmoid of all that was summed, (tokens, 4 · units); nobody wants the cell's.
+        candidates: the tanh of the cell's, (tokens, units).
+    """
+
+    states: Any
+    gates: Any
+    candidates: Any
+
+
+def _forward(projected: Any, active: Any, weights: Any) -> tuple[Any, _Kept]:
+    """All steps.
 
     Args:
-        projected: inputs times kernel plus bias, (tokens of the batch, 4 · units), step after step.
-        weights: (units, 4 · units).
-        active: rows of each step, not increasing, int32 (steps,).
-        precision: of the matrix products.
-
-    Returns:
-        (batch, units), rows sorted by length as in the first step; the gradient function.
+        projected: inputs times kernel plus bias, (tokens, 4 · units).
+        active: rows of each step.
+        weights: the recurrent kernel.
     """
     units = weights.shape[0]
-    weights = tf.cast(weights, precision)  # once, not in every step
     steps = tf.shape(active)[0]
-    starts = tf.cumsum(active, exclusive=True)
-
-    def array(columns: int) -> Any:
-        shape = [None, columns]
-        return tf.TensorArray(projected.dtype, steps, element_shape=shape, infer_shape=False)
-
-    def rows_of(packed: Any, t: Any) -> Any:
-        return packed[starts[t] : starts[t] + active[t]]
 
     # Hidden state and cell stand side by side, (rows, 2 * units): a step is short, so its operations count.
-    def forward(t: Any, state: Any, states: Any, gates: Any) -> Any:
+    def step(t: Any, start: Any, state: Any, kept: _Kept) -> Any:
+        end = start + active[t]
         old = state[: active[t]]
         hidden, cell = tf.split(old, 2, axis=1)
-        summed = rows_of(projected, t) + _product(hidden, weights, precision)
-        i, f, g, o = tf.split(summed, 4, axis=1)
-        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
-        cell = f * cell + i * g
-        return (
-            t + 1,
-            _in_front(tf.concat([o * tf.tanh(cell), cell], axis=1), state),
-            states.write(t, old),
-            gates.write(t, tf.concat([i, f, g, o], axis=1)),
-        )
+        summed = projected[start:end] + _product(tf.cast(hidden, weights.dtype), weights)
+        gates, candidate = tf.sigmoid(summed), tf.tanh(summed[:, 2 * units : 3 * units])
+        i, f, _, o = tf.split(gates, 4, axis=1)
+        cell = f * cell + i * candidate
+        new = _in_front(tf.concat([o * tf.tanh(cell), cell], axis=1), state)
+        values = (old, gates, candidate)
+        return t + 1, end, new, _Kept(*(a.write(t, x) for a, x in zip(kept, values, strict=True)))
 
-    start = (0, tf.zeros([active[0], 2 * units], projected.dtype), array(2 * units), array(4 * units))
-    _, last, states, gates = tf.while_loop(lambda t, *_: t < steps, forward, start)
-    states, gates = states.concat(), gates.concat()
-
-    def gradient(upstream: Any) -> Any:
-        # What does not depend on the step after is computed for all tokens at once.
-        hiddens, cells = tf.split(states, 2, axis=1)
-        i, f, g, o = tf.split(gates, 4, axis=1)
-        squashed = tf.tanh(f * cells + i * g)
-        to_cell = o * (1 - squashed * squashed)
-        to_gates = tf.concat(
-            [g * i * (1 - i), cells * f * (1 - f), i * (1 - g * g), squashed * o * (1 - o)], axis=1
-        )
-
-        def backward(t: Any, d_state: Any, d_steps: Any) -> Any:
-            d_hidden, d_cell = tf.split(d_state[: active[t]], 2, axis=1)
-            d_cell += d_hidden * rows_of(to_cell, t)
-            d_step = tf.concat([d_cell, d_cell, d_cell, d_hidden], axis=1) * rows_of(to_gates, t)
-            d_hidden = _product(d_step, weights, precision, transpose_b=True)
-            d_old = tf.concat([d_hidden, d_cell * rows_of(f, t)], axis=1)
-            return t - 1, _in_front(d_old, d_state), d_steps.write(t, d_step)
-
-        upstream = tf.convert_to_tensor(upstream)  # a gather hands back slices
-        begin = (steps - 1, tf.pad(upstream, [[0, 0], [0, units]]), array(4 * units))
-        *_, d_steps = tf.while_loop(lambda t, *_: t >= 0, backward, begin)
-        d_projected = d_steps.concat()
-        return d_projected, _product(hiddens, d_projected, precision, transpose_a=True), None
-
-    return last[:, :units], gradient
+    kept = _Kept(*(_array(steps, columns * units) for columns in (2, 4, 1)))
+    begin = (0, 0, tf.zeros([active[0], 2 * units]), kept)
+    *_, last, kept = tf.while_loop(lambda t, *_: t < steps, step, begin)
+    return last[:, :units], _Kept(*(array.concat() for array in kept))
 
 
-def _product(a: Any, b: Any, precision: Any, **transposed: bool) -> Any:
-    """A matrix product in `precision`, float32 again."""
-    product = tf.matmul(tf.cast(a, precision), tf.cast(b, precision), **transposed)
-    return tf.cast(product, tf.float32)
+def _backward(upstream: Any, active: Any, weights: Any, kept: _Kept) -> tuple[Any, Any]:
+    """Hidden states before each step, (tokens, units), and the gradient of `summed`, (tokens, 4 · units).
+
+    Args:
+        upstream: gradient of the last hidden states, (batch, units).
+        active: rows of each step.
+        weights: the recurrent kernel.
+        kept: from `_forward`.
+    """
+    units = weights.shape[0]
+    # What does not depend on the step after is computed for all tokens at once.
+    hiddens, cells = tf.split(kept.states, 2, axis=1)
+    i, f, _, o = tf.split(kept.gates, 4, axis=1)
+    g = kept.candidates
+    squashed = tf.tanh(f * cells + i * g)
+    to_cell = o * (1 - squashed * squashed)
+    to_summed = tf.concat(
+        [g * i * (1 - i), cells * f * (1 - f), i * (1 - g * g), squashed * o * (1 - o)], axis=1
+    )
+
+    def step(t: Any, end: Any, d_state: Any, d_summed: Any) -> Any:
+        start = end - active[t]
+        d_hidden, d_cell = tf.split(d_state[: active[t]], 2, axis=1)
+        d_cell += d_hidden * to_cell[start:end]
+        d_step = tf.concat([d_cell, d_cell, d_cell, d_hidden], axis=1) * to_summed[start:end]
+        d_hidden = _product(tf.cast(d_step, weights.dtype), weights, transpose_b=True)
+        d_old = tf.concat([d_hidden, d_cell * f[start:end]], axis=1)
+        return t - 1, start, _in_front(d_old, d_state), d_summed.write(t, d_step)
+
+    upstream = tf.convert_to_tensor(upstream)  # a gather hands back slices
+    steps = tf.shape(active)[0]
+    begin = (steps - 1, tf.shape(f)[0], tf.pad(upstream, [[0, 0], [0, units]]), _array(steps, 4 * units))
+    *_, d_summed = tf.while_loop(lambda t, *_: t >= 0, step, begin)
+    return hiddens, d_summed.concat()
+
+
+def _array(steps: Any, columns: int) -> Any:
+    """An array with a matrix for each step."""
+    return tf.TensorArray(tf.float32, steps, element_shape=[None, columns], infer_shape=False)
+
+
+def _product(a: Any, b: Any, **transposed: bool) -> Any:
+    """A matrix product in the precision of its factors, float32 again."""
+    return tf.cast(tf.matmul(a, b, **transposed), tf.float32)
 
 
 def _in_front(rows: Any, matrix: Any) -> Any:

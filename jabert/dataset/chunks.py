@@ -3,7 +3,9 @@
 Unlike `read_table` this keeps every column and every row; whether a text is one is for the caller to say.
 """
 
+import base64
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -18,7 +20,7 @@ from jabert.dataset.sources import Lines, opened
 from jabert.dataset.tables import ENDINGS, require_column, table_ending
 from jabert.errors import JabertError
 
-__all__ = ["Chunk", "json_text", "read_chunks"]
+__all__ = ["Chunk", "json_text", "plain_text", "read_chunks"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +72,25 @@ def read_chunks(location: str, text_column: str, rows: int) -> Iterator[Chunk]:
 
 def json_text(value: Any) -> str:
     """A value as JSON, what JSON doesn't have as a string; half of a surrogate pair, no UTF-8, is escaped."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if _is_unicode(text) else json.dumps(value, default=str)
+    value = _without_strange_numbers(value)
+    text = json.dumps(value, ensure_ascii=False, default=plain_text)
+    return text if _is_unicode(text) else json.dumps(value, default=plain_text)
+
+
+def plain_text(value: Any) -> str:
+    """A value that is no string as one; bytes in Base64."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+def _without_strange_numbers(value: Any) -> Any:
+    """The same with strings for infinity and NaN, of which JSON knows nothing."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list):
+        return [_without_strange_numbers(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _without_strange_numbers(each) for key, each in value.items()}
+    return value
 
 
 def _csv_chunks(location: str, text_column: str, rows: int, delimiter: str) -> Iterator[Chunk]:

@@ -66,15 +66,16 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     Raises:
         JabertError: the ending is not one of `ENDINGS`, or the file cannot be written.
     """
-    if path.suffix not in ENDINGS:
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
         raise JabertError(f"{path} has none of the endings of a table: {', '.join(ENDINGS)}")
     with atomic_path(path) as temporary:
-        if path.suffix == ".parquet":
+        if ending == ".parquet":
             table.to_parquet(temporary, index=False)
-        elif path.suffix == ".jsonl":
+        elif ending == ".jsonl":
             temporary.write_text("".join(_json_lines(table)), encoding="utf-8")
         else:
-            separator = "\t" if path.suffix == ".tsv" else ","
+            separator = "\t" if ending == ".tsv" else ","
             table.to_csv(temporary, index=False, sep=separator, lineterminator="\r\n")
 
 

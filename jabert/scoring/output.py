@@ -10,7 +10,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jabert.dataset.chunks import json_text
+from jabert.dataset.chunks import json_text, plain_text
 from jabert.dataset.tables import ENDINGS, table_ending
 from jabert.errors import JabertError
 from jabert.files import atomic_path
@@ -141,7 +141,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
-    return json_text(value) if isinstance(value, bool | int | float | list | dict) else str(value)
+    return json_text(value) if isinstance(value, bool | list | dict) else plain_text(value)
 
 
 def _text_file(path: Path) -> IO[str]:

@@ -153,6 +153,11 @@ def test_a_value_that_does_not_fit_is_named_in_one_sentence(override, name):
     assert "\n" not in str(error.value)
 
 
+def test_a_list_is_asked_for_as_it_is_written():
+    with pytest.raises(JabertError, match=r"^setting data\.labels cannot be '京都': it is a list, as \['京都'\]$"):
+        load_settings(None, ["data.labels=京都"])
+
+
 def test_a_wrong_literal_is_answered_with_the_nearest():
     with pytest.raises(
         JabertError, match=r"setting data\.split cannot be 'groups': .*; the nearest is 'group'"

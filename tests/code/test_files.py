@@ -57,6 +57,12 @@ def test_a_folder_that_cannot_be_made_is_said_by_name(tmp_path):
     assert isinstance(error.value.__cause__, NotADirectoryError)
 
 
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_folder_is_no_name_for_a_file(name):
+    with pytest.raises(JabertError, match=rf"^{name} cannot be written: "):
+        write_text(Path(name), "new")
+
+
 def test_a_folder_without_permission_is_said_by_name(tmp_path, monkeypatch):
     def refuse(self, *_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # root may write anywhere

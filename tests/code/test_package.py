@@ -174,7 +174,7 @@ def test_upper_case_and_full_width_are_as_in_training(predict):
     np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("text", ["京都" * 50_000, "😀" * 3000, "\x00", "a\nb\tc", "\u200bx"])
+@pytest.mark.parametrize("text", ["京都" * 50_000, "😀" * 3000, "\x00x", "a\nb\tc", "\u200bx"])
 def test_odd_texts_are_classified(predict, text):
     assert table_of(predict([text])).sum() == pytest.approx(1, abs=1e-6)
 
@@ -184,6 +184,7 @@ def test_odd_texts_are_classified(predict, text):
     [
         ("", "blank"),
         (" \n　", "blank"),
+        ("\u200b\ufeff\x00", "blank"),
         (None, "null"),
         (5, "5, not a string"),
         (float("nan"), "null"),

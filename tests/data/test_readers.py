@@ -100,6 +100,13 @@ def test_what_is_written_reads_back(tmp_path_factory, ending, rows):
     path.unlink()
 
 
+def test_endings_in_capitals_are_endings(tmp_path):
+    table = pd.DataFrame({"text": ["文"], "label": ["甲"]}, dtype="str")
+    for ending in ("CSV", "JSONL", "Parquet"):
+        write_table(table, tmp_path / f"t.{ending}")
+        assert read_rows(DataSettings(path=str(tmp_path / f"t.{ending}")))["label"].tolist() == ["甲"]
+
+
 def test_named_columns_and_a_bom(read):
     data = b"\xef\xbb\xbf" + csv_bytes([("本文", "x", "分類", "記事"), ("文", "-", "甲", "k1")])
     rows = read("t.csv", data, text_column="本文", label_column="分類", group_column="記事")

@@ -203,7 +203,7 @@ def test_a_version_can_be_taken_back_and_promoted_again_by_hand(overrides, capsy
     assert jabert("rollback") == "jabert: there is nothing to go back to: version 1 of 'jabert' has no " + (
         "champion before it"
     )
-    assert jabert("promote", "1") == "jabert: version 1 of 'jabert' is the champion already"
+    assert jabert("promote", "01") == "jabert: version 1 of 'jabert' is the champion already"
     assert jabert("promote", "7") == (
         "jabert: there is no version '7' of 'jabert'; `jabert models` lists them"
     )
