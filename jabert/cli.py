@@ -447,7 +447,7 @@ def features_verify(
         print_json(verified.to_dict())
     else:
         print(f"{verified.store}: {verified.rows} rows, {verified.checked} computed again")
-        for sentence in verified.damaged:
+        for sentence in (*verified.damaged, *verified.unread):
             print(sentence)
         print_listing(verified.differing, ("cosine", "difference", "text"), "no row differs")
     if not verified.ok:

@@ -57,14 +57,18 @@ def exclusive(path: Path, waiting: str) -> Iterator[None]:
     """Hold the lock file `path`; if another process has it, log `waiting` and wait.
 
     The kernel frees the lock of a killed process.
+
+    Raises:
+        JabertError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info(waiting)
-        lock.acquire()
+    with on_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info(waiting)
+            lock.acquire()
     try:
         yield
     finally:

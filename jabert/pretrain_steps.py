@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jabert.config import EncoderSettings, Settings
+from jabert.config import EncoderSettings, PretrainingSettings, Settings
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.encoder.folder import BertConfig
 from jabert.errors import JabertError
@@ -183,22 +183,31 @@ def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder |
             f"{last} has another SentencePiece model ({models[last]}) than {first} ({models[first]}); "
             "token ids would mean other pieces"
         )
-    longest = teacher.config.max_position_embeddings if teacher else pretraining.max_tokens
-    if pretraining.max_tokens > longest:
-        raise JabertError(
-            f"pretraining.max_tokens = {pretraining.max_tokens}, but the teacher has {longest} positions"
-        )
+    _check_sizes(pretraining, start, teacher)
     return start, teacher
+
+
+def _check_sizes(
+    pretraining: PretrainingSettings, start: EncoderFolder | None, teacher: EncoderFolder | None
+) -> None:
+    positions = {"encoder": start.config.max_position_embeddings if start else pretraining.positions}
+    if teacher:
+        positions["teacher"] = teacher.config.max_position_embeddings
+    for who, longest in positions.items():
+        if pretraining.max_tokens > longest:
+            raise JabertError(
+                f"pretraining.max_tokens = {pretraining.max_tokens}, but the {who} has {longest} positions"
+            )
+    if not start and pretraining.hidden_size % pretraining.heads:
+        raise JabertError(
+            f"pretraining.heads = {pretraining.heads} do not divide "
+            f"pretraining.hidden_size = {pretraining.hidden_size}"
+        )
 
 
 def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
     pretraining = settings.pretraining
     config = texts.start.config if texts.start else _new_config(settings, pieces)
-    if pretraining.max_tokens > config.max_position_embeddings:
-        raise JabertError(
-            f"pretraining.max_tokens = {pretraining.max_tokens}, "
-            f"but the encoder has {config.max_position_embeddings} positions"
-        )
     tf = import_tensorflow()
     tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(pretraining.seed)
@@ -220,11 +229,6 @@ def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
 
 def _new_config(settings: Settings, pieces: Vocabulary) -> BertConfig:
     pretraining = settings.pretraining
-    if pretraining.hidden_size % pretraining.heads:
-        raise JabertError(
-            f"pretraining.heads = {pretraining.heads} do not divide "
-            f"pretraining.hidden_size = {pretraining.hidden_size}"
-        )
     return BertConfig(
         vocab_size=pieces.size,
         hidden_size=pretraining.hidden_size,

@@ -13,6 +13,7 @@ from jabert.config import Settings, TrackingSettings, local_database, redacted
 from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
+from jabert.encoder.checkpoint import read_variables
 from jabert.errors import JabertError
 from jabert.features.upkeep import list_spaces
 
@@ -30,7 +31,7 @@ def encoder(settings: Settings) -> Check:
         return checked("encoder", "encoder.path is not set; with --set encoder.path=… it is checked")
     try:
         folder = _encoder_folder(settings)
-        folder.check_variables()
+        read_variables(folder)
         Tokenizer(folder, settings.encoder)
     except JabertError as error:
         return checked("encoder", str(error), "put that right, or set encoder.path to another folder")
@@ -51,7 +52,10 @@ def _encoder_folder(settings: Settings) -> EncoderFolder:
 
 def features(path: str) -> Check:
     """What the feature store holds, and whether more can be written."""
-    spaces = list_spaces(Path(path))
+    try:
+        spaces = list_spaces(Path(path))
+    except JabertError as error:
+        return checked("features", str(error), "put that right, or set features.path to another folder")
     rows, size = (sum(space[name] or 0 for space in spaces) for name in ("rows", "bytes"))
     held = f"encoders: {len(spaces)}, rows: {rows:,}, {size / 1e6:.1f} MB"
     return _writable("features", Path(path), held, "features.path")
@@ -59,7 +63,8 @@ def features(path: str) -> Check:
 
 def work(path: str) -> Check:
     """What killed runs have left; the same command goes on with one."""
-    left = [table.stat().st_mtime for table in Path(path).glob("*/table.parquet")]
+    folders = [found for name in ("*/table.parquet", "pretrain-*/") for found in Path(path).glob(name)]
+    left = [found.stat().st_mtime for found in folders]
     held = f"unfinished runs: {len(left)}"
     if left:
         oldest = datetime.fromtimestamp(min(left))

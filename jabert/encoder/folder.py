@@ -2,11 +2,13 @@
 
 import configparser
 import json
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ __all__ = ["BertConfig", "EncoderFolder", "init_config", "open_folder", "reading
 
 _CONFIG = "bert_config.json"
 _INDEX = ".index"
+_LAYER = re.compile(r"bert/encoder/layer_(\d+)/")
 _ACTIVATIONS = ("gelu", "linear", "relu", "tanh")  # those of google-research/bert, modeling.py
 _TRAINING_ONLY = {
     "attention_probs_dropout_prob": 0.1,
@@ -96,6 +99,12 @@ class EncoderFolder:
             JabertError: names the first variable that is missing or has another shape.
         """
         found = _variables(self.checkpoint)
+        layers = _layers(found)
+        if layers != self.config.num_hidden_layers:
+            raise JabertError(
+                f"checkpoint {self.checkpoint} has {layers} layers, "
+                f"but {_CONFIG} says num_hidden_layers = {self.config.num_hidden_layers}"
+            )
         for name, shape in self.config.variables().items():
             if name not in found:
                 raise JabertError(f"checkpoint {self.checkpoint} has no variable {name}")
@@ -141,7 +150,8 @@ def init_config(path: Path, heads: int | None = None) -> tuple[Path, list[str]]:
         The file written and remarks on what was assumed.
 
     Raises:
-        JabertError: the file exists already, or the checkpoint is not Google BERT's.
+        JabertError: the file exists already, the checkpoint is not Google BERT's, or what was found would
+            not be taken.
     """
     target = path / _CONFIG
     if target.exists():
@@ -166,11 +176,7 @@ def init_config(path: Path, heads: int | None = None) -> tuple[Path, list[str]]:
     config = {"hidden_act": "gelu", **_TRAINING_ONLY, **described, **sizes}
     if heads is not None:
         config["num_attention_heads"] = heads
-    if config["num_attention_heads"] < 1 or sizes["hidden_size"] % config["num_attention_heads"]:
-        raise JabertError(
-            f"{config['num_attention_heads']} attention heads do not divide "
-            f"the hidden size {sizes['hidden_size']}"
-        )
+    _config_of(config, target)
     return write_json(target, dict(sorted(config.items()))), remarks
 
 
@@ -214,6 +220,10 @@ def _read_config(folder: Path) -> BertConfig:
         raise JabertError(f"{path} is not JSON: {error}") from None
     if not isinstance(values, dict):
         raise JabertError(f"{path} is not a JSON object")
+    return _config_of(values, path)
+
+
+def _config_of(values: Mapping[str, Any], path: Path) -> BertConfig:
     try:
         config = BertConfig(**{name: values[name] for name in BertConfig.__annotations__ if name in values})
     except TypeError as error:
@@ -245,6 +255,9 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         raise JabertError(f"{path} is not TOML: {error}") from None
     if not isinstance(settings.get("lower_case", False), bool):
         raise JabertError(f"{path}: lower_case must be true or false, not {settings['lower_case']!r}")
+    for name in ("licence", "origin"):
+        if not isinstance(settings.get(name, ""), str):
+            raise JabertError(f"{path}: {name} must be a string, not {settings[name]!r}")
     return settings
 
 
@@ -252,6 +265,10 @@ def _variables(checkpoint: Path) -> dict[str, tuple[int, ...]]:
     tf = import_tensorflow()
     with reading(checkpoint):
         return {name: tuple(shape) for name, shape in tf.train.list_variables(str(checkpoint))}
+
+
+def _layers(variables: Iterable[str]) -> int:
+    return len({found[1] for name in variables if (found := _LAYER.match(name))})
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:
@@ -262,7 +279,7 @@ def _sizes(checkpoint: Path) -> dict[str, int]:
         return {
             "vocab_size": vocab_size,
             "hidden_size": hidden_size,
-            "num_hidden_layers": len([name for name in variables if name.endswith("self/query/kernel")]),
+            "num_hidden_layers": _layers(variables),
             "intermediate_size": variables["bert/encoder/layer_0/intermediate/dense/bias"][0],
             "max_position_embeddings": variables["bert/embeddings/position_embeddings"][0],
             "type_vocab_size": variables["bert/embeddings/token_type_embeddings"][0],
@@ -285,6 +302,8 @@ def _read_ini(folder: Path) -> dict[str, Any]:
     for name in kinds.keys() & texts.keys():
         try:
             values[name] = kinds[name](texts[name])
+            if name in _TRAINING_ONLY and not isfinite(values[name]):
+                raise ValueError
         except ValueError:
             raise JabertError(f"{path}: {name} must be a number, not {texts[name]!r}") from None
     return values

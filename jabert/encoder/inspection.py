@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jabert.config import EncoderSettings
+from jabert.encoder.checkpoint import read_variables
 from jabert.encoder.folder import EncoderFolder, open_folder
 from jabert.encoder.tokenizer import Tokenizer
 
@@ -29,7 +30,7 @@ def describe(folder: Path) -> dict[str, Any]:
         JabertError: a file is missing or cannot be read, or the files do not fit each other.
     """
     opened = open_folder(folder)
-    opened.check_variables()
+    read_variables(opened)
     tokenizer = Tokenizer(opened, EncoderSettings())
     return {
         "path": str(opened.path.resolve()),

@@ -12,10 +12,12 @@ import uuid
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from io import FileIO
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas  # noqa: F401  Arrow would import it in the middle of its first conversion
@@ -93,7 +95,7 @@ class FeatureStore:
         """Take up what was written since the store was opened, also by other processes."""
         for path in sorted(self.path.glob(f"*{_SUFFIX}")):
             known = self._read.get(path, 0)
-            for number, batch in enumerate(_whole_batches(path)):
+            for number, batch in enumerate(_whole_batches(path, self.schema, self.hidden_size)):
                 if number >= known:
                     self._take_up(batch, path)
 
@@ -130,6 +132,13 @@ class FeatureStore:
             for batch in self._batches
             if not batch.is_whole()
         ]
+
+    def unread(self) -> dict[Path, int]:
+        """Bytes at the end of files that belong to no whole batch: of a killed process, or damaged."""
+        ends = dict.fromkeys(self.path.glob(f"*{_SUFFIX}"), 0)
+        ends |= {batch.path: batch.end for batch in self._batches}
+        left = {path: path.stat().st_size - end for path, end in ends.items()}
+        return {path: size for path, size in left.items() if size > 0}
 
     @contextmanager
     def writer(self) -> Iterator["Writer"]:
@@ -201,48 +210,56 @@ class Writer:
 
 
 class _Batch:
-    """One record batch in the mapped file, its columns as NumPy arrays."""
+    """One record batch in the mapped file, which it ends at byte `end`, its columns as NumPy arrays.
 
-    def __init__(self, batch: pa.RecordBatch, checksum: int, path: Path, number: int) -> None:
-        self._batch = batch
-        self._checksum = checksum
+    Raises:
+        ValueError, LookupError: its parts do not fit each other.
+    """
+
+    def __init__(self, found: Any, hidden_size: int, path: Path, number: int, end: int) -> None:
+        found.batch.validate(full=True)  # or a damaged length would lead out of the file's memory
+        self._batch: pa.RecordBatch = found.batch
+        self._checksum = int((found.custom_metadata or {})[_CHECKSUM])
         self.path = path
         self.number = number
-        ids, vectors = batch.column("ids"), batch.column("vectors").values.to_numpy()
-        self.keys: pa.FixedSizeBinaryArray = batch.column("key")
+        self.end = end
+        ids, vectors = self._batch.column("ids"), self._batch.column("vectors")
+        self.keys: pa.FixedSizeBinaryArray = self._batch.column("key")
         self.ids = TokenIds(ids.values.to_numpy(), ids.offsets.to_numpy())
-        self.vectors: np.ndarray = vectors.reshape(len(self.ids.flat), -1)  # (tokens of all rows, hidden)
+        if not np.array_equal(self.ids.offsets * hidden_size, vectors.offsets.to_numpy()):
+            raise ValueError("the rows of ids are not those of vectors")
+        # (tokens of all rows, hidden)
+        self.vectors: np.ndarray = vectors.values.to_numpy().reshape(len(self.ids.flat), hidden_size)
 
     def is_whole(self) -> bool:
         """Whether the bytes are those that were written."""
         return _checksum(self._batch) == self._checksum
 
 
-def _whole_batches(path: Path) -> Iterator[_Batch]:
+def _whole_batches(path: Path, schema: pa.Schema, hidden_size: int) -> Iterator[_Batch]:
     """The batches of a file up to where a killed writer left it, or another is writing.
 
     Every batch but the last is known to be on disk, since the next was begun only then; the last is read
     and held against its checksum, in case the machine lost power while it was written.
     """
-    batches = list(_readable_batches(path))
+    batches = list(_readable_batches(path, schema, hidden_size))
     if batches and not batches[-1].is_whole():
         batches.pop()
     yield from batches
 
 
-def _readable_batches(path: Path) -> Iterator[_Batch]:
-    if not path.stat().st_size:
+def _readable_batches(path: Path, schema: pa.Schema, hidden_size: int) -> Iterator[_Batch]:
+    """Those before the file's end, or before the first that is damaged; Arrow has many names for that."""
+    if not path.is_file() or not path.stat().st_size:
         return
-    mapped = pa.memory_map(str(path))
-    number = 0
-    try:
+    with suppress(StopIteration, pa.ArrowException, OSError, ValueError, LookupError):
+        mapped = pa.memory_map(str(path))
         reader = pa.ipc.open_stream(mapped)
-        while True:
+        if not reader.schema.equals(schema):  # Arrow would take the bytes for whatever it says
+            return
+        for number in count():
             found = reader.read_next_batch_with_custom_metadata()
-            yield _Batch(found.batch, int(found.custom_metadata[_CHECKSUM]), path, number)
-            number += 1
-    except (StopIteration, pa.ArrowInvalid, OSError):  # the end, or the end of what is whole
-        return
+            yield _Batch(found, hidden_size, path, number, mapped.tell())
 
 
 def _key_array(keys: np.ndarray) -> pa.FixedSizeBinaryArray:

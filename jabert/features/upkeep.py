@@ -10,6 +10,7 @@ import numpy as np
 from jabert.config import Settings
 from jabert.encoder import EncoderFolder, TokenIds, Tokenizer, load_encoder, token_budget
 from jabert.encoder.batching import token_budget_batches
+from jabert.errors import JabertError
 from jabert.features import open_store
 from jabert.features.store import STORE_FORMAT, FeatureStore, row_keys
 
@@ -29,6 +30,8 @@ class Verified:
         rows: rows in it.
         checked: rows that were computed again.
         damaged: a sentence for each batch whose bytes are not those that were written.
+        unread: a sentence for each file with bytes that are no whole batch. Rows that are not there are
+            computed again, so nothing is wrong with the others.
         differing: of each row that differs the text, its smallest cosine of a token and largest difference.
     """
 
@@ -36,11 +39,12 @@ class Verified:
     rows: int
     checked: int
     damaged: list[str]
+    unread: list[str]
     differing: list[dict[str, Any]]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found."""
+        """Whether all that is read is right."""
         return not (self.damaged or self.differing)
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,7 +53,13 @@ class Verified:
 
 
 def list_spaces(root: Path) -> list[dict[str, Any]]:
-    """The spaces of a store, JSON-ready: what each holds the vectors of, its rows, tokens, bytes and path."""
+    """The spaces of a store, JSON-ready: what each holds the vectors of, its rows, tokens, bytes and path.
+
+    Raises:
+        JabertError: the store is no folder, or a space's description cannot be read.
+    """
+    if root.exists() and not root.is_dir():
+        raise JabertError(f"features.path {root} is not a folder")
     return [_described(path.parent) for path in sorted(root.glob("*/space.json"))]
 
 
@@ -64,12 +74,22 @@ def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int
         settings: groups `encoder` and `features` are used.
         rows: size of the sample.
         seed: chooses it.
+
+    Raises:
+        JabertError: there is no row.
     """
     store = open_store(folder, settings)
     damaged = store.damaged()
+    unread = [
+        f"{path}: {size:,} bytes are no whole batch, of a killed process or damaged; their rows are not there"
+        for path, size in store.unread().items()
+    ]
+    if not len(store):
+        nothing = f"{store.path} holds no vectors of this encoder, precision and dtype"
+        raise JabertError("; ".join([nothing, *unread]))
     chosen = np.random.default_rng(seed).permutation(len(store))[:rows]
-    differing = _differing(store, chosen, folder, settings) if len(chosen) else []
-    return Verified(str(store.path), len(store), len(chosen), damaged, differing)
+    differing = _differing(store, chosen, folder, settings)
+    return Verified(str(store.path), len(store), len(chosen), damaged, unread, differing)
 
 
 def _differing(
@@ -100,12 +120,18 @@ def _compare(stored: np.ndarray, computed: np.ndarray) -> tuple[float, float]:
 
 
 def _described(path: Path) -> dict[str, Any]:
-    origin = json.loads((path / "space.json").read_text(encoding="utf-8"))
-    store = FeatureStore.at(path, origin) if origin["format"] == STORE_FORMAT else None
+    try:
+        origin = json.loads((path / "space.json").read_text(encoding="utf-8"))
+        store = FeatureStore.at(path, origin) if origin["format"] == STORE_FORMAT else None
+    except (ValueError, LookupError, TypeError):
+        raise JabertError(
+            f"{path / 'space.json'} does not describe vectors; delete {path}, and they are computed again"
+        ) from None
     return {
         **origin,
-        "rows": len(store) if store else None,  # None: written by another version, which counts as not there
-        "tokens": store.tokens if store else None,
+        # None: written by another version, which counts as not there
+        "rows": None if store is None else len(store),
+        "tokens": None if store is None else store.tokens,
         "bytes": sum(file.stat().st_size for file in path.iterdir()),
         "path": str(path),
     }

@@ -154,7 +154,8 @@ def test_a_value_that_does_not_fit_is_named_in_one_sentence(override, name):
 
 
 def test_a_list_is_asked_for_as_it_is_written():
-    with pytest.raises(JabertError, match=r"^setting data\.labels cannot be '京都': it is a list, as \['京都'\]$"):
+    sentence = r"^setting data\.labels cannot be '京都': it is a list, as \['京都'\]$"
+    with pytest.raises(JabertError, match=sentence):
         load_settings(None, ["data.labels=京都"])
 
 

@@ -130,7 +130,7 @@ def test_the_encoder_is_opened_and_its_variables_are_compared(toy_encoder, tmp_p
     check = stores.encoder(_with_encoder(folder))
 
     assert not check.ok
-    assert "bert/encoder/layer_2/" in check.found
+    assert "has 2 layers" in check.found
 
 
 def _with_encoder(path):
@@ -164,8 +164,10 @@ def test_unfinished_runs_are_counted():
     for name in ("0123456789abcdef", "fedcba9876543210"):
         Path("work", name).mkdir(parents=True)
         Path("work", name, "table.parquet").touch()
+    Path("work", "pretrain-0123456789abcdef").mkdir()
+    Path("work", "pretrain-0123456789abcdef.lock").touch()
     Path("work", "promotion.lock").touch()
-    assert "unfinished runs: 2, the oldest of 20" in stores.work("work").found
+    assert "unfinished runs: 3, the oldest of 20" in stores.work("work").found
 
 
 def test_a_folder_that_cannot_be_made_is_told():

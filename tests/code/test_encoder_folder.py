@@ -8,6 +8,7 @@ import toy
 from jabert.config import EncoderSettings
 from jabert.encoder import Tokenizer, load_encoder, open_folder
 from jabert.encoder.folder import init_config
+from jabert.encoder.inspection import describe
 from jabert.errors import JabertError
 
 DATA = "model.ckpt-1.data-00000-of-00001"
@@ -148,9 +149,25 @@ def test_a_misshapen_variable_is_named_with_both_shapes(encoder):
     )
 
 
-def test_a_configuration_with_more_layers_than_the_checkpoint_names_the_first_that_is_missing(encoder):
-    with pytest.raises(JabertError, match=r"has no variable bert/encoder/layer_2/"):
-        load(with_config(encoder, num_hidden_layers=3))
+@pytest.mark.parametrize("layers", [1, 3, 10**9])
+def test_a_configuration_with_other_layers_than_the_checkpoint_is_refused(encoder, layers):
+    sentence = f"has 2 layers, but bert_config.json says num_hidden_layers = {layers}$"
+    with pytest.raises(JabertError, match=sentence):
+        load(with_config(encoder, num_hidden_layers=layers))
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+def test_weights_that_are_cut_off_are_found_by_an_inspection(encoder, size):
+    (shard,) = encoder.glob("*.data-*")
+    os.truncate(shard, size)
+    with pytest.raises(JabertError, match=r"checkpoint .*model\.ckpt-1 cannot be read: "):
+        describe(encoder)
+
+
+def test_a_licence_is_a_string(encoder):
+    (encoder / "encoder.toml").write_text("licence = 2020-01-01\n", encoding="utf-8")
+    with pytest.raises(JabertError, match=r"encoder\.toml: licence must be a string, not "):
+        describe(encoder)
 
 
 def test_the_heads_of_pretraining_may_be_missing(encoder):
@@ -292,11 +309,20 @@ def test_a_config_ini_that_contradicts_the_checkpoint_is_named(bare):
     assert not (bare / "bert_config.json").exists()
 
 
-@pytest.mark.parametrize("line", ["num_attention_heads = four", "num_attention_heads"])
+@pytest.mark.parametrize(
+    "line", ["num_attention_heads = four", "num_attention_heads", "hidden_dropout_prob = nan"]
+)
 def test_a_config_ini_that_cannot_be_read_is_named(bare, line):
     (bare / "config.ini").write_text(f"[BERT-CONFIG]\n{line}\n", encoding="utf-8")
     with pytest.raises(JabertError, match=r"config\.ini"):
         init_config(bare)
+
+
+def test_an_activation_of_config_ini_that_nobody_knows_is_refused(bare):
+    (bare / "config.ini").write_text("[BERT-CONFIG]\nhidden_act = swish\n", encoding="utf-8")
+    with pytest.raises(JabertError, match="hidden_act must be one of gelu, linear, relu, tanh, not 'swish'"):
+        init_config(bare)
+    assert not (bare / "bert_config.json").exists()
 
 
 def test_an_existing_configuration_is_not_overwritten(encoder):
@@ -306,10 +332,18 @@ def test_an_existing_configuration_is_not_overwritten(encoder):
     assert (encoder / "bert_config.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("heads", [0, -1, 3])
-def test_a_number_of_heads_that_cannot_be_is_refused(bare, heads):
-    with pytest.raises(JabertError, match=f"{heads} attention heads do not divide the hidden size 16"):
+@pytest.mark.parametrize(
+    ("heads", "sentence"),
+    [
+        (0, "num_attention_heads must be a positive whole number, not 0"),
+        (-1, "num_attention_heads must be a positive whole number, not -1"),
+        (3, "3 attention heads do not divide hidden_size 16"),
+    ],
+)
+def test_a_number_of_heads_that_cannot_be_is_refused(bare, heads, sentence):
+    with pytest.raises(JabertError, match=sentence):
         init_config(bare, heads=heads)
+    assert not (bare / "bert_config.json").exists()
 
 
 def test_a_checkpoint_of_something_else_is_named(bare):

@@ -336,6 +336,32 @@ def test_a_row_under_a_key_that_is_not_its_own_is_named(folder, tmp_path):
 
 def test_the_verified_record_is_ready_for_json(folder, tmp_path):
     settings = settings_of(tmp_path / "store")
+    featurize(ids_of(folder, TEXTS[:3]), folder, settings)
     found = verify(folder, settings).to_dict()
     assert json.loads(json.dumps(found)) == found
-    assert (found["ok"], found["rows"]) == (True, 0)
+    assert (found["ok"], found["rows"], found["unread"]) == (True, 3, [])
+
+
+def test_a_verification_tells_of_bytes_that_no_row_is_made_of(folder, tmp_path):
+    settings = settings_of(tmp_path / "store", token_budget=64)
+    featurize(ids_of(folder, TEXTS), folder, settings)
+    (path,) = (tmp_path / "store").glob("*/*.arrows")
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    found = verify(folder, settings)
+    assert found.ok and 0 < found.rows < len(TEXTS)
+    assert [sentence.partition(":")[0] for sentence in found.unread] == [str(path)]
+    path.write_bytes(b"\0" * 1000)
+    with pytest.raises(JabertError, match=r"holds no vectors of this .*; .*: 1,000 bytes are no whole batch"):
+        verify(folder, settings)
+
+
+def test_a_store_without_rows_cannot_be_verified(folder, tmp_path):
+    with pytest.raises(JabertError, match=r"holds no vectors of this encoder, precision and dtype$"):
+        verify(folder, settings_of(tmp_path / "store"))
+
+
+def test_a_store_that_is_a_file_is_named_before_anything_is_computed(folder, tmp_path):
+    (tmp_path / "store").touch()
+    with pytest.raises(JabertError, match=r"store/.* cannot be written: Not a directory"):
+        featurize(ids_of(folder, TEXTS), folder, settings_of(tmp_path / "store"))

@@ -97,6 +97,29 @@ def test_a_space_tells_what_it_holds(tmp_path):
     }
 
 
+@pytest.mark.parametrize("written", ["{", "", "[]", '{"format": "2"}', '{"format": "2", "hidden_size": "x"}'])
+def test_a_description_that_is_damaged_is_named(tmp_path, written):
+    store = store_at(tmp_path)
+    fill(store, (some_ids(3), some_vectors(some_ids(3))))
+    (store.path / "space.json").write_text(written)
+    with pytest.raises(JabertError, match=r"space\.json does not describe vectors; delete .*computed again"):
+        list_spaces(tmp_path)
+
+
+def test_a_store_that_is_no_folder_is_named(tmp_path):
+    (tmp_path / "store").touch()
+    with pytest.raises(JabertError, match=r"features\.path .*store is not a folder"):
+        list_spaces(tmp_path / "store")
+
+
+def test_a_space_without_rows_is_not_one_of_another_format(tmp_path):
+    store = store_at(tmp_path)
+    fill(store, (some_ids(3), some_vectors(some_ids(3))))
+    the_file(store).unlink()
+    (space,) = list_spaces(tmp_path)
+    assert (space["rows"], space["tokens"]) == (0, 0)
+
+
 def test_a_space_of_another_format_is_listed_and_not_read(tmp_path):
     folder = tmp_path / "0123456789abcdef"
     folder.mkdir()
@@ -268,3 +291,40 @@ class StreamTo:
     def write_batch(self, batch, custom_metadata):
         with Path(self._path).open("wb", buffering=0) as file:
             file.write(b"part of a batch")
+
+
+# In a process of its own, since what is wrong here may end it.
+FLIPS = textwrap.dedent("""
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from jabert.encoder import TokenIds
+    from jabert.features import FeatureStore, row_keys
+    origin = {"encoder": "e", "engine": "any", "precision": "float32", "padding": "length"}
+    def open_store():
+        return FeatureStore(Path(sys.argv[1]), origin, 4, "float16")
+    store, random = open_store(), np.random.default_rng(0)
+    rows = [TokenIds.of(random.integers(0, 320, 3) for _ in range(4)) for _ in range(3)]
+    with store.writer() as writer:
+        for number, ids in enumerate(rows):
+            writer.append(row_keys(ids), ids, np.full((12, 4), number))
+    (path,) = store.path.glob("*.arrows")
+    written = path.read_bytes()
+    for bit in random.permutation(8 * len(written))[:4000]:
+        damaged = bytearray(written)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.unlink()
+        path.write_bytes(damaged)
+        store = open_store()
+        for number, ids in enumerate(rows):
+            for place in store.find(row_keys(ids)):
+                right = place < 0 or np.array_equal(store.vectors(place), np.full((3, 4), number))
+                assert right or store.damaged(), f"bit {bit}: a wrong row"
+        assert len(store) == 12 or store.unread(), f"bit {bit}: rows are lost and nobody says so"
+""")
+
+
+def test_a_flipped_bit_costs_rows_or_is_found_by_a_checksum(tmp_path):
+    command = [sys.executable, "-c", FLIPS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
