@@ -81,7 +81,7 @@ def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int
     store = open_store(folder, settings)
     damaged = store.damaged()
     unread = [
-        f"{path}: {size:,} bytes are no whole batch, of a killed process or damaged; their rows are not there"
+        f"{path}: {size:,} bytes are no whole batch: being written, left by a kill, or damaged"
         for path, size in store.unread().items()
     ]
     if not len(store):
