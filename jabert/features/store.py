@@ -250,8 +250,6 @@ def _whole_batches(path: Path, schema: pa.Schema, hidden_size: int) -> Iterator[
 
 def _readable_batches(path: Path, schema: pa.Schema, hidden_size: int) -> Iterator[_Batch]:
     """Those before the file's end, or before the first that is damaged; Arrow has many names for that."""
-    if not path.is_file() or not path.stat().st_size:
-        return
     with suppress(StopIteration, pa.ArrowException, OSError, ValueError, LookupError):
         mapped = pa.memory_map(str(path))
         reader = pa.ipc.open_stream(mapped)
