@@ -15,7 +15,7 @@ from jabert.evaluation import EvaluationReport
 from jabert.pretraining import Point, Pretrained
 from jabert.registry import Move, Verdict
 from jabert.tracking import Run
-from jabert.validation import ValidationReport, find_suite
+from jabert.validation import ValidationReport
 from jabert.work import Work
 
 __all__ = [
@@ -40,7 +40,7 @@ CARD_PAGE = "card/card.html"
 def record_validation(report: ValidationReport, name: str, run: Run) -> None:
     """The findings as a page, the data docs and the JSON result, also of a suite that failed."""
     run.folder(report.folder, f"validation/{name}")
-    run.file(find_suite(report.suite), f"validation/{name}")
+    run.file(report.suite_file, f"validation/{name}")
     run.text(f"validation/{name}.md", report.to_markdown())
     run.metrics({f"validation/{name}_findings": len(report.findings)})
 

@@ -65,18 +65,23 @@ class ValidationReport:
     """What became of a suite.
 
     Attributes:
-        suite: its name.
+        suite_file: the JSON file.
         success: no finding is critical.
         evaluated: number of expectations that were run.
         findings: the expectations not met, the critical ones first, otherwise in the suite's order.
         folder: holds `data_docs/index.html` and `result.json`.
     """
 
-    suite: str
+    suite_file: Path
     success: bool
     evaluated: int
     findings: tuple[Finding, ...]
     folder: Path
+
+    @property
+    def suite(self) -> str:
+        """Its name."""
+        return self.suite_file.stem
 
     @property
     def page(self) -> Path:
@@ -100,7 +105,8 @@ class ValidationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {**asdict(self), "folder": str(self.folder)}
+        facts = {**asdict(self), "suite_file": str(self.suite_file), "folder": str(self.folder)}
+        return {"suite": self.suite, **facts}
 
     def to_markdown(self) -> str:
         """One line on the outcome and a table of the findings."""
@@ -221,8 +227,9 @@ def _check(
     failed = [_finding(result) for result in results if not result["success"]]
     findings = tuple(sorted(failed, key=lambda finding: _SEVERITIES.index(finding.severity)))
     success = all(finding.severity != "critical" for finding in findings)
-    report = ValidationReport(path.stem, success, len(results), findings, folder)
-    summary = {key: value for key, value in asdict(report).items() if key != "folder"}
+    report = ValidationReport(path, success, len(results), findings, folder)
+    of_this_machine = ("suite_file", "folder")
+    summary = {key: value for key, value in report.to_dict().items() if key not in of_this_machine}
     write_json(folder / "result.json", {**summary, "results": [_shortened(result) for result in results]})
     return report
 

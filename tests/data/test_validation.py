@@ -323,7 +323,7 @@ def test_the_suite_of_the_article_differs_in_what_is_only_warned_about() -> None
 
 
 def test_the_page_is_named_even_if_another_process_has_removed_it(tmp_path: Path) -> None:
-    report = ValidationReport("own", True, 0, (), tmp_path)
+    report = ValidationReport(tmp_path / "own.json", True, 0, (), tmp_path)
     assert report.page == tmp_path / "data_docs" / "index.html"
 
 

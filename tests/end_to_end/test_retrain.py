@@ -262,6 +262,22 @@ def test_data_that_fail_validation_stop_the_run_and_keep_their_report(overrides,
     assert registry().listing() == []
 
 
+def test_a_suite_of_one_s_own_decides_and_is_kept_with_the_run(overrides):
+    expectation = {
+        "type": "expect_column_value_lengths_to_be_between",
+        "kwargs": {"column": "text", "max_value": 1},
+        "description": "No text is long.",
+    }
+    Path("labelled_texts.json").write_text(json.dumps({"expectations": [expectation]}), encoding="utf-8")
+
+    with pytest.raises(JabertError, match="No text is long"):
+        retrain("", [*overrides, "validation.suite=./labelled_texts.json"])
+
+    ((_, run),) = runs()
+    kept = client().download_artifacts(run.info.run_id, "validation/texts/labelled_texts.json")
+    assert json.loads(Path(kept).read_bytes()) == {"expectations": [expectation]}
+
+
 def test_an_interrupted_run_is_killed_and_the_next_goes_on_from_its_last_epoch(overrides, monkeypatch):
     uninterrupted = retrain("", [*overrides, "tracking.model_name=other"])
 
