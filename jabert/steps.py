@@ -360,8 +360,13 @@ def register(settings: Settings, run: Run, evaluated: Evaluated) -> str:
 
 
 def withdraw(settings: Settings, version: str) -> None:
-    """Note that the gate failed before it came to a verdict; a later run may judge the version still."""
-    registry.open_registry(settings).tag(version, {"promotion": "not judged", "reason": "the gate failed"})
+    """Note that the gate failed before it came to a verdict; a later run may judge the version still.
+
+    A verdict that stands already stays, whatever failed after it.
+    """
+    registered = registry.open_registry(settings)
+    if Verdict.from_tags(version, registered.get(version).tags) is None:
+        registered.tag(version, {"promotion": "not judged", "reason": "the gate failed"})
 
 
 def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:

@@ -9,6 +9,7 @@ import mlflow
 import pandas as pd
 import pytest
 
+from flows import judging
 from flows.featurize import featurize
 from flows.retrain import retrain
 from jabert import steps
@@ -236,6 +237,22 @@ def test_a_gate_that_fails_leaves_a_version_that_a_rerun_judges(overrides, monke
     assert again["model_version"] == "1"
     assert again["outcome"] == "promoted"
     assert [line["promotion"] for line in registry().listing()] == ["promoted"]
+
+
+def test_a_verdict_stands_whatever_fails_after_it(overrides, monkeypatch):
+    def fail(*_):
+        raise OSError("no page today")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(judging, "show_table", fail)
+        with pytest.raises(OSError, match="no page today"):
+            retrain("", overrides)
+    assert registry().get("1").tags["promotion"] == "promoted"
+
+    again = retrain("", overrides)
+
+    assert (again["model_version"], again["outcome"]) == ("1", "promoted")
+    assert registry().champion() == "1"
 
 
 def test_a_run_can_be_repeated_from_the_settings_it_logged(overrides):
