@@ -120,7 +120,7 @@ def predict(model: Any, texts: "pd.DataFrame") -> "pd.DataFrame":
     """What a loaded model says to any number of texts, in parts of as many as it takes at a time.
 
     Args:
-        model: of `mlflow.pyfunc.load_model`.
+        model: of `load_model`.
         texts: one column, `text`.
     """
     import pandas as pd

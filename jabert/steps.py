@@ -39,7 +39,7 @@ from jabert.recording import (
     record_verdict,
 )
 from jabert.registry import Gate, Verdict
-from jabert.tracking import Run, find_run, provenance, with_local_encoder
+from jabert.tracking import Run, find_run, load_model, provenance, with_local_encoder
 from jabert.validation import ValidationReport, check_pieces
 from jabert.validation import check_texts as check_table
 from jabert.work import Work
@@ -323,13 +323,11 @@ def fit(settings: Settings, work: Work, on_epoch: Callable[[Epoch], None]) -> Tr
 
 def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
     """Package and log the model, then measure that very model on the test rows, from text."""
-    import mlflow.pyfunc
-
     table = _with_pieces(data.work.read_table(), data.work.read_tokens())
     labels = data.work.labels()
     model_uri = _logged_model(settings, data, run)
     rows = table[table["split"] == "test"]
-    probabilities = registry.classify(mlflow.pyfunc.load_model(model_uri), rows["text"])[labels].to_numpy()
+    probabilities = registry.classify(load_model(model_uri), rows["text"])[labels].to_numpy()
     report = evaluate_predictions(rows, probabilities, labels, seed=settings.data.seed)
     record_evaluation(report, predictions(rows, probabilities, labels), data.work, run)
     return Evaluated(model_uri, report)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -24,9 +25,19 @@ from jabert.files import digest_of_json, exclusive
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run as TrackedRun
+    from mlflow.pyfunc import PyFuncModel
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Run", "connect", "find_run", "list_runs", "provenance", "tracked_run", "with_local_encoder"]
+__all__ = [
+    "Run",
+    "connect",
+    "find_run",
+    "list_runs",
+    "load_model",
+    "provenance",
+    "tracked_run",
+    "with_local_encoder",
+]
 
 _SIGN_OF_LIFE = "sign_of_life"
 _LIBRARIES = (
@@ -202,6 +213,21 @@ def with_local_encoder(settings: Settings) -> Settings:
         reason = redacted(" ".join(str(error).split()))[:200]
         raise JabertError(f"encoder.path {uri} cannot be fetched from MLflow ({reason})") from error
     return settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"path": folder})})
+
+
+def load_model(uri: str) -> "PyFuncModel":
+    """A logged or registered model in memory, from a copy that is gone when it is loaded.
+
+    MLflow by itself leaves what it fetches from a server in the temporary folder, for good.
+
+    Raises:
+        Exception: whatever the store, the model's own code or its files come up with.
+    """
+    import mlflow.pyfunc
+
+    with TemporaryDirectory(prefix="jabert-model-") as folder:
+        loaded: PyFuncModel = mlflow.pyfunc.load_model(uri, dst_path=folder)
+        return loaded
 
 
 def _use_store(uri: str) -> None:

@@ -15,7 +15,7 @@ from jabert.packaging import predict
 from jabert.registry.leaks import LEARNED_FROM, Learned, read_learned
 from jabert.registry.lock import lock_location, promotion_lock
 from jabert.registry.moves import Move, carry_out, champion_of, moves_of, settle
-from jabert.tracking import connect
+from jabert.tracking import connect, load_model
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
@@ -72,10 +72,8 @@ class Registry:
         Raises:
             JabertError: it cannot be loaded.
         """
-        import mlflow.pyfunc
-
         try:
-            return mlflow.pyfunc.load_model(self.uri(version))
+            return load_model(self.uri(version))
         except Exception as error:  # a version brings code of its own, which may raise anything
             reason = redacted(" ".join(str(error).split()))[:200]
             raise JabertError(
@@ -105,13 +103,14 @@ class Registry:
 
     def learned(self, version: str) -> Learned | None:
         """Digests of what a version learned from, None of a model that carries none."""
-        from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
+        from mlflow.artifacts import download_artifacts, list_artifacts
 
-        try:
-            return read_learned(Path(download_artifacts(f"{self.uri(version)}/artifacts/{LEARNED_FROM}")))
-        except (MlflowException, OSError):
+        folder = f"{self.uri(version)}/artifacts"
+        # A store that cannot be asked is an error: a version must not pass for one that learned from nothing.
+        if LEARNED_FROM not in {PurePosixPath(file.path).name for file in list_artifacts(folder)}:
             return None
+        with TemporaryDirectory() as copy:
+            return read_learned(Path(download_artifacts(f"{folder}/{LEARNED_FROM}", dst_path=copy)))
 
     def run(self, version: str) -> "TrackedRun":
         """The run that judged a version; the one that made it may have been killed before it came to that.

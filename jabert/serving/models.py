@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jabert.errors import JabertError
+from jabert.tracking import load_model
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -120,9 +121,7 @@ def load(version: Version, batch_texts: int) -> Served:
     Raises:
         Exception: whatever the model's own code or its files come up with.
     """
-    import mlflow.pyfunc
-
-    served = Served(version, mlflow.pyfunc.load_model(version.uri))
+    served = Served(version, load_model(version.uri))
     for texts in ([_SHORT], [_LONG], [_SHORT, _LONG] * (batch_texts // 2)):
         if texts:
             served.predict(texts, {})

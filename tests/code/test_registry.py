@@ -5,16 +5,21 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from toy_registry import ROWS, gate, log_model, new_version, toy_registry
 
 from jabert.config import load_settings
 from jabert.errors import JabertError
-from jabert.registry.leaks import has_seen, is_enough, read_learned, write_learned
+from jabert.registry import classify
+from jabert.registry.leaks import Learned, has_seen, is_enough, read_learned, write_learned
 from jabert.registry.smoke import smoke_check
 
 
@@ -221,6 +226,40 @@ def test_a_version_that_fails_its_smoke_check_is_refused_even_by_force(registry,
     assert verdict.reason == "the smoke check failed: in a fresh process it fails: no such file"
     assert tags(registry, "2")["promotion"] == "refused"
     assert registry.champion() == "1"
+
+
+def test_a_store_that_cannot_be_asked_is_no_version_that_learned_from_nothing(version, registry, monkeypatch):
+    new = version(60)
+    assert registry.learned(new) is None
+
+    def away(*_, **__):
+        raise MlflowException("API request failed")
+
+    monkeypatch.setattr(LocalArtifactRepository, "list_artifacts", away)
+    with pytest.raises(MlflowException, match="API request failed"):
+        registry.learned(new)
+
+
+def test_what_is_fetched_from_a_server_is_gone_when_it_is_loaded(models, registry, monkeypatch, tmp_path):
+    root, _, _ = models
+    uri = log_model(registry, root / "fetched", 60, {"rows": [], "groups": []})
+    new = new_version(registry, uri)
+    here = LocalArtifactRepository.download_artifacts
+
+    def fetch(repository, artifact_path, dst_path=None):
+        """As from another machine, what belongs to the store; all else is used where it lies."""
+        is_far = Path(repository.artifact_dir).is_relative_to(root)
+        return (ArtifactRepository.download_artifacts if is_far else here)(
+            repository, artifact_path, dst_path
+        )
+
+    monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", fetch)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    assert registry.learned(new) == Learned(frozenset(), frozenset())
+    assert len(classify(registry.load(new), ROWS["text"])) == len(ROWS)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
