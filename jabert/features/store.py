@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import pandas  # noqa: F401  Arrow would import it in the middle of its first conversion
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from jabert.encoder.ragged import TokenIds
 from jabert.files import digest_of_json, on_disk, write_json
@@ -75,6 +74,7 @@ class FeatureStore:
         self._starts: list[int] = []  # place of each batch's first row
         self._read: dict[Path, int] = {}  # batches taken up of each file
         self._rows = 0
+        self._index: _Index | None = None
         self.refresh()
 
     @classmethod
@@ -101,12 +101,11 @@ class FeatureStore:
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """Places of rows by their keys, uint8 (rows, 16): int64 (rows,), -1 where there is none."""
-        if not len(keys) or not self._batches:
+        if not len(keys) or not self._rows:
             return np.full(len(keys), -1, dtype=np.int64)
-        known = pa.chunked_array([batch.keys for batch in self._batches])
-        places = pc.index_in(_key_array(keys), value_set=known)
-        found: np.ndarray = places.cast(pa.int64()).fill_null(-1).to_numpy()
-        return found
+        if self._index is None:
+            self._index = _Index(np.concatenate([batch.keys for batch in self._batches]))
+        return self._index.find(keys)
 
     def vectors(self, place: int) -> np.ndarray:
         """The vectors of one text, (tokens, hidden), a view of the mapped file."""
@@ -117,8 +116,7 @@ class FeatureStore:
     def key(self, place: int) -> bytes:
         """The key of one row, 16 bytes."""
         batch, row = self._row(place)
-        key: bytes = batch.keys[row].as_py()
-        return key
+        return bytes(batch.keys[row])
 
     def token_ids(self, place: int) -> np.ndarray:
         """The token ids that the vectors were computed from, int32 (tokens,)."""
@@ -165,6 +163,7 @@ class FeatureStore:
         self._batches.append(batch)
         self._rows += len(batch.keys)
         self._read[path] = batch.number + 1
+        self._index = None
 
     def _row(self, place: int) -> tuple["_Batch", int]:
         if not 0 <= place < self._rows:
@@ -224,7 +223,8 @@ class _Batch:
         self.number = number
         self.end = end
         ids, vectors = self._batch.column("ids"), self._batch.column("vectors")
-        self.keys: pa.FixedSizeBinaryArray = self._batch.column("key")
+        keys = self._batch.column("key").buffers()[1]
+        self.keys = np.frombuffer(keys, np.uint8, len(self._batch) * _KEY_BYTES).reshape(-1, _KEY_BYTES)
         self.ids = TokenIds(ids.values.to_numpy(), ids.offsets.to_numpy())
         if not np.array_equal(self.ids.offsets * hidden_size, vectors.offsets.to_numpy()):
             raise ValueError("the rows of ids are not those of vectors")
@@ -258,6 +258,31 @@ def _readable_batches(path: Path, schema: pa.Schema, hidden_size: int) -> Iterat
         for number in count():
             found = reader.read_next_batch_with_custom_metadata()
             yield _Batch(found, hidden_size, path, number, mapped.tell())
+
+
+class _Index:
+    """Finds rows by their keys. Sorted once, for a table that is scored asks again for each chunk of it.
+
+    Args:
+        keys: uint8 (rows, 16), of all rows; digests, so that their first half is enough to sort by.
+    """
+
+    def __init__(self, keys: np.ndarray) -> None:
+        self._keys = keys
+        halves = _first_halves(keys)
+        self._order = np.argsort(halves, kind="stable")
+        self._sorted = halves[self._order]
+
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """As `FeatureStore.find`."""
+        nearest = np.searchsorted(self._sorted, _first_halves(keys)).clip(max=len(self._keys) - 1)
+        places = self._order[nearest]
+        # Of two keys that share their first half, once in 10^19 pairs, one is not found and is computed anew.
+        return np.where((self._keys[places] == keys).all(axis=1), places, -1)
+
+
+def _first_halves(keys: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(keys).view("<u8")[:, 0]
 
 
 def _key_array(keys: np.ndarray) -> pa.FixedSizeBinaryArray:
