@@ -375,13 +375,18 @@ class Settings(_Group):
                 tree[group][key] = Path(tree[group][key]).name
         return Settings.model_validate(tree)
 
-    def digest(self) -> str:
-        """Digest of the settings that decide the result: no paths, no tracking, no device, no serving."""
+    def digest(self, without: tuple[str, ...] = ()) -> str:
+        """Digest of the settings that decide the result: no paths, no tracking, no device, no serving.
+
+        Args:
+            without: further groups that do not decide it.
+        """
+        groups = {"tracking", "serving", *without}
         left_out = {name for name, field in _fields().items() if _kind(field) == _LOCATION}
         decisive = {
             name: Path(value).name if name.startswith("validation.") else value
             for name, value in self.flat().items()
-            if name not in left_out | {"encoder.device"} and not name.startswith(("tracking.", "serving."))
+            if name not in left_out | {"encoder.device"} and name.split(".")[0] not in groups
         }
         return digest_of_json(decisive)
 

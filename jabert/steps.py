@@ -25,7 +25,7 @@ from jabert.evaluation import EvaluationReport, predictions
 from jabert.evaluation import evaluate as evaluate_predictions
 from jabert.features import Featurized, Progress, open_store
 from jabert.features import featurize as featurize_ids
-from jabert.files import digest_of_json, write_json
+from jabert.files import digest_of_file, digest_of_json, write_json
 from jabert.legacy_keras import gpu_names, use_device
 from jabert.packaging import build_package, log_package
 from jabert.recording import (
@@ -39,6 +39,7 @@ from jabert.recording import (
     record_verdict,
 )
 from jabert.registry import Gate, Verdict
+from jabert.suites import find_suite
 from jabert.tracking import Run, find_run, load_model, provenance, with_local_encoder
 from jabert.validation import ValidationReport, check_pieces
 from jabert.validation import check_texts as check_table
@@ -142,8 +143,6 @@ def read(settings: Settings, run: Run | None = None) -> Data:
     corpus = read_corpus(settings.data)
     digest = table_digest(corpus.table)
     attempt = _attempt(settings, digest, folder)
-    work = Work(Path(settings.training.work_path) / attempt)
-    staged = work.stage_table(corpus.table)
     in_doubt = corpus.conflicts.to_numpy().tolist()
     conflicts = markdown.table([*map(str, corpus.conflicts)], in_doubt) if in_doubt else ""
     if run:
@@ -166,12 +165,17 @@ def read(settings: Settings, run: Run | None = None) -> Data:
             )
         if conflicts:
             run.text("data/texts_under_two_labels.md", conflicts)
+    work = Work(Path(settings.training.work_path) / attempt)
+    staged = work.stage_table(corpus.table)  # last, for nobody takes away the table of a failure
     return Data(work, staged, digest, corpus.source, corpus.split_by, corpus.counts, conflicts)
 
 
 def _attempt(settings: Settings, data_digest: str, folder: EncoderFolder) -> str:
-    """The same for the same settings, data and encoder."""
-    return digest_of_json([settings.digest(), data_digest, folder.fingerprint])[:16]
+    """The same for the same settings, suites, data and encoder; an encoder's making does not matter."""
+    decisive = settings.digest(without=("pretraining", "corpus", "vocabulary"))
+    suites = (settings.validation.suite, settings.validation.pieces_suite)
+    rules = [digest_of_file(find_suite(suite)) for suite in suites]
+    return digest_of_json([decisive, rules, data_digest, folder.fingerprint])[:16]
 
 
 def find_judged(settings: Settings) -> dict[str, Any] | None:

@@ -62,11 +62,15 @@ class Work:
     def exclusive(self, staged: Path | None = None) -> Iterator[None]:
         """Wait until no other process works here, and begin with the staged table, if there is one."""
         waiting = "another run works on the same data with the same settings; waiting for it to end"
-        with exclusive(self.path.with_suffix(".lock"), waiting):
-            self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with exclusive(self.path.with_suffix(".lock"), waiting):
+                self.path.mkdir(parents=True, exist_ok=True)
+                if staged:
+                    staged.replace(self.path / "table.parquet")
+                yield
+        finally:  # whoever stops waiting leaves no copy
             if staged:
-                staged.replace(self.path / "table.parquet")
-            yield
+                staged.unlink(missing_ok=True)
 
     def read_table(self) -> pd.DataFrame:
         """The split table of texts: columns text, label, group (if there are groups), split, file, line."""

@@ -1,10 +1,13 @@
 """Two runs on the same work wait for each other, and each sees its own table whole."""
 
 import threading
+from contextlib import contextmanager
 
 import pandas as pd
 import pytest
 
+from jabert import steps
+from jabert.config import load_settings
 from jabert.encoder import TokenIds, TokenizedTexts
 from jabert.errors import JabertError
 from jabert.work import Work
@@ -39,6 +42,38 @@ def test_a_second_run_waits_and_is_not_robbed_of_its_table_by_the_first(tmp_path
     thread.join(10)
     assert seen == [2]
     assert [path.name for path in (tmp_path / "work").iterdir()] in ([], ["abc.lock"])
+
+
+def test_whoever_stops_waiting_leaves_no_table(tmp_path, monkeypatch):
+    work = Work(tmp_path / "work" / "abc")
+
+    @contextmanager
+    def interrupt(*_):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr("jabert.work.exclusive", interrupt)
+    with pytest.raises(KeyboardInterrupt), work.exclusive(work.stage_table(table(["a"]))):
+        pass
+
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_the_work_is_another_with_other_rules_for_the_data_and_the_same_with_another_pretraining(
+    tmp_path, toy_encoder, toy_table
+):
+    suite = tmp_path / "own.json"
+    suite.write_text('{"expectations": []}', encoding="utf-8")
+
+    def work(*more):
+        given = [f"data.path={toy_table}", f"encoder.path={toy_encoder}", f"training.work_path={tmp_path}"]
+        return steps.read(load_settings(None, [*given, f"validation.suite={suite}", *more])).work
+
+    before = work()
+    assert work("pretraining.steps=7", "corpus.licence=CC0") == before
+    assert work("training.seed=7") != before
+    suite.write_text('{"expectations": [ ]}', encoding="utf-8")
+    assert work() != before
 
 
 def test_work_that_a_run_has_taken_over_is_not_removed_by_the_way(tmp_path):
