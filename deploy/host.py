@@ -16,8 +16,7 @@ from pathlib import Path
 import psutil
 import requests
 
-from jabert.config import redacted
-from jabert.errors import JabertError
+from jabert.errors import JabertError, reason_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Path(__file__).with_name("supervisord.conf")
@@ -139,7 +138,7 @@ def _database(given: Mapping[str, str], name: str, driver: str) -> str:
         url = None
     if url is None or not url.drivername.startswith("postgresql"):
         raise JabertError(
-            f"JABERT_DATABASE {redacted(given['JABERT_DATABASE'])} is not of the form postgresql://user@host:port"
+            f"JABERT_DATABASE {given['JABERT_DATABASE']} is not of the form postgresql://user@host:port"
         )
     return url.set(drivername=driver, database=_DATABASES[name]).render_as_string(hide_password=False)
 
@@ -148,7 +147,7 @@ def _make_databases(given: Mapping[str, str]) -> None:
     import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
-    where = redacted(given["JABERT_DATABASE"])
+    where = given["JABERT_DATABASE"]
     try:
         url = sqlalchemy.make_url(given["JABERT_DATABASE"])
         url = url.set(drivername="postgresql", database=url.database or "postgres")
@@ -164,8 +163,9 @@ def _make_databases(given: Mapping[str, str]) -> None:
             f"JABERT_DATABASE {where}: {error.name} is missing; install jabert[host,postgresql]"
         ) from None
     except SQLAlchemyError as error:
-        reason = redacted(" ".join(str(error).split()))[:200]
-        raise JabertError(f"JABERT_DATABASE {where}: the databases cannot be made ({reason})") from error
+        raise JabertError(
+            f"JABERT_DATABASE {where}: the databases cannot be made ({reason_of(error)})"
+        ) from error
 
 
 def _wait_while(trouble: Callable[[Mapping[str, str]], list[str]], given: Mapping[str, str]) -> None:

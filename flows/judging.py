@@ -10,6 +10,7 @@ from flows.pages import show_markdown, show_table
 from flows.stage import STAGE
 from jabert import steps
 from jabert.config import Settings, TrackingSettings
+from jabert.errors import redacted
 from jabert.registry import Verdict
 from jabert.steps import Data, Evaluated, Results
 from jabert.tracking import Run
@@ -54,9 +55,10 @@ def _announce(tracking: TrackingSettings, verdict: Verdict, run: Run) -> None:
     """Say on the server that there is a new champion, why, and where to look."""
     links = [str(flow_run.ui_url or "")]
     if str(tracking.uri).startswith("http"):
+        server = redacted(str(tracking.uri))
         links += [
-            f"{tracking.uri}/#/experiments/{run.experiment_id}/runs/{run.id}",
-            f"{tracking.uri}/#/models/{tracking.model_name}/versions/{verdict.version}",
+            f"{server}/#/experiments/{run.experiment_id}/runs/{run.id}",
+            f"{server}/#/models/{tracking.model_name}/versions/{verdict.version}",
         ]
     emit_event(
         PROMOTED,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jabert.errors import JabertError
+from jabert.errors import JabertError, reason_of, redacted
 from jabert.garbage import collect_rarely
 from jabert.output import print_checks, print_json, print_listing, print_pairs
 
@@ -77,9 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sentence = str(error) if isinstance(error, JabertError) else _trouble_with_a_server(error)
         if debug or not sentence:
             raise
-        from jabert.config import redacted
-
-        print(f"jabert: {redacted(sentence)}", file=sys.stderr)
+        print(f"jabert: {sentence}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -97,16 +95,13 @@ def _prepare_process() -> None:
 def _trouble_with_a_server(error: Exception) -> str | None:
     """A sentence if Prefect's server is away, or MLflow's store went away or lost files, else None."""
     if isinstance(error, RuntimeError) and str(error).startswith("Failed to reach API at "):
-        url = str(error).removeprefix("Failed to reach API at ")
+        url = redacted(str(error).removeprefix("Failed to reach API at "))
         return f"PREFECT_API_URL {url}: the server cannot be reached; start it, or unset the variable"
     if type(error).__module__ not in ("mlflow.exceptions", "sqlalchemy.exc"):  # without loading either
         return None
-    from jabert.config import redacted
-
-    reason = redacted(" ".join(str(error).split()))
-    if not any(sign in reason for sign in _SIGNS_OF_A_LOST_STORE):
+    if not any(sign in str(error) for sign in _SIGNS_OF_A_LOST_STORE):
         return None
-    return f"tracking.uri: the MLflow store fails ({reason[:200]}); see `jabert doctor`"
+    return f"tracking.uri: the MLflow store fails ({reason_of(error)}); see `jabert doctor`"
 
 
 def _show_version(wanted: bool) -> None:

@@ -19,7 +19,7 @@ import tomli_w
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from jabert.errors import JabertError
+from jabert.errors import JabertError, redacted
 from jabert.files import digest_of_json
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
     "local_database",
     "packaged",
     "packaged_recipes",
-    "redacted",
     "setting_names",
 ]
 
@@ -51,9 +50,6 @@ _SUITE = "a name, or a path that ends in .json"
 _STORE = "the URI of an MLflow store"
 _SQLITE = "sqlite:///"
 _PACKAGED = {"data.path": "sample", "encoder.path": "jabert-mini", "pretraining.start": "jabert-mini"}
-# In "://user:password@host". A password may hold any sign, though in a URL some should be escaped; what
-# looks like "host:port/" or "[::1]" is none.
-_PASSWORD = re.compile(r"(?<=://)([^/?#@:\[\s]*):(?!:|\d+[/?#])(?:[^/?#\s]*|[^@\s]*)@")
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -447,11 +443,6 @@ def local_database(uri: str | None) -> Path | None:
     """The file of an SQLite store, None if `uri` names a store of another kind."""
     path = (uri or "").partition("?")[0].removeprefix(_SQLITE)
     return Path(path) if uri and uri.startswith(_SQLITE) and path not in ("", ":memory:") else None
-
-
-def redacted(text: str) -> str:
-    """`text`, a URL or a sentence with URLs, with `***` for each password before a host."""
-    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def _fields() -> dict[str, FieldInfo]:

@@ -4,7 +4,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from jabert.config import Settings, TrackingSettings, load_settings, redacted
+from jabert.config import Settings, TrackingSettings, load_settings
+from jabert.errors import redacted
 from jabert.output import grid, print_rich
 
 __all__ = ["print_summary"]

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from jabert.config import Settings, TrackingSettings, is_url, local_database, redacted
-from jabert.errors import JabertError
+from jabert.config import Settings, TrackingSettings, is_url, local_database
+from jabert.errors import JabertError, reason_of, redacted
 from jabert.files import digest_of_json, exclusive
 
 if TYPE_CHECKING:
@@ -185,9 +185,8 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
         client = MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = redacted(" ".join(str(error).split()))[:200]
         raise JabertError(
-            f"tracking.uri {redacted(uri)}: the MLflow store cannot be reached ({reason})"
+            f"tracking.uri {uri}: the MLflow store cannot be reached ({reason_of(error)})"
         ) from error
     return client
 
@@ -210,8 +209,7 @@ def with_local_encoder(settings: Settings) -> Settings:
     try:
         folder = download_artifacts(artifact_uri=uri)
     except (MlflowException, OSError) as error:
-        reason = redacted(" ".join(str(error).split()))[:200]
-        raise JabertError(f"encoder.path {uri} cannot be fetched from MLflow ({reason})") from error
+        raise JabertError(f"encoder.path {uri} cannot be fetched from MLflow ({reason_of(error)})") from error
     return settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"path": folder})})
 
 

@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 
-from jabert.config import TrackingSettings, local_database, redacted
-from jabert.errors import JabertError
+from jabert.config import TrackingSettings, local_database
+from jabert.errors import JabertError, redacted
 
 __all__ = ["serve"]
 
@@ -49,7 +49,7 @@ def serve(settings: TrackingSettings, port: int) -> None:
 
 
 def _check_store(settings: TrackingSettings) -> None:
-    uri = redacted(str(settings.uri))
+    uri = str(settings.uri)
     if uri.startswith(("http://", "https://")):
         raise JabertError(f"tracking.uri {uri} is an MLflow server; open that address for its own UI")
     if database := local_database(settings.uri):

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from jabert.card.facts import Facts
-from jabert.config import redacted
 from jabert.dataset import table_digest
 from jabert.dataset.readers import format_of
+from jabert.errors import redacted
 from jabert.markdown import code, escaped, table
 
 __all__ = ["data", "encoder", "environment", "gate", "how_to_load", "lead", "limits", "protocol", "result"]

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from jabert.config import DataSettings, redacted
+from jabert.config import DataSettings
 from jabert.dataset.cleaning import clean
 from jabert.dataset.knbc import strip_topic_tags
 from jabert.dataset.readers import format_of, location_of, read_rows
 from jabert.dataset.splits import SplitBy, in_drawn_order, resolve_split, sides_of
-from jabert.errors import JabertError
+from jabert.errors import JabertError, redacted
 
 __all__ = ["Corpus", "read_corpus", "row_digests", "table_digest"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from jabert.config import DataSettings, redacted
+from jabert.config import DataSettings
 from jabert.dataset.parsers import Cells, Chooser, parse_csv, parse_jsonl, parse_parquet
 from jabert.dataset.sources import path_part, read_bytes, unpacking
-from jabert.errors import JabertError
+from jabert.errors import JabertError, redacted
 from jabert.files import atomic_path
 
 __all__ = ["ENDINGS", "read_table", "require_column", "rows_frame", "table_ending", "write_table"]

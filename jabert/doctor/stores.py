@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from jabert.config import Settings, TrackingSettings, local_database, redacted
+from jabert.config import Settings, TrackingSettings, local_database
 from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.encoder.checkpoint import read_variables
-from jabert.errors import JabertError
+from jabert.errors import JabertError, redacted
 from jabert.features.upkeep import list_spaces
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jabert.config import packaged
-from jabert.errors import JabertError
+from jabert.errors import JabertError, reason_of
 from jabert.files import digest_of_file, digest_of_json, write_json
 from jabert.legacy_keras import import_tensorflow
 
@@ -296,7 +296,7 @@ def _read_ini(folder: Path) -> dict[str, Any]:
         parser.read(path, encoding="utf-8")
         texts = {key: value for section in parser.sections() for key, value in parser.items(section)}
     except (configparser.Error, UnicodeDecodeError) as error:
-        raise JabertError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        raise JabertError(f"{path} cannot be read: {reason_of(error)}") from None
     kinds = BertConfig.__annotations__ | dict.fromkeys(_TRAINING_ONLY, float)
     values: dict[str, Any] = {}
     for name in kinds.keys() & texts.keys():

@@ -15,7 +15,7 @@ from typing import Any
 
 import fsspec
 
-from jabert.config import is_url, redacted
+from jabert.config import is_url
 from jabert.errors import JabertError
 
 __all__ = ["CorpusFacts", "documents", "examine", "files_of"]
@@ -73,7 +73,7 @@ def documents(paths: Sequence[str]) -> Iterator[list[str]]:
             empty = False
             yield document
         if empty:
-            raise JabertError(f"{redacted(file)} is empty: there is no sentence in it")
+            raise JabertError(f"{file} is empty: there is no sentence in it")
 
 
 def files_of(paths: Sequence[str]) -> list[str]:
@@ -100,7 +100,7 @@ def _expand(path: str) -> list[str]:
             found = [name for name in system.glob(local) if not system.isdir(name)]
         visible = sorted(name for name in found if not name.rpartition("/")[2].startswith("."))
         if not visible:
-            raise JabertError(f"corpus.paths: {redacted(path)} means no file")
+            raise JabertError(f"corpus.paths: {path} means no file")
         return [system.unstrip_protocol(name) if is_url(path) else name for name in visible]
 
 
@@ -122,7 +122,7 @@ def _sentences_of(file: str) -> Iterator[str]:
         number = 0
         while line := stream.readline(_LONGEST_LINE + 1):
             number += 1
-            yield _decode(line, f"{redacted(file)}, line {number}", first=number == 1)
+            yield _decode(line, f"{file}, line {number}", first=number == 1)
 
 
 def _decode(line: bytes, place: str, *, first: bool) -> str:
@@ -149,4 +149,4 @@ def _reading(location: str) -> Iterator[None]:
             raise
         missing = isinstance(error, FileNotFoundError)
         reason = "there is no such file" if missing else str(error).partition("\n")[0] or type(error).__name__
-        raise JabertError(f"{redacted(location)} cannot be read: {redacted(reason)}") from error
+        raise JabertError(f"{location} cannot be read: {reason}") from error

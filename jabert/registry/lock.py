@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jabert.config import Settings, is_url, local_database, redacted
-from jabert.errors import JabertError
+from jabert.config import Settings, is_url, local_database
+from jabert.errors import JabertError, reason_of
 from jabert.files import digest_of_json, exclusive
 
 __all__ = ["lock_location", "promotion_lock"]
@@ -61,12 +61,11 @@ def _advisory_lock(url: str, name: str) -> Iterator[None]:
         connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
     except ModuleNotFoundError as error:
         raise JabertError(
-            f"promotion.lock {redacted(url)}: {error.name} is missing; install jabert[postgresql]"
+            f"promotion.lock {url}: {error.name} is missing; install jabert[postgresql]"
         ) from None
     except SQLAlchemyError as error:
-        reason = redacted(" ".join(str(error).split()))[:200]
         raise JabertError(
-            f"promotion.lock {redacted(url)}: the database cannot be reached ({reason})"
+            f"promotion.lock {url}: the database cannot be reached ({reason_of(error)})"
         ) from error
     try:
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jabert.config import redacted
+from jabert.errors import redacted
 from jabert.files import write_json
 
 __all__ = ["smoke_check"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from jabert.config import Settings, redacted
-from jabert.errors import JabertError
+from jabert.config import Settings
+from jabert.errors import JabertError, reason_of
 from jabert.packaging import predict
 from jabert.registry.leaks import LEARNED_FROM, Learned, read_learned
 from jabert.registry.lock import lock_location, promotion_lock
@@ -75,7 +75,7 @@ class Registry:
         try:
             return load_model(self.uri(version))
         except Exception as error:  # a version brings code of its own, which may raise anything
-            reason = redacted(" ".join(str(error).split()))[:200]
+            reason = reason_of(error)
             raise JabertError(
                 f"version {version} of {self.name!r} cannot be loaded ({reason}); see `jabert doctor`"
             ) from error

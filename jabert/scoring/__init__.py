@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jabert.config import Settings, is_url, redacted
+from jabert.config import Settings, is_url
 from jabert.dataset.chunks import Chunk, read_chunks
 from jabert.dataset.tables import table_ending
 from jabert.errors import JabertError
@@ -126,7 +126,7 @@ def open_job(settings: Settings, source: str, target: str) -> Job:
 
 def _writable(target: str) -> Path:
     if is_url(target):
-        raise JabertError(f"{redacted(target)} is a URL, but a scored table is written to a path")
+        raise JabertError(f"{target} is a URL, but a scored table is written to a path")
     path = Path(target).resolve()
     ending_of(path)
     if path.is_dir():

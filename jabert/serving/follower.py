@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jabert.config import ServingSettings
-from jabert.errors import JabertError
+from jabert.errors import JabertError, reason_of
 from jabert.serving.log import write_event
 from jabert.serving.metrics import Metrics
 from jabert.serving.models import Address, Served, Version, find_version, load
@@ -86,7 +86,7 @@ class Follower:
         try:
             served = load(version, self._settings.batch_texts)
         except Exception as error:  # of any kind: the model's own code ran
-            reason = " ".join(str(error).split())[:200]
+            reason = reason_of(error)
             raise JabertError(f"{uri}: version {version.label} cannot be loaded ({reason})") from error
         self._metrics.set_version(version.label)
         return served
@@ -109,6 +109,6 @@ class Follower:
         """Keep the sentence for `/health`, which names no path; the log has the reason, once."""
         sentence = f"{trouble} ({type(error).__name__})" if error else trouble
         if sentence and sentence != self.trouble:
-            reason = {"reason": " ".join(str(error).split())[:500]} if error else {}
+            reason = {"reason": reason_of(error, 500)} if error else {}
             write_event("trouble", sentence=sentence, **reason)
         self.trouble = sentence

@@ -12,7 +12,6 @@ from jabert.config import (
     local_database,
     packaged,
     packaged_recipes,
-    redacted,
     setting_names,
 )
 from jabert.errors import JabertError
@@ -247,34 +246,6 @@ def test_a_local_database_is_a_file(uri, path):
 def test_a_url_is_left_as_it_is(url):
     settings = load_settings(None, [f"data.path={url}", f"tracking.artifacts={url}"])
     assert (settings.data.path, settings.tracking.artifacts) == (url, url)
-
-
-@pytest.mark.parametrize(
-    "password", ["secret", "p@ss", "sl/ash", "12345", "a:b", "a?b#c", "%41"], ids=lambda word: word
-)
-@pytest.mark.parametrize(
-    "form",
-    ["http://me:{}@host:5000/x", "postgresql://me:{}@[::1]:5432/x", "zip://a.csv::https://:{}@host/b.zip"],
-)
-def test_a_password_is_redacted(form, password):
-    assert redacted(form.format(password)) == form.format("***")
-    sentence = "the store '{}' is away, as is http://other:80"
-    assert redacted(sentence.format(form.format(password))) == sentence.format(form.format("***"))
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://host:5000/me@x",
-        "http://[::1]:5000/me@x",
-        "https://me@host/x",
-        "zip://a.csv::https://host/me@x",
-        "sqlite:////a:b@c/x.db",
-        "/data/a:b@c",
-    ],
-)
-def test_what_is_no_password_is_left(url):
-    assert redacted(url) == url
 
 
 def test_passwords_are_neither_among_the_flat_settings_nor_in_the_written_recipe():

@@ -37,7 +37,7 @@ ONE = {"inputs": ["京都"]}
 def registry(tmp_path_factory):
     """Three versions that work, one that cannot be loaded, and the first is champion."""
     registry = Registry(tmp_path_factory.mktemp("registry"))
-    for on_load in ("pass", "pass", "pass", "open('/no/such/file')"):
+    for on_load in ("pass", "pass", "pass", "open('/no/such/file/of/http://me:secret@host')"):
         registry.add(on_load)
     registry.promote("1")
     return registry
@@ -555,6 +555,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(registry, se
     assert "/no/such/file" in server.output  # the log has the reason, once
     time.sleep(0.5)
     assert server.output.count("/no/such/file") == 1
+    assert "secret" not in server.output
     registry.promote("2")
     server.wait_for_health(status="ok", version="2", trouble=None)
     registry.promote("4")  # tried again, and told again

@@ -132,6 +132,12 @@ def test_a_password_in_a_url_is_not_kept_with_the_rows():
     assert set(corpus.table["file"]) == {corpus.source}
 
 
+def test_a_password_in_a_url_is_not_in_what_is_said_of_it():
+    with pytest.raises(JabertError, match=r"^http://me:\*\*\*@127.0.0.1:1/t.csv could not be read") as error:
+        read_rows(DataSettings(path="http://me:secret@127.0.0.1:1/t.csv"))
+    assert "secret" not in str(error.value)
+
+
 def test_lines_are_those_where_a_record_starts(read):
     data = 'text,label\n"一\n二\n三",a\n\n四,b\r\n"五\r\n",c\n六,d'.encode()
     assert read("t.csv", data)["line"].tolist() == [2, 6, 7, 9]

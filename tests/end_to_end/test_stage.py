@@ -5,12 +5,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from prefect.states import Failed
 
+from flows import judging
 from flows.retrain import retrain
 from flows.stage import is_worth_another_try
 from jabert import steps
-from jabert.config import load_settings
+from jabert.config import TrackingSettings, load_settings
 from jabert.errors import JabertError
-from jabert.registry import open_registry
+from jabert.registry import Verdict, open_registry
+from jabert.tracking import Run
 
 
 def failing_once(step, error):
@@ -57,6 +59,23 @@ def test_a_store_that_fails_for_a_moment_costs_another_try(overrides, monkeypatc
 )
 def test_only_what_time_may_heal_is_tried_again(error, expected):
     assert is_worth_another_try(None, None, Failed(data=error)) == expected
+
+
+def test_a_password_in_a_url_is_not_in_the_state_that_prefect_keeps(overrides):
+    url = "http://me:secret@127.0.0.1:1/x.csv"
+    state = retrain("", [*overrides, f"data.path={url}"], return_state=True)
+    assert url.replace("secret", "***") in state.message
+    assert "secret" not in state.message
+
+
+def test_a_password_of_the_store_is_not_in_what_is_told_of_a_champion(monkeypatch):
+    told = {}
+    monkeypatch.setattr("flows.judging.emit_event", lambda event, **facts: told.update(facts))
+    tracking = TrackingSettings(uri="http://me:secret@mlflow:5000")
+    judging._announce(tracking, Verdict("3", "promoted", "better", 0.5, 10), Run(None, "7", "1"))
+    links = told["payload"]["links"].splitlines()
+    assert links[-1] == "http://me:***@mlflow:5000/#/models/jabert/versions/3"
+    assert "secret" not in str(told)
 
 
 def test_wrong_data_are_not_read_twice(overrides, monkeypatch):
