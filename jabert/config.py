@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from jabert.errors import JabertError, redacted
-from jabert.files import digest_of_json
+from jabert.files import digest_of_json, expanded
 
 __all__ = [
     "ClassifierSettings",
@@ -463,7 +463,7 @@ def _read_recipe(recipe: str | Path | None) -> tuple[dict[str, Any], Path]:
     if not recipe:
         return {}, Path.cwd()
     packaged = packaged_recipes()
-    path = packaged.get(str(recipe), Path(recipe).expanduser())
+    path = packaged.get(str(recipe)) or expanded(recipe)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -521,7 +521,7 @@ def _absolute(value: str, kind: Any, folder: Path) -> str:
         options = value.partition("?")[1:]
         return "".join((_SQLITE, _absolute(str(database), _LOCATION, folder), *options))
     is_path = (kind == _LOCATION and not is_url(value)) or (kind == _SUITE and value.endswith(".json"))
-    return os.path.normpath(folder / Path(value).expanduser()) if is_path else value
+    return os.path.normpath(folder / expanded(value)) if is_path else value
 
 
 def _with_defaults_resolved(settings: Settings) -> Settings:

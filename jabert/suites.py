@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from jabert.errors import JabertError
+from jabert.files import expanded
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite, ValidationDefinition
@@ -41,7 +42,7 @@ def find_suite(name: str) -> Path:
     # Beside the package, in a checkout and in an installed wheel alike.
     folder = Path(__file__).resolve().parent.parent / "expectations"
     packaged = {path.stem: path for path in sorted(folder.glob("*.json"))}
-    path = packaged.get(name, Path(name).expanduser())
+    path = packaged.get(name) or expanded(name)
     if path.is_file():
         return path
     hint = _nearest(Path(name).stem, packaged)

@@ -268,6 +268,14 @@ def test_the_home_folder_may_be_written_as_a_tilde(monkeypatch):
     assert load_settings(None, ["data.path=~/texts.csv"]).data.path == "/home/someone/texts.csv"
 
 
+def test_a_home_folder_that_nobody_has_is_one_sentence():
+    for setting in ("data.path=~nobody-here/x.csv", "validation.suite=~nobody-here/x.json"):
+        with pytest.raises(JabertError, match=r"^~nobody-here/x\.\w+: there is no such home folder$"):
+            load_settings(None, [setting])
+    with pytest.raises(JabertError, match=r"^~nobody-here/x\.toml: there is no such home folder$"):
+        load_settings("~nobody-here/x.toml")
+
+
 def test_overrides_win_over_the_recipe_and_the_last_one_over_the_others():
     settings = load_settings(
         "seed", ["training.patience=2", "training.patience=3", "data.labels=['A', '京都']"]

@@ -455,3 +455,5 @@ def test_an_unknown_suite_names_the_nearest() -> None:
     with pytest.raises(JabertError, match=r"'labeled_text' is neither a file .* nearest is 'labelled_texts'"):
         find_suite("labeled_text")
     assert find_suite("pieces").name == "pieces.json"
+    with pytest.raises(JabertError, match="~nobody-here/x: there is no such home folder"):
+        find_suite("~nobody-here/x")
