@@ -61,8 +61,8 @@ def _not_blank(name: str) -> str:
 
 
 def _of_a_model(name: str) -> str:
-    if set(name) & set("/:"):  # they separate name and version in "models:/name/1"
-        raise ValueError("it holds '/' or ':'")
+    if set(name) & set("/:'"):  # two separate name and version in "models:/name/1"; MLflow's filters quote it
+        raise ValueError("it holds a slash, a colon or a quote")
     return name
 
 

@@ -143,6 +143,7 @@ def test_an_override_that_is_none_is_shown_the_form(override):
         ("tracking.model_name=''", "tracking.model_name"),
         ("tracking.model_name=a/b", "tracking.model_name"),
         ("tracking.model_name=a:b", "tracking.model_name"),
+        ("tracking.model_name=bob's", "tracking.model_name"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_in_one_sentence(override, name):
@@ -199,7 +200,10 @@ def test_a_recipe_named_by_a_relative_path_still_anchors_its_paths(tmp_path):
 def test_a_name_that_does_not_fit_is_refused_with_the_reason():
     with pytest.raises(JabertError) as error:
         load_settings(None, ["tracking.model_name=a/b"])
-    assert str(error.value) == "setting tracking.model_name cannot be 'a/b': it holds '/' or ':'"
+    assert (
+        str(error.value)
+        == "setting tracking.model_name cannot be 'a/b': it holds a slash, a colon or a quote"
+    )
 
 
 def test_a_relative_database_of_a_recipe_is_relative_to_it_and_that_of_an_override_to_here(
