@@ -163,8 +163,8 @@ def summary(settings: Settings, texts: Texts, out: Path, trained: Pretrained, ru
 def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder | None]:
     """Start and teacher, after checks that they and a vocabulary of one's own fit each other."""
     pretraining, given = settings.pretraining, settings.vocabulary.path
-    start = open_folder(pretraining.start) if pretraining.start else None
-    teacher = open_folder(pretraining.teacher) if pretraining.teacher else None
+    start = open_folder(pretraining.start, "pretraining.start") if pretraining.start else None
+    teacher = open_folder(pretraining.teacher, "pretraining.teacher") if pretraining.teacher else None
     models = {
         name: path
         for name, path in (

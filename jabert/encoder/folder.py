@@ -115,22 +115,21 @@ class EncoderFolder:
                 )
 
 
-def open_folder(path: str | Path | None) -> EncoderFolder:
+def open_folder(path: str | Path | None, named: str = "encoder.path") -> EncoderFolder:
     """Find the files of an encoder folder; their names are free, their endings are not.
 
     Args:
         path: the folder, or `jabert-mini` for the one that comes with jabert.
+        named: the setting that it comes from, for the error.
 
     Raises:
         JabertError: a file is missing, there are several of a kind, or one cannot be read.
     """
     if path is None:
-        raise JabertError(
-            "encoder.path is not set: give the folder of a BERT checkpoint, --set encoder.path=…"
-        )
+        raise JabertError(f"{named} is not set: give the folder of a BERT checkpoint, --set {named}=…")
     folder = packaged(str(path), "encoder.path") or Path(path)
     if not folder.is_dir():
-        raise JabertError(f"encoder.path {folder} is not a folder")
+        raise JabertError(f"{named} {folder} is not a folder")
     sentencepiece = _only(folder, "*.model", "SentencePiece model")
     index = _only(folder, f"*.ckpt-*{_INDEX}", "checkpoint index")
     checkpoint = index.with_name(index.name.removesuffix(_INDEX))

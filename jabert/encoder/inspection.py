@@ -29,7 +29,7 @@ def describe(folder: Path) -> dict[str, Any]:
     Raises:
         JabertError: a file is missing or cannot be read, or the files do not fit each other.
     """
-    opened = open_folder(folder)
+    opened = open_folder(folder, "the encoder")
     read_variables(opened)
     tokenizer = Tokenizer(opened, EncoderSettings())
     return {

@@ -182,7 +182,7 @@ def test_wrong_usage_ends_with_2(say, words):
         (("predict", " "), "text 1 is blank"),
         (("predict", "京都", "\u200b\u3000"), "text 2 is blank"),
         (("predict", "京都", "\udcff"), "text 2 is not in the encoding of the locale"),
-        (("encoder", "inspect", "nowhere"), "encoder.path nowhere is not a folder"),
+        (("encoder", "inspect", "nowhere"), "the encoder nowhere is not a folder"),
         (("encoder", "init", "nowhere"), "nowhere is not a folder"),
         (("data", "knbc", "nowhere", "out.csv"), "nowhere"),
         (("ui",), "there is no MLflow store at"),

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import toy
 
-from jabert.config import PretrainingSettings, VocabularySettings
+from jabert.config import PretrainingSettings, VocabularySettings, load_settings
 from jabert.encoder import open_folder
 from jabert.encoder.folder import BertConfig
 from jabert.encoder.inspection import describe
 from jabert.errors import JabertError
 from jabert.legacy_keras import import_tensorflow
+from jabert.pretrain_steps import read
 from jabert.pretraining import Vocabulary, pretrain, train_sentencepiece
 from jabert.pretraining.checkpoint import read_checkpoint, write_checkpoint
 from jabert.pretraining.export import write_encoder
@@ -256,3 +257,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(JabertError, match="cannot be written"):
         write_checkpoint(tmp_path / "file" / "model.ckpt-1", {"a": np.zeros(1)})
+
+
+@pytest.mark.parametrize("name", ["pretraining.start", "pretraining.teacher"])
+def test_an_encoder_that_is_not_there_is_named_by_its_setting(name):
+    with pytest.raises(JabertError, match=rf"^{name} /.*nowhere is not a folder$"):
+        read(load_settings(None, [f"{name}=nowhere"]), run=None)
