@@ -465,7 +465,7 @@ def data_knbc(
 
 @encoder_app.command("inspect")
 def encoder_inspect(
-    folder: Annotated[Path, typer.Argument(help="Encoder folder.")], as_json: JsonOption = False
+    folder: Annotated[str, typer.Argument(help="Encoder folder.")], as_json: JsonOption = False
 ) -> None:
     """Check an encoder folder and describe it."""
     from jabert.encoder.inspection import describe
@@ -476,7 +476,7 @@ def encoder_inspect(
 
 @encoder_app.command("init")
 def encoder_init(
-    folder: Annotated[Path, typer.Argument(help="Folder with a checkpoint.")],
+    folder: Annotated[str, typer.Argument(help="Folder with a checkpoint.")],
     heads: Annotated[int | None, typer.Option(help="Number of attention heads.")] = None,
 ) -> None:
     """Write the bert_config.json that a downloaded checkpoint lacks."""

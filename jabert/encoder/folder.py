@@ -119,7 +119,8 @@ def open_folder(path: str | Path | None, named: str = "encoder.path") -> Encoder
     """Find the files of an encoder folder; their names are free, their endings are not.
 
     Args:
-        path: the folder, or `jabert-mini` for the one that comes with jabert.
+        path: the folder, or the string `jabert-mini` for the one that comes with jabert; `./jabert-mini`,
+            or a `Path`, is one here.
         named: the setting that it comes from, for the error.
 
     Raises:
@@ -127,7 +128,7 @@ def open_folder(path: str | Path | None, named: str = "encoder.path") -> Encoder
     """
     if path is None:
         raise JabertError(f"{named} is not set: give the folder of a BERT checkpoint, --set {named}=…")
-    folder = packaged(str(path), "encoder.path") or Path(path)
+    folder = _meant(path)
     if not folder.is_dir():
         raise JabertError(f"{named} {folder} is not a folder")
     sentencepiece = _only(folder, "*.model", "SentencePiece model")
@@ -138,7 +139,7 @@ def open_folder(path: str | Path | None, named: str = "encoder.path") -> Encoder
     return EncoderFolder(folder, sentencepiece, checkpoint, _read_config(folder), _read_settings(folder))
 
 
-def init_config(path: Path, heads: int | None = None) -> tuple[Path, list[str]]:
+def init_config(folder: str | Path, heads: int | None = None) -> tuple[Path, list[str]]:
     """Write the `bert_config.json` that a downloaded checkpoint lacks.
 
     Sizes are read from the shapes of the checkpoint's variables. What shapes cannot tell, the
@@ -152,6 +153,7 @@ def init_config(path: Path, heads: int | None = None) -> tuple[Path, list[str]]:
         JabertError: the file exists already, the checkpoint is not Google BERT's, or what was found would
             not be taken.
     """
+    path = _meant(folder)
     target = path / _CONFIG
     if target.exists():
         raise JabertError(f"{target} exists already; delete it first to have it made anew")
@@ -188,6 +190,11 @@ def reading(checkpoint: Path) -> Iterator[None]:
     except (tf.errors.OpError, ValueError, IndexError) as error:  # IndexError: a shard is too short
         reason = str(error).splitlines()[0]
         raise JabertError(f"checkpoint {checkpoint} cannot be read: {reason}") from None
+
+
+def _meant(path: str | Path) -> Path:
+    """The folder; only a string can mean the packaged one, as a `Path` loses the `./` before a name."""
+    return (packaged(path, "encoder.path") if isinstance(path, str) else None) or Path(path)
 
 
 def _digest(path: Path) -> str:

@@ -15,11 +15,11 @@ _EXAMPLE = "京都の食堂で、BERTについて友人と話した。"
 _SPECIAL = ("<unk>", "<s>", "</s>", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def describe(folder: Path) -> dict[str, Any]:
+def describe(folder: str | Path) -> dict[str, Any]:
     """Check an encoder folder as a featurization would, and describe it.
 
     Args:
-        folder: the encoder folder.
+        folder: the encoder folder, as `open_folder` takes it.
 
     Returns:
         JSON-ready: path, files (name to bytes), sizes, lower_case and where it comes from, the ids of

@@ -320,6 +320,20 @@ def test_encoder_inspect_describes_the_folder(say, toy_encoder):
     assert "vocabulary" in say("encoder", "inspect", str(toy_encoder))[1]
 
 
+def test_an_encoder_of_the_packaged_one_s_name_is_meant_by_its_path(say, toy_encoder):
+    shutil.copytree(toy_encoder, "jabert-mini")
+    (Path("jabert-mini") / "bert_config.json").unlink()
+    code, _, err = say("encoder", "init", "jabert-mini")
+    assert (code, "encoders/jabert-mini/bert_config.json exists already" in err) == (1, True)
+    code, out, _ = say("encoder", "init", "./jabert-mini", "--heads", "4")
+    assert (code, out) == (0, "jabert-mini/bert_config.json\n")
+    sizes = [
+        json.loads(say("encoder", "inspect", name, "--json")[1])["hidden_size"]
+        for name in ("./jabert-mini", "jabert-mini")
+    ]
+    assert sizes == [16, 96]
+
+
 def test_encoder_inspect_counts_the_parameters_of_the_checkpoint(say, toy_encoder):
     import tensorflow as tf
 
