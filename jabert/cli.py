@@ -436,8 +436,9 @@ def features_verify(
     settings = _load(recipe, overrides)
     from jabert.encoder import open_folder
     from jabert.features.upkeep import verify
+    from jabert.tracking import with_local_encoder
 
-    verified = verify(open_folder(settings.encoder.path), settings, rows, seed)
+    verified = verify(open_folder(with_local_encoder(settings).encoder.path), settings, rows, seed)
     if as_json:
         print_json(verified.to_dict())
     else:

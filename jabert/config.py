@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -40,6 +42,7 @@ __all__ = [
     "is_url",
     "load_settings",
     "local_database",
+    "local_path",
     "packaged",
     "packaged_recipes",
     "setting_names",
@@ -443,6 +446,12 @@ def local_database(uri: str | None) -> Path | None:
     """The file of an SQLite store, None if `uri` names a store of another kind."""
     path = (uri or "").partition("?")[0].removeprefix(_SQLITE)
     return Path(path) if uri and uri.startswith(_SQLITE) and path not in ("", ":memory:") else None
+
+
+def local_path(uri: str | None) -> Path | None:
+    """A path or `file:` URI as a path on this machine, None if `uri` is of another kind."""
+    parts = urlparse(uri or "other:")
+    return Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
 
 
 def _fields() -> dict[str, FieldInfo]:

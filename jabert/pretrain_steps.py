@@ -25,7 +25,7 @@ from jabert.pretraining.teacher import Teacher
 from jabert.pretraining.training import Point, Pretrained, pretrain
 from jabert.pretraining.vocabulary import Vocabulary, train_sentencepiece
 from jabert.recording import record_point, record_pretraining
-from jabert.tracking import Run
+from jabert.tracking import Run, with_local_encoder
 from jabert.work import Work
 
 __all__ = ["Texts", "read", "summary", "take_over", "tokenize", "train", "vocabulary", "write"]
@@ -162,6 +162,8 @@ def summary(settings: Settings, texts: Texts, out: Path, trained: Pretrained, ru
 
 def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder | None]:
     """Start and teacher, after checks that they and a vocabulary of one's own fit each other."""
+    for name in ("pretraining.start", "pretraining.teacher"):
+        settings = with_local_encoder(settings, name)
     pretraining, given = settings.pretraining, settings.vocabulary.path
     start = open_folder(pretraining.start, "pretraining.start") if pretraining.start else None
     teacher = open_folder(pretraining.teacher, "pretraining.teacher") if pretraining.teacher else None

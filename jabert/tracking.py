@@ -1,16 +1,20 @@
 """One MLflow run, from its first parameter to a status that is true."""
 
+import atexit
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from jabert.config import Settings, TrackingSettings, is_url, local_database
+from jabert.config import Settings, TrackingSettings, is_url, local_database, local_path
 from jabert.errors import JabertError, reason_of, redacted
 from jabert.files import digest_of_json, exclusive
 
@@ -191,26 +195,45 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     return client
 
 
-def with_local_encoder(settings: Settings) -> Settings:
-    """The settings with `encoder.path` as a folder here if it is one of a run's artifacts, `runs:/…`.
+def with_local_encoder(settings: Settings, name: str = "encoder.path") -> Settings:
+    """The settings with an encoder as a folder here if it is one of a run's artifacts, `runs:/…`.
 
-    Artifacts that lie on this machine are used where they are; others are fetched anew by each process.
+    Artifacts that lie on this machine are used where they are; others are fetched once by each process,
+    which removes them when it ends.
+
+    Args:
+        settings: those of a job.
+        name: of the setting that is the encoder.
 
     Raises:
-        JabertError: there is no such run or artifact; names `encoder.path`.
+        JabertError: there is no such run or artifact; names the setting.
     """
-    uri = settings.encoder.path
+    group, key = name.split(".")
+    values = getattr(settings, group)
+    uri = getattr(values, key)
     if uri is None or not uri.startswith("runs:/"):
         return settings
-    connect(settings.tracking)
-    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
-        folder = download_artifacts(artifact_uri=uri)
+        folder = _fetched(uri, settings.tracking)
     except (MlflowException, OSError) as error:
-        raise JabertError(f"encoder.path {uri} cannot be fetched from MLflow ({reason_of(error)})") from error
-    return settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"path": folder})})
+        raise JabertError(f"{name} {uri} cannot be fetched from MLflow ({reason_of(error)})") from error
+    return settings.model_copy(update={group: values.model_copy(update={key: folder})})
+
+
+@cache
+def _fetched(uri: str, store: TrackingSettings) -> str:
+    """A folder of a run's artifacts on this machine."""
+    from mlflow.artifacts import download_artifacts
+
+    run_id, _, name = uri.removeprefix("runs:/").partition("/")
+    artifacts = local_path(connect(store).get_run(run_id).info.artifact_uri)
+    if artifacts and (artifacts / name).is_dir():  # MLflow would make a copy
+        return str(artifacts / name)
+    copy = tempfile.mkdtemp(prefix="jabert-encoder-")
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    return download_artifacts(artifact_uri=uri, dst_path=copy)
 
 
 def load_model(uri: str) -> "PyFuncModel":

@@ -6,10 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
-from jabert.config import Settings, TrackingSettings, local_database
+from jabert.config import Settings, TrackingSettings, local_database, local_path
 from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
@@ -122,7 +120,7 @@ def _artifacts(experiment: "Experiment", runs: "list[TrackedRun]", setting: str 
     # A run writes its settings first of all, so a finished one without a folder has lost it.
     finished = [run.info.artifact_uri for run in runs if run.info.status == "FINISHED"]
     gone = sum(_is_gone(uri) for uri in finished)
-    place, wanted = _local_path(experiment.artifact_location), _local_path(setting)
+    place, wanted = local_path(experiment.artifact_location), local_path(setting)
     lost = f"finished runs that have lost them: {gone} of {len(finished)}"
     if place is None or wanted is None or place.resolve() == wanted.resolve():
         remedy = "put them back from a copy, or delete these runs in `jabert ui`"
@@ -154,12 +152,6 @@ def _champion(client: "MlflowClient", name: str) -> Check:
     return checked("champion", f"version {champion} of model {name!r}: {uri} is gone", remedy)
 
 
-def _local_path(uri: str | None) -> Path | None:
-    """A path on this machine, None if the URI is of another kind."""
-    parts = urlparse(uri or "other:")
-    return Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
-
-
 def _is_gone(uri: str) -> bool:
-    path = _local_path(uri)
+    path = local_path(uri)
     return path is not None and not path.exists()

@@ -562,6 +562,13 @@ def test_an_empty_feature_store_is_said(say):
     assert "is empty; `jabert featurize` fills it" in out
 
 
+def test_features_of_an_encoder_among_a_run_s_artifacts_are_verified(say, features, toy_encoder):
+    with tracked_run(load_settings()) as run:
+        run.folder(toy_encoder, "encoder")
+    code, out, _ = say("features", "verify", *features, "--set", f"encoder.path=runs:/{run.id}/encoder")
+    assert (code, out.splitlines()[-1]) == (0, "no row differs")
+
+
 def test_features_are_verified_and_a_damaged_file_is_named(say, features):
     code, out, _ = say("features", "verify", *features)
     assert (code, out.splitlines()[-1]) == (0, "no row differs")

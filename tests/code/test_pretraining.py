@@ -21,6 +21,7 @@ from jabert.pretraining.export import write_encoder
 from jabert.pretraining.learning import Learner, learning_rate
 from jabert.pretraining.model import PretrainingModel, initial_weights
 from jabert.pretraining.shards import write_shards
+from jabert.tracking import tracked_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:The initializer GlorotNormal is unseeded:UserWarning")
 
@@ -263,3 +264,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_an_encoder_that_is_not_there_is_named_by_its_setting(name):
     with pytest.raises(JabertError, match=rf"^{name} /.*nowhere is not a folder$"):
         read(load_settings(None, [f"{name}=nowhere"]), run=None)
+
+
+@pytest.mark.parametrize("name", ["pretraining.start", "pretraining.teacher"])
+def test_an_encoder_may_lie_among_the_artifacts_of_a_run(name, toy_encoder):
+    with tracked_run(load_settings()) as run:
+        run.folder(toy_encoder, "encoder")
+    with pytest.raises(JabertError, match=rf"^{name} runs:/0/encoder cannot be fetched"):
+        read(load_settings(None, [f"{name}=runs:/0/encoder"]), run=None)
+    Path("text.txt").write_text("京都の話をした。\n", encoding="utf-8")
+    overrides = [f"{name}=runs:/{run.id}/encoder", "corpus.paths=text.txt", "pretraining.max_tokens=32"]
+    with tracked_run(load_settings()) as run:
+        texts = read(load_settings(None, overrides), run)
+    assert list(texts.origin.values()) == [open_folder(toy_encoder).fingerprint]

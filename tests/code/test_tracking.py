@@ -10,7 +10,31 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from jabert.config import load_settings
-from jabert.tracking import connect, list_runs, tracked_run
+from jabert.tracking import connect, list_runs, tracked_run, with_local_encoder
+
+FETCHES_TWICE = """
+from pathlib import Path
+import mlflow.artifacts
+from jabert.config import load_settings
+from jabert.tracking import connect, with_local_encoder
+
+fetched = []
+
+def fetch(artifact_uri, dst_path=None):
+    fetched.append(artifact_uri)
+    folder = Path(dst_path or "copy", "encoder")
+    folder.mkdir(parents=True)
+    return str(folder)
+
+mlflow.artifacts.download_artifacts = fetch
+client = connect(load_settings().tracking)
+run = client.create_run(client.create_experiment("jabert", "s3://bucket/artifacts"))
+for _ in range(2):
+    settings = with_local_encoder(load_settings(None, [f"encoder.path=runs:/{run.info.run_id}/encoder"]))
+    assert Path(settings.encoder.path).is_dir()
+    print(settings.encoder.path)
+print(len(fetched))
+"""
 
 
 def fail(settings):
@@ -52,6 +76,24 @@ def test_a_run_whose_error_cannot_be_written_has_failed_all_the_same(monkeypatch
     fail(settings)
 
     assert last_run(settings)["status"] == "FAILED"
+
+
+def test_an_encoder_among_a_run_s_artifacts_is_used_where_it_lies(toy_encoder):
+    with tracked_run(load_settings()) as run:
+        run.folder(toy_encoder, "encoder")
+    uri = f"runs:/{run.id}/encoder"
+    settings = with_local_encoder(load_settings(None, [f"encoder.path={uri}", f"pretraining.start={uri}"]))
+    there = str(Path(settings.tracking.artifacts, run.id, "artifacts", "encoder"))
+    assert (settings.encoder.path, settings.pretraining.start) == (there, uri)
+    assert with_local_encoder(settings, "pretraining.start").pretraining.start == there
+
+
+def test_an_encoder_elsewhere_is_fetched_once_by_a_process_and_removed_at_its_end():
+    done = subprocess.run([sys.executable, "-c", FETCHES_TWICE], capture_output=True, text=True, check=True)
+    first, second, fetched = done.stdout.split()
+    assert (first, fetched) == (second, "1")
+    assert first.endswith("/encoder")
+    assert not Path(first).parent.exists()
 
 
 def test_no_password_is_recorded():
