@@ -4,13 +4,17 @@ import ast
 import importlib
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 import textwrap
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import jabert
 
@@ -126,6 +130,16 @@ def test_help_answers_at_once():
         run_python("from jabert.cli import main; main(['--help'])")
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 2  # about 0.6 on an idle machine; the promise is 1
+
+
+@pytest.mark.parametrize("name", ["prefect", "uvicorn"])
+def test_a_library_whose_inside_is_used_is_bound_to_the_minor_version_of_the_lock(name):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (bound,) = (each for each in map(Requirement, project["dependencies"]) if each.name == name)
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    locked = Version(re.search(rf"^{name}==(\S+)", lock, re.MULTILINE)[1])
+    assert locked in bound.specifier
+    assert f"{locked.major}.{locked.minor + 1}" not in bound.specifier
 
 
 @pytest.mark.parametrize("name", MODULES)
