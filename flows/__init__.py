@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 
+from jabert.errors import redacted
 from jabert.garbage import collect_rarely
 
 _SETTINGS = {
@@ -22,6 +23,17 @@ _prefect_came_first = "prefect" in sys.modules  # so it does in a process that a
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
+
+def _take_passwords_out(record: logging.LogRecord) -> bool:
+    """Of a run's failure the API gets the traceback, in which libraries' errors quote URLs as they are."""
+    record.msg, record.args = redacted(record.getMessage()), None
+    if record.exc_info and not record.exc_text:
+        record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
+    return True
+
+
+for _name in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_name).addFilter(_take_passwords_out)
 logging.getLogger("jabert").setLevel(logging.INFO)
 if _prefect_came_first:
     collect_rarely()  # the command line, which is not there, does so for all other runs

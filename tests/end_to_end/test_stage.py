@@ -1,5 +1,8 @@
 """What a stage does when a store fails: time may heal that, and nothing is done twice for it."""
 
+import io
+import logging
+
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
@@ -66,6 +69,18 @@ def test_a_password_in_a_url_is_not_in_the_state_that_prefect_keeps(overrides):
     state = retrain("", [*overrides, f"data.path={url}"], return_state=True)
     assert url.replace("secret", "***") in state.message
     assert "secret" not in state.message
+
+
+def test_a_password_in_the_error_of_a_library_is_not_in_the_log_that_prefect_keeps(overrides, monkeypatch):
+    fail_once, _ = failing_once(steps.read, OSError("http://me:secret@host/x.csv"))
+    monkeypatch.setattr(steps, "read", fail_once)
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [handler])
+    retrain("", overrides, return_state=True)
+    assert "Traceback" in said.getvalue() and "OSError: http://me:***@host/x.csv" in said.getvalue()
+    assert "secret" not in said.getvalue()
 
 
 def test_a_password_of_the_store_is_not_in_what_is_told_of_a_champion(monkeypatch):
