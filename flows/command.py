@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import signal
 import subprocess
 import time
 from importlib import import_module
@@ -61,6 +62,9 @@ def _start_temporary_server(name: str) -> None:
 
 
 def _start(server: "SubprocessASGIServer", failures: list[Exception]) -> None:
+    # The server inherits this thread's mask. A terminal sends Ctrl-C to it as well, and without a server this
+    # process would try for minutes to tell it of its end.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         server.start()
     except Exception as failure:

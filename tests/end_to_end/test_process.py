@@ -83,9 +83,13 @@ def test_what_a_stage_refuses_is_a_sentence_without_traceback(overrides):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_process_that_is_told_to_stop_says_so_in_mlflow(overrides, number, status):
-    with subprocess.Popen(command([*overrides, *LONG]), stderr=subprocess.PIPE, text=True) as process:
+    words = command([*overrides, *LONG])
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         wait_for_epochs(process, 1)
-        process.send_signal(number)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does: to the temporary server, too
+        else:
+            process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == status
     assert "Traceback" not in errors
