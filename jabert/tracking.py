@@ -183,16 +183,48 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
 
     uri = str(settings.uri)
     try:
-        if database := local_database(uri):
-            database.parent.mkdir(parents=True, exist_ok=True)
-        _use_store(uri)
-        client = MlflowClient(uri, uri)
-        client.search_experiments(max_results=1)
+        with _made_whole(local_database(uri)):
+            _use_store(uri)
+            client = MlflowClient(uri, uri)
+            client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise JabertError(
             f"tracking.uri {uri}: the MLflow store cannot be reached ({reason_of(error)})"
         ) from error
     return client
+
+
+@contextmanager
+def _made_whole(database: Path | None) -> Iterator[None]:
+    """Let one process at a time make a database that is not there, and begin anew where one was killed at it.
+
+    MLflow makes the tables one by one, which takes seconds, and cannot go on with some of them. While that
+    lasts a file beside the database says so.
+    """
+    if database is None:
+        yield
+        return
+    unfinished = database.with_name(f".{database.name}.unfinished")
+    if database.exists() and not unfinished.exists():
+        yield
+        return
+    with exclusive(unfinished.with_suffix(".lock"), "another process makes the MLflow store; waiting for it"):
+        if unfinished.exists():
+            _put_aside(database)
+        if database.exists():
+            yield
+            return
+        unfinished.touch()
+        yield
+        unfinished.unlink()
+
+
+def _put_aside(database: Path) -> None:
+    """Make room for another; moved and not deleted, in case somebody has put something into it since."""
+    for ending in ("", "-journal", "-wal", "-shm"):
+        part = database.with_name(database.name + ending)
+        if part.exists():
+            part.replace(part.with_name(f"unfinished-{part.name}"))
 
 
 def with_local_encoder(settings: Settings, name: str = "encoder.path") -> Settings:

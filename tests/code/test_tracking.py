@@ -108,6 +108,38 @@ def test_no_password_is_recorded():
     assert "secret" not in (folder / "artifacts" / "config.toml").read_text(encoding="utf-8")
 
 
+def test_a_store_whose_maker_was_killed_is_made_anew():
+    program = """
+import os, signal
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from jabert.config import load_settings
+from jabert.tracking import connect
+
+@event.listens_for(Engine, "before_cursor_execute")
+def kill(connection, cursor, statement, *_):
+    if "CREATE TABLE tags" in statement:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+connect(load_settings().tracking)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert Path("mlruns/mlflow.db").stat().st_size
+
+    with tracked_run(load_settings()) as run:
+        pass
+
+    assert run.client.get_run(run.id).info.status == "FINISHED"
+    assert list(Path("mlruns").glob("*unfinished*")) == [Path("mlruns/unfinished-mlflow.db")]
+
+
+def test_two_first_commands_make_one_store():
+    program = "from jabert.cli import main; main(['runs', '--json'])"
+    both = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for _ in range(2)]
+    assert [(process.communicate()[0], process.returncode) for process in both] == [(b"[]\n", 0)] * 2
+
+
 @pytest.mark.parametrize("moment", ["create_run", "set_tag", "log_batch"])
 def test_a_run_whose_process_was_killed_is_ended_by_the_next_one(moment):
     program = f"""
