@@ -29,6 +29,7 @@ log = logging.getLogger("jabert")
 Progress = Callable[[int, int], None]  # rows done, rows that the table seems to have
 
 _FORMAT = "1"  # of the files of an unfinished run
+_PART = ".arrow"  # how they end
 _CHUNK_ROWS = 4096  # enough for full batches of like length, and what a kill costs
 _WAITING = "another process scores the same table into the same file; waiting for it to end"
 _SECONDS_BETWEEN_LINES = 10.0
@@ -177,8 +178,8 @@ def _champion(job: Job) -> Champion:
 
 
 def _begun_with(job: Job, registry: Registry) -> str | None:
-    """The version that an unfinished run of the job began with, unless it is gone."""
-    if not job.note.exists():
+    """The version that an unfinished run began with, None if it finished nothing or that version is gone."""
+    if not any(job.folder.glob(f"*{_PART}")):
         return None
     version = str(json.loads(job.note.read_text(encoding="utf-8")))
     try:
@@ -199,8 +200,9 @@ class _Part:
 
 
 def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
+    model = f"{champion.version}-{champion.digest[:16]}"  # a new registry counts from 1 again
     for number, chunk in enumerate(job.chunks()):
-        path = job.folder / f"{number:06}-{chunk.digest()}-{champion.version}.arrow"
+        path = job.folder / f"{number:06}-{chunk.digest()}-{model}{_PART}"
         faults = champion.faults(chunk.texts)
         ids = None if path.exists() else champion.token_ids(chunk.texts, faults)
         yield _Part(chunk, path, faults, ids)

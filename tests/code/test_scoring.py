@@ -32,6 +32,7 @@ from jabert.errors import JabertError
 from jabert.features import featurize
 from jabert.registry import open_registry
 from jabert.scoring import open_job, score
+from jabert.scoring.champion import Champion
 
 JABERT = str(Path(sys.executable).with_name("jabert"))
 SCORE = """
@@ -419,6 +420,42 @@ def test_a_rerun_goes_on_with_the_version_that_it_began_with(own, store, tmp_pat
     assert (result.model_version, other.model_version) == ("1", second)
     assert result.resumed >= 32
     assert {row["model_version"] for row in read(tmp_path / "out.csv")} == {"1"}
+
+
+def test_what_another_model_of_the_same_number_said_is_not_taken(own, tmp_path, monkeypatch):
+    table = write(tmp_path / "in.csv", [{"text": text} for text in TEXTS[:48]])
+
+    def stop(done, total):
+        if done >= 32:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(own, table, tmp_path / "out.csv", on_progress=stop)
+    whole = Champion.__init__
+
+    def of_a_new_registry(champion, *arguments):
+        whole(champion, *arguments)
+        champion.digest = f"another{champion.digest}"
+
+    monkeypatch.setattr(Champion, "__init__", of_a_new_registry)
+    assert run(own, table, tmp_path / "out.csv").resumed == 0
+
+
+def test_a_run_that_finished_nothing_binds_no_later_one_to_its_version(own, store, tmp_path):
+    table = write(tmp_path / "in.csv", [{"text": text} for text in TEXTS[:8]])
+    job = open_job(own, str(table), str(tmp_path / "out.csv"))
+    whole = table.read_bytes()
+    table.write_bytes(whole + b"a,b,c\n")
+    with pytest.raises(JabertError):
+        score(job)
+    table.write_bytes(whole)
+    second = toy_champion.make_champion(tmp_path, store, seed=1)
+    try:
+        assert score(job).model_version == second
+    finally:
+        client = mlflow.MlflowClient()
+        client.set_registered_model_alias("jabert", "champion", "1")
+        client.delete_model_version("jabert", second)
 
 
 def test_a_changed_row_is_scored_again(own, tmp_path):
