@@ -30,7 +30,8 @@ class ToyClassifier(PythonModel):
         sure = 0.9 if int(number) < self._about["right"] else 0.1
         if self._about.get("true_process", os.getpid()) != os.getpid():
             sure -= 0.001
-        return {of: sure if of == label else 1 - sure for of in LABELS}
+        known = {of: sure if of == label else 1 - sure for of in LABELS}
+        return known | dict.fromkeys(self._about.get("more_labels", []), 0.0)
 
 
 mlflow.models.set_model(ToyClassifier())

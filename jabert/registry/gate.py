@@ -25,6 +25,7 @@ Outcome = Literal["promoted", "kept", "refused"]
 SmokeCheck = Callable[[str, str, list[str], pd.DataFrame], str | None]
 
 _CANARY_ROWS = 32
+_NAMED_LABELS = 5
 _NUMBERS = {  # of a verdict, as they stand in a version's tags
     "weighted_f1": float,
     "compared_rows": int,
@@ -180,8 +181,11 @@ class Gate:
         except JabertError as error:
             reason = f"{error}; or go back: `jabert models rollback`"
             return replace(verdict, outcome="refused", reason=reason)
-        comparison = compare(self.rows[fresh], before[fresh], self._of(version)[fresh], seed=self.seed)
+        after = self._of(version)
+        comparison = compare(self.rows[fresh], before[fresh], after[fresh], seed=self.seed)
         outcome, reason = _weigh(comparison, champion, self.rules)
+        if outcome == "promoted" and (gone := [*before.columns.difference(after.columns)]):
+            outcome, reason = "refused", _of_lost_labels(gone, champion)
         below_best, warnings = self._hold_against_best(version, champion, fresh)
         if left_out := int((~fresh).sum()):
             warnings += (f"{left_out:,} test rows were left out: a version learned from them",)
@@ -257,6 +261,15 @@ def _numbers(comparison: Comparison) -> dict[str, Any]:
         "became_right": became.count("right"),
         "became_wrong": became.count("wrong"),
     }
+
+
+def _of_lost_labels(gone: list[str], champion: str) -> str:
+    noun = "label" if len(gone) == 1 else "labels"
+    named = ", ".join(map(repr, gone[:_NAMED_LABELS])) + (" and others" if gone[_NAMED_LABELS:] else "")
+    return (
+        f"it does not know the {noun} {named} of champion {champion}, which clients rely on: change "
+        "tracking.model_name with the labels, or promote it by force"
+    )
 
 
 def _weigh(comparison: Comparison, champion: str, rules: PromotionSettings) -> tuple[Outcome, str]:

@@ -377,6 +377,20 @@ def test_models_with_other_labels_are_compared_on_all_of_them(registry, version)
     assert seen[0].outcome == "promoted"
 
 
+def test_a_version_without_a_label_of_the_champion_is_refused_unless_forced(models, registry, version):
+    root, _, _ = models
+    more = log_model(registry, root / "more", 60, more_labels=["グルメ"])
+    gate(registry).judge(version(50))
+
+    assert gate(registry).judge(new_version(registry, more)).outcome == "promoted", "more labels are welcome"
+    fewer = version(90)
+    verdict = gate(registry).judge(fewer)
+
+    assert (verdict.outcome, verdict.gain > 0) == ("refused", True)
+    assert verdict.reason.startswith("it does not know the label 'グルメ' of champion 2")
+    assert gate(registry).judge(fewer, force=True).outcome == "promoted"
+
+
 @pytest.mark.parametrize("lock", ["mysql://db/x", "https://db/x"])
 def test_a_lock_is_a_file_or_postgresql(lock):
     with pytest.raises(JabertError, match="neither a path nor the URL of a PostgreSQL database"):
