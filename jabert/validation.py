@@ -170,7 +170,8 @@ def check_pieces(pieces: pd.DataFrame, settings: Settings, folder: Path) -> Vali
 def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a column for everything that a suite may ask of a row; null where it is moot."""
     frame = _placed(table)
-    texts = frame["text"].astype("str")  # another type is for the suite to refuse
+    texts, labels = (frame[name].astype("str") for name in ("text", "label"))  # or the suite refuses it
+    spelled = labels.map(_in_one_spelling, na_action="ignore")
     counts = pd.crosstab(frame["label"], frame["split"])
     class_rows = {
         f"class_rows_{side}": frame["label"].map(counts[side]) if side in counts else None
@@ -179,6 +180,8 @@ def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(
         characters=texts.str.len(),
         visible_characters=texts.map(visible_characters, na_action="ignore"),
+        visible_label_characters=labels.map(visible_characters, na_action="ignore"),
+        label_spellings=labels.groupby(spelled).transform("nunique"),
         text_sides=frame.groupby("text")["split"].transform("nunique"),
         text_labels=frame.groupby("text")["label"].transform("nunique"),
         group_sides=frame.groupby("group")["split"].transform("nunique") if "group" in frame else None,
@@ -217,6 +220,11 @@ def _placed(table: pd.DataFrame) -> pd.DataFrame:
 def visible_characters(text: str) -> int:
     """Characters other than white space, control and format characters (e.g. zero-width space)."""
     return sum(unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp") for character in text)
+
+
+def _in_one_spelling(label: str) -> str:
+    """The same for labels that differ in width, case, composition or white space at their ends only."""
+    return unicodedata.normalize("NFKC", label).strip().casefold()
 
 
 def _check(

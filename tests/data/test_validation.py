@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -109,6 +110,24 @@ def test_missing_and_blank_values_are_critical(
     assert "文.csv line 4: " in message
     assert place in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("blank", ["\u3000", "\u200b", "\t"])
+def test_a_blank_label_is_critical(tmp_path: Path, blank: str) -> None:
+    table = good_table()
+    report = check(table.assign(label=table["label"].replace("グルメ", blank)), tmp_path)
+    finding = only_finding(report, "critical")
+    assert (finding.column, finding.rows) == ("visible_label_characters", 24)
+
+
+@pytest.mark.parametrize("other", ["グルメ ", "ｸﾞﾙﾒ", unicodedata.normalize("NFD", "グルメ")])
+def test_a_label_in_two_spellings_is_a_warning(tmp_path: Path, other: str) -> None:
+    table = good_table()
+    half = (table["label"] == "グルメ") & (table.groupby(["label", "split"]).cumcount() % 2 == 0)
+    report = check(table.assign(label=table["label"].where(~half, other)), tmp_path)
+    assert report.success
+    (finding,) = (each for each in report.findings if each.column == "label_spellings")
+    assert (finding.severity, finding.rows) == ("warning", 24)
 
 
 def test_texts_that_are_numbers_are_critical(tmp_path: Path) -> None:
@@ -384,7 +403,7 @@ def test_markdown_is_a_line_and_a_table_that_no_text_can_break(tmp_path: Path) -
     rows = [line for line in lines if line.startswith("| ")]
     assert len(rows) == len(lines) - 2
     assert {row.replace("\\|", "").count("|") for row in rows} == {8}
-    assert check(good_table(), tmp_path).to_markdown() == "Suite `labelled_texts` passed: 0 of 22 not met.\n"
+    assert check(good_table(), tmp_path).to_markdown() == "Suite `labelled_texts` passed: 0 of 24 not met.\n"
 
 
 def test_a_suite_of_ones_own_with_ids_runs_by_path(tmp_path: Path) -> None:
