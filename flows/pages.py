@@ -37,6 +37,7 @@ def progress(key: str, flow: str = "retrain") -> Callable[[int, int], None]:
         nonlocal shown
         if done == total or time.monotonic() - shown >= _SECONDS_BETWEEN_UPDATES:
             shown = time.monotonic()
-            update_progress_artifact(artifact, 100.0 * done / total)
+            share = done / total if total else 1.0  # a table may have no rows
+            update_progress_artifact(artifact, 100.0 * share)
 
     return update
