@@ -1,10 +1,17 @@
-"""What a stage shows in the Prefect UI: an artifact when it is done, progress on the way."""
+"""What a stage shows in the Prefect UI: an artifact when it is done, progress on the way.
 
+All of it is decoration: where Prefect's server is away, a stage goes on without.
+"""
+
+import functools
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -14,30 +21,55 @@ from prefect.artifacts import (
 
 __all__ = ["progress", "show_markdown", "show_table"]
 
+log = logging.getLogger("jabert")
+
 _SECONDS_BETWEEN_UPDATES = 2.0
+_SHARE_OF_UPDATES = 0.1  # of the time; where a server is away, Prefect's client waits for minutes
 
 
 def show_markdown(key: str, markdown: str, flow: str = "retrain") -> None:
     """Publish a page under `<flow>-<key>`."""
-    create_markdown_artifact(markdown, key=f"{flow}-{key}")
+    with _unless_prefect_is_away():
+        create_markdown_artifact(markdown, key=f"{flow}-{key}")
 
 
 def show_table(key: str, values: Mapping[str, Any], flow: str = "retrain") -> None:
     """Publish names and values under `<flow>-<key>`."""
     rows = [{"what": name, "value": value} for name, value in values.items()]
-    create_table_artifact(rows, key=f"{flow}-{key}")
+    with _unless_prefect_is_away():
+        create_table_artifact(rows, key=f"{flow}-{key}")
 
 
 def progress(key: str, flow: str = "retrain") -> Callable[[int, int], None]:
     """A progress bar `<flow>-<key>`, as a function of what is done and what there is to do."""
-    artifact = cast(UUID, create_progress_artifact(0.0, key=f"{flow}-{key}"))  # no coroutine here
-    shown = time.monotonic()
+    artifact: UUID | None = None
+    with _unless_prefect_is_away():
+        artifact = cast(UUID, create_progress_artifact(0.0, key=f"{flow}-{key}"))  # no coroutine here
+    due = time.monotonic() + _SECONDS_BETWEEN_UPDATES
 
     def update(done: int, total: int) -> None:
-        nonlocal shown
-        if done == total or time.monotonic() - shown >= _SECONDS_BETWEEN_UPDATES:
-            shown = time.monotonic()
-            share = done / total if total else 1.0  # a table may have no rows
+        nonlocal due
+        started = time.monotonic()
+        if artifact is None or (done != total and started < due):
+            return
+        share = done / total if total else 1.0  # a table may have no rows
+        with _unless_prefect_is_away():
             update_progress_artifact(artifact, 100.0 * share)
+        ended = time.monotonic()
+        due = ended + max(_SECONDS_BETWEEN_UPDATES, (ended - started) / _SHARE_OF_UPDATES)
 
     return update
+
+
+@contextmanager
+def _unless_prefect_is_away() -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        _warn(f"{type(error).__name__}: {error}")
+
+
+@functools.cache
+def _warn(reason: str) -> None:
+    """Say it once for each reason."""
+    log.warning("Prefect's server does not take pages and progress, so some are missing (%s)", reason)

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 import typer
@@ -311,6 +312,16 @@ def test_a_champion_without_files_is_one_sentence(say, filled_store):
     last = err.splitlines()[-1]  # in a process that loaded MLflow before, its log comes first
     assert last.startswith("jabert: version 1 of 'jabert' cannot be loaded")
     assert "Traceback" not in err
+
+
+def test_a_prefect_server_that_goes_away_is_one_sentence(say, monkeypatch):
+    def lose(words):
+        raise httpx.ConnectError("All connection attempts failed")
+
+    monkeypatch.setattr("jabert.cli.app", lose)
+    code, _, err = say("retrain")
+    assert code == 1
+    assert err == "jabert: Prefect's server went away (ConnectError: All connection attempts failed)\n"
 
 
 def test_a_prefect_server_that_is_away_is_one_sentence(toy_encoder, toy_table):
