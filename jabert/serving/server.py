@@ -73,12 +73,14 @@ def _run(settings: Settings, address: Address, listening: socket.socket) -> None
         timeout_keep_alive=math.ceil(seconds),
         timeout_graceful_shutdown=math.ceil(seconds) + 5,
     )
+    server = uvicorn.Server(config)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn does so itself only when it has begun, and raises them again when it has ended.
+        signal.signal(number, server.handle_exit)
+    gc.collect()
+    gc.freeze()  # else each full collection walks through all imported libraries, which takes 0.15 s
     url = "http://{}:{}".format(*listening.getsockname())
     print(
         f"{url} serves version {follower.served.version.label} of {address.uri}; Ctrl-C ends it", flush=True
     )
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # uvicorn handles them, and raises them again when it has ended
-    gc.collect()
-    gc.freeze()  # else each full collection walks through all imported libraries, which takes 0.15 s
-    uvicorn.Server(config).run(sockets=[listening])
+    server.run(sockets=[listening])

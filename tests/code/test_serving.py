@@ -605,6 +605,19 @@ def test_what_was_accepted_is_answered_before_the_end(registry, tmp_path, number
     assert "Traceback" not in server.output
 
 
+def test_a_signal_right_after_the_line_that_says_it_serves_ends_it(registry):
+    jabert = str(Path(sys.executable).with_name("jabert"))
+    command = [jabert, "serve", "--port", str(free_port()), "--set", f"tracking.uri={registry.uri}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert "serves version" in process.stdout.readline()
+        process.terminate()
+        try:
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("uri", "alias"),
     [
