@@ -36,9 +36,7 @@ def serve(settings: TrackingSettings, port: int) -> None:
     store = redacted(str(settings.uri))
     print(f"http://{_HOST}:{port} shows {store} in a few seconds; Ctrl-C ends it", flush=True)
     # A session of its own: Ctrl-C reaches only this process, which then ends MLflow's as a group.
-    server = subprocess.Popen(
-        _command(settings, port), env={**os.environ, **_ENVIRONMENT}, start_new_session=True
-    )
+    server = subprocess.Popen(_command(settings, port), env=_environment(settings), start_new_session=True)
     try:
         code = server.wait()
     except KeyboardInterrupt:
@@ -74,14 +72,23 @@ def _check_port(port: int) -> None:
 
 
 def _command(settings: TrackingSettings, port: int) -> list[str]:
-    uri = str(settings.uri)
     command = [sys.executable, "-m", "mlflow", "server"]
-    command += ["--backend-store-uri", uri, "--registry-store-uri", uri]
     command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]
     if settings.artifacts:
         command += ["--default-artifact-root", settings.artifacts]
     return command
+
+
+def _environment(settings: TrackingSettings) -> dict[str, str]:
+    """With the store, which may hold a password: unlike a command line `ps` does not show it."""
+    uri = str(settings.uri)
+    return {
+        **os.environ,
+        **_ENVIRONMENT,
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_REGISTRY_STORE_URI": uri,
+    }
 
 
 def _end(server: "subprocess.Popen[bytes]") -> None:

@@ -17,6 +17,7 @@ import pytest
 import typer
 
 import jabert
+from jabert import ui
 from jabert.cli import app, main
 from jabert.config import load_settings
 from jabert.encoder import Tokenizer, open_folder
@@ -545,6 +546,13 @@ def test_the_ui_shows_the_store_and_leaves_no_process(start, filled_store):
     assert process.wait(timeout=20) == 0
     with pytest.raises(ProcessLookupError):
         os.killpg(server, 0)
+
+
+def test_the_password_of_a_database_is_not_on_the_command_line_of_its_ui():
+    uri = "postgresql://me:secret@database/mlflow"
+    settings = load_settings(None, [f"tracking.uri={uri}"]).tracking
+    assert not [word for word in ui._command(settings, 5000) if "secret" in word]
+    assert ui._environment(settings)["MLFLOW_BACKEND_STORE_URI"] == uri
 
 
 def test_a_taken_port_is_named(say, filled_store):
