@@ -32,7 +32,7 @@ def ensure(webhook: str) -> list[str]:
     """Have the server hold the automations, changed where they differ; returns their names.
 
     Args:
-        webhook: URL that is sent `{"subject": …, "text": …}`; without one nobody is told.
+        webhook: URL that is sent `{"subject": …, "text": …}`; without one nobody is told, no earlier one either.
     """
     wanted = [_lost_runs(), _stuck_runs()]
     if webhook:
@@ -44,11 +44,16 @@ def ensure(webhook: str) -> list[str]:
         saved = block.save("jabert", overwrite=True)
         wanted += [_failures(SendNotification(block_document_id=saved, subject=_FAILED, body=_WHY))]
         wanted += [_promotions(SendNotification(block_document_id=saved, subject=_CHAMPION, body=_EVENT))]
+    else:
+        for name in (_FAILURES, _PROMOTIONS):
+            if earlier := _find(name):
+                earlier.delete()
     for automation in wanted:
         _ensure(automation)
     return [automation.name for automation in wanted]
 
 
+_FAILURES, _PROMOTIONS = "jabert: failures", "jabert: promotions"
 _FAILED = "jabert: {{ flow_run.name }} of {{ deployment.name }}: {{ flow_run.state.name }}"
 _WHY = "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}\n{{ deployment|ui_url }}"
 _CHAMPION = "jabert: {{ event.resource.name }} is the new champion"
@@ -96,22 +101,28 @@ def _failures(tell: SendNotification) -> Automation:
         posture=Posture.Reactive,
         threshold=1,
     )
-    return Automation(name="jabert: failures", trigger=trigger, actions=[tell])
+    return Automation(name=_FAILURES, trigger=trigger, actions=[tell])
 
 
 def _promotions(tell: SendNotification) -> Automation:
     trigger = EventTrigger(expect={PROMOTED}, posture=Posture.Reactive, threshold=1)
-    return Automation(name="jabert: promotions", trigger=trigger, actions=[tell])
+    return Automation(name=_PROMOTIONS, trigger=trigger, actions=[tell])
 
 
 def _ensure(wanted: Automation) -> None:
     """One that is as it should be stays untouched: a changed one forgets the runs that it watches."""
-    try:
-        found = cast(Automation, Automation.read(name=wanted.name))  # no coroutine here
-    except ValueError:  # there is none
+    found = _find(wanted.name)
+    if found is None:
         wanted.create()
         return
     same = {"name", "description", "trigger", "actions"}
     if found.model_dump(include=same) != wanted.model_dump(include=same):
         wanted.id, wanted.enabled = found.id, found.enabled
         wanted.update()
+
+
+def _find(name: str) -> Automation | None:
+    try:
+        return cast(Automation, Automation.read(name=name))  # no coroutine here
+    except ValueError:  # there is none
+        return None
