@@ -116,8 +116,11 @@ class Run:
         self.client.log_artifact(self.id, str(path), folder)
 
     def table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
-        """Write a table among the artifacts, a JSON file that the UI shows as one."""
-        self.client.log_table(self.id, dict(columns), name)
+        """Write the run's table among the artifacts, a JSON file that the UI shows as one."""
+        # Not MLflow's log_table, which appends to what an earlier try has written.
+        rows = [list(row) for row in zip(*columns.values(), strict=True)]
+        self.json(name, {"columns": list(columns), "data": rows})
+        self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": name, "type": "table"}])})
 
     def has_model(self, uri: str) -> bool:
         """Whether the store holds a logged model, whole."""

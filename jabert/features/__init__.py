@@ -107,7 +107,7 @@ def featurize(
         setup_seconds=started - beginning + loading_seconds,
         engine=choice.engine,
         precision=choice.precision,
-        device=choice.device if len(missing) else "none",
+        device=choice.device,
         store=str(store.path),
     )
 

@@ -1,53 +1,74 @@
 """What a stage does when a store fails: time may heal that, and nothing is done twice for it."""
 
 import io
+import json
 import logging
+from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from prefect.states import Failed
 
-from flows import judging
-from flows.retrain import retrain
+from flows import judging, stages
+from flows.retrain import evaluate, retrain, train
 from flows.stage import is_worth_another_try
 from jabert import steps
 from jabert.config import TrackingSettings, load_settings
 from jabert.errors import JabertError
 from jabert.registry import Verdict, open_registry
-from jabert.tracking import Run
+from jabert.tracking import Run, connect
+
+TASKS = {
+    "read": stages.read,
+    "check_texts": stages.validate,
+    "tokenize": stages.tokenize,
+    "featurize": stages.featurize,
+    "train": train,
+    "evaluate": evaluate,
+    "register": judging.register,
+    "promote": judging.promote,
+    "describe": judging.describe,
+}
+"""The tasks of a retraining by their steps."""
 
 
-def failing_once(step, error):
+def failing_once(step, error, when="before"):
     calls = []
 
     def fail_once(*arguments, **named):
         calls.append(step)
+        if len(calls) > 1 or when == "after":
+            result = step(*arguments, **named)
         if len(calls) == 1:
             raise error
-        return step(*arguments, **named)
+        return result
 
     return fail_once, calls
 
 
-@pytest.fixture
-def at_once(monkeypatch):
-    """Nobody waits for the second try."""
-    for task in ("register", "promote"):
-        monkeypatch.setattr(f"flows.judging.{task}.retry_delay_seconds", [0, 0])
-
-
-@pytest.mark.parametrize("step", ["register", "promote"])
-def test_a_store_that_fails_for_a_moment_costs_another_try(overrides, monkeypatch, at_once, step):
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(overrides, monkeypatch, when):
     error = MlflowException("API request to http://nowhere failed")
-    fail_once, calls = failing_once(getattr(steps, step), error)
-    monkeypatch.setattr(steps, step, fail_once)
+    calls = {}
+    for step, task in TASKS.items():
+        fail_once, calls[step] = failing_once(getattr(steps, step), error, when)
+        monkeypatch.setattr(steps, step, fail_once)
+        monkeypatch.setattr(task, "retry_delay_seconds", [0, 0])  # nobody waits for the second try
 
-    assert retrain("", overrides)["promoted"]
+    result = retrain("", overrides)
 
-    assert len(calls) == 2
-    (version,) = open_registry(load_settings()).listing()
+    assert result["promoted"]
+    assert {step: len(made) for step, made in calls.items()} == dict.fromkeys(TASKS, 2)
+    settings = load_settings()
+    (version,) = open_registry(settings).listing()
     assert version["promotion"] == "promoted"
+    client = connect(settings.tracking)
+    run = client.get_run(result["run_id"])
+    assert run.info.status == "FINISHED"
+    assert sorted(each.dataset.name for each in run.inputs.dataset_inputs) == ["test", "train", "validation"]
+    table = client.download_artifacts(run.info.run_id, "promotion/history.json")
+    assert len(json.loads(Path(table).read_text(encoding="utf-8"))["data"]) == 1
 
 
 @pytest.mark.parametrize(
