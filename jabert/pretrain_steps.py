@@ -205,6 +205,11 @@ def _check_sizes(
             f"pretraining.heads = {pretraining.heads} do not divide "
             f"pretraining.hidden_size = {pretraining.hidden_size}"
         )
+    if not (pretraining.masked_lm_weight or pretraining.examples == "pairs" or teacher):
+        raise JabertError(
+            "there is nothing to learn with pretraining.masked_lm_weight = 0, pretraining.examples = "
+            f"{pretraining.examples!r} and without pretraining.teacher"
+        )
 
 
 def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:

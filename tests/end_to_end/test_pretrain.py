@@ -109,6 +109,7 @@ def test_what_does_not_fit_is_said_before_anything_is_trained(settings, toy_enco
         "text supports at most": ["vocabulary.size=5000"],
         "heads = 3 do not divide": ["pretraining.heads=3"],
         "has 64 positions": ["pretraining.max_tokens=65"],
+        "there is nothing to learn": ["pretraining.masked_lm_weight=0", "pretraining.examples=packed"],
         "there is no SentencePiece model": ["vocabulary.path=none.model"],
     }
     for sentence, extra in wrong.items():
