@@ -32,7 +32,7 @@ def ensure(webhook: str) -> list[str]:
     """Have the server hold the automations, changed where they differ; returns their names.
 
     Args:
-        webhook: URL that is sent `{"subject": …, "text": …}`; without one nobody is told, no earlier one either.
+        webhook: URL that is sent `{"subject": …, "text": …}`; without one nobody is told any more.
     """
     wanted = [_lost_runs(), _stuck_runs()]
     if webhook:

@@ -5,6 +5,7 @@ Run it as `jabert pretrain --set corpus.paths=texts/ --set pretraining.out=my-en
 `pretraining.out` and, as `runs:/<run id>/encoder`, in MLflow; both can be given as `encoder.path`.
 """
 
+from pathlib import Path
 from typing import Any
 
 import flows  # noqa: F401  the settings come before Prefect
@@ -44,7 +45,7 @@ def pretrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, 
             with run.stage("train"):
                 trained = train(settings, texts, pieces, run)
             with run.stage("write"):
-                out = steps.write(settings, texts, pieces, trained, run)
+                out = write(settings, texts, pieces, trained, run)
             texts.work.remove()
         return steps.summary(settings, texts, out, trained, run)
 
@@ -78,6 +79,12 @@ def train(settings: Settings, texts: Texts, pieces: Vocabulary, run: Run) -> Pre
     )
     show_markdown("training", trained.to_markdown(), flow="pretrain")
     return trained
+
+
+@task(name="Write", **STAGE)
+def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrained, run: Run) -> Path:
+    """The encoder folder, here and in MLflow."""
+    return steps.write(settings, texts, pieces, trained, run)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from jabert.config import EncoderSettings, PretrainingSettings, Settings
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.encoder.folder import BertConfig
 from jabert.errors import JabertError
-from jabert.files import digest_of_file, digest_of_json
+from jabert.files import digest_of_file, digest_of_json, write_text
 from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
 from jabert.pretraining.card import render_card
 from jabert.pretraining.checkpoint import read_checkpoint
@@ -51,7 +51,6 @@ class Texts:
 
 def read(settings: Settings, run: Run) -> Texts:
     """Check the settings and read the whole corpus once, so that what is wrong with it is said at once."""
-    check_out(Path(settings.pretraining.out))
     start, teacher = _encoders(settings)
     facts = examine(settings.corpus.paths)
     given = {"start": start, "teacher": teacher}
@@ -59,9 +58,18 @@ def read(settings: Settings, run: Run) -> Texts:
     model = settings.vocabulary.path
     pieces = digest_of_file(Path(model)) if model else None
     name = digest_of_json([settings.digest(), facts.digest, origin, pieces])[:16]
+    work, out = Work(Path(settings.training.work_path) / f"pretrain-{name}"), Path(settings.pretraining.out)
+    if not _is_written(out, work):
+        check_out(out)
     run.tags({"job": "pretrain", "data_digest": facts.digest, **_prefixed(origin)})
     run.metrics({f"corpus/{name}": value for name, value in _numbers(facts).items()})
-    return Texts(Work(Path(settings.training.work_path) / f"pretrain-{name}"), facts, start, teacher, origin)
+    return Texts(work, facts, start, teacher, origin)
+
+
+def _is_written(out: Path, work: Work) -> bool:
+    """Whether this very work's encoder is there: a run wrote it, and failed or was killed after that."""
+    about = out / "encoder.toml"  # it names that run
+    return about.is_file() and work.writer.exists() and work.writer.read_bytes() in about.read_bytes()
 
 
 def take_over(texts: Texts, run: Run) -> None:
@@ -125,15 +133,23 @@ def train(
 
 def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrained, run: Run) -> Path:
     """The encoder folder with its card, also among the run's artifacts as `encoder`."""
-    pretraining = settings.pretraining
-    dtype = np.dtype(pretraining.dtype)
-    out = write_encoder(
-        Path(pretraining.out),
+    out = Path(settings.pretraining.out)
+    if not _is_written(out, texts.work):
+        write_text(texts.work.writer, run.id)
+        _write(settings, texts, pieces, trained, run)
+    run.folder(out, "encoder")
+    return out
+
+
+def _write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrained, run: Run) -> None:
+    dtype = np.dtype(settings.pretraining.dtype)
+    write_encoder(
+        Path(settings.pretraining.out),
         {name: value.astype(dtype) for name, value in trained.weights.items()},
         trained.config,
         pieces.path,
-        step=pretraining.steps,
-        dropout=pretraining.dropout,
+        step=settings.pretraining.steps,
+        dropout=settings.pretraining.dropout,
         settings={
             "lower_case": pieces.lower_case,
             "licence": settings.corpus.licence,
@@ -141,8 +157,6 @@ def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrai
         },
         card=render_card(settings, trained.config, texts.facts, trained.history, texts.origin),
     )
-    run.folder(out, "encoder")
-    return out
 
 
 def summary(settings: Settings, texts: Texts, out: Path, trained: Pretrained, run: Run) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class Work:
         """Digests of the rows that are learned from."""
         return self.path / "learned_from.json"
 
+    @property
+    def writer(self) -> Path:
+        """The run that writes the encoder of a pretraining, noted before it does."""
+        return self.path / "writer"
+
     def validation(self, suite: str) -> Path:
         """Report of a suite of expectations."""
         return self.path / "validation" / suite

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 import toy
+from mlflow.exceptions import MlflowException
 
+import flows.pretrain as flow
 from flows.pretrain import pretrain
 from flows.retrain import retrain
 from jabert.config import load_settings
+from jabert.encoder import open_folder
 from jabert.errors import JabertError
-from jabert.tracking import connect
+from jabert.tracking import Run, connect
 
 
 @pytest.fixture
@@ -118,6 +121,63 @@ def test_what_does_not_fit_is_said_before_anything_is_trained(settings, toy_enco
         assert "\n" not in str(caught.value)
     assert {status for status, _ in runs()} == {"FAILED"}
     assert not Path("encoder").exists()
+
+
+def failing_once(step, error):
+    """The step, whose first call raises when its work is done; and its calls."""
+    calls = []
+
+    def fail_once(*arguments, **named):
+        calls.append(step)
+        result = step(*arguments, **named)
+        if len(calls) == 1:
+            raise error
+        return result
+
+    return fail_once, calls
+
+
+def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(settings, monkeypatch):
+    tasks = {name: getattr(flow, name) for name in ("read", "vocabulary", "tokenize", "train", "write")}
+    calls = {}
+    for step, task in tasks.items():
+        error = MlflowException("API request to http://nowhere failed")
+        fail_once, calls[step] = failing_once(getattr(flow.steps, step), error)
+        monkeypatch.setattr(flow.steps, step, fail_once)
+        monkeypatch.setattr(task, "retry_delay_seconds", [0, 0])  # nobody waits for the second try
+
+    result = pretrain("", settings)
+
+    assert {step: len(made) for step, made in calls.items()} == dict.fromkeys(tasks, 2)
+    ((status, _),) = runs()
+    assert status == "FINISHED"
+    assert open_folder("encoder").fingerprint == result["fingerprint"]
+
+
+def test_a_run_that_failed_after_its_encoder_was_written_is_finished_by_the_next(settings, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(JabertError, match="the disk is full"):
+        patch.setattr(Run, "folder", failing_once(lambda *_: None, JabertError("the disk is full"))[0])
+        pretrain("", settings)
+    written = open_folder("encoder").fingerprint
+
+    shutil.move("encoder", "kept")
+    shutil.copytree("kept", "encoder", ignore=shutil.ignore_patterns("encoder.toml"))
+    with pytest.raises(JabertError, match=r"pretraining\.out .* is there already"):
+        pretrain("", settings)
+    shutil.rmtree("encoder")
+    shutil.move("kept", "encoder")
+
+    result = pretrain("", settings)
+
+    assert result["fingerprint"] == written
+    (status, run), *_ = runs()
+    assert status == "FINISHED"
+    names = {
+        entry.path for entry in connect(load_settings().tracking).list_artifacts(run.info.run_id, "encoder")
+    }
+    assert "encoder/encoder.toml" in names
+    with pytest.raises(JabertError, match=r"pretraining\.out .* is there already"):  # by now it is finished
+        pretrain("", settings)
 
 
 def test_an_encoder_of_a_run_that_is_not_there_is_named(overrides):
