@@ -1,8 +1,6 @@
 """Training the classifier, an epoch at a time, so that a killed training goes on from its last one."""
 
-import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,15 +16,15 @@ from jabert.config import ClassifierSettings, TrainingSettings
 from jabert.encoder.choice import cpu_has_bfloat16
 from jabert.evaluation import weighted_f1
 from jabert.features.store import FeatureStore
-from jabert.files import atomic_path, write_json
+from jabert.files import atomic_path
 from jabert.legacy_keras import import_tensorflow, run_two_at_once
+from jabert.training_state import TrainingState, writing
 
 __all__ = ["Epoch", "Trained", "load_classifier", "predict", "train", "training_precision"]
 
 Epoch = dict[str, float]  # epoch (from 1), loss, mae, mse, acc, val_…, val_weighted_f1, seconds
 
 _WEIGHTS = "best.h5"
-_HISTORY = "history.json"
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def train(
     model = build_classifier(store.hidden_size, classes, classifier, precision)
     model.compile(_nadam(training), "categorical_crossentropy", metrics=["mae", "mse", "acc"])
     step = _train_step(model, store.dtype)
-    state = _State(model, folder)
+    state = _state(model, folder)
     history = state.restore()
     resumed = len(history)
     for epoch in history:
@@ -101,7 +99,10 @@ def train(
         metrics = learned | {f"val_{name}": value for name, value in watched_metrics.items()}
         epoch = {"epoch": number, **metrics, "seconds": round(time.perf_counter() - started, 3)}
         history.append(epoch)
-        state.save(history, is_best=_best(history, training) is epoch)
+        if _best(history, training) is epoch:
+            with atomic_path(folder / _WEIGHTS) as temporary:
+                model.save_weights(temporary)
+        state.save(history)
         log(epoch)
         _report(epoch, on_epoch)
     return Trained(folder, history, _best(history, training), resumed)
@@ -134,38 +135,12 @@ def _nadam(training: TrainingSettings) -> Any:
     return keras.optimizers.Nadam(use_ema=True, ema_momentum=training.averaging)
 
 
-class _State:
-    """Weights, optimizer and history in a folder. The history is written last: it is the commit."""
-
-    def __init__(self, model: Any, folder: Path) -> None:
-        tf = import_tensorflow()
-        self._model = model
-        self._folder = folder
-        # tf-keras 2.21 leaves the random numbers of dropout out of a model's checkpoint (BaseRandomLayer).
-        random_numbers = model.get_layer("dropout")._random_generator
-        self._checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=model.optimizer, random_numbers=random_numbers
-        )
-
-    def restore(self) -> list[Epoch]:
-        path = self._folder / _HISTORY
-        history: list[Epoch] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        if history:
-            self._model.optimizer.build(self._model.trainable_variables)
-            self._checkpoint.read(self._prefix(len(history))).assert_consumed()
-        return history
-
-    def save(self, history: list[Epoch], *, is_best: bool) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._checkpoint.write(self._prefix(len(history)))
-        if is_best:
-            with atomic_path(self._folder / _WEIGHTS) as temporary:
-                self._model.save_weights(temporary)
-        write_json(self._folder / _HISTORY, history)
-        shutil.rmtree(Path(self._prefix(len(history) - 1)).parent, ignore_errors=True)
-
-    def _prefix(self, epoch: int) -> str:
-        return str(self._folder / f"epoch-{epoch}" / "state")
+def _state(model: Any, folder: Path) -> TrainingState:
+    model.optimizer.build(model.trainable_variables)  # else a state that is read has nowhere to go
+    # tf-keras 2.21 leaves the random numbers of dropout out of a model's checkpoint (BaseRandomLayer).
+    random_numbers = model.get_layer("dropout")._random_generator
+    objects = {"model": model, "optimizer": model.optimizer, "random_numbers": random_numbers}
+    return TrainingState(objects, folder, "epoch")
 
 
 def _train_step(model: Any, dtype: np.dtype[Any]) -> Callable[..., dict[str, Any]]:
@@ -255,15 +230,18 @@ def _report(epoch: Epoch, on_epoch: Callable[[Epoch], None] | None) -> None:
 
 def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
     tf = import_tensorflow()
-    writers = {side: tf.summary.create_file_writer(str(folder / side)) for side in ("train", "validation")}
+    with writing(folder):
+        writers = {
+            side: tf.summary.create_file_writer(str(folder / side)) for side in ("train", "validation")
+        }
 
     def log(epoch: Epoch) -> None:
-        for name, value in epoch.items():
-            if name not in ("epoch", "seconds"):
-                side = "validation" if name.startswith("val_") else "train"
-                with writers[side].as_default(step=int(epoch["epoch"])):
-                    tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value)
-        for writer in writers.values():
-            writer.flush()
+        metrics = {name: value for name, value in epoch.items() if name not in ("epoch", "seconds")}
+        for side, writer in writers.items():
+            with writing(folder / side), writer.as_default(step=int(epoch["epoch"])):
+                for name, value in metrics.items():
+                    if name.startswith("val_") == (side == "validation"):
+                        tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value)
+                writer.flush()
 
     return log

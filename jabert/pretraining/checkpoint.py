@@ -1,7 +1,6 @@
 """Checkpoints in the form of google-research/bert: what keras-bert loads, and what a warm start reads."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,9 @@ from jabert.encoder.folder import EncoderFolder, reading
 from jabert.errors import JabertError
 from jabert.legacy_keras import import_tensorflow
 from jabert.pretraining.model import initial_weights, variable_shapes
+from jabert.training_state import writing
 
-__all__ = ["read_checkpoint", "write_checkpoint", "writing"]
+__all__ = ["read_checkpoint", "write_checkpoint"]
 
 
 def write_checkpoint(prefix: Path, weights: Mapping[str, np.ndarray]) -> None:
@@ -50,17 +50,3 @@ def read_checkpoint(folder: EncoderFolder, seed: int) -> dict[str, np.ndarray]:
             if name in there:
                 weights[name] = np.asarray(reader.get_tensor(name), dtype=np.float32)
     return weights
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what TensorFlow raises when it cannot write into a `JabertError` that names the file."""
-    tf = import_tensorflow()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except (tf.errors.OpError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        if "No space left" in reason or "quota" in reason.lower():
-            raise JabertError(f"{path}: the disk is full; nothing was written") from error
-        raise JabertError(f"{path} cannot be written: {reason}") from error

@@ -1,7 +1,5 @@
 """Pretraining, from one measurement to the next, so that a killed training goes on from its last one."""
 
-import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +11,12 @@ import numpy as np
 from jabert import markdown
 from jabert.config import PretrainingSettings
 from jabert.encoder.folder import BertConfig
-from jabert.files import write_json
 from jabert.legacy_keras import import_tensorflow
-from jabert.pretraining.checkpoint import writing
 from jabert.pretraining.examples import Batch, batches, examples_of
 from jabert.pretraining.learning import Learner
 from jabert.pretraining.shards import read_shard, shards_of
 from jabert.pretraining.vocabulary import Vocabulary
+from jabert.training_state import TrainingState
 
 __all__ = ["Point", "Pretrained", "multiplying_in", "pretrain"]
 
@@ -27,7 +24,6 @@ Point = dict[str, float]
 """step, epoch and batches (of that epoch) done, losses and shares of right answers, `val_…` of the held-out
 part, pieces_per_second, seconds."""
 
-_HISTORY = "history.json"
 _VALIDATION_PIECES = 1 << 16  # more would hardly change the figure
 
 
@@ -76,7 +72,7 @@ def pretrain(
         folder: for checkpoints; must be the work of the same settings, corpus and encoders.
         on_point: called with each measurement, also those of an earlier process.
     """
-    state = _State(learner, folder)
+    state = TrainingState(learner.state(), folder, "step")
     history = state.restore()
     resumed = len(history)
     for point in history:
@@ -177,28 +173,3 @@ def _held_out(shards: Path, vocabulary: Vocabulary, settings: PretrainingSetting
             if sum(int(earlier.lengths.sum()) for earlier in chosen) < _VALIDATION_PIECES:
                 chosen.append(batch)
     return chosen
-
-
-class _State:
-    """The learner's state and the history in a folder. The history is written last: it is the commit."""
-
-    def __init__(self, learner: Learner, folder: Path) -> None:
-        self._checkpoint = import_tensorflow().train.Checkpoint(**learner.state())
-        self._folder = folder
-
-    def restore(self) -> list[Point]:
-        path = self._folder / _HISTORY
-        history: list[Point] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        if history:
-            self._checkpoint.read(self._prefix(history[-1])).assert_consumed()
-        return history
-
-    def save(self, history: list[Point]) -> None:
-        with writing(Path(self._prefix(history[-1]))):
-            self._checkpoint.write(self._prefix(history[-1]))
-        write_json(self._folder / _HISTORY, history)
-        for earlier in history[-2:-1]:
-            shutil.rmtree(Path(self._prefix(earlier)).parent, ignore_errors=True)
-
-    def _prefix(self, point: Point) -> str:
-        return str(self._folder / f"step-{int(point['step'])}" / "state")

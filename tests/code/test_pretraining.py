@@ -245,7 +245,7 @@ def test_a_full_disk_leaves_no_encoder(corpus, trained, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_tensorflow_s_own_words_for_a_full_disk_become_the_same_sentence(tmp_path):
-    from jabert.pretraining.checkpoint import writing
+    from jabert.training_state import writing
 
     tf = import_tensorflow()
     with pytest.raises(JabertError, match="the disk is full"), writing(tmp_path / "model.ckpt-1"):

@@ -9,6 +9,7 @@ import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jabert import training_state
 from jabert.classifier import LabelledRows, load_classifier, train
 from jabert.classifier import training as training_module
 from jabert.classifier.batches import in_order, read_batch, shuffled_buckets
@@ -169,7 +170,7 @@ class Killed(Exception):  # noqa: N818
 
 
 def test_a_training_killed_twice_goes_on_and_ends_as_if_it_had_not_been(corpus, tmp_path, whole, monkeypatch):
-    real, seen = training_module.write_json, []
+    real, seen = training_state.write_json, []
 
     def killed_before_epoch_2_is_committed(path, history):
         if len(history) == 2:
@@ -182,7 +183,7 @@ def test_a_training_killed_twice_goes_on_and_ends_as_if_it_had_not_been(corpus, 
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(training_module, "write_json", killed_before_epoch_2_is_committed)
+        patch.setattr(training_state, "write_json", killed_before_epoch_2_is_committed)
         run(corpus, tmp_path, **OPTIONS)
     with pytest.raises(Killed):
         run(corpus, tmp_path, killed_after_epoch_3, **OPTIONS)
@@ -191,6 +192,16 @@ def test_a_training_killed_twice_goes_on_and_ends_as_if_it_had_not_been(corpus, 
     assert continued.resumed == 3
     assert seen == [1, 2, 3, 1, 2, 3, 4]
     assert_same(continued, whole)
+
+
+@pytest.mark.parametrize("taken", ["epoch-2", "tensorboard", "tensorboard/train"])
+def test_what_cannot_be_written_is_one_sentence(corpus, tmp_path, taken):
+    (tmp_path / taken).parent.mkdir(exist_ok=True)
+    (tmp_path / taken).write_text("a file where a folder is wanted")
+    named = taken.split("/")[0]
+    with pytest.raises(JabertError, match=rf"{named}[/a-z]* cannot be written: .") as caught:
+        run(corpus, tmp_path)
+    assert not [noise for noise in ("{{", "[Op:", "\n") if noise in str(caught.value)]
 
 
 def test_a_finished_training_is_only_read_again(corpus, tmp_path, whole, monkeypatch):

@@ -1,0 +1,72 @@
+"""What a killed training goes on from: TensorFlow's objects and the history, in a folder."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jabert.errors import JabertError
+from jabert.files import write_json
+from jabert.legacy_keras import import_tensorflow
+
+__all__ = ["TrainingState", "writing"]
+
+_HISTORY = "history.json"
+_OPERATION = re.compile(r"\{\{.*?\}\} | \[Op:.*")  # around TensorFlow's reason
+
+
+class TrainingState:
+    """Objects that TensorFlow can save, and the history. The history is written last: it is the commit.
+
+    Args:
+        objects: weights, optimizer, random numbers, by any names.
+        folder: holds the last state and `history.json`.
+        unit: what entries of the history are numbered by, e.g. `epoch`.
+    """
+
+    def __init__(self, objects: Mapping[str, Any], folder: Path, unit: str) -> None:
+        self._checkpoint = import_tensorflow().train.Checkpoint(**objects)
+        self._folder, self._unit = folder, unit
+
+    def restore(self) -> list[dict[str, float]]:
+        """Set the objects to their last state and return the history, empty if there is none."""
+        path = self._folder / _HISTORY
+        history: list[dict[str, float]] = (
+            json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        )
+        if history:
+            self._checkpoint.read(str(self._prefix(history[-1]))).assert_consumed()
+        return history
+
+    def save(self, history: list[dict[str, float]]) -> None:
+        """Keep the objects as the state after the last entry of the history, and remove the one before.
+
+        Raises:
+            JabertError: the disk is full, or the folder cannot be written to.
+        """
+        prefix = self._prefix(history[-1])
+        with writing(prefix):
+            self._checkpoint.write(str(prefix))
+        write_json(self._folder / _HISTORY, history)
+        for earlier in history[-2:-1]:
+            shutil.rmtree(self._prefix(earlier).parent, ignore_errors=True)
+
+    def _prefix(self, entry: Mapping[str, float]) -> Path:
+        return self._folder / f"{self._unit}-{int(entry[self._unit])}" / "state"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what TensorFlow raises when it cannot write into a `JabertError` that names the file."""
+    tf = import_tensorflow()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except (tf.errors.OpError, OSError) as error:
+        reason = _OPERATION.sub("", str(error).splitlines()[0])
+        if "No space left" in reason or "quota" in reason.lower():
+            raise JabertError(f"{path}: the disk is full; nothing was written") from error
+        raise JabertError(f"{path} cannot be written: {reason}") from error
