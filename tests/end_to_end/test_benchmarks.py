@@ -1,4 +1,4 @@
-"""The benchmarks of featurization run as a user runs them, on the toy: what they measure is what they say."""
+"""The benchmarks run as a user runs them, on the toy: what they measure is what they say."""
 
 import json
 import subprocess
@@ -40,3 +40,25 @@ def test_featurization_is_measured_cold_unchanged_and_changed(toy_table, toy_enc
     (store,) = (row for row in result["formats"] if row["format"].startswith("jabert's store"))
     assert store["write_mb_per_second"] > 0
     assert "1 % changed" in printed
+
+
+def test_quality_is_measured_beside_tf_idf_on_the_same_rows(toy_table, toy_encoder):
+    quick = ["--set", "data.test_rows=40", "--set", "training.epochs=2", "--set", "classifier.units=8"]
+    (row,), printed = run("quality.py", toy_table, toy_encoder, "--seeds", 3, "--only", "seed", *quick)
+    assert (row["seed"], row["test_rows"]) == (3, 40)
+    assert 0 < row["jabert"] <= 1
+    assert row["tf_idf"] > 0.9  # the toy's topics are told by their words
+    assert f"| {row['protocol']} | {row['jabert']:.3f} " in printed
+
+
+@pytest.mark.slow
+def test_epochs_of_three_bi_lstms_and_the_reading_of_batches_are_timed(toy_table, toy_encoder):
+    result, printed = run("bi_lstm.py", toy_table, toy_encoder, "--rows", 8, "--epochs", 1)
+    assert result["rows"] == 8
+    assert {way: len(seconds) for way, seconds in result["epochs"].items()} == {
+        "article": 1,
+        "keras": 1,
+        "jabert": 1,
+    }
+    assert min(result["reading"].values()) > 0
+    assert "an epoch of 8 rows" in printed and "read from the store and padded" in printed
