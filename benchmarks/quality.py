@@ -13,14 +13,15 @@ from pathlib import Path
 import pandas as pd
 from workers import RESULTS
 
-from jabert import markdown, steps
+from jabert import markdown
 from jabert.classifier import load_classifier, predict
 from jabert.config import Settings, load_settings
 from jabert.encoder import open_folder
 from jabert.evaluation import weighted_f1
 from jabert.features import open_store
 from jabert.files import write_json
-from jabert.work import Work
+from jabert.stages import retraining
+from jabert.stages.work import Work
 
 PROTOCOLS = {
     "seed: sentence split, tag kept, test chooses the epoch": ("seed", []),
@@ -55,10 +56,10 @@ def run(recipe: str, extra: list[str], seed: int, arguments: argparse.Namespace)
         seeds = {"data.seed": seed, "training.seed": seed}
         pairs = [f"{name}={value}" for name, value in {**paths, **seeds}.items()]
         settings = load_settings(recipe, [*pairs, *extra, *arguments.overrides])
-        data = steps.read(settings)
+        data = retraining.read(settings)
         with data.work.exclusive(data.staged):
-            steps.tokenize(settings, data)
-            steps.featurize(settings, data)
+            retraining.tokenize(settings, data)
+            retraining.featurize(settings, data)
             result = {"jabert": bi_lstm(settings, data.work), "tf_idf": tf_idf(data.work.read_table())}
     print(recipe, *extra, f"seed {seed}", result, file=sys.stderr)
     return {**result, "test_rows": data.counts["test"]}
@@ -66,7 +67,9 @@ def run(recipe: str, extra: list[str], seed: int, arguments: argparse.Namespace)
 
 def bi_lstm(settings: Settings, work: Work) -> float:
     """Weighted F1 of the recipe's own classifier on the test rows."""
-    trained = steps.fit(settings, work, lambda epoch: print(f"  epoch {epoch['epoch']}", file=sys.stderr))
+    trained = retraining.fit(
+        settings, work, lambda epoch: print(f"  epoch {epoch['epoch']}", file=sys.stderr)
+    )
     store = open_store(open_folder(settings.encoder.path), settings)
     classes, test = len(work.labels()), work.labelled_rows()["test"].find_in(store)
     model = load_classifier(trained.folder, store.hidden_size, classes, settings.classifier)

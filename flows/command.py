@@ -16,7 +16,7 @@ from prefect.logging.handlers import PrefectConsoleHandler  # isort: skip
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED  # isort: skip
 
 from jabert.errors import JabertError
-from jabert.suites import import_great_expectations
+from jabert.validation.suites import import_great_expectations
 
 if TYPE_CHECKING:
     from prefect.server.api.server import SubprocessASGIServer

@@ -8,11 +8,11 @@ from prefect.transactions import Transaction, get_transaction
 from flows.automations import PROMOTED
 from flows.pages import show_markdown, show_table
 from flows.stage import STAGE
-from jabert import steps
 from jabert.config import Settings, TrackingSettings
 from jabert.errors import redacted
 from jabert.registry import Verdict
-from jabert.steps import Data, Evaluated, Results
+from jabert.stages import retraining
+from jabert.stages.retraining import Data, Evaluated, Results
 from jabert.tracking import Run
 
 __all__ = ["describe", "promote", "register"]
@@ -21,7 +21,7 @@ __all__ = ["describe", "promote", "register"]
 @task(name="Register", **STAGE)
 def register(settings: Settings, run: Run, evaluated: Evaluated) -> str:
     """A new version of the registered model."""
-    version = steps.register(settings, run, evaluated)
+    version = retraining.register(settings, run, evaluated)
     if begun := get_transaction():
         begun.set("version", (settings, version))
     return version
@@ -30,13 +30,13 @@ def register(settings: Settings, run: Run, evaluated: Evaluated) -> str:
 @register.on_rollback
 def withdraw(begun: Transaction) -> None:
     """The gate failed: the version says so."""
-    steps.withdraw(*begun.get("version"))
+    retraining.withdraw(*begun.get("version"))
 
 
 @task(name="Promote", **STAGE)
 def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     """The champion changes if weighted F1 is strictly higher on the same rows, now."""
-    verdict = steps.promote(settings, data, run, version)
+    verdict = retraining.promote(settings, data, run, version)
     show_table("verdict", verdict.facts())
     if verdict.comparison:
         show_markdown("comparison", verdict.comparison.to_markdown())
@@ -48,7 +48,7 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
 @task(name="Describe", **STAGE)
 def describe(settings: Settings, data: Data, run: Run, results: Results) -> None:
     """The model card."""
-    show_markdown("card", steps.describe(settings, data, run, results).to_description())
+    show_markdown("card", retraining.describe(settings, data, run, results).to_description())
 
 
 def _announce(tracking: TrackingSettings, verdict: Verdict, run: Run) -> None:

@@ -15,10 +15,10 @@ from prefect import flow, task  # isort: skip
 from flows.pages import progress, show_markdown, show_table
 from flows.retrain import prefect_tags
 from flows.stage import LONG_STAGE, STAGE
-from jabert import pretrain_steps as steps
 from jabert.config import Settings, load_settings
-from jabert.pretrain_steps import Texts
 from jabert.pretraining import Pretrained, Vocabulary
+from jabert.stages import pretraining
+from jabert.stages.pretraining import Texts
 from jabert.tracking import Run, tracked_run
 
 __all__ = ["pretrain"]
@@ -37,7 +37,7 @@ def pretrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, 
         with run.stage("read"):
             texts = read(settings, run)
         with texts.work.exclusive():
-            steps.take_over(texts, run)
+            pretraining.take_over(texts, run)
             with run.stage("vocabulary"):
                 pieces = vocabulary(settings, texts)
             with run.stage("tokenize"):
@@ -47,13 +47,13 @@ def pretrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, 
             with run.stage("write"):
                 out = write(settings, texts, pieces, trained, run)
             texts.work.remove()
-        return steps.summary(settings, texts, out, trained, run)
+        return pretraining.summary(settings, texts, out, trained, run)
 
 
 @task(name="Read raw text", **STAGE)
 def read(settings: Settings, run: Run) -> Texts:
     """All of the corpus once, streamed."""
-    texts = steps.read(settings, run)
+    texts = pretraining.read(settings, run)
     show_table("corpus", texts.facts.to_dict(), flow="pretrain")
     return texts
 
@@ -61,20 +61,20 @@ def read(settings: Settings, run: Run) -> Texts:
 @task(name="Vocabulary", **STAGE)
 def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
     """SentencePiece, trained or taken."""
-    return steps.vocabulary(settings, texts)
+    return pretraining.vocabulary(settings, texts)
 
 
 @task(name="Cut into pieces", **STAGE)
 def tokenize(settings: Settings, texts: Texts, pieces: Vocabulary) -> None:
     """Token ids on disk."""
-    steps.tokenize(settings, texts, pieces)
+    pretraining.tokenize(settings, texts, pieces)
 
 
 @task(name="Pretrain", **LONG_STAGE)
 def train(settings: Settings, texts: Texts, pieces: Vocabulary, run: Run) -> Pretrained:
     """The training; one that was killed goes on from its last measurement."""
     update, total = progress("progress", flow="pretrain"), settings.pretraining.steps
-    trained = steps.train(
+    trained = pretraining.train(
         settings, texts, pieces, run, on_point=lambda point: update(int(point["step"]), total)
     )
     show_markdown("training", trained.to_markdown(), flow="pretrain")
@@ -84,7 +84,7 @@ def train(settings: Settings, texts: Texts, pieces: Vocabulary, run: Run) -> Pre
 @task(name="Write", **STAGE)
 def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrained, run: Run) -> Path:
     """The encoder folder, here and in MLflow."""
-    return steps.write(settings, texts, pieces, trained, run)
+    return pretraining.write(settings, texts, pieces, trained, run)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from flows.judging import describe, promote, register
 from flows.pages import progress, show_markdown
 from flows.stage import STAGE
 from flows.stages import featurize, read, tokenize, validate
-from jabert import steps
 from jabert.classifier import Trained
 from jabert.config import Settings, load_settings
-from jabert.steps import Data, Evaluated, Results
+from jabert.stages import retraining
+from jabert.stages.retraining import Data, Evaluated, Results
 from jabert.tracking import Run, tracked_run, with_local_encoder
 
 __all__ = ["prefect_tags", "retrain"]
@@ -40,7 +40,7 @@ def retrain(
         skip_unchanged: end at once, as Unchanged, if the same data, encoder and settings were judged before.
     """
     settings = load_settings(recipe, overrides or [])
-    if skip_unchanged and (judged := steps.find_judged(settings)):
+    if skip_unchanged and (judged := retraining.find_judged(settings)):
         # Prefect makes a state that is returned that of the flow, and its data the result.
         return Completed(name="Unchanged", message=judged["reason"], data=judged)  # type: ignore[return-value]
     with tracked_run(settings, prefect_tags()) as run:
@@ -48,7 +48,7 @@ def retrain(
         with run.stage("read"):
             data = read(settings, run)
         with data.work.exclusive(data.staged):
-            steps.take_over(data, run)
+            retraining.take_over(data, run)
             with run.stage("validate"):
                 validated = validate(settings, data, run)
             with run.stage("tokenize"):
@@ -66,14 +66,14 @@ def retrain(
                 results = Results(validated, tokenized, features, trained, evaluated, verdict)
                 describe(settings, data, run, results)
             data.work.remove()
-        return steps.summary(settings, data, run, results)
+        return retraining.summary(settings, data, run, results)
 
 
 @task(name="Train", **STAGE)
 def train(settings: Settings, data: Data, run: Run) -> Trained:
     """The Bi-LSTM, an epoch at a time; a killed training goes on from its last one."""
     update = progress("train-progress")
-    trained = steps.train(
+    trained = retraining.train(
         settings, data, run, on_epoch=lambda epoch: update(int(epoch["epoch"]), settings.training.epochs)
     )
     update(1, 1)  # also when it ended early
@@ -84,7 +84,7 @@ def train(settings: Settings, data: Data, run: Run) -> Trained:
 @task(name="Evaluate", **STAGE)
 def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
     """The packaged model on the test rows, from text."""
-    evaluated = steps.evaluate(settings, data, run)
+    evaluated = retraining.evaluate(settings, data, run)
     show_markdown("report", evaluated.report.to_markdown())
     return evaluated
 

@@ -4,10 +4,10 @@ from prefect import task
 
 from flows.pages import progress, show_markdown, show_table
 from flows.stage import STAGE
-from jabert import steps
 from jabert.config import Settings
 from jabert.features import Featurized
-from jabert.steps import Data, Tokenized
+from jabert.stages import retraining
+from jabert.stages.retraining import Data, Tokenized
 from jabert.tracking import Run
 from jabert.validation import ValidationReport
 
@@ -17,7 +17,7 @@ __all__ = ["featurize", "read", "tokenize", "validate"]
 @task(name="Read and split", **STAGE)
 def read(settings: Settings, run: Run | None = None) -> Data:
     """Labelled texts, cleaned and divided; the table lies in the work folder."""
-    data = steps.read(settings, run)
+    data = retraining.read(settings, run)
     show_table("data", {"source": data.source, "split by": data.split_by, **data.counts})
     if data.conflicts:
         show_markdown("texts-under-two-labels", data.conflicts)
@@ -27,7 +27,7 @@ def read(settings: Settings, run: Run | None = None) -> Data:
 @task(name="Validate", **STAGE)
 def validate(settings: Settings, data: Data, run: Run | None = None) -> ValidationReport:
     """The suite of expectations on the table; a critical finding stops the run."""
-    report = steps.check_texts(settings, data, run)
+    report = retraining.check_texts(settings, data, run)
     show_markdown("validation", report.to_markdown())
     report.raise_if_critical()
     return report
@@ -36,7 +36,7 @@ def validate(settings: Settings, data: Data, run: Run | None = None) -> Validati
 @task(name="Tokenize", **STAGE)
 def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenized:
     """Token ids, and the suite of expectations on the pieces."""
-    tokenized = steps.tokenize(settings, data, run)
+    tokenized = retraining.tokenize(settings, data, run)
     show_markdown("pieces", tokenized.to_markdown())
     tokenized.validation.raise_if_critical()
     return tokenized
@@ -46,7 +46,7 @@ def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenize
 def featurize(settings: Settings, data: Data, run: Run | None = None) -> Featurized:
     """Token vectors of BERT, as far as the feature store lacks them."""
     update = progress("featurize-progress")
-    featurized = steps.featurize(settings, data, run, update)
+    featurized = retraining.featurize(settings, data, run, update)
     update(1, 1)  # also when nothing was missing
     show_table("features", featurized.to_dict())
     return featurized

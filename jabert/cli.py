@@ -275,7 +275,7 @@ def models_promote(
 ) -> None:
     """Hold a version against the champion on today's test rows, and promote it if it is better."""
     settings = _load(recipe, overrides)
-    from jabert.models import promote
+    from jabert.stages.promotion import promote
 
     verdict = promote(settings, version, force=force)
     if as_json:
@@ -309,8 +309,8 @@ def models_card(
     """Print the model card of a version, as Markdown."""
     settings = _load(recipe, overrides)
     from jabert.files import write_text
-    from jabert.recording import CARD, CARD_PAGE
     from jabert.registry import open_registry
+    from jabert.stages.recording import CARD, CARD_PAGE
 
     registry = open_registry(settings)
     card = registry.artifact(version, CARD_PAGE if html else CARD)

@@ -14,13 +14,13 @@ from jabert.encoder.folder import BertConfig
 from jabert.encoder.inspection import describe
 from jabert.errors import JabertError
 from jabert.legacy_keras import import_tensorflow
-from jabert.pretrain_steps import read
 from jabert.pretraining import Vocabulary, pretrain, train_sentencepiece
 from jabert.pretraining.checkpoint import read_checkpoint, write_checkpoint
 from jabert.pretraining.export import write_encoder
 from jabert.pretraining.learning import Learner, learning_rate
 from jabert.pretraining.model import PretrainingModel, initial_weights
 from jabert.pretraining.shards import write_shards
+from jabert.stages.pretraining import read
 from jabert.tracking import tracked_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:The initializer GlorotNormal is unseeded:UserWarning")

@@ -255,7 +255,7 @@ def test_the_package_tokenizes_any_text_as_training_does(
 
 
 def test_token_ids_survive_the_work_folder(tokenizer, tmp_path):
-    from jabert.work import Work
+    from jabert.stages.work import Work
 
     tokens = tokenizer(["昨日は試合の話をした。", "", "😀" * 100])
     work = Work(tmp_path / "work")

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import pandas as pd
 import pytest
 
-from jabert import steps
 from jabert.config import load_settings
 from jabert.encoder import TokenIds, TokenizedTexts
 from jabert.errors import JabertError
-from jabert.work import Work
+from jabert.stages import retraining
+from jabert.stages.work import Work
 
 
 def table(labels, split="train"):
@@ -52,7 +52,7 @@ def test_whoever_stops_waiting_leaves_no_table(tmp_path, monkeypatch):
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr("jabert.work.exclusive", interrupt)
+    monkeypatch.setattr("jabert.stages.work.exclusive", interrupt)
     with pytest.raises(KeyboardInterrupt), work.exclusive(work.stage_table(table(["a"]))):
         pass
 
@@ -67,7 +67,7 @@ def test_the_work_is_another_with_other_rules_for_the_data_and_the_same_with_ano
 
     def work(*more):
         given = [f"data.path={toy_table}", f"encoder.path={toy_encoder}", f"training.work_path={tmp_path}"]
-        return steps.read(load_settings(None, [*given, f"validation.suite={suite}", *more])).work
+        return retraining.read(load_settings(None, [*given, f"validation.suite={suite}", *more])).work
 
     before = work()
     assert work("pretraining.steps=7", "corpus.licence=CC0") == before

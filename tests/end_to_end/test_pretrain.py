@@ -142,8 +142,8 @@ def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(
     calls = {}
     for step, task in tasks.items():
         error = MlflowException("API request to http://nowhere failed")
-        fail_once, calls[step] = failing_once(getattr(flow.steps, step), error)
-        monkeypatch.setattr(flow.steps, step, fail_once)
+        fail_once, calls[step] = failing_once(getattr(flow.pretraining, step), error)
+        monkeypatch.setattr(flow.pretraining, step, fail_once)
         monkeypatch.setattr(task, "retry_delay_seconds", [0, 0])  # nobody waits for the second try
 
     result = pretrain("", settings)

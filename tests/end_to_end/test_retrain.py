@@ -12,11 +12,11 @@ import pytest
 from flows import judging
 from flows.featurize import featurize
 from flows.retrain import retrain
-from jabert import steps
 from jabert.cli import main
 from jabert.config import load_settings
 from jabert.errors import JabertError
 from jabert.registry import open_registry
+from jabert.stages import retraining
 from jabert.tracking import connect
 
 RESULT = {
@@ -227,7 +227,7 @@ def test_a_gate_that_fails_leaves_a_version_that_a_rerun_judges(overrides, monke
             raise OSError("the store is gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(steps, "Gate", Broken)
+        patched.setattr(retraining, "Gate", Broken)
         with pytest.raises(OSError, match="the store is gone"):
             retrain("", overrides)
     assert registry().get("1").tags["promotion"] == "not judged"
@@ -303,9 +303,9 @@ def test_an_interrupted_run_is_killed_and_the_next_goes_on_from_its_last_epoch(o
         if epoch["epoch"] == 2:
             raise KeyboardInterrupt
 
-    record = steps.record_epoch
+    record = retraining.record_epoch
     with monkeypatch.context() as ctrl_c, pytest.raises(KeyboardInterrupt):
-        ctrl_c.setattr(steps, "record_epoch", interrupt)
+        ctrl_c.setattr(retraining, "record_epoch", interrupt)
         retrain("", overrides)
     (status, killed), *_ = runs()
     assert status == "KILLED"
@@ -322,7 +322,7 @@ def test_an_interrupted_run_is_killed_and_the_next_goes_on_from_its_last_epoch(o
 
 def test_a_run_whose_process_vanished_is_closed_by_the_next(overrides):
     settings = load_settings("", overrides)
-    data = steps.read(settings)
+    data = retraining.read(settings)
     lost = client().create_run(client().create_experiment("jabert"))
     data.work.take_over(lost.info.run_id)
 
@@ -340,8 +340,8 @@ def test_a_full_disk_while_writing_features_registers_nothing(overrides, monkeyp
             full.setattr(os, "fsync", no_space)
             return featurize_ids(*arguments)
 
-    featurize_ids = steps.featurize_ids
-    monkeypatch.setattr(steps, "featurize_ids", featurize_on_a_full_disk)
+    featurize_ids = retraining.featurize_ids
+    monkeypatch.setattr(retraining, "featurize_ids", featurize_on_a_full_disk)
     with pytest.raises(JabertError, match="disk is full"):
         retrain("", overrides)
 

@@ -13,10 +13,10 @@ from prefect.states import Failed
 from flows import judging, stages
 from flows.retrain import evaluate, retrain, train
 from flows.stage import is_worth_another_try
-from jabert import steps
 from jabert.config import TrackingSettings, load_settings
 from jabert.errors import JabertError
 from jabert.registry import Verdict, open_registry
+from jabert.stages import retraining
 from jabert.tracking import Run, connect
 
 TASKS = {
@@ -52,8 +52,8 @@ def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(
     error = MlflowException("API request to http://nowhere failed")
     calls = {}
     for step, task in TASKS.items():
-        fail_once, calls[step] = failing_once(getattr(steps, step), error, when)
-        monkeypatch.setattr(steps, step, fail_once)
+        fail_once, calls[step] = failing_once(getattr(retraining, step), error, when)
+        monkeypatch.setattr(retraining, step, fail_once)
         monkeypatch.setattr(task, "retry_delay_seconds", [0, 0])  # nobody waits for the second try
 
     result = retrain("", overrides)
@@ -93,8 +93,8 @@ def test_a_password_in_a_url_is_not_in_the_state_that_prefect_keeps(overrides):
 
 
 def test_a_password_in_the_error_of_a_library_is_not_in_the_log_that_prefect_keeps(overrides, monkeypatch):
-    fail_once, _ = failing_once(steps.read, OSError("http://me:secret@host/x.csv"))
-    monkeypatch.setattr(steps, "read", fail_once)
+    fail_once, _ = failing_once(retraining.read, OSError("http://me:secret@host/x.csv"))
+    monkeypatch.setattr(retraining, "read", fail_once)
     said = io.StringIO()
     handler = logging.StreamHandler(said)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
@@ -115,8 +115,8 @@ def test_a_password_of_the_store_is_not_in_what_is_told_of_a_champion(monkeypatc
 
 
 def test_wrong_data_are_not_read_twice(overrides, monkeypatch):
-    fail_once, calls = failing_once(steps.tokenize, JabertError("the data are wrong"))
-    monkeypatch.setattr(steps, "tokenize", fail_once)
+    fail_once, calls = failing_once(retraining.tokenize, JabertError("the data are wrong"))
+    monkeypatch.setattr(retraining, "tokenize", fail_once)
     with pytest.raises(JabertError, match="the data are wrong"):
         retrain("", overrides)
     assert len(calls) == 1

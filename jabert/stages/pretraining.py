@@ -24,9 +24,9 @@ from jabert.pretraining.shards import write_shards
 from jabert.pretraining.teacher import Teacher
 from jabert.pretraining.training import Point, Pretrained, pretrain
 from jabert.pretraining.vocabulary import Vocabulary, train_sentencepiece
-from jabert.recording import record_point, record_pretraining
+from jabert.stages.recording import record_point, record_pretraining
+from jabert.stages.work import Work
 from jabert.tracking import Run, with_local_encoder
-from jabert.work import Work
 
 __all__ = ["Texts", "read", "summary", "take_over", "tokenize", "train", "vocabulary", "write"]
 

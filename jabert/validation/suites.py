@@ -40,7 +40,7 @@ def find_suite(name: str) -> Path:
         JabertError: it is neither.
     """
     # Beside the package, in a checkout and in an installed wheel alike.
-    folder = Path(__file__).resolve().parent.parent / "expectations"
+    folder = Path(__file__).resolve().parents[2] / "expectations"
     packaged = {path.stem: path for path in sorted(folder.glob("*.json"))}
     path = packaged.get(name) or expanded(name)
     if path.is_file():

@@ -28,7 +28,8 @@ from jabert.features import featurize as featurize_ids
 from jabert.files import digest_of_file, digest_of_json, write_json
 from jabert.legacy_keras import gpu_names, use_device
 from jabert.packaging import build_package, log_package
-from jabert.recording import (
+from jabert.registry import Gate, Verdict
+from jabert.stages.recording import (
     layers_of,
     record_card,
     record_comparison,
@@ -38,12 +39,11 @@ from jabert.recording import (
     record_validation,
     record_verdict,
 )
-from jabert.registry import Gate, Verdict
-from jabert.suites import find_suite
+from jabert.stages.work import Work
 from jabert.tracking import Run, find_run, load_model, provenance, with_local_encoder
 from jabert.validation import ValidationReport, check_pieces
 from jabert.validation import check_texts as check_table
-from jabert.work import Work
+from jabert.validation.suites import find_suite
 
 __all__ = [
     "Data",

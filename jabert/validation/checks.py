@@ -1,133 +1,30 @@
-"""The data against a suite of expectations, before anything is computed from them.
+"""The checks: what a suite may ask of a row is put into columns, then the suite runs on them.
 
-A suite is a JSON file of Great Expectations: one of the folder `expectations/`, which comes with
-jabert, or the user's own. Everything that a suite can ask of a row (on how many sides its text
-stands, how many rows its class has) is first put into a column of its own, so that plain column
-expectations suffice and name the offending rows. `expectations/README.md` lists those columns.
+Everything that a suite can ask of a row (on how many sides its text stands, how many rows its class has)
+gets a column of its own, so that plain column expectations suffice and name the offending rows.
+`expectations/README.md` lists those columns.
 """
 
 import html
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from jabert.config import Settings
-from jabert.errors import JabertError
 from jabert.files import write_json
-from jabert.markdown import table as markdown_table
-from jabert.suites import find_suite, run_suite
+from jabert.validation.report import Finding, ValidationReport
+from jabert.validation.suites import find_suite, run_suite
 
-__all__ = ["Finding", "ValidationReport", "check_pieces", "check_texts", "find_suite", "visible_characters"]
+__all__ = ["check_pieces", "check_texts", "visible_characters"]
 
 _SEVERITIES = ("critical", "warning", "info")
 _SPECIAL_PIECES = 2  # [CLS] and [SEP]
 _EXCERPT = 40  # characters of a text
 _EXAMPLES = 5  # rows of a finding
 _KEPT = 20  # rows of an expectation in result.json
-
-
-@dataclass(frozen=True)
-class Finding:
-    """An expectation that the data do not meet.
-
-    Attributes:
-        expectation: its type, e.g. `expect_column_values_to_not_be_null`.
-        column: the column it is about; None if it is about the table.
-        severity: critical, warning or info.
-        meaning: its description in the suite, a plain sentence.
-        observed: what was found, if it is about a column as a whole; otherwise empty.
-        rows: number of offending rows; 0 if it is about a column as a whole.
-        examples: the first of them, e.g. `data.csv line 12: 'text…' (label)`.
-    """
-
-    expectation: str
-    column: str | None
-    severity: str
-    meaning: str
-    observed: str
-    rows: int
-    examples: tuple[str, ...]
-
-    def __str__(self) -> str:
-        about = f" on {self.column}" if self.column else ""
-        found = f", found {self.observed}" if self.observed else ""
-        noun = "row" if self.rows == 1 else "rows"
-        rows = f", {self.rows} {noun}: {', '.join(self.examples)}" if self.rows else ""
-        return f"{self.expectation}{about} ({self.meaning.rstrip('.')}){found}{rows}"
-
-
-@dataclass(frozen=True)
-class ValidationReport:
-    """What became of a suite.
-
-    Attributes:
-        suite_file: the JSON file.
-        success: no finding is critical.
-        evaluated: number of expectations that were run.
-        findings: the expectations not met, the critical ones first, otherwise in the suite's order.
-        folder: holds `data_docs/index.html` and `result.json`.
-    """
-
-    suite_file: Path
-    success: bool
-    evaluated: int
-    findings: tuple[Finding, ...]
-    folder: Path
-
-    @property
-    def suite(self) -> str:
-        """Its name."""
-        return self.suite_file.stem
-
-    @property
-    def page(self) -> Path:
-        """The page of the results. `index.html` only leads there with scripts from the network."""
-        pages = (self.folder / "data_docs").glob("validations/**/*.html")
-        return next(pages, self.folder / "data_docs" / "index.html")
-
-    def raise_if_critical(self) -> None:
-        """Stop the run if the data must not be used.
-
-        Raises:
-            JabertError: a finding is critical; names the first one with the file and line of its
-                first offending rows.
-        """
-        critical = [str(finding) for finding in self.findings if finding.severity == "critical"]
-        if critical:
-            more = f"; {len(critical) - 1} more critical" if critical[1:] else ""
-            raise JabertError(
-                f"the data do not meet suite {self.suite}: {critical[0]}{more}; see {self.page}"
-            )
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        facts = {**asdict(self), "suite_file": str(self.suite_file), "folder": str(self.folder)}
-        return {"suite": self.suite, **facts}
-
-    def to_markdown(self) -> str:
-        """One line on the outcome and a table of the findings."""
-        verdict = "passed" if self.success else "**failed**"
-        outcome = f"Suite `{self.suite}` {verdict}: {len(self.findings)} of {self.evaluated} not met.\n"
-        if not self.findings:
-            return outcome
-        headings = ["severity", "meaning", "expectation", "column", "found", "rows", "first"]
-        rows = [
-            [
-                f.severity,
-                f.meaning,
-                f.expectation,
-                f.column,
-                f.observed,
-                f.rows or "",
-                *(f.examples or [""])[:1],
-            ]
-            for f in self.findings
-        ]
-        return f"{outcome}\n{markdown_table(headings, rows, longest=None)}\n"
 
 
 def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: Path) -> ValidationReport:

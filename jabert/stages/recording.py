@@ -14,9 +14,9 @@ from jabert.encoder import EncoderFolder
 from jabert.evaluation import EvaluationReport
 from jabert.pretraining import Point, Pretrained
 from jabert.registry import Move, Verdict
+from jabert.stages.work import Work
 from jabert.tracking import Run
 from jabert.validation import ValidationReport
-from jabert.work import Work
 
 __all__ = [
     "CARD",

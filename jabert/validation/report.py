@@ -1,0 +1,110 @@
+"""What became of a suite: its findings, in plain sentences."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jabert.errors import JabertError
+from jabert.markdown import table as markdown_table
+
+__all__ = ["Finding", "ValidationReport"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An expectation that the data do not meet.
+
+    Attributes:
+        expectation: its type, e.g. `expect_column_values_to_not_be_null`.
+        column: the column it is about; None if it is about the table.
+        severity: critical, warning or info.
+        meaning: its description in the suite, a plain sentence.
+        observed: what was found, if it is about a column as a whole; otherwise empty.
+        rows: number of offending rows; 0 if it is about a column as a whole.
+        examples: the first of them, e.g. `data.csv line 12: 'text…' (label)`.
+    """
+
+    expectation: str
+    column: str | None
+    severity: str
+    meaning: str
+    observed: str
+    rows: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        about = f" on {self.column}" if self.column else ""
+        found = f", found {self.observed}" if self.observed else ""
+        noun = "row" if self.rows == 1 else "rows"
+        rows = f", {self.rows} {noun}: {', '.join(self.examples)}" if self.rows else ""
+        return f"{self.expectation}{about} ({self.meaning.rstrip('.')}){found}{rows}"
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What became of a suite.
+
+    Attributes:
+        suite_file: the JSON file.
+        success: no finding is critical.
+        evaluated: number of expectations that were run.
+        findings: the expectations not met, the critical ones first, otherwise in the suite's order.
+        folder: holds `data_docs/index.html` and `result.json`.
+    """
+
+    suite_file: Path
+    success: bool
+    evaluated: int
+    findings: tuple[Finding, ...]
+    folder: Path
+
+    @property
+    def suite(self) -> str:
+        """Its name."""
+        return self.suite_file.stem
+
+    @property
+    def page(self) -> Path:
+        """The page of the results. `index.html` only leads there with scripts from the network."""
+        pages = (self.folder / "data_docs").glob("validations/**/*.html")
+        return next(pages, self.folder / "data_docs" / "index.html")
+
+    def raise_if_critical(self) -> None:
+        """Stop the run if the data must not be used.
+
+        Raises:
+            JabertError: a finding is critical; names the first one with the file and line of its
+                first offending rows.
+        """
+        critical = [str(finding) for finding in self.findings if finding.severity == "critical"]
+        if critical:
+            more = f"; {len(critical) - 1} more critical" if critical[1:] else ""
+            raise JabertError(
+                f"the data do not meet suite {self.suite}: {critical[0]}{more}; see {self.page}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        facts = {**asdict(self), "suite_file": str(self.suite_file), "folder": str(self.folder)}
+        return {"suite": self.suite, **facts}
+
+    def to_markdown(self) -> str:
+        """One line on the outcome and a table of the findings."""
+        verdict = "passed" if self.success else "**failed**"
+        outcome = f"Suite `{self.suite}` {verdict}: {len(self.findings)} of {self.evaluated} not met.\n"
+        if not self.findings:
+            return outcome
+        headings = ["severity", "meaning", "expectation", "column", "found", "rows", "first"]
+        rows = [
+            [
+                f.severity,
+                f.meaning,
+                f.expectation,
+                f.column,
+                f.observed,
+                f.rows or "",
+                *(f.examples or [""])[:1],
+            ]
+            for f in self.findings
+        ]
+        return f"{outcome}\n{markdown_table(headings, rows, longest=None)}\n"
