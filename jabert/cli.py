@@ -146,24 +146,17 @@ def retrain(
         print_summary(result, settings)
 
 
-@app.command()
-def validate(recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+@app.command("validate")
+def validate_command(
+    recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False
+) -> None:
     """Hold the data against its suite of expectations, without training."""
     settings = _load(recipe, overrides)
-    from filelock import FileLock
+    from jabert.stages.validation import validate
 
-    from jabert.dataset import read_corpus, table_digest
-    from jabert.files import digest_of_json, write_text
-    from jabert.validation import check_texts
-
-    corpus = read_corpus(settings.data)
-    digest = digest_of_json([settings.digest(), table_digest(corpus.table)])
-    folder = Path(settings.training.work_path) / f"validation-{digest[:12]}"
-    write_text(folder / "config.toml", settings.to_toml())
-    with FileLock(folder / "lock"):  # another process may be at the very same pages
-        report = check_texts(corpus.table, settings, corpus.split_by, folder)
+    rows, report = validate(settings)
     if as_json:
-        print_json({"rows": corpus.counts, **report.to_dict()})
+        print_json({"rows": rows, **report.to_dict()})
     else:
         print(report.to_markdown())
         print(f"data docs: {report.page}")

@@ -47,7 +47,7 @@ class Comparison:
     @property
     def is_significant(self) -> bool:
         """Whether the whole interval lies above 0; never when the bootstrap had a single unit to draw."""
-        return self.gain_interval[0] > 0 and not self.champion.resampled.startswith("1 ")
+        return self.gain_interval[0] > 0 and self.champion.units > 1
 
     def to_dict(self) -> dict[str, Any]:
         """The whole comparison in JSON's own types."""

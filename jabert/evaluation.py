@@ -86,6 +86,8 @@ class EvaluationReport:
     """Ends of the 95 % bootstrap interval."""
     resampled: str
     """What the bootstrap drew: "12 groups" or "419 rows"."""
+    units: int
+    """How many of these there are."""
     macro_f1: float
     log_loss: float
     """Mean negative natural logarithm of the true class's probability."""
@@ -190,6 +192,7 @@ def evaluate(
         weighted_f1=float(_weighted_f1(counts.sum(axis=0))),
         weighted_f1_interval=_interval(_resample(counts, _weighted_f1, seed, resamples)),
         resampled=resampled,
+        units=len(counts),
         macro_f1=float(np.mean([score.f1 for score in per_class])),
         log_loss=_log_loss(true, probabilities),
         per_class=per_class,

@@ -221,9 +221,7 @@ def pretraining_curves(history: pd.DataFrame) -> "Figure":
 
 def _best(history: pd.DataFrame) -> pd.DataFrame:
     """Rows of which the last is the kept epoch; none if no epoch was good enough to keep."""
-    if "best" in history:
-        return history.loc[history["best"].astype(bool)]
-    return history.nlargest(1, "val_weighted_f1")
+    return history.loc[history["best"].astype(bool)]
 
 
 def _mark(axes: "Axes", epoch: int, value: float) -> None:

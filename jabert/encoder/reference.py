@@ -40,7 +40,6 @@ class ReferenceEncoder:
         self.hidden_size = folder.config.hidden_size
         with tf.device(device):
             model = _load(folder)
-        self.variables: list[Any] = model.variables
         unknown_id = folder.config.vocab_size
         id_shape, length_shape = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
 

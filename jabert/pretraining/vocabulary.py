@@ -11,10 +11,9 @@ from jabert.encoder.tokenizer import is_lower_cased
 from jabert.errors import JabertError
 from jabert.files import atomic_path, write_text
 
-__all__ = ["FIRST_ORDINARY", "Vocabulary", "train_sentencepiece"]
+__all__ = ["Vocabulary", "train_sentencepiece"]
 
 _CONTROL = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")  # behind <unk> <s> </s>
-FIRST_ORDINARY = 3 + len(_CONTROL)
 _LIMIT = re.compile(r"value <= (\d+)")
 
 

@@ -25,7 +25,8 @@ def history_of(epochs):
     epoch = np.arange(1, epochs + 1)
     columns = ["loss", "mae", "mse", "acc", "val_loss", "val_mae", "val_mse", "val_acc", "seconds"]
     history = pd.DataFrame({"epoch": epoch, **dict.fromkeys(columns, 1 / epoch)})
-    history["val_weighted_f1"] = 0.7 - 0.01 * (epoch - 3) ** 2  # best at epoch 3
+    history["val_weighted_f1"] = 0.7 - 0.01 * (epoch - 3) ** 2
+    history["best"] = epoch == 3
     return history
 
 
@@ -127,7 +128,6 @@ def test_a_class_without_rows_is_drawn():
 
 def test_learning_curves_mark_the_kept_epoch():
     history = history_of(6)
-    assert kept_epochs(plots.learning_curves(history)) == [3, 3, 3]
     history["best"] = [True, True, False, False, True, False]
     figure = plots.learning_curves(history, watched="test rows")
     assert kept_epochs(figure) == [5, 5, 5]

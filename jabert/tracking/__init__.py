@@ -1,0 +1,17 @@
+"""Runs and models in MLflow."""
+
+from jabert.tracking.fetching import load_model, with_local_encoder
+from jabert.tracking.provenance import provenance
+from jabert.tracking.run import Run, tracked_run
+from jabert.tracking.store import connect, find_run, list_runs
+
+__all__ = [
+    "Run",
+    "connect",
+    "find_run",
+    "list_runs",
+    "load_model",
+    "provenance",
+    "tracked_run",
+    "with_local_encoder",
+]

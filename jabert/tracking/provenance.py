@@ -1,0 +1,49 @@
+"""What a result came of: versions, commit and machine."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+__all__ = ["provenance"]
+
+_LIBRARIES = (
+    "tensorflow",
+    "tf-keras",
+    "keras-bert",
+    "openvino",
+    "sentencepiece",
+    "mlflow",
+    "scikit-learn",
+    "numpy",
+    "pandas",
+)
+
+
+def provenance() -> dict[str, str]:
+    """Versions, commit and machine, by the names of a run's tags."""
+    libraries = {f"library.{name}": version(name) for name in _LIBRARIES}
+    commit = _git_commit()
+    return {
+        "jabert": version("jabert"),
+        "python": platform.python_version(),
+        "machine": f"{platform.platform()}, {os.cpu_count()} cores",
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "mlflow.source.type": "LOCAL",
+        **({"mlflow.source.git.commit": commit} if commit else {}),
+        **libraries,
+    }
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout that jabert runs from, None where it is installed or git is missing."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,216 @@
+"""One MLflow run, from its first parameter to a status that is true."""
+
+import json
+import time
+import traceback
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from jabert.config import Settings, is_url
+from jabert.errors import redacted
+from jabert.files import digest_of_json, exclusive
+from jabert.tracking.provenance import provenance
+from jabert.tracking.store import connect, open_experiment
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.tracking import MlflowClient
+
+__all__ = ["Run", "tracked_run"]
+
+_SIGN_OF_LIFE = "sign_of_life"
+
+
+class Run:
+    """A run that is being recorded. Methods write at once; the run can be watched while it goes on.
+
+    Attributes:
+        client: of the tracking store.
+        id: MLflow's run id.
+        experiment_id: of the experiment that the run belongs to.
+        seconds: duration of each finished stage.
+    """
+
+    def __init__(self, client: "MlflowClient", run_id: str, experiment_id: str) -> None:
+        self.client = client
+        self.id = run_id
+        self.experiment_id = experiment_id
+        self.seconds: dict[str, float] = {}
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        """Set tags."""
+        for name, value in values.items():
+            self.client.set_tag(self.id, name, str(value))
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters; None is written as such."""
+        from mlflow.entities import Param
+
+        self.client.log_batch(self.id, params=[Param(name, str(value)) for name, value in values.items()])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics; names are ASCII, `/` groups them in the UI."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
+        self.client.log_batch(self.id, metrics=metrics)
+
+    def text(self, name: str, text: str) -> None:
+        """Write a text file among the artifacts."""
+        self.client.log_text(self.id, text, name)
+
+    def json(self, name: str, value: Any) -> None:
+        """Write a JSON file among the artifacts, Japanese text as it is."""
+        self.client.log_dict(self.id, value, name)
+
+    def folder(self, path: Path, name: str) -> None:
+        """Copy a folder to the artifacts."""
+        self.client.log_artifacts(self.id, str(path), name)
+
+    def file(self, path: Path, folder: str) -> None:
+        """Copy a file to a folder of the artifacts."""
+        self.client.log_artifact(self.id, str(path), folder)
+
+    def table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
+        """Write the run's table among the artifacts, a JSON file that the UI shows as one."""
+        # Not MLflow's log_table, which appends to what an earlier try has written.
+        rows = [list(row) for row in zip(*columns.values(), strict=True)]
+        self.json(name, {"columns": list(columns), "data": rows})
+        self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": name, "type": "table"}])})
+
+    def has_model(self, uri: str) -> bool:
+        """Whether the store holds a logged model, whole."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self.client.get_logged_model(uri.removeprefix("models:/")).status == "READY")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+
+    def dataset(self, table: "pd.DataFrame", source: str, digest: str, context: str) -> None:
+        """Record the rows of one side of the split as an input of the run."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        # The entity itself: mlflow.data would guess the kind of source and warn that it has two guesses.
+        dataset = Dataset(
+            name=context,
+            digest=digest[:32],
+            source_type="remote" if is_url(source) else "local",
+            source=json.dumps({"uri": source}),
+            schema=json.dumps({"mlflow_colspec": [{"name": name, "type": "string"} for name in table]}),
+            profile=json.dumps({"num_rows": len(table)}),
+        )
+        tags = [InputTag("mlflow.data.context", context)]
+        self.client.log_inputs(self.id, [DatasetInput(dataset, tags)])
+
+    def end_killed(self, run_id: str) -> None:
+        """Give another run the status KILLED if it still says that it is running: its process is gone."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            other = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # another store, or deleted for good
+                return
+            raise
+        if other.info.status == "RUNNING":
+            self.client.set_terminated(run_id, "KILLED")
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage; its seconds are kept in `seconds` and logged as `seconds/<name>`."""
+        started = time.perf_counter()
+        self.tags({"stage": name})
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+        self.metrics({f"seconds/{name}": self.seconds[name]})
+
+
+@contextmanager
+def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> Iterator[Run]:
+    """Record a run of `settings`; its status at the end is FINISHED, FAILED or KILLED, as it was.
+
+    Args:
+        settings: logged as parameters and as the artifact `config.toml`, a recipe that repeats the run.
+        tags: further tags, e.g. a link to the orchestrator's page.
+
+    Raises:
+        JabertError: the store cannot be reached.
+    """
+    client = connect(settings.tracking)
+    experiment = open_experiment(client, settings.tracking)
+    with _sign_of_life(settings, client, experiment) as sign:
+        name = f"{Path(settings.recipe).stem or 'run'} {settings.digest()[:6]}"
+        created = client.create_run(experiment, run_name=name, tags={_SIGN_OF_LIFE: sign})
+        with _true_status(run := Run(client, created.info.run_id, experiment)):
+            run.tags({**provenance(), **(tags or {}), "config_digest": settings.digest()})
+            run.params(settings.flat())
+            run.text("config.toml", settings.to_toml())
+            if settings.note:
+                run.tags({"mlflow.note.content": settings.note})
+            yield run
+
+
+@contextmanager
+def _sign_of_life(settings: Settings, client: "MlflowClient", experiment: str) -> Iterator[str]:
+    """Hold a lock, whose name is yielded, for as long as this process lives; end the runs of those that died.
+
+    The kernel frees the lock of a process that is killed at any moment.
+    """
+    store = digest_of_json([settings.tracking.uri, experiment])[:12]
+    folder = Path(settings.training.work_path) / "living"
+    for left in folder.glob(f"{store}-*.lock"):
+        _end_if_dead(left, client, experiment)
+    lock = folder / f"{store}-{uuid.uuid4().hex}.lock"
+    with exclusive(lock, waiting=""):  # nobody else has it
+        try:
+            yield lock.stem
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _end_if_dead(left: Path, client: "MlflowClient", experiment: str) -> None:
+    lock = FileLock(left)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return
+    wanted = f"attributes.status = 'RUNNING' AND tags.{_SIGN_OF_LIFE} = '{left.stem}'"
+    for run in client.search_runs([experiment], wanted):
+        client.set_terminated(run.info.run_id, "KILLED")
+    left.unlink(missing_ok=True)
+    lock.release()
+
+
+@contextmanager
+def _true_status(run: Run) -> Iterator[None]:
+    """End the run as FINISHED, FAILED or KILLED."""
+    try:
+        yield
+    except Exception as error:
+        _end_failed(run, error)
+        raise
+    except BaseException:  # Ctrl-C, SIGTERM: not an error of the run
+        run.client.set_terminated(run.id, "KILLED")
+        raise
+    run.client.set_terminated(run.id, "FINISHED")
+
+
+def _end_failed(run: Run, error: Exception) -> None:
+    """Give a run the status FAILED, and before that its error as a tag and the traceback as `error.txt`."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with suppress(MlflowException, OSError):  # the store may be what failed: `error` itself is raised on
+            run.tags({"error": redacted(f"{type(error).__name__}: {error}")[:5000]})
+            run.text("error.txt", redacted("".join(traceback.format_exception(error))))
+    finally:
+        run.client.set_terminated(run.id, "FAILED")
