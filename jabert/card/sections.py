@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from jabert.card.facts import Facts
+from jabert.config import TrackingSettings
 from jabert.dataset import table_digest
 from jabert.dataset.readers import format_of
 from jabert.errors import redacted
@@ -101,6 +102,7 @@ def how_to_load(facts: Facts) -> str:
     """Code that can be copied."""
     name, store = facts.settings.tracking.model_name, redacted(str(facts.settings.tracking.uri))
     uri = f"models:/{name}/{facts.version}"
+    option = "" if name == TrackingSettings().model_name else f" --set tracking.model_name={quote(name)}"
     python = (
         "import mlflow, pandas as pd\n\n"
         f"mlflow.set_tracking_uri({store!r})\n"
@@ -111,7 +113,7 @@ def how_to_load(facts: Facts) -> str:
     shell = (
         f"$ export MLFLOW_TRACKING_URI={quote(store)}\n"
         f"$ mlflow models serve --env-manager local -m {quote(uri)}\n"
-        f'$ jabert predict "{_EXAMPLE}"  # by the champion of the moment'
+        f'$ jabert predict "{_EXAMPLE}"{option}  # by the champion of the moment'
     )
     return f"{code(python, 'python')}\n\n{code(shell, 'console')}"
 

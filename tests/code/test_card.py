@@ -310,4 +310,5 @@ def test_the_way_to_load_it_runs_as_python_and_hides_the_password(facts_of):
     code = re.search(r"```python\n(.*?)\n```", markdown, re.DOTALL).group(1)
     compile(code, "card", "exec")
     assert 'models:/a"b/3' in code
+    assert "--set tracking.model_name='a\"b'  # by the champion" in markdown
     assert "secret" not in markdown
