@@ -6,6 +6,7 @@ CHOSEN := $(shell cat .venv/lock 2>/dev/null)
 LOCK ?= $(or $(CHOSEN),requirements.lock)
 RECIPE ?= $(if $(DATA)$(ENCODER),knbc,sample)
 DATA ?=
+TESTS_AT_ONCE ?= 2
 ENCODER ?=
 
 .PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-gpu lint format lock peers bench clean
@@ -40,8 +41,8 @@ down: setup ## stop all of it, the worker first
 deploy: setup ## put prefect.yaml's deployments and the automations on the server at PREFECT_API_URL
 	$(BIN)/python -m deploy.deployments
 
-test: setup ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow and not gpu and not servers and not kills"
+test: setup ## the tests, without the slow ones; TESTS_AT_ONCE=4 takes 5 GB each
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile -m "not slow and not gpu and not servers and not kills"
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -44,7 +44,7 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
             _use_store(uri)
             client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, JabertError) as error:
         raise JabertError(
             f"tracking.uri {uri}: the MLflow store cannot be reached ({reason_of(error)})"
         ) from error
