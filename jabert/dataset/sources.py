@@ -203,7 +203,7 @@ def _file_system(location: str) -> Iterator[tuple[Any, str]]:
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         cause = error.__cause__  # fsspec says so of a server, too, that it cannot reach
-        return _reason(cause) if isinstance(cause, Exception) else "there is no such file or folder"
+        return _reason(cause) if isinstance(cause, OSError) else "there is no such file or folder"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).partition("\n")[0] or type(error).__name__
