@@ -6,8 +6,8 @@ CHOSEN := $(shell cat .venv/lock 2>/dev/null)
 LOCK ?= $(or $(CHOSEN),requirements.lock)
 RECIPE ?= $(if $(DATA)$(ENCODER),knbc,sample)
 DATA ?=
-TESTS_AT_ONCE ?= 2
 ENCODER ?=
+TESTS_AT_ONCE ?= 2
 
 .PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-gpu lint format lock peers bench clean
 

@@ -98,7 +98,7 @@ def _trouble_with_a_server(error: Exception) -> str | None:
         url = redacted(str(error).removeprefix("Failed to reach API at "))
         return f"PREFECT_API_URL {url}: the server cannot be reached; start it, or unset the variable"
     if type(error).__module__ == "httpx":  # Prefect's client, later on
-        return f"Prefect's server went away ({type(error).__name__}: {error})"
+        return f"Prefect's server went away ({type(error).__name__}: {reason_of(error)})"
     if type(error).__module__ not in ("mlflow.exceptions", "sqlalchemy.exc"):  # without loading either
         return None
     if not any(sign in str(error) for sign in _SIGNS_OF_A_LOST_STORE):
