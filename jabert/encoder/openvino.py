@@ -7,6 +7,7 @@ on neither TensorFlow nor the checkpoint is opened.
 import shutil
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ _FORMAT = 5  # of the graph; a change makes every kept one a stranger
 _WIDTH_STEP = 16  # a bfloat16 product adds up so many tokens at a time, and then what is left
 _EPSILON = 1e-14  # of keras-bert's layer normalisation: keras_layer_normalization squares its 1e-7
 
+# Computed when a checkpoint is loaded, since OpenVINO brings the weights into its kernels' form at the first
+# batch; as many tokens as it takes for that to be the form for larger ones too.
+_FIRST_BATCH = TokenIds.of([[1] * 8] * 16)
+
 
 class OpenVinoEncoder:
     """A BERT checkpoint as a compiled OpenVINO model; arguments and results as `Encoder` says.
@@ -40,7 +45,7 @@ class OpenVinoEncoder:
     """
 
     device = "/CPU:0"
-    width_step = 1
+    width_step = None
 
     def __init__(
         self, folder: EncoderFolder, precision: str, cache: Path, *, mask_id_zero: bool = False
@@ -53,10 +58,12 @@ class OpenVinoEncoder:
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",  # all cores on one batch
         }
-        core = openvino.Core()
-        self._request = core.compile_model(bert, "CPU", hints).create_infer_request()
-        layout = layout_graph(mask_id_zero=mask_id_zero)
-        self._layout = core.compile_model(layout, "CPU").create_infer_request()
+        core, layout = openvino.Core(), layout_graph(mask_id_zero=mask_id_zero)
+        with ThreadPoolExecutor(1) as thread:
+            compiling = thread.submit(core.compile_model, layout, "CPU")
+            self._request = core.compile_model(bert, "CPU", hints).create_infer_request()
+            self._layout = compiling.result().create_infer_request()
+        self(_FIRST_BATCH)
 
     def __call__(self, ids: TokenIds) -> np.ndarray:
         """Vectors float32 (tokens, hidden) of texts that are computed together, one behind the other."""

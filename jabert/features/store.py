@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas  # noqa: F401  Arrow would import it in the middle of its first conversion
 import pyarrow as pa
 
 from jabert.encoder.ragged import TokenIds
@@ -72,7 +71,7 @@ class FeatureStore:
         )
         self._batches: list[_Batch] = []
         self._starts: list[int] = []  # place of each batch's first row
-        self._read: dict[Path, int] = {}  # batches taken up of each file
+        self._last: dict[Path, _Batch] = {}  # of each file
         self._rows = 0
         self._index: _Index | None = None
         self.refresh()
@@ -94,10 +93,11 @@ class FeatureStore:
     def refresh(self) -> None:
         """Take up what was written since the store was opened, also by other processes."""
         for path in sorted(self.path.glob(f"*{_SUFFIX}")):
-            known = self._read.get(path, 0)
-            for number, batch in enumerate(_whole_batches(path, self.schema, self.hidden_size)):
-                if number >= known:
-                    self._take_up(batch, path)
+            last = self._last.get(path)
+            if last is None or path.stat().st_size > last.end:
+                for batch in _whole_batches(path, self.schema, self.hidden_size):
+                    if last is None or batch.number > last.number:
+                        self._take_up(batch)
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """Places of rows by their keys, uint8 (rows, 16): int64 (rows,), -1 where there is none."""
@@ -134,7 +134,7 @@ class FeatureStore:
     def unread(self) -> dict[Path, int]:
         """Bytes at the end of files that belong to no whole batch: of a killed process, or damaged."""
         ends = dict.fromkeys(self.path.glob(f"*{_SUFFIX}"), 0)
-        ends |= {batch.path: batch.end for batch in self._batches}
+        ends |= {path: batch.end for path, batch in self._last.items()}
         left = {path: path.stat().st_size - end for path, end in ends.items()}
         return {path: size for path, size in left.items() if size > 0}
 
@@ -158,11 +158,11 @@ class FeatureStore:
             if path.exists() and not path.stat().st_size:
                 path.unlink()
 
-    def _take_up(self, batch: "_Batch", path: Path) -> None:
+    def _take_up(self, batch: "_Batch") -> None:
         self._starts.append(self._rows)
         self._batches.append(batch)
         self._rows += len(batch.keys)
-        self._read[path] = batch.number + 1
+        self._last[batch.path] = batch
         self._index = None
 
     def _row(self, place: int) -> tuple["_Batch", int]:
@@ -192,11 +192,11 @@ class Writer:
             JabertError: the file cannot be written, e.g. the disk is full.
         """
         store, end = self._store, self._file.tell()
-        flat = pa.array(np.ascontiguousarray(vectors, dtype=store.dtype).ravel())
+        vectors = np.asarray(vectors, dtype=store.dtype)
         columns = [
-            _key_array(keys),
-            pa.LargeListArray.from_arrays(ids.offsets, pa.array(ids.flat)),
-            pa.LargeListArray.from_arrays(ids.offsets * store.hidden_size, flat),
+            _array(pa.binary(_KEY_BYTES), keys, len(keys)),
+            pa.LargeListArray.from_arrays(_numbers(ids.offsets), _numbers(ids.flat)),
+            pa.LargeListArray.from_arrays(_numbers(ids.offsets * store.hidden_size), _numbers(vectors)),
         ]
         batch = pa.record_batch(columns, schema=store.schema)
         with on_disk(Path(self._file.name)):
@@ -222,14 +222,13 @@ class _Batch:
         self.path = path
         self.number = number
         self.end = end
-        ids, vectors = self._batch.column("ids"), self._batch.column("vectors")
-        keys = self._batch.column("key").buffers()[1]
-        self.keys = np.frombuffer(keys, np.uint8, len(self._batch) * _KEY_BYTES).reshape(-1, _KEY_BYTES)
-        self.ids = TokenIds(ids.values.to_numpy(), ids.offsets.to_numpy())
-        if not np.array_equal(self.ids.offsets * hidden_size, vectors.offsets.to_numpy()):
+        key, ids, vectors = self._batch.columns
+        self.keys = np.frombuffer(key.buffers()[1], np.uint8, len(key) * _KEY_BYTES).reshape(-1, _KEY_BYTES)
+        self.ids = TokenIds(_values(ids.values), _values(ids.offsets))
+        if not np.array_equal(self.ids.offsets * hidden_size, _values(vectors.offsets)):
             raise ValueError("the rows of ids are not those of vectors")
         # (tokens of all rows, hidden)
-        self.vectors: np.ndarray = vectors.values.to_numpy().reshape(len(self.ids.flat), hidden_size)
+        self.vectors = _values(vectors.values).reshape(len(self.ids.flat), hidden_size)
 
     def is_whole(self) -> bool:
         """Whether the bytes are those that were written."""
@@ -285,9 +284,20 @@ def _first_halves(keys: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(keys).view("<u8")[:, 0]
 
 
-def _key_array(keys: np.ndarray) -> pa.FixedSizeBinaryArray:
-    data = pa.py_buffer(np.ascontiguousarray(keys))
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(_KEY_BYTES), len(keys), [None, data])
+# Arrow's own conversions import pandas at their first call, which takes longer than reading a store.
+
+
+def _numbers(values: np.ndarray) -> pa.Array:
+    return _array(pa.from_numpy_dtype(values.dtype), values, values.size)
+
+
+def _array(kind: pa.DataType, values: np.ndarray, length: int) -> pa.Array:
+    return pa.Array.from_buffers(kind, length, [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _values(array: pa.Array) -> np.ndarray:
+    kind = "f" if pa.types.is_floating(array.type) else "i"
+    return np.frombuffer(array.buffers()[1], f"{kind}{array.type.bit_width // 8}", len(array))
 
 
 def _checksum(batch: pa.RecordBatch) -> int:

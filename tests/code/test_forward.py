@@ -2,6 +2,11 @@
 
 import json
 import math
+import os
+import re
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import openvino
@@ -252,6 +257,22 @@ def test_batches_are_as_full_as_the_budget_allows():
     assert [len(batch) for batch in token_budget_batches(np.full(10, 20), 100)] == [5, 5]
 
 
+@given(lengths_of, st.integers(1, 4096))
+def test_without_padding_but_in_attention_only_the_last_batch_may_be_larger(lengths, budget):
+    padded, batches = (list(token_budget_batches(lengths, budget, step)) for step in (1, None))
+    assert list(map(list, batches[:-1])) == list(map(list, padded[: max(0, len(batches) - 1)]))
+    assert sorted(np.concatenate([*batches, []])) == list(range(len(lengths)))
+    for last in batches[-1:]:
+        assert len(last) == 1 or lengths[last].sum() <= budget
+        assert len(last) == 1 or len(last) * lengths[last].max() <= 2 * budget
+
+
+def test_a_few_texts_of_unlike_lengths_are_one_batch_where_only_attention_pads():
+    lengths = np.array([60, *[20] * 30])
+    assert len(list(token_budget_batches(lengths, 1024, 1))) == 2
+    assert len(list(token_budget_batches(lengths, 1024, None))) == 1
+
+
 @given(st.lists(st.lists(st.integers(1, 9), max_size=5), max_size=6), st.data())
 def test_texts_one_behind_the_other_are_taken_and_parted_like_a_list_of_them(texts, data):
     ids = TokenIds.of(texts)
@@ -272,6 +293,39 @@ def test_rows_are_padded_on_the_right_with_id_0():
 
 
 # The real encoder on the real corpus
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_a_loaded_encoder_has_its_weights_in_the_form_of_every_batch(shared, tmp_path, precision):
+    code = """
+        import sys
+        import numpy as np
+        from jabert.config import EncoderSettings
+        from jabert.encoder import TokenIds, load_encoder, open_folder
+
+        path, cache, precision = sys.argv[1:]
+        settings = EncoderSettings(device="cpu", engine="openvino", precision=precision, cache_path=cache)
+        encoder = load_encoder(open_folder(path), settings)
+        print("loaded", flush=True)
+        for texts in (1, 9, 60):
+            encoder(TokenIds.of([[5] * 30] * texts))
+    """
+    program = [sys.executable, "-c", textwrap.dedent(code)]
+    # oneDNN, in which OpenVINO multiplies, then names each kernel that it makes.
+    environment = {**os.environ, "ONEDNN_VERBOSE": "profile_create"}
+    told = subprocess.run(
+        [*program, shared / "models/e5-small-ja", tmp_path, precision],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    loading, computing = told.split("loaded")
+    weights_converted = re.compile(r",reorder,.*,(384x384|1536x384|384x1536)(x1)?,")
+    assert weights_converted.search(loading)
+    assert "create:cache_miss" in computing
+    assert not weights_converted.search(computing)
 
 
 @pytest.fixture(scope="module")

@@ -152,6 +152,24 @@ def test_what_others_append_is_taken_up_by_refresh_batch_by_batch(tmp_path):
     )
 
 
+def test_a_store_is_written_and_read_without_importing_pandas(tmp_path):
+    code = """
+        import sys
+        from pathlib import Path
+        import numpy as np
+        from jabert.encoder import TokenIds
+        from jabert.features.store import FeatureStore, row_keys
+
+        store, ids = FeatureStore(Path(sys.argv[1]), {}, 4, "float16"), TokenIds.of([[1, 2], [3]])
+        with store.writer() as writer:
+            writer.append(row_keys(ids), ids, np.ones((3, 4)))
+        store.refresh()
+        assert len(store) == 2
+        assert "pandas" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code), tmp_path], check=True)
+
+
 def test_a_row_that_two_wrote_is_found_once(tmp_path):
     ids = some_ids(3)
     for _ in range(2):
