@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, digests of contents, and home folders."""
+"""Writing files so that a reader never sees half of one, and digests of contents."""
 
 import errno
 import hashlib
@@ -20,7 +20,6 @@ __all__ = [
     "digest_of_file",
     "digest_of_json",
     "exclusive",
-    "expanded",
     "on_disk",
     "write_json",
     "write_text",
@@ -74,18 +73,6 @@ def exclusive(path: Path, waiting: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def expanded(path: str | Path) -> Path:
-    """A path with the home folder in place of `~` or `~name` at its beginning.
-
-    Raises:
-        JabertError: nobody of that name has a home folder here; names the path.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise JabertError(f"{path}: there is no such home folder") from None
 
 
 @contextmanager

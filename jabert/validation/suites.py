@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from jabert.config import expanded
 from jabert.errors import JabertError
-from jabert.files import expanded
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite, ValidationDefinition

@@ -1,28 +1,16 @@
-"""Every setting of jabert: typed, frozen, read from one recipe and `group.key=value` overrides.
+"""Every setting: its type, default and meaning."""
 
-A recipe is a TOML file with a table for each group below; some come with the package
-(`packaged_recipes`). Unknown names and wrong values are refused by name. Paths in a user's recipe are
-relative to that recipe; those of overrides and of the built-in defaults to the current directory.
-The resolved settings can be written back as a recipe that repeats the run.
-"""
-
-import difflib
-import os
-import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from importlib.resources import files
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from jabert.errors import JabertError, redacted
-from jabert.files import digest_of_json, expanded
+from jabert.config.locations import is_url
+from jabert.errors import redacted
+from jabert.files import digest_of_json
 
 __all__ = [
     "ClassifierSettings",
@@ -30,6 +18,7 @@ __all__ = [
     "DataSettings",
     "EncoderSettings",
     "FeaturesSettings",
+    "Kind",
     "PackageSettings",
     "PretrainingSettings",
     "PromotionSettings",
@@ -39,20 +28,20 @@ __all__ = [
     "TrainingSettings",
     "ValidationSettings",
     "VocabularySettings",
-    "is_url",
-    "load_settings",
-    "local_database",
-    "local_path",
-    "packaged",
-    "packaged_recipes",
+    "fields",
+    "kind_of",
     "setting_names",
 ]
 
-_LOCATION = "a path or URL"
-_SUITE = "a name, or a path that ends in .json"
-_STORE = "the URI of an MLflow store"
-_SQLITE = "sqlite:///"
-_PACKAGED = {"data.path": "sample", "encoder.path": "jabert-mini", "pretraining.start": "jabert-mini"}
+
+class Kind(StrEnum):
+    """What a setting's text stands for, where it is not just a text."""
+
+    LOCATION = "a path or URL"
+    SUITE = "a name, or a path that ends in .json"
+    STORE = "the URI of an MLflow store"
+
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -88,19 +77,19 @@ ModelName = Annotated[Name, AfterValidator(_of_a_model)]
 def _location(default: str | None = None, description: str = "") -> Any:
     """A field that holds a path or URL: made absolute when the settings are loaded.
 
-    A name in `_PACKAGED` stays as it is and means what comes with jabert; `./name` is the path.
+    A name in `PACKAGED` stays as it is and means what comes with jabert; `./name` is the path.
     """
-    return Field(default, description=description, json_schema_extra={"kind": _LOCATION})
+    return Field(default, description=description, json_schema_extra={"kind": Kind.LOCATION})
 
 
 def _locations(description: str) -> Any:
     """The same for a field that holds several."""
-    return Field((), description=description, json_schema_extra={"kind": _LOCATION})
+    return Field((), description=description, json_schema_extra={"kind": Kind.LOCATION})
 
 
 def _suite(default: str, description: str) -> Any:
     """A field that holds the name of a packaged suite or the path of a JSON file."""
-    return Field(default, description=description, json_schema_extra={"kind": _SUITE})
+    return Field(default, description=description, json_schema_extra={"kind": Kind.SUITE})
 
 
 class _Group(BaseModel):
@@ -233,7 +222,7 @@ class TrackingSettings(_Group):
     uri: str | None = Field(
         None,
         description="MLflow server or database; without it $MLFLOW_TRACKING_URI, then mlruns/mlflow.db",
-        json_schema_extra={"kind": _STORE},
+        json_schema_extra={"kind": Kind.STORE},
     )
     artifacts: str | None = _location(
         description="artifact folder of the experiment; without it mlruns/artifacts"
@@ -366,11 +355,11 @@ class Settings(_Group):
     def without_locations(self) -> "Settings":
         """The same with defaults for all paths, URLs and the store; of a suite's path its name is kept."""
         tree = self.model_dump()
-        for name, field in _fields().items():
+        for name, field in fields().items():
             group, key = name.split(".")
-            if _kind(field) in (_LOCATION, _STORE):
+            if kind_of(field) in (Kind.LOCATION, Kind.STORE):
                 del tree[group][key]
-            elif _kind(field) == _SUITE:
+            elif kind_of(field) == Kind.SUITE:
                 tree[group][key] = Path(tree[group][key]).name
         return Settings.model_validate(tree)
 
@@ -381,7 +370,7 @@ class Settings(_Group):
             without: further groups that do not decide it.
         """
         groups = {"tracking", "serving", *without}
-        left_out = {name for name, field in _fields().items() if _kind(field) == _LOCATION}
+        left_out = {name for name, field in fields().items() if kind_of(field) == Kind.LOCATION}
         decisive = {
             name: Path(value).name if name.startswith("validation.") else value
             for name, value in self.flat().items()
@@ -390,71 +379,19 @@ class Settings(_Group):
         return digest_of_json(decisive)
 
 
-def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
-    """Read a recipe and apply overrides.
-
-    Args:
-        recipe: name of a packaged recipe or path of a TOML file; without it the defaults.
-        overrides: strings `group.key=value`, the value written as in TOML, quotes optional.
-
-    Raises:
-        JabertError: no such recipe, a name that is not a setting, or a value that does not fit.
-    """
-    tree, folder = _read_recipe(recipe)
-    _make_absolute(tree, folder)
-    override_tree: dict[str, Any] = {}
-    for override in overrides:
-        group, key, value = _parse_override(override)
-        override_tree.setdefault(group, {})[key] = value
-    _make_absolute(override_tree, Path.cwd())
-    for group, values in override_tree.items():
-        section = tree.setdefault(group, {})
-        if isinstance(section, dict):  # otherwise refused below, with its name
-            section.update(values)
-    try:
-        settings = Settings.model_validate({**tree, "recipe": str(recipe or "")})
-    except ValidationError as error:
-        raise JabertError(_sentence(error, recipe)) from None
-    return _with_defaults_resolved(settings)
-
-
-def packaged_recipes() -> dict[str, Path]:
-    """The recipes that come with jabert, by name."""
-    folder = Path(str(files("jabert") / "recipes"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def packaged(location: str | None, name: str) -> Path | None:
-    """The file or folder that comes with jabert if `location`, the value of setting `name`, means one."""
-    if location is None or location != _PACKAGED.get(name):
-        return None
-    home = Path(str(files("jabert")))
-    return home / ("dataset/sample/sample.csv" if name == "data.path" else f"encoders/{location}")
+def _without_passwords(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    return tuple(map(_without_passwords, value)) if isinstance(value, tuple) else value
 
 
 def setting_names() -> list[str]:
     """Dotted names of all settings."""
-    return list(_fields())
+    return list(fields())
 
 
-def is_url(location: str) -> bool:
-    """Whether a location is a URL or URI, such as `s3://bucket/x` or `runs:/1/x`, and not a path."""
-    return "://" in location or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", location) is not None
-
-
-def local_database(uri: str | None) -> Path | None:
-    """The file of an SQLite store, None if `uri` names a store of another kind."""
-    path = (uri or "").partition("?")[0].removeprefix(_SQLITE)
-    return Path(path) if uri and uri.startswith(_SQLITE) and path not in ("", ":memory:") else None
-
-
-def local_path(uri: str | None) -> Path | None:
-    """A path or `file:` URI as a path on this machine, None if `uri` is of another kind."""
-    parts = urlparse(uri or "other:")
-    return Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
-
-
-def _fields() -> dict[str, FieldInfo]:
+def fields() -> dict[str, FieldInfo]:
+    """Every setting by its dotted name."""
     return {
         f"{group}.{key}": field
         for group, holder in Settings.model_fields.items()
@@ -463,118 +400,8 @@ def _fields() -> dict[str, FieldInfo]:
     }
 
 
-def _kind(field: FieldInfo) -> Any:
+def kind_of(field: FieldInfo) -> Kind | None:
+    """What the text of a setting stands for."""
     extra = field.json_schema_extra
-    return extra.get("kind") if isinstance(extra, dict) else None
-
-
-def _read_recipe(recipe: str | Path | None) -> tuple[dict[str, Any], Path]:
-    if not recipe:
-        return {}, Path.cwd()
-    packaged = packaged_recipes()
-    path = packaged.get(str(recipe)) or expanded(recipe)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise JabertError(f"recipe {path} is not UTF-8 text") from None
-    except OSError as error:
-        known = ", ".join(packaged)
-        raise JabertError(
-            f"recipe {str(recipe)!r} is neither a file that can be read nor one of: {known}"
-        ) from error
-    try:
-        return tomllib.loads(text), path.resolve().parent
-    except tomllib.TOMLDecodeError as error:
-        raise JabertError(f"recipe {path}: {error}") from None
-
-
-def _parse_override(override: str) -> tuple[str, str, Any]:
-    name, equals, text = override.partition("=")
-    group, dot, key = name.strip().partition(".")
-    if not (equals and dot and group and key):
-        raise JabertError(f"setting {override!r} is not of the form group.key=value")
-    name = f"{group}.{key}"
-    if name not in _fields():
-        raise JabertError(_unknown(name))
-    text = text.strip()
-    if text.startswith(("[", '"', "'")):
-        try:
-            return group, key, tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError as error:
-            raise JabertError(f"setting {name}: {text!r} cannot be read as a TOML value: {error}") from None
-    # A bare word: pydantic reads numbers and true/false from text by the field's type.
-    return group, key, None if text in ("", "none") else text
-
-
-def _make_absolute(tree: Mapping[str, Any], folder: Path) -> None:
-    for name, field in _fields().items():
-        group, key = name.split(".")
-        section = tree.get(group)
-        if not isinstance(section, dict):
-            continue
-        value = section.get(key)
-        if isinstance(value, str) and value != _PACKAGED.get(name):
-            section[key] = _absolute(value, _kind(field), folder)
-        elif isinstance(value, (list, tuple)):
-            section[key] = [_absolute(v, _kind(field), folder) if isinstance(v, str) else v for v in value]
-
-
-def _without_passwords(value: Any) -> Any:
-    if isinstance(value, str):
-        return redacted(value)
-    return tuple(map(_without_passwords, value)) if isinstance(value, tuple) else value
-
-
-def _absolute(value: str, kind: Any, folder: Path) -> str:
-    if kind == _STORE and (database := local_database(value)):
-        options = value.partition("?")[1:]
-        return "".join((_SQLITE, _absolute(str(database), _LOCATION, folder), *options))
-    is_path = (kind == _LOCATION and not is_url(value)) or (kind == _SUITE and value.endswith(".json"))
-    return os.path.normpath(folder / expanded(value)) if is_path else value
-
-
-def _with_defaults_resolved(settings: Settings) -> Settings:
-    """Make built-in default paths absolute and fill in the tracking store."""
-    tree = settings.model_dump()
-    tracking = tree["tracking"]
-    tracking["uri"] = tracking["uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlruns/mlflow.db"
-    _make_absolute(tree, Path.cwd())
-    database = local_database(tracking["uri"])
-    if tracking["artifacts"] is None and database:
-        tracking["artifacts"] = str(database.parent / "artifacts")
-    return Settings.model_validate(tree)
-
-
-def _unknown(name: str) -> str:
-    # The right key in the wrong group is as likely as a misspelt one.
-    by_key = {known.split(".")[1]: known for known in setting_names()}
-    group, dot, key = name.partition(".")
-    near = difflib.get_close_matches(name, setting_names(), n=1) if dot else []
-    near_group = difflib.get_close_matches(group, {known.split(".")[0] for known in setting_names()}, n=1)
-    near_key = difflib.get_close_matches(key or group, by_key, n=1)
-    if near or (near_key and (dot or not near_group)):
-        return f"there is no setting {name}; the nearest is {near[0] if near else by_key[near_key[0]]}"
-    if near_group:
-        return f"there is no setting {name}; the nearest group is {near_group[0]}"
-    return f"there is no setting {name}; there are: {', '.join(setting_names())}"
-
-
-def _sentence(error: ValidationError, recipe: str | Path | None) -> str:
-    """One sentence for the first problem that pydantic found."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and "[" not in part)
-    origin = f"recipe {recipe}: " if recipe else ""
-    if first["type"] == "extra_forbidden":
-        return origin + _unknown(name)
-    value = first["input"]
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if first["type"] == "tuple_type":
-        message = f"it is a list, as {[value]!r}"
-    sentence = f"{origin}setting {name} cannot be {value!r}: {message}"
-    if first["type"] == "literal_error":
-        field = _fields()[name]
-        options = [str(option) for option in getattr(field.annotation, "__args__", ())]
-        near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.4)
-        sentence += f"; the nearest is {near[0]!r}" if near else ""
-    return sentence
+    kind = extra.get("kind") if isinstance(extra, dict) else None
+    return None if kind is None else Kind(str(kind))
