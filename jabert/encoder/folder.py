@@ -1,6 +1,5 @@
 """An encoder folder: SentencePiece model, BERT checkpoint, `bert_config.json`, `encoder.toml`."""
 
-import configparser
 import json
 import re
 import tomllib
@@ -8,26 +7,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from jabert.config import packaged
-from jabert.errors import JabertError, reason_of
-from jabert.files import digest_of_file, digest_of_json, write_json
+from jabert.errors import JabertError
+from jabert.files import digest_of_file, digest_of_json
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["BertConfig", "EncoderFolder", "init_config", "open_folder", "reading"]
+__all__ = [
+    "CONFIG",
+    "BertConfig",
+    "EncoderFolder",
+    "checkpoint_in",
+    "config_of",
+    "count_layers",
+    "meant",
+    "open_folder",
+    "reading",
+    "variable_shapes",
+]
 
-_CONFIG = "bert_config.json"
+CONFIG = "bert_config.json"
 _INDEX = ".index"
 _LAYER = re.compile(r"bert/encoder/layer_(\d+)/")
 _ACTIVATIONS = ("gelu", "linear", "relu", "tanh")  # those of google-research/bert, modeling.py
-_TRAINING_ONLY = {
-    "attention_probs_dropout_prob": 0.1,
-    "hidden_dropout_prob": 0.1,
-    "initializer_range": 0.02,
-}
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,12 @@ class EncoderFolder:
         Raises:
             JabertError: names the first variable that is missing or has another shape.
         """
-        found = _variables(self.checkpoint)
-        layers = _layers(found)
+        found = variable_shapes(self.checkpoint)
+        layers = count_layers(found)
         if layers != self.config.num_hidden_layers:
             raise JabertError(
                 f"checkpoint {self.checkpoint} has {layers} layers, "
-                f"but {_CONFIG} says num_hidden_layers = {self.config.num_hidden_layers}"
+                f"but {CONFIG} says num_hidden_layers = {self.config.num_hidden_layers}"
             )
         for name, shape in self.config.variables().items():
             if name not in found:
@@ -111,7 +115,7 @@ class EncoderFolder:
             if found[name] != shape:
                 raise JabertError(
                     f"checkpoint {self.checkpoint}: variable {name} has shape {found[name]}, "
-                    f"but {_CONFIG} makes it {shape}"
+                    f"but {CONFIG} makes it {shape}"
                 )
 
 
@@ -128,57 +132,14 @@ def open_folder(path: str | Path | None, named: str = "encoder.path") -> Encoder
     """
     if path is None:
         raise JabertError(f"{named} is not set: give the folder of a BERT checkpoint, --set {named}=…")
-    folder = _meant(path)
+    folder = meant(path)
     if not folder.is_dir():
         raise JabertError(f"{named} {folder} is not a folder")
     sentencepiece = _only(folder, "*.model", "SentencePiece model")
-    index = _only(folder, f"*.ckpt-*{_INDEX}", "checkpoint index")
-    checkpoint = index.with_name(index.name.removesuffix(_INDEX))
+    checkpoint = checkpoint_in(folder)
     if not list(folder.glob(f"{checkpoint.name}.data-*")):
         raise JabertError(f"checkpoint {checkpoint} has an index but no file {checkpoint.name}.data-…")
     return EncoderFolder(folder, sentencepiece, checkpoint, _read_config(folder), _read_settings(folder))
-
-
-def init_config(folder: str | Path, heads: int | None = None) -> tuple[Path, list[str]]:
-    """Write the `bert_config.json` that a downloaded checkpoint lacks.
-
-    Sizes are read from the shapes of the checkpoint's variables. What shapes cannot tell, the
-    number of attention heads, comes from `heads`, else from bert-japanese's `config.ini` in the
-    folder, else from BERT's habit of 64 columns a head.
-
-    Returns:
-        The file written and remarks on what was assumed.
-
-    Raises:
-        JabertError: the file exists already, the checkpoint is not Google BERT's, or what was found would
-            not be taken.
-    """
-    path = _meant(folder)
-    target = path / _CONFIG
-    if target.exists():
-        raise JabertError(f"{target} exists already; delete it first to have it made anew")
-    if not path.is_dir():
-        raise JabertError(f"{path} is not a folder")
-    index = _only(path, f"*.ckpt-*{_INDEX}", "checkpoint index")
-    checkpoint = index.with_name(index.name.removesuffix(_INDEX))
-    sizes = _sizes(checkpoint)
-    described, remarks = _read_ini(path), []
-    if heads is None and "num_attention_heads" not in described:
-        heads = max(1, sizes["hidden_size"] // 64)
-        remarks.append(
-            f"num_attention_heads = {heads} is assumed, 64 columns a head: a checkpoint does not say; "
-            "give --heads if it is another number"
-        )
-    for name, size in sizes.items():
-        if described.get(name, size) != size:
-            raise JabertError(
-                f"config.ini in {path} says {name} = {described[name]}, the checkpoint has {size}"
-            )
-    config = {"hidden_act": "gelu", **_TRAINING_ONLY, **described, **sizes}
-    if heads is not None:
-        config["num_attention_heads"] = heads
-    _config_of(config, target)
-    return write_json(target, dict(sorted(config.items()))), remarks
 
 
 @contextmanager
@@ -192,7 +153,13 @@ def reading(checkpoint: Path) -> Iterator[None]:
         raise JabertError(f"checkpoint {checkpoint} cannot be read: {reason}") from None
 
 
-def _meant(path: str | Path) -> Path:
+def checkpoint_in(folder: Path) -> Path:
+    """The prefix of the checkpoint's files."""
+    index = _only(folder, f"*.ckpt-*{_INDEX}", "checkpoint index")
+    return index.with_name(index.name.removesuffix(_INDEX))
+
+
+def meant(path: str | Path) -> Path:
     """The folder; only a string can mean the packaged one, as a `Path` loses the `./` before a name."""
     return (packaged(path, "encoder.path") if isinstance(path, str) else None) or Path(path)
 
@@ -217,7 +184,7 @@ def _only(folder: Path, pattern: str, what: str) -> Path:
 
 
 def _read_config(folder: Path) -> BertConfig:
-    path = folder / _CONFIG
+    path = folder / CONFIG
     if not path.is_file():
         raise JabertError(f"{path} is missing; `jabert encoder init {folder}` writes it")
     try:
@@ -226,10 +193,15 @@ def _read_config(folder: Path) -> BertConfig:
         raise JabertError(f"{path} is not JSON: {error}") from None
     if not isinstance(values, dict):
         raise JabertError(f"{path} is not a JSON object")
-    return _config_of(values, path)
+    return config_of(values, path)
 
 
-def _config_of(values: Mapping[str, Any], path: Path) -> BertConfig:
+def config_of(values: Mapping[str, Any], path: Path) -> BertConfig:
+    """The sizes that `bert_config.json` at `path` says or would say.
+
+    Raises:
+        JabertError: one is missing, or keras-bert would not take it.
+    """
     try:
         config = BertConfig(**{name: values[name] for name in BertConfig.__annotations__ if name in values})
     except TypeError as error:
@@ -267,49 +239,13 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _variables(checkpoint: Path) -> dict[str, tuple[int, ...]]:
+def variable_shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:
+    """Shape of each variable of a checkpoint by its name."""
     tf = import_tensorflow()
     with reading(checkpoint):
         return {name: tuple(shape) for name, shape in tf.train.list_variables(str(checkpoint))}
 
 
-def _layers(variables: Iterable[str]) -> int:
+def count_layers(variables: Iterable[str]) -> int:
+    """Transformer blocks that variables of these names make."""
     return len({found[1] for name in variables if (found := _LAYER.match(name))})
-
-
-def _sizes(checkpoint: Path) -> dict[str, int]:
-    """Sizes as the shapes of Google BERT's variables tell them."""
-    variables = _variables(checkpoint)
-    try:
-        vocab_size, hidden_size = variables["bert/embeddings/word_embeddings"]
-        return {
-            "vocab_size": vocab_size,
-            "hidden_size": hidden_size,
-            "num_hidden_layers": _layers(variables),
-            "intermediate_size": variables["bert/encoder/layer_0/intermediate/dense/bias"][0],
-            "max_position_embeddings": variables["bert/embeddings/position_embeddings"][0],
-            "type_vocab_size": variables["bert/embeddings/token_type_embeddings"][0],
-        }
-    except KeyError as error:
-        raise JabertError(f"checkpoint {checkpoint} is not Google BERT's: no variable {error}") from None
-
-
-def _read_ini(folder: Path) -> dict[str, Any]:
-    """What bert-japanese's `config.ini` says of the encoder, empty without the file."""
-    path = folder / "config.ini"
-    parser = configparser.ConfigParser()
-    try:
-        parser.read(path, encoding="utf-8")
-        texts = {key: value for section in parser.sections() for key, value in parser.items(section)}
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise JabertError(f"{path} cannot be read: {reason_of(error)}") from None
-    kinds = BertConfig.__annotations__ | dict.fromkeys(_TRAINING_ONLY, float)
-    values: dict[str, Any] = {}
-    for name in kinds.keys() & texts.keys():
-        try:
-            values[name] = kinds[name](texts[name])
-            if name in _TRAINING_ONLY and not isfinite(values[name]):
-                raise ValueError
-        except ValueError:
-            raise JabertError(f"{path}: {name} must be a number, not {texts[name]!r}") from None
-    return values

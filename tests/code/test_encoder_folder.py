@@ -7,7 +7,7 @@ import toy
 
 from jabert.config import EncoderSettings
 from jabert.encoder import Tokenizer, load_encoder, open_folder
-from jabert.encoder.folder import init_config
+from jabert.encoder.initialize import init_config
 from jabert.encoder.inspection import describe
 from jabert.errors import JabertError
 
