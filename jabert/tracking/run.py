@@ -41,6 +41,7 @@ class Run:
         self.id = run_id
         self.experiment_id = experiment_id
         self.seconds: dict[str, float] = {}
+        self._last_step = -1
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags."""
@@ -60,6 +61,12 @@ class Run:
         now = int(time.time() * 1000)
         metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
         self.client.log_batch(self.id, metrics=metrics)
+
+    def point(self, values: Mapping[str, float], step: int) -> None:
+        """Log metrics of a step, once: a stage that is tried again goes through its first steps again."""
+        if step > self._last_step:
+            self.metrics(values, step)
+            self._last_step = step
 
     def text(self, name: str, text: str) -> None:
         """Write a text file among the artifacts."""

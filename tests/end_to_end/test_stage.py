@@ -66,6 +66,8 @@ def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(
     client = connect(settings.tracking)
     run = client.get_run(result["run_id"])
     assert run.info.status == "FINISHED"
+    epochs = [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")]
+    assert epochs == list(range(1, len(epochs) + 1))
     assert sorted(each.dataset.name for each in run.inputs.dataset_inputs) == ["test", "train", "validation"]
     table = client.download_artifacts(run.info.run_id, "promotion/history.json")
     assert len(json.loads(Path(table).read_text(encoding="utf-8"))["data"]) == 1
