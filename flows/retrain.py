@@ -42,7 +42,7 @@ def retrain(
     settings = load_settings(recipe, overrides or [])
     if skip_unchanged and (judged := retraining.find_judged(settings)):
         # Prefect makes a state that is returned that of the flow, and its data the result.
-        return Completed(name="Unchanged", message=judged["reason"], data=judged)  # type: ignore[return-value]
+        return Completed(name="Unchanged", message=judged.reason, data=judged.to_dict())  # type: ignore[return-value]
     with tracked_run(settings, prefect_tags()) as run:
         settings = with_local_encoder(settings)
         with run.stage("read"):
@@ -66,7 +66,7 @@ def retrain(
                 results = Results(validated, tokenized, features, trained, evaluated, verdict)
                 describe(settings, data, run, results)
             data.work.remove()
-        return retraining.summary(settings, data, run, results)
+        return retraining.summary(settings, data, run, results).to_dict()
 
 
 @task(name="Train", **STAGE)

@@ -6,7 +6,7 @@ A step records what it did in the run and returns a small record. The flows stri
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ __all__ = [
     "Data",
     "Evaluated",
     "Results",
+    "Retrained",
     "Tokenized",
     "check_texts",
     "describe",
@@ -137,6 +138,44 @@ class Results:
     verdict: Verdict
 
 
+@dataclass(frozen=True)
+class Retrained:
+    """The result of a retraining.
+
+    Attributes:
+        run_id: MLflow's, of the run in which the version was judged.
+        model_version: the version that was registered.
+        weighted_f1: of the version on the test rows.
+        champion_weighted_f1: of the champion before, on the same rows; None if there was none.
+        promoted: whether the version became the champion.
+        outcome: the gate's word for it, or `unchanged`.
+        reason: a sentence.
+        warnings: sentences.
+        rows: of each side of the split.
+        features: vectors `computed` and `reused`, in texts.
+        stages: seconds of each stage.
+        config_digest, data_digest: of the settings that decide the result, and of the table.
+    """
+
+    run_id: str
+    model_version: str
+    weighted_f1: float
+    champion_weighted_f1: float | None
+    promoted: bool
+    outcome: str
+    reason: str
+    warnings: list[str]
+    rows: dict[str, int]
+    features: dict[str, int]
+    stages: dict[str, float]
+    config_digest: str
+    data_digest: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
 def read(settings: Settings, run: Run | None = None) -> Data:
     """Read, clean and split the texts; checks on the way that there is an encoder."""
     folder = open_folder(settings.encoder.path)
@@ -178,13 +217,13 @@ def _attempt(settings: Settings, data_digest: str, folder: EncoderFolder) -> str
     return digest_of_json([decisive, rules, data_digest, folder.fingerprint])[:16]
 
 
-def find_judged(settings: Settings) -> dict[str, Any] | None:
+def find_judged(settings: Settings) -> Retrained | None:
     """The result of a retraining on the same settings, data and encoder that was judged before.
 
     Nothing is loaded for it that takes long: neither TensorFlow nor Great Expectations.
 
     Returns:
-        As `summary`, with the outcome `unchanged`; None if there is something new.
+        With the outcome `unchanged`; None if there is something new.
     """
     settings = with_local_encoder(settings)
     corpus = read_corpus(settings.data)
@@ -194,22 +233,22 @@ def find_judged(settings: Settings) -> dict[str, Any] | None:
     if found is None:
         return None
     tags, metrics = found.data.tags, found.data.metrics
-    return {
-        "run_id": found.info.run_id,
-        "model_version": tags["version"],
-        "weighted_f1": metrics["test/weighted_f1"],
-        "champion_weighted_f1": metrics.get("test/champion_weighted_f1"),
-        "promoted": False,
-        "outcome": "unchanged",
-        "reason": f"nothing new: run {found.info.run_id} judged the same data, encoder and settings "
+    return Retrained(
+        run_id=found.info.run_id,
+        model_version=tags["version"],
+        weighted_f1=metrics["test/weighted_f1"],
+        champion_weighted_f1=metrics.get("test/champion_weighted_f1"),
+        promoted=False,
+        outcome="unchanged",
+        reason=f"nothing new: run {found.info.run_id} judged the same data, encoder and settings "
         f"({tags['promotion']}: {tags['reason']})",
-        "warnings": [],
-        "rows": {side: corpus.counts[side] for side in ("train", "validation", "test")},
-        "features": {"computed": 0, "reused": 0},
-        "stages": {},
-        "config_digest": settings.digest(),
-        "data_digest": digest,
-    }
+        warnings=[],
+        rows=_rows(corpus.counts),
+        features={"computed": 0, "reused": 0},
+        stages={},
+        config_digest=settings.digest(),
+        data_digest=digest,
+    )
 
 
 def take_over(data: Data, run: Run) -> None:
@@ -421,21 +460,25 @@ def _with_pieces(table: pd.DataFrame, tokens: TokenizedTexts) -> pd.DataFrame:
     return table.assign(pieces=tokens.pieces, unknown=tokens.unknown, truncated=tokens.truncated)
 
 
-def summary(settings: Settings, data: Data, run: Run, results: Results) -> dict[str, Any]:
-    """The result of a retraining, JSON-ready."""
+def summary(settings: Settings, data: Data, run: Run, results: Results) -> Retrained:
+    """What came of it all."""
     verdict, features = results.verdict, results.features
-    return {
-        "run_id": run.id,
-        "model_version": verdict.version,
-        "weighted_f1": results.evaluated.report.weighted_f1,
-        "champion_weighted_f1": verdict.champion_weighted_f1,
-        "promoted": verdict.promoted,
-        "outcome": verdict.outcome,
-        "reason": verdict.reason,
-        "warnings": list(verdict.warnings),
-        "rows": {side: data.counts[side] for side in ("train", "validation", "test")},
-        "features": {"computed": features.computed, "reused": features.reused},
-        "stages": run.seconds,
-        "config_digest": settings.digest(),
-        "data_digest": data.digest,
-    }
+    return Retrained(
+        run_id=run.id,
+        model_version=verdict.version,
+        weighted_f1=results.evaluated.report.weighted_f1,
+        champion_weighted_f1=verdict.champion_weighted_f1,
+        promoted=verdict.promoted,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        warnings=list(verdict.warnings),
+        rows=_rows(data.counts),
+        features={"computed": features.computed, "reused": features.reused},
+        stages=run.seconds,
+        config_digest=settings.digest(),
+        data_digest=data.digest,
+    )
+
+
+def _rows(counts: dict[str, int]) -> dict[str, int]:
+    return {side: counts[side] for side in ("train", "validation", "test")}
