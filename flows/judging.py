@@ -1,13 +1,12 @@
 """The last stages of a retraining: the version is registered, judged, described."""
 
-from prefect import task
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.transactions import Transaction, get_transaction
 
 from flows.automations import PROMOTED
 from flows.pages import show_markdown, show_table
-from flows.stage import STAGE
+from flows.stage import stage
 from jabert.config import Settings, TrackingSettings
 from jabert.errors import redacted
 from jabert.registry import Verdict
@@ -18,7 +17,7 @@ from jabert.tracking import Run
 __all__ = ["describe", "promote", "register"]
 
 
-@task(name="Register", **STAGE)
+@stage("Register")
 def register(settings: Settings, run: Run, evaluated: Evaluated) -> str:
     """A new version of the registered model."""
     version = retraining.register(settings, run, evaluated)
@@ -33,7 +32,7 @@ def withdraw(begun: Transaction) -> None:
     retraining.withdraw(*begun.get("version"))
 
 
-@task(name="Promote", **STAGE)
+@stage("Promote")
 def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     """The champion changes if weighted F1 is strictly higher on the same rows, now."""
     verdict = retraining.promote(settings, data, run, version)
@@ -45,7 +44,7 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     return verdict
 
 
-@task(name="Describe", **STAGE)
+@stage("Describe")
 def describe(settings: Settings, data: Data, run: Run, results: Results) -> None:
     """The model card."""
     show_markdown("card", retraining.describe(settings, data, run, results).to_description())

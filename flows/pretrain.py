@@ -10,11 +10,11 @@ from typing import Any
 
 import flows  # noqa: F401  the settings come before Prefect
 
-from prefect import flow, task  # isort: skip
+from prefect import flow  # isort: skip
 
 from flows.pages import progress, show_markdown, show_table
 from flows.retrain import prefect_tags
-from flows.stage import LONG_STAGE, STAGE
+from flows.stage import stage
 from jabert.config import Settings, load_settings
 from jabert.pretraining import Pretrained, Vocabulary
 from jabert.stages import pretraining
@@ -50,7 +50,7 @@ def pretrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, 
         return pretraining.summary(settings, texts, out, trained, run)
 
 
-@task(name="Read raw text", **STAGE)
+@stage("Read raw text")
 def read(settings: Settings, run: Run) -> Texts:
     """All of the corpus once, streamed."""
     texts = pretraining.read(settings, run)
@@ -58,19 +58,19 @@ def read(settings: Settings, run: Run) -> Texts:
     return texts
 
 
-@task(name="Vocabulary", **STAGE)
+@stage("Vocabulary")
 def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
     """SentencePiece, trained or taken."""
     return pretraining.vocabulary(settings, texts)
 
 
-@task(name="Cut into pieces", **STAGE)
+@stage("Cut into pieces")
 def tokenize(settings: Settings, texts: Texts, pieces: Vocabulary) -> None:
     """Token ids on disk."""
     pretraining.tokenize(settings, texts, pieces)
 
 
-@task(name="Pretrain", **LONG_STAGE)
+@stage("Pretrain", days=30)
 def train(settings: Settings, texts: Texts, pieces: Vocabulary, run: Run) -> Pretrained:
     """The training; one that was killed goes on from its last measurement."""
     update, total = progress("progress", flow="pretrain"), settings.pretraining.steps
@@ -81,7 +81,7 @@ def train(settings: Settings, texts: Texts, pieces: Vocabulary, run: Run) -> Pre
     return trained
 
 
-@task(name="Write", **STAGE)
+@stage("Write")
 def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrained, run: Run) -> Path:
     """The encoder folder, here and in MLflow."""
     return pretraining.write(settings, texts, pieces, trained, run)

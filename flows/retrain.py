@@ -10,14 +10,14 @@ from typing import Any
 
 import flows  # noqa: F401  the settings come before Prefect
 
-from prefect import flow, task  # isort: skip
+from prefect import flow  # isort: skip
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.transactions import transaction
 
 from flows.judging import describe, promote, register
 from flows.pages import progress, show_markdown
-from flows.stage import STAGE
+from flows.stage import stage
 from flows.stages import featurize, read, tokenize, validate
 from jabert.classifier import Trained
 from jabert.config import Settings, load_settings
@@ -69,7 +69,7 @@ def retrain(
         return retraining.summary(settings, data, run, results).to_dict()
 
 
-@task(name="Train", **STAGE)
+@stage("Train")
 def train(settings: Settings, data: Data, run: Run) -> Trained:
     """The Bi-LSTM, an epoch at a time; a killed training goes on from its last one."""
     update = progress("train-progress")
@@ -81,7 +81,7 @@ def train(settings: Settings, data: Data, run: Run) -> Trained:
     return trained
 
 
-@task(name="Evaluate", **STAGE)
+@stage("Evaluate")
 def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
     """The packaged model on the test rows, from text."""
     evaluated = retraining.evaluate(settings, data, run)

@@ -9,10 +9,10 @@ from typing import Any
 
 import flows  # noqa: F401  the settings come before Prefect
 
-from prefect import flow, task  # isort: skip
+from prefect import flow  # isort: skip
 
 from flows.pages import progress, show_table
-from flows.stage import STAGE
+from flows.stage import stage
 from jabert import scoring
 from jabert.config import Settings, load_settings
 from jabert.scoring import Scored
@@ -33,7 +33,7 @@ def score(source: str, target: str, recipe: str = "", overrides: list[str] | Non
     return score_table(load_settings(recipe, overrides or []), source, target).to_dict()
 
 
-@task(name="Score", **STAGE)
+@stage("Score")
 def score_table(settings: Settings, source: str, target: str) -> Scored:
     """All rows, a chunk at a time."""
     update = progress("progress", flow="score")

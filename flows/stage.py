@@ -1,14 +1,35 @@
-"""What every stage has in common as a Prefect task: how long it may take and what is tried again."""
+"""What every stage has in common as a Prefect task: how long it may take, what is tried again, Ctrl-C."""
 
-from typing import Any, TypedDict
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
-from prefect.cache_policies import NO_CACHE, CachePolicy
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
-__all__ = ["LONG_STAGE", "STAGE"]
+from jabert.interrupts import heeded
 
-_DAY = 24 * 60 * 60
+__all__ = ["is_worth_another_try", "stage"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def stage(name: str, *, days: int = 1) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a Prefect task that may take so many days."""
+
+    def as_task(function: Callable[P, R]) -> Task[P, R]:
+        return Task(
+            heeded()(function),
+            name=name,
+            cache_policy=NO_CACHE,
+            retries=2,
+            retry_delay_seconds=[10, 60],
+            retry_condition_fn=is_worth_another_try,
+            timeout_seconds=days * 24 * 60 * 60,
+        )
+
+    return as_task
 
 
 def is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -22,21 +43,3 @@ def is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]
     if isinstance(error, MlflowException):
         return error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
     return isinstance(error, ConnectionError)
-
-
-class _Options(TypedDict):
-    cache_policy: CachePolicy
-    retries: int
-    retry_delay_seconds: list[float]
-    retry_condition_fn: Any
-    timeout_seconds: float
-
-
-STAGE: _Options = {
-    "cache_policy": NO_CACHE,
-    "retries": 2,
-    "retry_delay_seconds": [10, 60],
-    "retry_condition_fn": is_worth_another_try,
-    "timeout_seconds": _DAY,
-}
-LONG_STAGE: _Options = {**STAGE, "timeout_seconds": 30 * _DAY}

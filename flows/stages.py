@@ -1,9 +1,7 @@
 """The first stages as Prefect tasks, shared by the flows: read, validate, tokenize, featurize."""
 
-from prefect import task
-
 from flows.pages import progress, show_markdown, show_table
-from flows.stage import STAGE
+from flows.stage import stage
 from jabert.config import Settings
 from jabert.features import Featurized
 from jabert.stages import retraining
@@ -14,7 +12,7 @@ from jabert.validation import ValidationReport
 __all__ = ["featurize", "read", "tokenize", "validate"]
 
 
-@task(name="Read and split", **STAGE)
+@stage("Read and split")
 def read(settings: Settings, run: Run | None = None) -> Data:
     """Labelled texts, cleaned and divided; the table lies in the work folder."""
     data = retraining.read(settings, run)
@@ -24,7 +22,7 @@ def read(settings: Settings, run: Run | None = None) -> Data:
     return data
 
 
-@task(name="Validate", **STAGE)
+@stage("Validate")
 def validate(settings: Settings, data: Data, run: Run | None = None) -> ValidationReport:
     """The suite of expectations on the table; a critical finding stops the run."""
     report = retraining.check_texts(settings, data, run)
@@ -33,7 +31,7 @@ def validate(settings: Settings, data: Data, run: Run | None = None) -> Validati
     return report
 
 
-@task(name="Tokenize", **STAGE)
+@stage("Tokenize")
 def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenized:
     """Token ids, and the suite of expectations on the pieces."""
     tokenized = retraining.tokenize(settings, data, run)
@@ -42,7 +40,7 @@ def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenize
     return tokenized
 
 
-@task(name="Featurize", **STAGE)
+@stage("Featurize")
 def featurize(settings: Settings, data: Data, run: Run | None = None) -> Featurized:
     """Token vectors of BERT, as far as the feature store lacks them."""
     update = progress("featurize-progress")

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,25 @@ def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(
     assert sorted(each.dataset.name for each in run.inputs.dataset_inputs) == ["test", "train", "validation"]
     table = client.download_artifacts(run.info.run_id, "promotion/history.json")
     assert len(json.loads(Path(table).read_text(encoding="utf-8"))["data"]) == 1
+
+
+def test_ctrl_c_that_a_library_dropped_ends_the_run_after_the_stage(overrides, monkeypatch):
+    step = retraining.tokenize
+
+    def dropping(*arguments, **named):
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return step(*arguments, **named)
+
+    monkeypatch.setattr(retraining, "tokenize", dropping)
+    with pytest.raises(KeyboardInterrupt):
+        retrain("", overrides)
+    settings = load_settings()
+    client = connect(settings.tracking)
+    experiment = client.get_experiment_by_name(settings.tracking.experiment)
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "KILLED"
+    assert run.data.tags["stage"] == "tokenize"
 
 
 @pytest.mark.parametrize(
