@@ -19,7 +19,7 @@ def stage(name: str, *, days: int = 1) -> Callable[[Callable[P, R]], Task[P, R]]
     """Make a function a Prefect task that may take so many days."""
 
     def as_task(function: Callable[P, R]) -> Task[P, R]:
-        return Task(
+        made: Task[P, R] = Task(
             heeded()(function),
             name=name,
             cache_policy=NO_CACHE,
@@ -28,6 +28,8 @@ def stage(name: str, *, days: int = 1) -> Callable[[Callable[P, R]], Task[P, R]]
             retry_condition_fn=is_worth_another_try,
             timeout_seconds=days * 24 * 60 * 60,
         )
+        made.task_key = f"{function.__module__}.{function.__qualname__}"  # Prefect's own is of the wrapper
+        return made
 
     return as_task
 

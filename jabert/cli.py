@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from jabert.errors import JabertError, reason_of, redacted
 from jabert.garbage import collect_rarely
+from jabert.interrupts import listen
 from jabert.output import print_checks, print_json, print_listing, print_pairs
 
 if TYPE_CHECKING:
@@ -82,14 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _prepare_process() -> None:
-    """Japanese is shown in any locale, and a signal ends the process as an exception, which closes runs."""
+    """Japanese is shown in any locale, and a signal ends the process as an exception."""
     collect_rarely()
+    listen()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and "PYTHONIOENCODING" not in os.environ:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def _trouble_with_a_server(error: Exception) -> str | None:

@@ -71,3 +71,17 @@ def toy_table(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "toy.csv"
     toy.toy_rows().to_csv(path, index=False)
     return path
+
+
+@pytest.fixture
+def listening():
+    """Signals are heard as in a command, and forgotten afterwards."""
+    from jabert.interrupts import listen
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    listen()
+    yield
+    listen()  # forgets what came
+    for number, handler in before.items():
+        signal.signal(number, handler)

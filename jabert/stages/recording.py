@@ -47,7 +47,7 @@ def record_validation(report: ValidationReport, name: str, run: Run) -> None:
 
 def record_epoch(epoch: Epoch, run: Run) -> None:
     """Metrics of one epoch: `loss` as `train/loss`, `val_loss` as `validation/loss`, and so on."""
-    run.point(_by_side(epoch), step=int(epoch["epoch"]))
+    run.metrics_once(_by_side(epoch), step=int(epoch["epoch"]))
 
 
 def record_training(
@@ -68,7 +68,7 @@ def record_training(
 def record_point(point: Point, run: Run) -> None:
     """A measurement of a pretraining: `masked_lm_loss` as `train/masked_lm_loss`, and so on."""
     metrics = {name: value for name, value in point.items() if name not in ("step", "batches")}
-    run.point(_by_side(metrics), step=int(point["step"]))
+    run.metrics_once(_by_side(metrics), step=int(point["step"]))
 
 
 def record_pretraining(trained: Pretrained, work: Work, run: Run) -> None:

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from jabert.config import Settings, is_url
 from jabert.errors import redacted
 from jabert.files import digest_of_json, exclusive
+from jabert.interrupts import heeded
 from jabert.tracking.provenance import provenance
 from jabert.tracking.store import connect, open_experiment
 
@@ -62,8 +63,8 @@ class Run:
         metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
         self.client.log_batch(self.id, metrics=metrics)
 
-    def point(self, values: Mapping[str, float], step: int) -> None:
-        """Log metrics of a step, once: a stage that is tried again goes through its first steps again."""
+    def metrics_once(self, values: Mapping[str, float], step: int) -> None:
+        """Log a step of the run's one series of metrics, unless a first try of the stage has logged it."""
         if step > self._last_step:
             self.metrics(values, step)
             self._last_step = step
@@ -157,7 +158,7 @@ def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> It
     with _sign_of_life(settings, client, experiment) as sign:
         name = f"{Path(settings.recipe).stem or 'run'} {settings.digest()[:6]}"
         created = client.create_run(experiment, run_name=name, tags={_SIGN_OF_LIFE: sign})
-        with _true_status(run := Run(client, created.info.run_id, experiment)):
+        with _true_status(run := Run(client, created.info.run_id, experiment)), heeded():
             run.tags({**provenance(), **(tags or {}), "config_digest": settings.digest()})
             run.params(settings.flat())
             run.text("config.toml", settings.to_toml())
@@ -205,7 +206,8 @@ def _true_status(run: Run) -> Iterator[None]:
     except Exception as error:
         _end_failed(run, error)
         raise
-    except BaseException:  # Ctrl-C, SIGTERM: not an error of the run
+    except BaseException as stop:  # Ctrl-C, SIGTERM: not an error of the run
+        traceback.clear_frames(stop.__traceback__)  # a cursor in one of them would keep SQLite's file locked
         run.client.set_terminated(run.id, "KILLED")
         raise
     run.client.set_terminated(run.id, "FINISHED")

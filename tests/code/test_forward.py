@@ -257,22 +257,6 @@ def test_batches_are_as_full_as_the_budget_allows():
     assert [len(batch) for batch in token_budget_batches(np.full(10, 20), 100)] == [5, 5]
 
 
-@given(lengths_of, st.integers(1, 4096))
-def test_without_padding_but_in_attention_only_the_last_batch_may_be_larger(lengths, budget):
-    padded, batches = (list(token_budget_batches(lengths, budget, step)) for step in (1, None))
-    assert list(map(list, batches[:-1])) == list(map(list, padded[: max(0, len(batches) - 1)]))
-    assert sorted(np.concatenate([*batches, []])) == list(range(len(lengths)))
-    for last in batches[-1:]:
-        assert len(last) == 1 or lengths[last].sum() <= budget
-        assert len(last) == 1 or len(last) * lengths[last].max() <= 2 * budget
-
-
-def test_a_few_texts_of_unlike_lengths_are_one_batch_where_only_attention_pads():
-    lengths = np.array([60, *[20] * 30])
-    assert len(list(token_budget_batches(lengths, 1024, 1))) == 2
-    assert len(list(token_budget_batches(lengths, 1024, None))) == 1
-
-
 @given(st.lists(st.lists(st.integers(1, 9), max_size=5), max_size=6), st.data())
 def test_texts_one_behind_the_other_are_taken_and_parted_like_a_list_of_them(texts, data):
     ids = TokenIds.of(texts)

@@ -1,27 +1,60 @@
-"""A signal whose exception a library dropped is not lost."""
+"""A signal ends a command, also if a library drops what the handler raised or makes something else of it."""
 
 import signal
 import sys
-import threading
 from contextlib import suppress
 
 import numpy as np
 import pytest
 
-from jabert.interrupts import heeded
+from jabert.interrupts import heeded, listen
+
+pytestmark = pytest.mark.usefixtures("listening")
 
 
-def lose(number):
+def drop(number):
     with suppress(KeyboardInterrupt, SystemExit):
         signal.raise_signal(number)
 
 
-def test_ctrl_c_that_was_dropped_is_raised_at_the_end():
+@pytest.mark.parametrize(
+    ("number", "meaning", "code"),
+    [
+        (signal.SIGINT, KeyboardInterrupt, None),
+        (signal.SIGTERM, SystemExit, "143"),
+        (signal.SIGHUP, SystemExit, "129"),
+    ],
+)
+def test_what_was_dropped_is_raised_at_the_end(number, meaning, code):
     reached = []
-    with pytest.raises(KeyboardInterrupt), heeded():
-        lose(signal.SIGINT)
+    with pytest.raises(meaning, match=code), heeded():
+        drop(number)
         reached.append(True)
     assert reached
+
+
+def test_what_was_not_dropped_ends_the_block_at_once():
+    with pytest.raises(KeyboardInterrupt), heeded():
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the block went on")
+
+
+def test_an_error_that_a_library_made_of_it_is_no_error_of_the_run():
+    with pytest.raises(KeyboardInterrupt) as caught, heeded():
+        drop(signal.SIGINT)
+        raise ValueError("Task run is not set")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_an_error_without_a_signal_is_passed_on():
+    with pytest.raises(ZeroDivisionError), heeded():
+        raise ZeroDivisionError
+
+
+def test_a_handler_of_somebody_else_is_left_alone():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    listen()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
 
 def test_numpy_drops_it():
@@ -31,49 +64,11 @@ def test_numpy_drops_it():
             signal.raise_signal(signal.SIGINT)
 
     reached = []
-    with pytest.raises(KeyboardInterrupt), heeded():
-        sys.setprofile(interrupt)
-        np.issubdtype(dict, np.floating)
-        reached.append(True)
-    assert reached  # otherwise NumPy has learned it, and `heeded` can go
-
-
-def test_ctrl_c_that_was_not_dropped_ends_the_block_at_once():
-    with pytest.raises(KeyboardInterrupt), heeded():
-        signal.raise_signal(signal.SIGINT)
-        pytest.fail("the block went on")
-
-
-def test_so_is_a_handler_of_one_s_own():
-    def end(_number, _frame):
-        raise SystemExit(143)
-
-    before = signal.signal(signal.SIGTERM, end)
     try:
-        with pytest.raises(SystemExit, match="143"), heeded():
-            lose(signal.SIGTERM)
-        assert signal.getsignal(signal.SIGTERM) is end
+        with pytest.raises(KeyboardInterrupt), heeded():
+            sys.setprofile(interrupt)
+            np.issubdtype(dict, np.floating)
+            reached.append(True)
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def test_handlers_are_as_before_and_an_error_is_passed_on():
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(ZeroDivisionError), heeded():
-        raise ZeroDivisionError
-    with heeded():
-        pass
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_outside_the_main_thread_nothing_is_handled():
-    passed = []
-
-    @heeded()
-    def block():
-        passed.append(True)
-
-    thread = threading.Thread(target=block)
-    thread.start()
-    thread.join()
-    assert passed
+        sys.setprofile(None)
+    assert reached  # otherwise NumPy has learned it

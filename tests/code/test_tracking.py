@@ -1,6 +1,7 @@
 """How a run ends."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,20 @@ def fail(settings):
 def last_run(settings):
     (found,) = list_runs(connect(settings.tracking), settings.tracking.experiment, 1)
     return found
+
+
+def test_a_run_that_is_interrupted_in_the_middle_of_a_query_ends_all_the_same():
+    settings = load_settings()
+
+    def query(run):
+        database = sqlite3.connect(str(settings.tracking.uri).removeprefix("sqlite:///"))
+        rows = database.execute("SELECT key FROM params WHERE run_uuid = ?", [run.id])
+        next(rows)  # until the cursor is gone, nobody can write
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), tracked_run(settings) as run:
+        query(run)
+    assert last_run(settings)["status"] == "KILLED"
 
 
 def test_a_run_that_fails_keeps_its_error_and_the_traceback():

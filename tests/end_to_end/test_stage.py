@@ -75,12 +75,18 @@ def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(
     assert len(json.loads(Path(table).read_text(encoding="utf-8"))["data"]) == 1
 
 
-def test_ctrl_c_that_a_library_dropped_ends_the_run_after_the_stage(overrides, monkeypatch):
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize("error", [None, ValueError("Task run is not set")])
+def test_ctrl_c_of_which_a_library_made_something_else_ends_the_run_after_the_stage(
+    overrides, monkeypatch, error
+):
     step = retraining.tokenize
 
     def dropping(*arguments, **named):
         with suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+        if error:
+            raise error
         return step(*arguments, **named)
 
     monkeypatch.setattr(retraining, "tokenize", dropping)
