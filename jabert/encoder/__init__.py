@@ -36,14 +36,14 @@ _REVISIONS = {"openvino": 2, "tensorflow": 2}
 
 
 class Encoder(Protocol):
-    """What turns token ids into token vectors: an engine with a checkpoint in it."""
+    """What turns token ids into token vectors: an engine with a checkpoint in it.
+
+    `width_step` is the multiple of tokens to which it pads a batch itself.
+    """
 
     device: str
     hidden_size: int
-
-    @property
-    def width_step(self) -> int | None:
-        """The multiple of tokens to which it pads a batch itself; None where only attention pads."""
+    width_step: int
 
     def __call__(self, ids: TokenIds) -> np.ndarray:
         """Vectors float32 (tokens, hidden) of texts that are computed together, one behind the other."""

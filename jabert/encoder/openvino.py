@@ -45,7 +45,7 @@ class OpenVinoEncoder:
     """
 
     device = "/CPU:0"
-    width_step = None
+    width_step = 1
 
     def __init__(
         self, folder: EncoderFolder, precision: str, cache: Path, *, mask_id_zero: bool = False

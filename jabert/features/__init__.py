@@ -132,7 +132,7 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def batches(self, budget: int, width_step: int | None) -> Iterator[tuple[np.ndarray, TokenIds]]:
+    def batches(self, budget: int, width_step: int) -> Iterator[tuple[np.ndarray, TokenIds]]:
         """Keys and token ids of what is computed together."""
         for batch in token_budget_batches(self.ids.lengths[self.numbers], budget, width_step):
             numbers = self.numbers[batch]
