@@ -95,12 +95,13 @@ class Corpus:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians of the times; the counts of the first run, as all have the same."""
+    """Medians of the times and their rate; the counts of the first run, as all have the same."""
     medians = {
         name: statistics.median(run[name] for run in runs)
         for name in ("seconds", "setup_seconds", "process_seconds", "peak_bytes")
     }
-    return {**runs[0], **medians, "runs": [run["seconds"] for run in runs]}
+    rate = round(runs[0]["tokens"] / medians["seconds"], 1)
+    return {**runs[0], **medians, "tokens_per_second": rate, "runs": [run["seconds"] for run in runs]}
 
 
 def formats(folder: Path, runs: int) -> list[dict[str, Any]]:

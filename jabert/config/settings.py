@@ -401,7 +401,7 @@ def fields() -> dict[str, FieldInfo]:
 
 
 def kind_of(field: FieldInfo) -> Kind | None:
-    """What the text of a setting stands for."""
+    """What the text of a setting stands for, None if it is a text like any other or no text."""
     extra = field.json_schema_extra
     kind = extra.get("kind") if isinstance(extra, dict) else None
-    return None if kind is None else Kind(str(kind))
+    return kind if isinstance(kind, Kind) else None

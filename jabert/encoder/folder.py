@@ -22,7 +22,7 @@ __all__ = [
     "checkpoint_in",
     "config_of",
     "count_layers",
-    "meant",
+    "local_folder",
     "open_folder",
     "reading",
     "variable_shapes",
@@ -132,7 +132,7 @@ def open_folder(path: str | Path | None, named: str = "encoder.path") -> Encoder
     """
     if path is None:
         raise JabertError(f"{named} is not set: give the folder of a BERT checkpoint, --set {named}=…")
-    folder = meant(path)
+    folder = local_folder(path)
     if not folder.is_dir():
         raise JabertError(f"{named} {folder} is not a folder")
     sentencepiece = _only(folder, "*.model", "SentencePiece model")
@@ -159,7 +159,7 @@ def checkpoint_in(folder: Path) -> Path:
     return index.with_name(index.name.removesuffix(_INDEX))
 
 
-def meant(path: str | Path) -> Path:
+def local_folder(path: str | Path) -> Path:
     """The folder; only a string can mean the packaged one, as a `Path` loses the `./` before a name."""
     return (packaged(path, "encoder.path") if isinstance(path, str) else None) or Path(path)
 

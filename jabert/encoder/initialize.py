@@ -11,7 +11,7 @@ from jabert.encoder.folder import (
     checkpoint_in,
     config_of,
     count_layers,
-    meant,
+    local_folder,
     variable_shapes,
 )
 from jabert.errors import JabertError, reason_of
@@ -40,7 +40,7 @@ def init_config(folder: str | Path, heads: int | None = None) -> tuple[Path, lis
         JabertError: the file exists already, the checkpoint is not Google BERT's, or what was found would
             not be taken.
     """
-    path = meant(folder)
+    path = local_folder(folder)
     target = path / CONFIG
     if target.exists():
         raise JabertError(f"{target} exists already; delete it first to have it made anew")

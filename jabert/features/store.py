@@ -284,9 +284,8 @@ def _first_halves(keys: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(keys).view("<u8")[:, 0]
 
 
-# Arrow's own conversions import pandas at their first call, which takes longer than reading a store.
-
-
+# By buffers, for pyarrow 25's own conversions from and to NumPy import pandas at their first call: that takes
+# longer than reading a store.
 def _numbers(values: np.ndarray) -> pa.Array:
     return _array(pa.from_numpy_dtype(values.dtype), values, values.size)
 
@@ -296,6 +295,8 @@ def _array(kind: pa.DataType, values: np.ndarray, length: int) -> pa.Array:
 
 
 def _values(array: pa.Array) -> np.ndarray:
+    if array.null_count:
+        raise ValueError("something is missing")
     kind = "f" if pa.types.is_floating(array.type) else "i"
     return np.frombuffer(array.buffers()[1], f"{kind}{array.type.bit_width // 8}", len(array))
 

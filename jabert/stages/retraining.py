@@ -147,13 +147,13 @@ class Retrained:
         model_version: the version that was registered.
         weighted_f1: of the version on the test rows.
         champion_weighted_f1: of the champion before, on the same rows; None if there was none.
-        promoted: whether the version became the champion.
-        outcome: the gate's word for it, or `unchanged`.
+        promoted: whether this run made the version the champion.
+        outcome: the gate's word for it, or `unchanged`: an earlier run judged the same.
         reason: a sentence.
         warnings: sentences.
         rows: of each side of the split.
-        features: vectors `computed` and `reused`, in texts.
-        stages: seconds of each stage.
+        features: vectors `computed` and `reused`, in texts; 0 where unchanged.
+        stages: seconds of each stage; empty where unchanged.
         config_digest, data_digest: of the settings that decide the result, and of the table.
     """
 
@@ -461,7 +461,7 @@ def _with_pieces(table: pd.DataFrame, tokens: TokenizedTexts) -> pd.DataFrame:
 
 
 def summary(settings: Settings, data: Data, run: Run, results: Results) -> Retrained:
-    """What came of it all."""
+    """The result of a retraining that has just ended."""
     verdict, features = results.verdict, results.features
     return Retrained(
         run_id=run.id,
@@ -474,7 +474,7 @@ def summary(settings: Settings, data: Data, run: Run, results: Results) -> Retra
         warnings=list(verdict.warnings),
         rows=_rows(data.counts),
         features={"computed": features.computed, "reused": features.reused},
-        stages=run.seconds,
+        stages=dict(run.seconds),
         config_digest=settings.digest(),
         data_digest=data.digest,
     )
