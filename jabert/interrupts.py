@@ -24,7 +24,7 @@ def heeded() -> Iterator[None]:
 
     NumPy asks a Python function whether a type is one of ctypes, and drops what is raised in it (its issue
     20596); Great Expectations makes it ask thousands of times for a suite. Prefect, interrupted while it sets
-    up a task, raises a ValueError instead.
+    up a task, raises a ValueError instead, and TensorFlow, in its nests, a TypeError.
     """
     try:
         yield
