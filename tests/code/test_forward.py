@@ -284,7 +284,6 @@ def test_rows_are_padded_on_the_right_with_id_0():
 def test_a_loaded_encoder_has_its_weights_in_the_form_of_every_batch(shared, tmp_path, precision):
     code = """
         import sys
-        import numpy as np
         from jabert.config import EncoderSettings
         from jabert.encoder import TokenIds, load_encoder, open_folder
 

@@ -10,7 +10,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from jabert.config import load_settings
+from jabert.config import load_settings, local_database
 from jabert.tracking import connect, list_runs, tracked_run, with_local_encoder
 
 FETCHES_TWICE = """
@@ -53,7 +53,7 @@ def test_a_run_that_is_interrupted_in_the_middle_of_a_query_ends_all_the_same():
     settings = load_settings()
 
     def query(run):
-        database = sqlite3.connect(str(settings.tracking.uri).removeprefix("sqlite:///"))
+        database = sqlite3.connect(local_database(settings.tracking.uri))
         rows = database.execute("SELECT key FROM params WHERE run_uuid = ?", [run.id])
         next(rows)  # until the cursor is gone, nobody can write
         raise KeyboardInterrupt
