@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers import RESULTS
 
-from jabert import plots
+from jabert.report import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

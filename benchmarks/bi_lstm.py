@@ -23,14 +23,14 @@ from machine import machine
 from workers import RESULTS
 
 from jabert import markdown
-from jabert.classifier import LabelledRows, train
-from jabert.classifier.batches import Batch, StoredRows, in_order, read_batch, shuffled_buckets
 from jabert.config import Settings, load_settings
 from jabert.dataset import read_corpus
 from jabert.encoder import Tokenizer, open_folder
 from jabert.features import FeatureStore, featurize, open_store, row_keys
 from jabert.files import write_json
 from jabert.legacy_keras import import_tensorflow
+from jabert.methods.bi_lstm import LabelledRows, train
+from jabert.training.batches import Batch, StoredRows, in_order, read_batch, shuffled_buckets
 
 ARTICLE_BATCH, ARTICLE_POSITIONS, ARTICLE_ROWS = 128, 512, 256
 Seconds = list[float]

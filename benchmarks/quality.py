@@ -14,14 +14,14 @@ import pandas as pd
 from workers import RESULTS
 
 from jabert import markdown
-from jabert.classifier import load_classifier, predict
 from jabert.config import Settings, load_settings
 from jabert.encoder import open_folder
 from jabert.evaluation import weighted_f1
+from jabert.experiments import retraining
+from jabert.experiments.work import Work
 from jabert.features import open_store
 from jabert.files import write_json
-from jabert.stages import retraining
-from jabert.stages.work import Work
+from jabert.methods.bi_lstm import load_classifier, predict
 
 PROTOCOLS = {
     "seed: sentence split, tag kept, test chooses the epoch": ("seed", []),

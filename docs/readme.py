@@ -6,7 +6,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from jabert import config
-from jabert.cli import app
+from jabert.cli.commands import app
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -9,7 +9,7 @@ import os
 import sys
 
 from jabert.errors import redacted
-from jabert.garbage import collect_rarely
+from jabert.process import collect_garbage_rarely
 
 _SETTINGS = {
     # A flow without a server starts a temporary one; on a busy machine it takes longer than Prefect's 20 s.
@@ -36,7 +36,7 @@ for _name in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_name).addFilter(_take_passwords_out)
 logging.getLogger("jabert").setLevel(logging.INFO)
 if _prefect_came_first:
-    collect_rarely()  # the command line, which is not there, does so for all other runs
+    collect_garbage_rarely()  # the command line, which is not there, does so for all other runs
     if not logging.getLogger("jabert").handlers:
         # The settings above are too late, so jabert's log is sent to the API by hand.
         from prefect.logging.handlers import APILogHandler

@@ -16,7 +16,7 @@ from prefect.logging.handlers import PrefectConsoleHandler  # isort: skip
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED  # isort: skip
 
 from jabert.errors import JabertError
-from jabert.interrupts import heeded
+from jabert.process import raise_missed_signals
 from jabert.validation.suites import import_great_expectations
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run_flow(name: str, *arguments: Any) -> Any:
     if not PREFECT_API_URL.value():
         _start_temporary_server(name)
     flow = getattr(import_module(f"flows.{name}"), name)
-    with heeded():
+    with raise_missed_signals():
         return flow(*arguments)
 
 

@@ -9,9 +9,9 @@ from flows.pages import show_markdown, show_table
 from flows.stage import stage
 from jabert.config import Settings, TrackingSettings
 from jabert.errors import redacted
+from jabert.experiments import retraining
+from jabert.experiments.retraining import Data, Evaluated, Results
 from jabert.registry import Verdict
-from jabert.stages import retraining
-from jabert.stages.retraining import Data, Evaluated, Results
 from jabert.tracking import Run
 
 __all__ = ["describe", "promote", "register"]

@@ -17,8 +17,8 @@ from flows.retrain import prefect_tags
 from flows.stage import stage
 from jabert.config import Settings, load_settings
 from jabert.pretraining import Pretrained, Vocabulary
-from jabert.stages import pretraining
-from jabert.stages.pretraining import Texts
+from jabert.pretraining import stages as pretraining
+from jabert.pretraining.stages import Texts
 from jabert.tracking import Run, tracked_run
 
 __all__ = ["pretrain"]

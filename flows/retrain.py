@@ -19,10 +19,10 @@ from flows.judging import describe, promote, register
 from flows.pages import progress, show_markdown
 from flows.stage import stage
 from flows.stages import featurize, read, tokenize, validate
-from jabert.classifier import Trained
 from jabert.config import Settings, load_settings
-from jabert.stages import retraining
-from jabert.stages.retraining import Data, Evaluated, Results
+from jabert.experiments import retraining
+from jabert.experiments.retraining import Data, Evaluated, Results
+from jabert.methods.bi_lstm import Trained
 from jabert.tracking import Run, tracked_run, with_local_encoder
 
 __all__ = ["prefect_tags", "retrain"]

@@ -7,7 +7,7 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
-from jabert.interrupts import heeded
+from jabert.process import raise_missed_signals
 
 __all__ = ["is_worth_another_try", "stage"]
 
@@ -20,7 +20,7 @@ def stage(name: str, *, days: int = 1) -> Callable[[Callable[P, R]], Task[P, R]]
 
     def as_task(function: Callable[P, R]) -> Task[P, R]:
         made: Task[P, R] = Task(
-            heeded()(function),
+            raise_missed_signals()(function),
             name=name,
             cache_policy=NO_CACHE,
             retries=2,

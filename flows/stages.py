@@ -3,9 +3,9 @@
 from flows.pages import progress, show_markdown, show_table
 from flows.stage import stage
 from jabert.config import Settings
+from jabert.experiments import retraining
+from jabert.experiments.retraining import Data, Tokenized
 from jabert.features import Featurized
-from jabert.stages import retraining
-from jabert.stages.retraining import Data, Tokenized
 from jabert.tracking import Run
 from jabert.validation import ValidationReport
 

@@ -76,12 +76,12 @@ def toy_table(tmp_path_factory):
 @pytest.fixture
 def listening():
     """Signals are heard as in a command, and forgotten afterwards."""
-    from jabert.interrupts import listen
+    from jabert.process import handle_signals
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
-    listen()
+    handle_signals()
     yield
-    listen()  # forgets what came
+    handle_signals()  # forgets what came
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -4,11 +4,11 @@ import mlflow
 import numpy as np
 import toy
 
-from jabert.classifier.model import build_classifier
 from jabert.config import load_settings
 from jabert.encoder import open_folder
+from jabert.experiments.packaging import build_package, log_package
 from jabert.files import write_json
-from jabert.packaging import build_package, log_package
+from jabert.methods.bi_lstm.network import build_classifier
 from jabert.tracking import tracked_run
 
 UNITS = 6

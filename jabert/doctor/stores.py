@@ -13,7 +13,7 @@ from jabert.doctor.machine import nearest
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.encoder.checkpoint import read_variables
 from jabert.errors import JabertError, redacted
-from jabert.features.upkeep import list_spaces
+from jabert.features.verification import list_spaces
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment

@@ -9,7 +9,7 @@ from jabert.encoder.folder import EncoderFolder, reading
 from jabert.errors import JabertError
 from jabert.legacy_keras import import_tensorflow
 from jabert.pretraining.model import initial_weights, variable_shapes
-from jabert.training_state import writing
+from jabert.training.state import writing
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 

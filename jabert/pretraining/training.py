@@ -16,7 +16,7 @@ from jabert.pretraining.examples import Batch, batches, examples_of
 from jabert.pretraining.learning import Learner
 from jabert.pretraining.shards import read_shard, shards_of
 from jabert.pretraining.vocabulary import Vocabulary
-from jabert.training_state import TrainingState
+from jabert.training.state import TrainingState
 
 __all__ = ["Point", "Pretrained", "multiplying_in", "pretrain"]
 

@@ -11,10 +11,10 @@ from typing import Any, Literal, cast
 import numpy as np
 import pandas as pd
 
-from jabert.comparison import Comparison, compare
 from jabert.config import PromotionSettings
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
+from jabert.evaluation.comparison import Comparison, compare
 from jabert.registry.leaks import has_seen, is_enough
 from jabert.registry.smoke import smoke_check
 from jabert.registry.versions import Registry, classify

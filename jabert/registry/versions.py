@@ -11,7 +11,6 @@ import pandas as pd
 
 from jabert.config import Settings
 from jabert.errors import JabertError, reason_of
-from jabert.packaging import predict
 from jabert.registry.leaks import LEARNED_FROM, Learned, read_learned
 from jabert.registry.lock import lock_location, promotion_lock
 from jabert.registry.moves import Move, carry_out, champion_of, moves_of, settle
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Registry", "classify", "open_registry"]
+__all__ = ["Registry", "classify", "open_registry", "predict"]
 
 
 @dataclass(frozen=True)
@@ -251,6 +250,19 @@ def open_registry(settings: Settings) -> Registry:
 def classify(model: Any, texts: "pd.Series[str]") -> pd.DataFrame:
     """Probabilities of a pyfunc model for texts: a row a text, a column a label, float64."""
     return pd.DataFrame(list(predict(model, texts.to_frame("text"))["probabilities"])).astype(float)
+
+
+def predict(model: Any, texts: pd.DataFrame) -> pd.DataFrame:
+    """What a loaded model says to any number of texts, in parts of as many as it takes at a time.
+
+    Args:
+        model: of `load_model`.
+        texts: one column, `text`.
+    """
+    step = (model.metadata.metadata or {}).get("max_texts", max(1, len(texts)))
+    starts = range(0, max(1, len(texts)), step)
+    parts: list[pd.DataFrame] = [model.predict(texts.iloc[start : start + step]) for start in starts]
+    return pd.concat(parts)
 
 
 def _describe(version: "ModelVersion", aliases: list[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from jabert.config import Settings, is_url
 from jabert.errors import redacted
 from jabert.files import digest_of_json, exclusive
-from jabert.interrupts import heeded
+from jabert.process import raise_missed_signals
 from jabert.tracking.provenance import provenance
 from jabert.tracking.store import connect, open_experiment
 
@@ -158,7 +158,7 @@ def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> It
     with _sign_of_life(settings, client, experiment) as sign:
         name = f"{Path(settings.recipe).stem or 'run'} {settings.digest()[:6]}"
         created = client.create_run(experiment, run_name=name, tags={_SIGN_OF_LIFE: sign})
-        with _true_status(run := Run(client, created.info.run_id, experiment)), heeded():
+        with _true_status(run := Run(client, created.info.run_id, experiment)), raise_missed_signals():
             run.tags({**provenance(), **(tags or {}), "config_digest": settings.digest()})
             run.params(settings.flat())
             run.text("config.toml", settings.to_toml())

@@ -7,7 +7,7 @@ from jabert.legacy_keras import import_tensorflow
 
 tf = import_tensorflow()
 
-from jabert.classifier.bi_lstm import bi_lstm  # noqa: E402
+from jabert.methods.bi_lstm.layer import bi_lstm  # noqa: E402
 
 UNITS, HIDDEN = 5, 3
 

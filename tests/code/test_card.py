@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jabert import plots
-from jabert.card import CONFUSION_MATRIX, Facts, make_card
-from jabert.classifier import Trained
 from jabert.config import load_settings
 from jabert.encoder import open_folder
 from jabert.evaluation import evaluate
 from jabert.features import Featurized
+from jabert.methods.bi_lstm import Trained
+from jabert.report import plots
+from jabert.report.card import CONFUSION_MATRIX, Facts, make_card
 
 HEADINGS = [
     "Result",

@@ -17,14 +17,14 @@ import pytest
 import typer
 
 import jabert
-from jabert import ui
-from jabert.cli import app, main
+from jabert.cli import main
+from jabert.cli.commands import app
+from jabert.cli.summary import print_summary
 from jabert.config import load_settings
 from jabert.encoder import Tokenizer, open_folder
 from jabert.errors import JabertError
 from jabert.features import featurize
-from jabert.summary import print_summary
-from jabert.tracking import connect, tracked_run
+from jabert.tracking import connect, tracked_run, ui
 
 JABERT = str(Path(sys.executable).with_name("jabert"))
 HEAVY = {
@@ -319,7 +319,7 @@ def test_a_prefect_server_that_goes_away_is_one_sentence(say, monkeypatch):
     def lose(words):
         raise httpx.ConnectError("All connection attempts failed")
 
-    monkeypatch.setattr("jabert.cli.app", lose)
+    monkeypatch.setattr("jabert.cli.commands.app", lose)
     code, _, err = say("retrain")
     assert code == 1
     assert err == "jabert: Prefect's server went away (ConnectError: All connection attempts failed)\n"

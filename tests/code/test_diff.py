@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from jabert.cli.output import print_diff
 from jabert.config import load_settings
-from jabert.diff import diff
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
-from jabert.output import print_diff
 from jabert.registry import open_registry
+from jabert.registry.diff import diff
 from jabert.tracking import tracked_run
 
 OLD = {"京都の寺": "京都", "駅の食堂": "グルメ", "寺の食堂": "京都", "店": "京都", "昔の行": "京都"}

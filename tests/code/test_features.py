@@ -14,7 +14,7 @@ from jabert.config import EncoderSettings, FeaturesSettings, Settings
 from jabert.encoder import TokenIds, Tokenizer, load_encoder, open_folder
 from jabert.errors import JabertError
 from jabert.features import featurize, open_store, row_keys
-from jabert.features.upkeep import verify
+from jabert.features.verification import verify
 
 TEXTS = toy.SENTENCES[:12]
 
@@ -302,7 +302,7 @@ def test_a_verification_keeps_to_the_token_budget_with_the_padding_of_the_engine
             shapes.append((len(ids), ids.lengths.max()))
             return encoder(ids)
 
-    monkeypatch.setattr("jabert.features.upkeep.load_encoder", lambda *arguments: Wide())
+    monkeypatch.setattr("jabert.features.verification.load_encoder", lambda *arguments: Wide())
     assert verify(folder, settings).ok
     assert sum(rows for rows, _ in shapes) == 12
     assert max(rows * -(-width // 16) * 16 for rows, width in shapes) <= 64

@@ -36,7 +36,7 @@ def test_auto_is_tensorflow_and_says_so():
 
 
 def test_the_cudnn_lstm_with_right_padding_is_the_packed_one_of_the_cpu(monkeypatch):
-    from jabert.classifier.bi_lstm import bi_lstm
+    from jabert.methods.bi_lstm.layer import bi_lstm
 
     tf = import_tensorflow()
     tf.config.experimental.enable_tensor_float_32_execution(False)  # on an H100 it is off by 0.0004

@@ -21,9 +21,6 @@ import pytest
 import toy
 from mlflow.exceptions import MlflowException
 
-from jabert.classifier import LabelledRows, load_classifier
-from jabert.classifier.batches import read_batch
-from jabert.classifier.model import build_classifier
 from jabert.config import (
     ClassifierSettings,
     EncoderSettings,
@@ -33,11 +30,14 @@ from jabert.config import (
     load_settings,
 )
 from jabert.encoder import Tokenizer, open_folder
+from jabert.experiments.packaging import build_package, log_package
 from jabert.features import featurize, open_store, row_keys
 from jabert.files import write_json
-from jabert.packaging import build_package, log_package
-from jabert.packaging import predict as predict_in_parts
+from jabert.methods.bi_lstm import LabelledRows, load_classifier
+from jabert.methods.bi_lstm.network import build_classifier
+from jabert.registry.versions import predict as predict_in_parts
 from jabert.tracking import tracked_run
+from jabert.training.batches import read_batch
 
 TEXTS = [*toy.toy_rows()["text"][:40], "料理😀の話", "ＳＮＳの通知", "".join(toy.SENTENCES), "電話"]
 
@@ -83,7 +83,7 @@ class Trained:
 
 def loaded(package):
     """The package as MLflow loads it."""
-    from jabert.package import TextClassifier
+    from jabert.runtime.text_classifier import TextClassifier
 
     classifier = TextClassifier()
     classifier.load_context(SimpleNamespace(artifacts={"classifier": str(package)}))
@@ -395,9 +395,9 @@ def test_two_versions_in_one_process_do_not_share_their_code(model_uri, tmp_path
     from mlflow.pyfunc import load_model
 
     other = shutil.copytree(mlflow.artifacts.download_artifacts(model_uri), tmp_path / "other")
-    code = (other / "package.py").read_text(encoding="utf-8")
+    code = (other / "text_classifier.py").read_text(encoding="utf-8")
     assert "text is {fault}" in code
-    (other / "package.py").write_text(code.replace("text is {fault}", "unfit"), encoding="utf-8")
+    (other / "text_classifier.py").write_text(code.replace("text is {fault}", "unfit"), encoding="utf-8")
     models = [load_model(model_uri), load_model(str(other)), load_model(model_uri)]
     for model, sentence in zip(
         models, ("row 0: text is blank", "row 0: unfit", "row 0: text is blank"), strict=True
@@ -550,7 +550,7 @@ def test_what_the_model_refuses_reaches_a_client_as_one_sentence(served, content
 def test_the_requirements_of_the_model_are_those_that_its_code_imports(model_uri):
     import mlflow.pyfunc
 
-    from jabert import package as module
+    from jabert.runtime import text_classifier as module
 
     listed = Path(mlflow.pyfunc.get_model_dependencies(model_uri)).read_text(encoding="utf-8")
     required = {line.partition("==")[0] for line in listed.splitlines()}

@@ -6,9 +6,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from jabert import plots
 from jabert.errors import JabertError
 from jabert.evaluation import evaluate
+from jabert.report import plots
 
 LABELS = ("グルメ", "携帯電話", "京都", "スポーツ")
 

@@ -20,7 +20,7 @@ from jabert.pretraining.export import write_encoder
 from jabert.pretraining.learning import Learner, learning_rate
 from jabert.pretraining.model import PretrainingModel, initial_weights
 from jabert.pretraining.shards import write_shards
-from jabert.stages.pretraining import read
+from jabert.pretraining.stages import read
 from jabert.tracking import tracked_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:The initializer GlorotNormal is unseeded:UserWarning")
@@ -245,7 +245,7 @@ def test_a_full_disk_leaves_no_encoder(corpus, trained, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_tensorflow_s_own_words_for_a_full_disk_become_the_same_sentence(tmp_path):
-    from jabert.training_state import writing
+    from jabert.training.state import writing
 
     tf = import_tensorflow()
     with pytest.raises(JabertError, match="the disk is full"), writing(tmp_path / "model.ckpt-1"):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jabert.encoder import TokenIds
 from jabert.errors import JabertError
 from jabert.features import FeatureStore, row_keys
-from jabert.features.upkeep import list_spaces
+from jabert.features.verification import list_spaces
 
 ORIGIN = {"encoder": "e", "engine": "any", "precision": "float32", "padding": "length"}
 HIDDEN = 4

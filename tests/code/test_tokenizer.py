@@ -226,7 +226,7 @@ def packaged(toy_encoder):
     """The package's own tokenizer, for some settings, as `build_package` and `load_context` set it up."""
     import sentencepiece
 
-    from jabert.package import TextClassifier
+    from jabert.runtime.text_classifier import TextClassifier
 
     processor = sentencepiece.SentencePieceProcessor(model_file=str(toy_encoder / "toy-ja.model"))
 
@@ -255,7 +255,7 @@ def test_the_package_tokenizes_any_text_as_training_does(
 
 
 def test_token_ids_survive_the_work_folder(tokenizer, tmp_path):
-    from jabert.stages.work import Work
+    from jabert.experiments.work import Work
 
     tokens = tokenizer(["昨日は試合の話をした。", "", "😀" * 100])
     work = Work(tmp_path / "work")

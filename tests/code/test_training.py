@@ -9,16 +9,16 @@ import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jabert import training_state
-from jabert.classifier import LabelledRows, load_classifier, train
-from jabert.classifier import training as training_module
-from jabert.classifier.batches import in_order, read_batch, shuffled_buckets
-from jabert.classifier.model import build_classifier
 from jabert.config import ClassifierSettings, EncoderSettings, FeaturesSettings, Settings, TrainingSettings
 from jabert.encoder import Tokenizer, open_folder
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
 from jabert.features import featurize, open_store, row_keys
+from jabert.methods.bi_lstm import LabelledRows, load_classifier, train
+from jabert.methods.bi_lstm import training as training_module
+from jabert.methods.bi_lstm.network import build_classifier
+from jabert.training import state as training_state
+from jabert.training.batches import in_order, read_batch, shuffled_buckets
 
 CLASSES = 4
 

@@ -9,8 +9,8 @@ import pytest
 from jabert.config import load_settings
 from jabert.encoder import TokenIds, TokenizedTexts
 from jabert.errors import JabertError
-from jabert.stages import retraining
-from jabert.stages.work import Work
+from jabert.experiments import retraining
+from jabert.experiments.work import Work
 
 
 def table(labels, split="train"):
@@ -52,7 +52,7 @@ def test_whoever_stops_waiting_leaves_no_table(tmp_path, monkeypatch):
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr("jabert.stages.work.exclusive", interrupt)
+    monkeypatch.setattr("jabert.experiments.work.exclusive", interrupt)
     with pytest.raises(KeyboardInterrupt), work.exclusive(work.stage_table(table(["a"]))):
         pass
 

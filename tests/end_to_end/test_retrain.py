@@ -15,8 +15,8 @@ from flows.retrain import retrain
 from jabert.cli import main
 from jabert.config import load_settings
 from jabert.errors import JabertError
+from jabert.experiments import retraining
 from jabert.registry import open_registry
-from jabert.stages import retraining
 from jabert.tracking import connect
 
 RESULT = {

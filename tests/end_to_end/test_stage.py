@@ -17,8 +17,8 @@ from flows.retrain import evaluate, retrain, train
 from flows.stage import is_worth_another_try
 from jabert.config import TrackingSettings, load_settings
 from jabert.errors import JabertError
+from jabert.experiments import retraining
 from jabert.registry import Verdict, open_registry
-from jabert.stages import retraining
 from jabert.tracking import Run, connect
 
 TASKS = {

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from jabert.diff import Diff
     from jabert.doctor import Check
+    from jabert.registry.diff import Diff
 
 __all__ = [
     "grid",

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from jabert.card.facts import Facts
 from jabert.config import TrackingSettings
 from jabert.dataset import table_digest
 from jabert.dataset.readers import format_of
 from jabert.errors import redacted
 from jabert.markdown import code, escaped, table
+from jabert.report.card.facts import Facts
 
 __all__ = ["data", "encoder", "environment", "gate", "how_to_load", "lead", "limits", "protocol", "result"]
 

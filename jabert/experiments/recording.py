@@ -6,28 +6,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jabert import plots
-from jabert.card import Card
-from jabert.classifier import Epoch, Trained
 from jabert.config import Settings
 from jabert.encoder import EncoderFolder
 from jabert.evaluation import EvaluationReport
-from jabert.pretraining import Point, Pretrained
+from jabert.experiments.work import Work
+from jabert.methods.bi_lstm import Epoch, Trained
 from jabert.registry import Move, Verdict
-from jabert.stages.work import Work
+from jabert.report import plots
+from jabert.report.card import Card
 from jabert.tracking import Run
 from jabert.validation import ValidationReport
 
 __all__ = [
     "CARD",
     "CARD_PAGE",
+    "by_split",
     "layers_of",
     "record_card",
     "record_comparison",
     "record_epoch",
     "record_evaluation",
-    "record_point",
-    "record_pretraining",
     "record_training",
     "record_validation",
     "record_verdict",
@@ -47,7 +45,7 @@ def record_validation(report: ValidationReport, name: str, run: Run) -> None:
 
 def record_epoch(epoch: Epoch, run: Run) -> None:
     """Metrics of one epoch: `loss` as `train/loss`, `val_loss` as `validation/loss`, and so on."""
-    run.metrics_once(_by_side(epoch), step=int(epoch["epoch"]))
+    run.metrics_once(by_split(epoch), step=int(epoch["epoch"]))
 
 
 def record_training(
@@ -63,21 +61,6 @@ def record_training(
     curves = plots.learning_curves(history.assign(best=best), f"{settings.training.watch} rows")
     run.file(plots.save(curves, work.path / "learning_curves.png"), "training")
     run.file(plots.save(plots.model_structure(layers), work.path / "model_structure.png"), "training")
-
-
-def record_point(point: Point, run: Run) -> None:
-    """A measurement of a pretraining: `masked_lm_loss` as `train/masked_lm_loss`, and so on."""
-    metrics = {name: value for name, value in point.items() if name not in ("step", "batches")}
-    run.metrics_once(_by_side(metrics), step=int(point["step"]))
-
-
-def record_pretraining(trained: Pretrained, work: Work, run: Run) -> None:
-    """The history as a table and a picture."""
-    history = pd.DataFrame(trained.history)
-    run.tags({"resumed_measurements": trained.resumed})
-    run.text("training/history.csv", history.to_csv(index=False))
-    curves = plots.pretraining_curves(history)
-    run.file(plots.save(curves, work.path / "pretraining_curves.png"), "training")
 
 
 def record_evaluation(report: EvaluationReport, predicted: pd.DataFrame, work: Work, run: Run) -> None:
@@ -148,7 +131,8 @@ def layers_of(settings: Settings, folder: EncoderFolder, classes: int) -> list[p
     ]
 
 
-def _by_side(metrics: Mapping[str, float]) -> dict[str, float]:
+def by_split(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics of a training under MLflow's names: `loss` as `train/loss`, `val_loss` as `validation/loss`."""
     return {
         f"validation/{name.removeprefix('val_')}" if name.startswith("val_") else f"train/{name}": value
         for name, value in metrics.items()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from jabert.evaluation import EvaluationReport, evaluate, gain_interval
+from jabert.evaluation.report import EvaluationReport, evaluate, gain_interval
 from jabert.markdown import table
 
 __all__ = ["Comparison", "Flip", "compare"]

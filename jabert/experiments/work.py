@@ -12,11 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jabert.classifier import LabelledRows
 from jabert.encoder import TokenIds, TokenizedTexts
 from jabert.errors import JabertError
 from jabert.features import row_keys
 from jabert.files import atomic_path, exclusive, write_text
+from jabert.methods.bi_lstm import LabelledRows
 
 __all__ = ["Work"]
 

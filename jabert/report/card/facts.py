@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from jabert.classifier import Trained
 from jabert.config import Settings
 from jabert.encoder import EncoderFolder
 from jabert.evaluation import EvaluationReport
 from jabert.features import Featurized
+from jabert.methods.bi_lstm import Trained
 
 __all__ = ["Facts"]
 

@@ -1,37 +1,38 @@
-"""Building the folder that `package.py` reads, out of an encoder and a trained classifier."""
+"""Building the folder that `runtime/text_classifier.py` reads, out of an encoder and a trained classifier."""
 
 import json
 import shutil
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jabert.classifier import load_classifier
-from jabert.classifier.openvino import classifier_graph
 from jabert.config import Settings
 from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget
 from jabert.encoder.checkpoint import read_variables
 from jabert.encoder.openvino import bert_graph, layout_graph
 from jabert.files import digest_of_file, on_disk, write_json, write_text
+from jabert.methods.bi_lstm import load_classifier
+from jabert.methods.bi_lstm.export import classifier_graph
 from jabert.tracking import Run
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
-__all__ = ["build_package", "log_package", "predict"]
+__all__ = ["build_package", "log_package"]
 
-_CODE = Path(__file__).with_name("package.py")
+_CODE = Path(str(files("jabert") / "runtime/text_classifier.py"))
 _EXAMPLE = "京都の食堂で昼ごはんを食べた。"
-_REQUIRED = ("mlflow", "numpy", "openvino", "pandas", "sentencepiece")  # what package.py imports
+_REQUIRED = ("mlflow", "numpy", "openvino", "pandas", "sentencepiece")  # what that file imports
 _MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more than any encoder has positions
 
 
 def build_package(
     folder: EncoderFolder, trained: Path, labels: list[str], settings: Settings, target: Path
 ) -> Path:
-    """Write the model package that `package.py` describes; encoder and classifier become OpenVINO graphs.
+    """Write the folder that `runtime/text_classifier.py` reads; the networks become OpenVINO graphs.
 
     Args:
         folder: the encoder.
@@ -114,21 +115,6 @@ def log_package(package: Path, learned_from: Path, run: Run) -> str:
         metadata={"max_texts": about["max_texts"]},
     )
     return str(logged.model_uri)
-
-
-def predict(model: Any, texts: "pd.DataFrame") -> "pd.DataFrame":
-    """What a loaded model says to any number of texts, in parts of as many as it takes at a time.
-
-    Args:
-        model: of `load_model`.
-        texts: one column, `text`.
-    """
-    import pandas as pd
-
-    step = (model.metadata.metadata or {}).get("max_texts", max(1, len(texts)))
-    starts = range(0, max(1, len(texts)), step)
-    parts: list[pd.DataFrame] = [model.predict(texts.iloc[start : start + step]) for start in starts]
-    return pd.concat(parts)
 
 
 class _Pyfunc:

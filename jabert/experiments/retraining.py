@@ -14,22 +14,14 @@ from typing import Any
 import pandas as pd
 
 from jabert import markdown, registry
-from jabert.card import Card, Facts, make_card
-from jabert.classifier import Epoch, Trained, training_precision
-from jabert.classifier import train as train_classifier
 from jabert.config import Settings
 from jabert.dataset import read_corpus, row_digests, table_digest
 from jabert.encoder import EncoderFolder, TokenizedTexts, Tokenizer, open_folder
 from jabert.errors import JabertError
 from jabert.evaluation import EvaluationReport, predictions
 from jabert.evaluation import evaluate as evaluate_predictions
-from jabert.features import Featurized, Progress, open_store
-from jabert.features import featurize as featurize_ids
-from jabert.files import digest_of_file, digest_of_json, write_json
-from jabert.legacy_keras import gpu_names, use_device
-from jabert.packaging import build_package, log_package
-from jabert.registry import Gate, Verdict
-from jabert.stages.recording import (
+from jabert.experiments.packaging import build_package, log_package
+from jabert.experiments.recording import (
     layers_of,
     record_card,
     record_comparison,
@@ -39,7 +31,15 @@ from jabert.stages.recording import (
     record_validation,
     record_verdict,
 )
-from jabert.stages.work import Work
+from jabert.experiments.work import Work
+from jabert.features import Featurized, Progress, open_store
+from jabert.features import featurize as featurize_ids
+from jabert.files import digest_of_file, digest_of_json, write_json
+from jabert.legacy_keras import gpu_names, use_device
+from jabert.methods.bi_lstm import Epoch, Trained, training_precision
+from jabert.methods.bi_lstm import train as train_classifier
+from jabert.registry import Gate, Verdict
+from jabert.report.card import Card, Facts, make_card
 from jabert.tracking import Run, find_run, load_model, provenance, with_local_encoder
 from jabert.validation import ValidationReport, check_pieces
 from jabert.validation import check_texts as check_table

@@ -4,9 +4,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from jabert.cli.output import grid, print_rich
 from jabert.config import Settings, TrackingSettings, load_settings
 from jabert.errors import redacted
-from jabert.output import grid, print_rich
 
 __all__ = ["print_summary"]
 

@@ -20,7 +20,7 @@ def build_classifier(
     tf = import_tensorflow()
     from tensorflow import keras
 
-    from jabert.classifier.bi_lstm import bi_lstm
+    from jabert.methods.bi_lstm.layer import bi_lstm
 
     vectors = keras.Input((None, hidden_size), name="vectors")
     lengths = keras.Input((), dtype="int32", name="lengths")

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from jabert import markdown
-from jabert.classifier.batches import Batch, LabelledRows, StoredRows, in_order, read_batch, shuffled_buckets
-from jabert.classifier.model import build_classifier
 from jabert.config import ClassifierSettings, TrainingSettings
 from jabert.encoder.choice import cpu_has_bfloat16
 from jabert.evaluation import weighted_f1
 from jabert.features.store import FeatureStore
 from jabert.files import atomic_path
 from jabert.legacy_keras import import_tensorflow, run_two_at_once
-from jabert.training_state import TrainingState, writing
+from jabert.methods.bi_lstm.network import build_classifier
+from jabert.training.batches import Batch, LabelledRows, StoredRows, in_order, read_batch, shuffled_buckets
+from jabert.training.state import TrainingState, writing
 
 __all__ = ["Epoch", "Trained", "load_classifier", "predict", "train", "training_precision"]
 

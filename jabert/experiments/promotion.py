@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from jabert.config import Settings
 from jabert.dataset import read_corpus
 from jabert.errors import JabertError
+from jabert.experiments.recording import record_comparison, record_verdict
 from jabert.registry import Gate, Registry, Verdict, open_registry
-from jabert.stages.recording import record_comparison, record_verdict
 from jabert.tracking import Run
 
 if TYPE_CHECKING:

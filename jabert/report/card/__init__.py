@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from jabert.card import sections
-from jabert.card.facts import Facts
-from jabert.card.webpage import webpage
 from jabert.markdown import escaped
+from jabert.report.card import sections
+from jabert.report.card.facts import Facts
+from jabert.report.card.webpage import webpage
 
 __all__ = ["CONFUSION_MATRIX", "Card", "Facts", "make_card"]
 

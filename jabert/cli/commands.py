@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jabert.cli.output import print_checks, print_json, print_listing, print_pairs
 from jabert.errors import JabertError, reason_of, redacted
-from jabert.garbage import collect_rarely
-from jabert.interrupts import listen
-from jabert.output import print_checks, print_json, print_listing, print_pairs
+from jabert.process import collect_garbage_rarely, handle_signals
 
 if TYPE_CHECKING:
     from jabert.config import Settings
@@ -83,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _prepare_process() -> None:
     """Japanese is shown in any locale, and a signal ends the process as an exception."""
-    collect_rarely()
-    listen()
+    collect_garbage_rarely()
+    handle_signals()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and "PYTHONIOENCODING" not in os.environ:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -139,7 +138,7 @@ def retrain(
     if as_json:
         print_json(result)
     else:
-        from jabert.summary import print_summary
+        from jabert.cli.summary import print_summary
 
         print_summary(result, settings)
 
@@ -150,7 +149,7 @@ def validate_command(
 ) -> None:
     """Hold the data against its suite of expectations, without training."""
     settings = _load(recipe, overrides)
-    from jabert.stages.validation import validate
+    from jabert.experiments.validation import validate
 
     rows, report = validate(settings)
     if as_json:
@@ -266,7 +265,7 @@ def models_promote(
 ) -> None:
     """Hold a version against the champion on today's test rows, and promote it if it is better."""
     settings = _load(recipe, overrides)
-    from jabert.stages.promotion import promote
+    from jabert.experiments.promotion import promote
 
     verdict = promote(settings, version, force=force)
     if as_json:
@@ -299,9 +298,9 @@ def models_card(
 ) -> None:
     """Print the model card of a version, as Markdown."""
     settings = _load(recipe, overrides)
+    from jabert.experiments.recording import CARD, CARD_PAGE
     from jabert.files import write_text
     from jabert.registry import open_registry
-    from jabert.stages.recording import CARD, CARD_PAGE
 
     registry = open_registry(settings)
     card = registry.artifact(version, CARD_PAGE if html else CARD)
@@ -320,9 +319,9 @@ def models_diff(
 ) -> None:
     """Hold two versions side by side: settings, data, metrics, and the texts that they part on."""
     settings = _load(recipe, overrides)
-    from jabert.diff import diff
-    from jabert.output import print_diff
+    from jabert.cli.output import print_diff
     from jabert.registry import open_registry
+    from jabert.registry.diff import diff
 
     found = diff(open_registry(settings), a, b)
     print_json(found.to_dict()) if as_json else print_diff(found)
@@ -380,7 +379,7 @@ def ui(
 ) -> None:
     """Open the MLflow UI on the project's own store."""
     settings = _load(recipe, overrides)
-    from jabert.ui import serve
+    from jabert.tracking.ui import serve
 
     serve(settings.tracking, port)
 
@@ -408,7 +407,7 @@ def features(
     if context.invoked_subcommand:
         return
     root = Path(_load(recipe, overrides).features.path)
-    from jabert.features.upkeep import list_spaces
+    from jabert.features.verification import list_spaces
 
     spaces = list_spaces(root)
     columns = ("encoder", "engine", "precision", "dtype", "padding", "rows", "tokens", "bytes", "path")
@@ -428,7 +427,7 @@ def features_verify(
     """Compute a random sample of stored vectors again and name what differs."""
     settings = _load(recipe, overrides)
     from jabert.encoder import open_folder
-    from jabert.features.upkeep import verify
+    from jabert.features.verification import verify
     from jabert.tracking import with_local_encoder
 
     verified = verify(open_folder(with_local_encoder(settings).encoder.path), settings, rows, seed)

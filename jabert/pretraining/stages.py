@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from jabert.config import EncoderSettings, PretrainingSettings, Settings
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.encoder.folder import BertConfig
 from jabert.errors import JabertError
+from jabert.experiments.recording import by_split
+from jabert.experiments.work import Work
 from jabert.files import digest_of_file, digest_of_json, write_text
 from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
 from jabert.pretraining.card import render_card
@@ -24,8 +27,7 @@ from jabert.pretraining.shards import write_shards
 from jabert.pretraining.teacher import Teacher
 from jabert.pretraining.training import Point, Pretrained, pretrain
 from jabert.pretraining.vocabulary import Vocabulary, train_sentencepiece
-from jabert.stages.recording import record_point, record_pretraining
-from jabert.stages.work import Work
+from jabert.report import plots
 from jabert.tracking import Run, with_local_encoder
 
 __all__ = ["Texts", "read", "summary", "take_over", "tokenize", "train", "vocabulary", "write"]
@@ -117,7 +119,7 @@ def train(
     run.params({"resolved.training_device": device, "resolved.gpu": gpu_names()})
 
     def report(point: Point) -> None:
-        record_point(point, run)
+        _record_point(point, run)
         log.info("step %d of %d: loss %.4f", point["step"], settings.pretraining.steps, point["loss"])
         if on_point:
             on_point(point)
@@ -127,7 +129,7 @@ def train(
         trained = pretrain(
             learner, pieces, texts.shards, settings.pretraining, texts.work.training, on_point=report
         )
-    record_pretraining(trained, texts.work, run)
+    _record_history(trained, texts.work, run)
     return trained
 
 
@@ -172,6 +174,21 @@ def summary(settings: Settings, texts: Texts, out: Path, trained: Pretrained, ru
         "stages": run.seconds,
         "config_digest": settings.digest(),
     }
+
+
+def _record_point(point: Point, run: Run) -> None:
+    """A measurement of a pretraining: `masked_lm_loss` as `train/masked_lm_loss`, and so on."""
+    metrics = {name: value for name, value in point.items() if name not in ("step", "batches")}
+    run.metrics_once(by_split(metrics), step=int(point["step"]))
+
+
+def _record_history(trained: Pretrained, work: Work, run: Run) -> None:
+    """The history as a table and a picture."""
+    history = pd.DataFrame(trained.history)
+    run.tags({"resumed_measurements": trained.resumed})
+    run.text("training/history.csv", history.to_csv(index=False))
+    curves = plots.pretraining_curves(history)
+    run.file(plots.save(curves, work.path / "pretraining_curves.png"), "training")
 
 
 def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder | None]:

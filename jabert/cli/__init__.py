@@ -1,0 +1,5 @@
+"""The command line."""
+
+from jabert.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,3 @@
+"""The methods that make a classifier."""
+
+__all__: list[str] = []

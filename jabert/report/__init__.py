@@ -1,0 +1,3 @@
+"""What people read about a run: the model card and plots, drawn from records."""
+
+__all__: list[str] = []
