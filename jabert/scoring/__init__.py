@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jabert.config import Settings, is_url
 from jabert.dataset.chunks import Chunk, read_chunks
 from jabert.dataset.tables import table_ending
@@ -191,12 +189,12 @@ def _begun_with(job: Job, registry: Registry) -> str | None:
 
 @dataclass(frozen=True)
 class _Part:
-    """A chunk, the file for its answers, what is wrong with its cells; token ids if that file is missing."""
+    """A chunk, the file for its answers, what is wrong with its cells; what to classify if it is missing."""
 
     chunk: Chunk
     path: Path
     faults: list[str | None]
-    ids: list[np.ndarray] | None
+    prepared: list[list[Any]] | None
 
 
 def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
@@ -204,8 +202,8 @@ def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
     for number, chunk in enumerate(job.chunks()):
         path = job.folder / f"{number:06}-{chunk.digest()}-{model}{_PART}"
         faults = champion.faults(chunk.texts)
-        ids = None if path.exists() else champion.token_ids(chunk.texts, faults)
-        yield _Part(chunk, path, faults, ids)
+        prepared = None if path.exists() else champion.prepare(chunk.texts, faults)
+        yield _Part(chunk, path, faults, prepared)
 
 
 def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Progress) -> list[Path]:
@@ -220,8 +218,8 @@ def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Pro
         following = threads.submit(next, parts, None)
         while part := following.result():
             following = threads.submit(next, parts, None)
-            if part.ids is not None:
-                answers = champion.answer(part.ids, part.faults)
+            if part.prepared is not None:
+                answers = champion.answer(part.prepared, part.faults)
                 if written:
                     written.result()
                 written = threads.submit(write_part, part.chunk.table, answers.table, part.path)
