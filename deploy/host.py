@@ -17,6 +17,7 @@ import psutil
 import requests
 
 from jabert.errors import JabertError, reason_of
+from jabert.sockets import listen
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Path(__file__).with_name("supervisord.conf")
@@ -73,7 +74,8 @@ def up(given: Mapping[str, str]) -> None:
     folder = Path(given["JABERT_FOLDER"])
     if _supervisor(given) is None:
         for name in ("JABERT_PREFECT_PORT", "JABERT_MLFLOW_PORT"):
-            _check_port(given, name)
+            remedy = f"set {name} to a free port, or `make down`"
+            listen(given["JABERT_HOST"], given[name], remedy).close()
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         if given["JABERT_DATABASE"]:
             _make_databases(given)
@@ -181,18 +183,6 @@ def _make_pool(given: Mapping[str, str]) -> None:
     look = [sys.executable, "-m", "prefect", "work-pool", "inspect", POOL]
     if subprocess.run(look, env=given, capture_output=True, check=False).returncode:
         _run(given, "prefect", "work-pool", "create", POOL, "--type", "process")
-
-
-def _check_port(given: Mapping[str, str], name: str) -> None:
-    with socket.socket() as probe:
-        # Without this a port that a server has just left counts as taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((given["JABERT_HOST"], int(given[name])))
-        except (OSError, ValueError, OverflowError) as error:
-            raise JabertError(
-                f"{name} {given[name]} cannot be used ({error}); choose another, or `make down`"
-            ) from None
 
 
 def _trouble_with_servers(given: Mapping[str, str]) -> list[str]:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,18 +17,15 @@ import psutil
 import requests
 import sqlalchemy
 import toy
+from ports import free_port
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
+
+from jabert.sockets import listen
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 WORK_PATHS = ("features.path", "training.work_path", "encoder.cache_path")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def binary(name):
@@ -226,9 +222,7 @@ def running_host(folder, **settings):
 def nothing_left(host):
     assert not host.processes()
     for port in host.ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
+        listen("127.0.0.1", port, "the host is down").close()
 
 
 @contextmanager

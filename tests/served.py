@@ -2,13 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import requests
+from ports import free_port
 
 CODE = '''
 import time
@@ -91,12 +91,6 @@ class Registry:
     def promote(self, version):
         """Make a version the champion."""
         self.client.set_registered_model_alias("jabert", "champion", version)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Server:

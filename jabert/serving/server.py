@@ -3,15 +3,13 @@
 import gc
 import math
 import signal
-import socket
+from socket import socket
 
 from jabert.config import Settings
-from jabert.errors import JabertError
 from jabert.serving.models import Address, address_of
+from jabert.sockets import listen
 
 __all__ = ["serve"]
-
-_BACKLOG = 2048
 
 
 def serve(settings: Settings, uri: str, host: str, port: int) -> None:
@@ -28,26 +26,11 @@ def serve(settings: Settings, uri: str, host: str, port: int) -> None:
             there is no such version, or it cannot be loaded.
     """
     address = address_of(uri)
-    with _listen(host, port) as listening:  # before anything heavy
+    with listen(host, port, "give others with --host and --port") as listening:  # before anything heavy
         _run(settings, address, listening)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        # Without this a port that a server has just left counts as taken.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(place)
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        raise JabertError(
-            f"{host} port {port} cannot be used ({error.strerror}); give others with --host and --port"
-        ) from None
-    return listening
-
-
-def _run(settings: Settings, address: Address, listening: socket.socket) -> None:
+def _run(settings: Settings, address: Address, listening: socket) -> None:
     from jabert.tracking import connect
 
     client = connect(settings.tracking)

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 
 from jabert.config import TrackingSettings, local_database
 from jabert.errors import JabertError, redacted
+from jabert.sockets import listen
 
 __all__ = ["serve"]
 
@@ -32,7 +32,7 @@ def serve(settings: TrackingSettings, port: int) -> None:
             taken, or the server ended by itself.
     """
     _check_store(settings)
-    _check_port(port)
+    listen(_HOST, port, "give another with --port").close()
     store = redacted(str(settings.uri))
     print(f"http://{_HOST}:{port} shows {store} in a few seconds; Ctrl-C ends it", flush=True)
     # A session of its own: Ctrl-C reaches only this process, which then ends MLflow's as a group.
@@ -57,18 +57,6 @@ def _check_store(settings: TrackingSettings) -> None:
     from jabert.tracking import connect
 
     connect(settings)
-
-
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        # Without this a port that a server has just left counts as taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as error:
-            raise JabertError(
-                f"port {port} cannot be used ({error.strerror}); give another with --port"
-            ) from None
 
 
 def _command(settings: TrackingSettings, port: int) -> list[str]:
