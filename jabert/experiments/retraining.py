@@ -385,7 +385,7 @@ def _logged_model(settings: Settings, data: Data, run: Run) -> str:
             return model_uri
     folder = open_folder(settings.encoder.path)
     package = build_package(folder, work.training, work.labels(), settings, work.package)
-    learned_from = registry.write_learned(work.read_table(), data.split_by, work.learned_from)
+    learned_from = registry.write_training_digests(work.read_table(), data.split_by, work.learned_from)
     model_uri = log_package(package, learned_from, run)
     write_json(work.logged, model_uri)
     return model_uri
