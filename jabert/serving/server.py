@@ -1,4 +1,4 @@
-"""The process behind `jabert serve`: a socket, a model, uvicorn."""
+"""The process of `jabert serve`."""
 
 import gc
 import math
@@ -13,20 +13,22 @@ __all__ = ["serve"]
 
 
 def serve(settings: Settings, uri: str, host: str, port: int) -> None:
-    """Serve a model over HTTP until SIGTERM or Ctrl-C; what was accepted is answered first.
+    """Serve a model over HTTP until SIGTERM or Ctrl-C; accepted requests are answered first.
 
     Args:
-        settings: the store and the limits.
-        uri: `models:/NAME@ALIAS`, which is followed, or one of the forms that mean one version.
-        host: a name or address of this machine.
-        port: to listen on.
+        settings: the settings of `tracking` and `serving`.
+        uri: `models:/NAME@ALIAS`, which is followed, or `models:/NAME/VERSION`, `models:/m-…`, `runs:/…/…`.
+        host: name or address of this machine.
+        port: port to listen on.
 
     Raises:
-        JabertError: the URI has no such form, the address cannot be used, the registry cannot be reached,
-            there is no such version, or it cannot be loaded.
+        JabertError: the URI is malformed, the port cannot be used, the registry cannot be reached, or the
+            version does not exist or cannot be loaded.
     """
     address = address_of(uri)
-    with listen(host, port, "give others with --host and --port") as listening:  # before anything heavy
+    with listen(
+        host, port, "give others with --host and --port"
+    ) as listening:  # before heavy imports, so that a taken port is reported at once
         _run(settings, address, listening)
 
 
@@ -58,10 +60,10 @@ def _run(settings: Settings, address: Address, listening: socket) -> None:
     )
     server = uvicorn.Server(config)
     for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn does so itself only when it has begun, and raises them again when it has ended.
+        # uvicorn installs its handlers only once it runs, and raises the signals again when it has ended.
         signal.signal(number, server.handle_exit)
     gc.collect()
-    gc.freeze()  # else each full collection walks through all imported libraries, which takes 0.15 s
+    gc.freeze()  # otherwise each full collection scans all imported libraries, which takes 0.15 s
     url = "http://{}:{}".format(*listening.getsockname())
     print(
         f"{url} serves version {follower.served.version.label} of {address.uri}; Ctrl-C ends it", flush=True
