@@ -1,15 +1,14 @@
-"""Seconds of a Bi-LSTM epoch: the article's, Keras's masked layer, jabert's; and how fast batches are read.
+"""Seconds per Bi-LSTM epoch: the article's, Keras's masked layer, jabert's; and how fast batches are read.
 
     python benchmarks/bi_lstm.py DATA ENCODER [--rows 3767] [--epochs 3] [--out FOLDER]
 
-The vectors are taken from the feature store in the current directory, and computed if it lacks them. The
-article's epoch, all 512 positions at batch 128 and no mask, is extrapolated from 256 rows. Prints a table and
+The token vectors come from the feature store in the current directory; missing ones are computed first. The
+article's epoch (all 512 positions, batch size 128, no mask) is extrapolated from 256 rows. Prints a table and
 writes `bi_lstm.json`.
 """
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from machine import machine
-from workers import RESULTS
+from workers import RESULTS, say
 
 from jabert import markdown
 from jabert.config import Settings, load_settings
@@ -41,7 +40,9 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("encoder")
     parser.add_argument("--rows", type=int, default=3767, help="the article's training rows")
-    parser.add_argument("--epochs", type=int, default=3, help="of which the median counts, after a first one")
+    parser.add_argument(
+        "--epochs", type=int, default=3, help="timed epochs after a warm-up epoch; the median counts"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
     settings = load_settings(
@@ -66,7 +67,7 @@ def measure(settings: Settings, rows: int, epochs: int) -> dict[str, Any]:
     say("Keras's masked layer")
     keras = masked_epochs(stored, classes, units, settings.training.batch_size, epochs)
     say("jabert's")
-    # In a process of its own, since it sets up TensorFlow's threads for itself.
+    # In a process of its own, since it configures TensorFlow's threads itself.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         own = process.submit(own_epochs, settings, rows).result()
     return {
@@ -78,7 +79,7 @@ def measure(settings: Settings, rows: int, epochs: int) -> dict[str, Any]:
 
 
 def stored_rows(settings: Settings, rows: int) -> tuple[FeatureStore, LabelledRows, int]:
-    """Rows drawn from the corpus with their vectors in the store, and the number of classes."""
+    """The store with the vectors of randomly chosen rows, these rows, and the number of classes."""
     table, folder = read_corpus(settings.data).table, open_folder(settings.encoder.path)
     table = table.sample(min(rows, len(table)), random_state=0)
     ids = Tokenizer(folder, settings.encoder)(table["text"].tolist()).ids
@@ -89,7 +90,7 @@ def stored_rows(settings: Settings, rows: int) -> tuple[FeatureStore, LabelledRo
 
 
 def article_epoch(rows: StoredRows, classes: int, units: int) -> Seconds:
-    """Extrapolated seconds of the article's epoch, from two batches after a first one."""
+    """Extrapolated seconds of the article's epoch, from two batches after a warm-up batch."""
     keras = import_tensorflow().keras
     model = keras.Sequential(
         [
@@ -115,7 +116,7 @@ def article_epoch(rows: StoredRows, classes: int, units: int) -> Seconds:
 
 
 def masked_epochs(rows: StoredRows, classes: int, units: int, batch_size: int, epochs: int) -> Seconds:
-    """Keras's own layer on jabert's batches, with a mask; the first epoch is not counted."""
+    """Keras's own layer with a mask, on jabert's batches; the first epoch is not counted."""
     tf = import_tensorflow()
     keras = tf.keras
     vectors, mask = keras.Input((None, rows.store.hidden_size)), keras.Input((None,), dtype="bool")
@@ -138,7 +139,7 @@ def masked_epochs(rows: StoredRows, classes: int, units: int, batch_size: int, e
 
 
 def own_epochs(settings: Settings, count: int) -> Seconds:
-    """jabert's training, with one row to watch; the first epoch is not counted."""
+    """jabert's training, with a single validation row; the first epoch is not counted."""
     store, rows, classes = stored_rows(settings, count)
     watched = LabelledRows(rows.keys[:1], rows.lengths[:1], rows.classes[:1])
     with tempfile.TemporaryDirectory() as folder:
@@ -155,7 +156,7 @@ def own_epochs(settings: Settings, count: int) -> Seconds:
 
 
 def reading(rows: StoredRows, batch_size: int, epochs: int) -> dict[str, float]:
-    """Bytes a second of an epoch's padded batches, each in new memory, by where they come from."""
+    """Bytes per second of an epoch's padded batches, each in newly allocated memory, by source."""
     batches = list(batches_of(rows, batch_size, 0))
     made = sum(batch.vectors.nbytes for batch in batches)
     everything = [rows.store.vectors(place) for place in rows.places.tolist()]
@@ -168,21 +169,22 @@ def reading(rows: StoredRows, batch_size: int, epochs: int) -> dict[str, float]:
         taken[tokens >= lengths] = 0
         return taken
 
-    ways: dict[str, Callable[[int], Iterator[Any]]] = {
+    sources: dict[str, Callable[[int], Iterator[Any]]] = {
         "read": lambda number: batches_of(rows, batch_size, number),
         "taken": lambda number: map(take, shuffled_buckets(rows.lengths, batch_size, [0, number])),
         "copied": lambda _: (batch.vectors.copy() for batch in batches),
     }
 
-    def consume(way: Callable[[int], Iterator[Any]]) -> Callable[[int], None]:
+    def consume(source: Callable[[int], Iterator[Any]]) -> Callable[[int], None]:
         def run(number: int) -> None:
-            for _ in way(number):  # as in training, a batch lives until the next is there
+            for _ in source(number):  # as in training, a batch is kept until the next one is ready
                 pass
 
         return run
 
-    # A pass takes hundredths of a second, so many count.
-    return {name: made / statistics.median(timed(consume(way), 5 * epochs)) for name, way in ways.items()}
+    # A pass takes hundredths of a second, so many are timed.
+    times = {name: statistics.median(timed(consume(source), 5 * epochs)) for name, source in sources.items()}
+    return {name: made / seconds for name, seconds in times.items()}
 
 
 def batches_of(rows: StoredRows, batch_size: int, number: int) -> Iterator[Batch]:
@@ -191,7 +193,7 @@ def batches_of(rows: StoredRows, batch_size: int, number: int) -> Iterator[Batch
 
 
 def timed(run: Callable[[int], None], times: int) -> Seconds:
-    """Seconds of each run but the first."""
+    """Seconds of each run, without the first."""
     seconds = []
     for number in range(times + 1):
         started = time.perf_counter()
@@ -222,10 +224,6 @@ def tables(result: dict[str, Any]) -> list[str]:
         markdown.table([f"an epoch of {result['rows']:,} rows", "seconds", "× the article's"], epochs),
         markdown.table(["the batches of an epoch", "GB/s"], rates),
     ]
-
-
-def say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

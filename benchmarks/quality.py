@@ -1,4 +1,4 @@
-"""Weighted F1 on KNBC: recipes `seed` and `knbc` over seeds, beside character TF-IDF on the same rows.
+"""Weighted F1 on KNBC: recipes `seed` and `knbc` over seeds, compared with character TF-IDF.
 
     python benchmarks/quality.py DATA ENCODER [--seeds 0 1 2] [--set GROUP.KEY=VALUE]... [--out FOLDER]
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("encoder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", action="append", default=[], dest="overrides")
-    parser.add_argument("--only", default="", help="protocols whose name starts with this")
+    parser.add_argument("--only", default="", help="only protocols whose name starts with this")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     rows = [
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def run(recipe: str, extra: list[str], seed: int, arguments: argparse.Namespace) -> dict[str, float]:
-    """Train one protocol with one seed; everything but the features lies in a temporary folder."""
+    """Train one protocol with one seed; all files but the token vectors are in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         paths = {"data.path": arguments.data, "encoder.path": arguments.encoder, "training.work_path": folder}
         seeds = {"data.seed": seed, "training.seed": seed}
@@ -78,7 +78,7 @@ def bi_lstm(settings: Settings, work: Work) -> float:
 
 
 def tf_idf(table: pd.DataFrame) -> float:
-    """Weighted F1 of TF-IDF over 1 to 4 characters and logistic regression, trained on all other rows."""
+    """Weighted F1 of logistic regression on TF-IDF of 1 to 4 characters, trained on all other rows."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import f1_score
@@ -92,7 +92,7 @@ def tf_idf(table: pd.DataFrame) -> float:
 
 
 def show(rows: pd.DataFrame) -> None:
-    """Print the table of the README."""
+    """Print the README's table."""
     lines = []
     for protocol, part in rows.groupby("protocol", sort=False):
         ours, theirs = part["jabert"], part["tf_idf"]
