@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from jabert.texts import fault_of
+
 __all__ = ["clean"]
 
 
@@ -19,7 +21,7 @@ def clean(rows: pd.DataFrame, *, drop: bool) -> tuple[pd.DataFrame, dict[str, in
         The rows that remain; the counts duplicates, conflicting_texts and conflicting_rows; and
         the rows of the texts under two labels, sorted by text (text, label, file, line).
     """
-    usable = rows["text"].str.strip().fillna("").ne("") & rows["label"].notna()
+    usable = rows["text"].map(fault_of).isna() & rows["label"].notna()
     pairs = rows.loc[usable, ["text", "label"]].drop_duplicates()
     torn = pairs.loc[pairs["text"].duplicated(), "text"].unique()
     conflicting = usable & rows["text"].isin(torn)

@@ -21,6 +21,7 @@ from jabert.files import digest_of_json, exclusive, write_json
 from jabert.registry import Registry, open_registry
 from jabert.scoring.champion import Champion
 from jabert.scoring.output import ending_of, write_output, write_part
+from jabert.texts import fault_of
 
 __all__ = ["Job", "Progress", "Scored", "open_job", "score"]
 
@@ -203,7 +204,7 @@ def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
     model = f"{champion.version}-{champion.digest[:16]}"  # a new registry counts from 1 again
     for number, chunk in enumerate(job.chunks()):
         path = job.folder / f"{number:06}-{chunk.digest()}-{model}{_PART}"
-        faults = champion.faults(chunk.texts)
+        faults = [fault_of(text) for text in chunk.texts]
         ids = None if path.exists() else champion.token_ids(chunk.texts, faults)
         yield _Part(chunk, path, faults, ids)
 

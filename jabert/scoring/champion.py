@@ -61,10 +61,6 @@ class Champion:
         self._store = _store_of(self._classifier, Path(settings.features.path))
         self.digest: str = self._classifier.digest
 
-    def faults(self, cells: list[Any]) -> list[str | None]:
-        """What is wrong with each cell of a text column, None where it is a text."""
-        return [self._classifier.fault_of(cell) for cell in cells]
-
     def token_ids(self, cells: list[Any], faults: list[str | None]) -> list[np.ndarray]:
         """Token ids, int32 (tokens,), of the cells with which nothing is wrong."""
         good = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]

@@ -4,8 +4,8 @@ A suite is a JSON file of Great Expectations: one of the folder `expectations/`,
 or the user's own.
 """
 
-from jabert.validation.checks import check_pieces, check_texts, visible_characters
+from jabert.validation.checks import check_pieces, check_texts
 from jabert.validation.report import Finding, ValidationReport
 from jabert.validation.suites import find_suite
 
-__all__ = ["Finding", "ValidationReport", "check_pieces", "check_texts", "find_suite", "visible_characters"]
+__all__ = ["Finding", "ValidationReport", "check_pieces", "check_texts", "find_suite"]

@@ -15,10 +15,11 @@ import pandas as pd
 
 from jabert.config import Settings
 from jabert.files import write_json
+from jabert.texts import visible_characters
 from jabert.validation.report import Finding, ValidationReport
 from jabert.validation.suites import find_suite, run_suite
 
-__all__ = ["check_pieces", "check_texts", "visible_characters"]
+__all__ = ["check_pieces", "check_texts"]
 
 _SEVERITIES = ("critical", "warning", "info")
 _SPECIAL_PIECES = 2  # [CLS] and [SEP]
@@ -112,11 +113,6 @@ def _placed(table: pd.DataFrame) -> pd.DataFrame:
         places += " (" + table["label"].astype("str").fillna("no label") + ")"
     escaped = excerpts.map(html.escape, na_action="ignore")
     return table.assign(excerpt=escaped).set_axis(pd.Index(places.map(html.escape), name=None))
-
-
-def visible_characters(text: str) -> int:
-    """Characters other than white space, control and format characters (e.g. zero-width space)."""
-    return sum(unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp") for character in text)
 
 
 def _in_one_spelling(label: str) -> str:
