@@ -17,8 +17,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from jabert.dataset.sources import decode, exists, is_folder, names_in, path_part, read_bytes
-from jabert.dataset.tables import rows_frame, write_table
+from jabert.dataset.lines import decode
+from jabert.dataset.sources import exists, is_folder, names_in, path_part, read_bytes
+from jabert.dataset.tables import rows_frame
+from jabert.dataset.writing import write_table
 from jabert.errors import JabertError
 
 __all__ = ["TOPICS", "corpus_folder", "import_knbc", "is_archive", "read_knbc", "strip_topic_tags"]

@@ -5,10 +5,11 @@ from typing import Literal
 import pandas as pd
 
 from jabert.config import DataSettings, packaged
+from jabert.dataset.chunks import ENDINGS, table_ending
 from jabert.dataset.knbc import corpus_folder, is_archive, read_knbc
 from jabert.dataset.seed_folders import FOLDERS, read_seed_folders
 from jabert.dataset.sources import exists, is_folder, names_in
-from jabert.dataset.tables import ENDINGS, read_table, table_ending
+from jabert.dataset.tables import read_table
 from jabert.errors import JabertError
 
 __all__ = ["Format", "format_of", "location_of", "read_rows"]

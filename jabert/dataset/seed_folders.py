@@ -4,13 +4,11 @@ The two files of a folder have one column each, with the header `feature` or `la
 row n of one belongs to row n of the other.
 """
 
-from collections.abc import Sequence
-
 import pandas as pd
 
-from jabert.dataset.parsers import parse_csv
-from jabert.dataset.sources import is_folder, read_bytes
-from jabert.dataset.tables import require_column, rows_frame
+from jabert.dataset.chunks import require_column
+from jabert.dataset.sources import is_folder
+from jabert.dataset.tables import read_columns, rows_frame
 from jabert.errors import JabertError
 
 __all__ = ["FOLDERS", "read_seed_folders"]
@@ -48,8 +46,7 @@ def _read_side(folder: str) -> pd.DataFrame:
 
 
 def _read_column(file: str, column: str) -> tuple[list[str | None], list[int]]:
-    def choose(present: Sequence[str], file: str) -> dict[str, str]:
-        return {column: require_column(column, present, file)}
-
-    cells, lines = parse_csv(read_bytes(file), file, choose)
-    return cells[column], lines
+    cells, lines = read_columns(
+        file, [column], lambda present: {"text": require_column(column, present, file)}
+    )
+    return cells.get("text", []), lines

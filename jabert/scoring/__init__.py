@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from jabert.config import Settings, is_url
-from jabert.dataset.chunks import Chunk, read_chunks
-from jabert.dataset.tables import table_ending
+from jabert.dataset.chunks import Chunk, read_chunks, require_column, table_ending
+from jabert.dataset.writing import require_writable_ending
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, exclusive, write_json
 from jabert.registry import Registry, open_registry
 from jabert.scoring.champion import Champion
-from jabert.scoring.output import ending_of, write_output, write_part
+from jabert.scoring.output import write_output, write_part
 from jabert.texts import fault_of
 
 __all__ = ["Job", "Progress", "Scored", "open_job", "score"]
@@ -64,9 +64,18 @@ class Job:
         """The version that the job was begun with."""
         return self.folder / "version.json"
 
-    def chunks(self) -> Iterator[Chunk]:
-        """The rows of the table."""
-        return read_chunks(self.source, self.settings.data.text_column, self.chunk_rows)
+    def chunks(self) -> Iterator[tuple[Chunk, list[Any]]]:
+        """The rows of the table, and the cells of its text column.
+
+        Raises:
+            JabertError: as `read_chunks`; or the first rows lack the text column, or have one column twice.
+        """
+        column = self.settings.data.text_column
+        for number, chunk in enumerate(read_chunks(self.source, self.chunk_rows)):
+            if number == 0 and (chunk.names or chunk.lines):
+                for name in (*chunk.names, column):
+                    require_column(name, chunk.names, self.source)
+            yield chunk, chunk.cells(column)
 
 
 @dataclass
@@ -130,7 +139,7 @@ def _writable(target: str) -> Path:
     if is_url(target):
         raise JabertError(f"{target} is a URL, but a scored table is written to a path")
     path = Path(target).resolve()
-    ending_of(path)
+    require_writable_ending(path)
     if path.is_dir():
         raise JabertError(f"{path} is a folder")
     if not path.parent.is_dir():
@@ -202,10 +211,10 @@ class _Part:
 
 def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
     model = f"{champion.version}-{champion.digest[:16]}"  # a new registry counts from 1 again
-    for number, chunk in enumerate(job.chunks()):
+    for number, (chunk, texts) in enumerate(job.chunks()):
         path = job.folder / f"{number:06}-{chunk.digest()}-{model}{_PART}"
-        faults = [fault_of(text) for text in chunk.texts]
-        ids = None if path.exists() else champion.token_ids(chunk.texts, faults)
+        faults = [fault_of(text) for text in texts]
+        ids = None if path.exists() else champion.token_ids(texts, faults)
         yield _Part(chunk, path, faults, ids)
 
 

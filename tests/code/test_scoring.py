@@ -358,7 +358,7 @@ def test_what_is_wrong_far_down_stops_the_run_and_what_was_done_stays(own, tmp_p
     ("target", "message"),
     [
         ("out.xlsx", r"out\.xlsx has none of the endings"),
-        ("out.parquet.gz", r"leave \.gz away"),
+        ("out.parquet.gz", r"already compressed; give a name without \.gz"),
         ("nowhere/out.csv", r"there is no folder .*nowhere$"),
         ("in.csv", r"in\.csv is the table itself"),
         ("folder.csv", r"folder\.csv is a folder"),

@@ -4,7 +4,11 @@ import csv
 import gzip
 import io
 import json
+import random
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import permutations
+from threading import Thread
 
 import fsspec
 import pandas as pd
@@ -16,8 +20,9 @@ from hypothesis import strategies as st
 
 from jabert.config import DataSettings
 from jabert.dataset import read_corpus, read_rows, table_digest
-from jabert.dataset.tables import write_table
+from jabert.dataset.writing import write_table
 from jabert.errors import JabertError
+from jabert.files import digest_of_file
 
 ODD_TEXTS = [
     "絵文字😀👨‍👩‍👧",
@@ -121,6 +126,40 @@ def test_a_table_at_a_url_of_fsspec():
     with fsspec.open("memory://data/t.csv", "wb") as file:
         file.write(b"text,label\na,b\n")
     assert read_rows(DataSettings(path="memory://data/t.csv"))["text"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.jsonl", "t.parquet", "t.parquet.gz"])
+def test_a_long_table_at_a_web_server_without_ranges(tmp_path, name):
+    """It is longer than a block of fsspec, which asks for ranges of bytes."""
+    texts = [f"{number}の" + random.Random(number).randbytes(1000).hex() for number in range(8000)]
+    labels = [str(number % 2) for number in range(8000)]
+    table = pd.DataFrame({"text": texts, "label": labels}, dtype="str")
+    write_table(table, tmp_path / name.removesuffix(".gz"))
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / name[:-3]).read_bytes(), 1))
+    assert (tmp_path / name).stat().st_size > 6_000_000
+    digest = digest_of_file(tmp_path / name)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{name}"
+        for sha256 in (None, digest):
+            assert read_rows(DataSettings(path=url, sha256=sha256))["text"].tolist() == texts
+        with pytest.raises(JabertError, match=rf"has the SHA-256 {digest}, but data\.sha256 is beef"):
+            read_rows(DataSettings(path=url, sha256="beef"))
+        server.shutdown()
+
+
+def test_a_key_of_jsonl_may_come_late(read):
+    """Later than the first chunk: the rows before have none of it."""
+    early, late = {"text": "文", "label": "a"}, {"text": "字", "label": "b", "group": "g"}
+    rows = read("t.jsonl", jsonl_bytes(*[early] * 5000, late))
+    assert rows["group"].isna().sum() == 5000
+    assert rows.iloc[-1][["text", "label", "group", "line"]].tolist() == ["字", "b", "g", 5001]
 
 
 def test_a_password_in_a_url_is_not_kept_with_the_rows():
