@@ -2,6 +2,14 @@
 
 from jabert.dataset.corpus import Corpus, read_corpus, row_digests, table_digest
 from jabert.dataset.knbc import import_knbc
-from jabert.dataset.readers import read_rows
+from jabert.dataset.readers import content_digest, read_rows
 
-__all__ = ["Corpus", "import_knbc", "read_corpus", "read_rows", "row_digests", "table_digest"]
+__all__ = [
+    "Corpus",
+    "content_digest",
+    "import_knbc",
+    "read_corpus",
+    "read_rows",
+    "row_digests",
+    "table_digest",
+]

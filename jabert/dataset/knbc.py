@@ -12,7 +12,7 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -23,7 +23,15 @@ from jabert.dataset.tables import rows_frame
 from jabert.dataset.writing import write_table
 from jabert.errors import JabertError
 
-__all__ = ["TOPICS", "corpus_folder", "import_knbc", "is_archive", "read_knbc", "strip_topic_tags"]
+__all__ = [
+    "TOPICS",
+    "corpus_folder",
+    "import_knbc",
+    "is_archive",
+    "read_knbc",
+    "strip_topic_tags",
+    "topic_files",
+]
 
 TOPICS = {"Gourmet": "グルメ", "Keitai": "携帯電話", "Kyoto": "京都", "Sports": "スポーツ"}  # file -> label
 # The tag of 京都 is ［京都観光］. Three of the 249 are followed by a full-width blank.
@@ -59,16 +67,24 @@ def read_knbc(location: str, sha256: str | None = None) -> pd.DataFrame:
         JabertError: it cannot be read, a topic's file is missing, or a line is malformed.
     """
     if is_archive(location) or not is_folder(location):
-        files = _in_archive(read_bytes(location, sha256), location)
-    elif sha256:
-        raise JabertError(f"data.sha256 is the digest of a file, but {location} is a folder")
+        contents = _in_archive(read_bytes(location, sha256), location)
     else:
-        files = _in_folder(location)
-    missing = [topic for topic in TOPICS if topic not in files]
-    if missing:
-        raise JabertError(f"{location} has no file corpus2/{missing[0]}.tsv of the KNB corpus")
-    topics = [_parse_topic(data, file, TOPICS[topic]) for topic, (file, data) in sorted(files.items())]
+        contents = {topic: (file, read_bytes(file)) for topic, file in topic_files(location).items()}
+    topics = [_parse_topic(data, file, TOPICS[topic]) for topic, (file, data) in sorted(contents.items())]
     return pd.concat(topics, ignore_index=True)
+
+
+def topic_files(location: str) -> dict[str, str]:
+    """Topic -> its file, of the corpus in a folder.
+
+    Raises:
+        JabertError: a topic's file is missing.
+    """
+    folder = corpus_folder(location)
+    files = {topic: f"{folder}/{topic}.tsv" for topic in TOPICS if folder}
+    found = {topic: file for topic, file in files.items() if exists(file)}
+    _require_all(found, location)
+    return found
 
 
 def strip_topic_tags(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -103,15 +119,14 @@ def import_knbc(source: str, out: Path, *, strip_topic_tag: bool) -> dict[str, i
     return {"rows_read": len(rows), "tag_only": tag_only, "rows": len(kept)}
 
 
-def _in_folder(location: str) -> dict[str, tuple[str, bytes]]:
-    """Topic -> (file, contents), of the topics that are there."""
-    folder = corpus_folder(location)
-    files = {topic: f"{folder}/{topic}.tsv" for topic in TOPICS if folder}
-    return {topic: (file, read_bytes(file)) for topic, file in files.items() if exists(file)}
+def _require_all(topics: Collection[str], location: str) -> None:
+    for topic in TOPICS:
+        if topic not in topics:
+            raise JabertError(f"{location} has no file corpus2/{topic}.tsv of the KNB corpus")
 
 
 def _in_archive(data: bytes, location: str) -> dict[str, tuple[str, bytes]]:
-    """The same, read in memory: nothing of an archive is ever written to disk."""
+    """Topic -> (file, contents), unpacked in memory: nothing of an archive is ever written to disk."""
     files: dict[str, tuple[str, bytes]] = {}
     try:
         for topic, member, contents in _members(data):
@@ -121,6 +136,7 @@ def _in_archive(data: bytes, location: str) -> dict[str, tuple[str, bytes]]:
     except DAMAGED as error:
         reason = str(error).partition("\n")[0].rstrip(":")
         raise JabertError(f"{location} cannot be read as an archive: {reason}") from error
+    _require_all(files, location)
     return files
 
 

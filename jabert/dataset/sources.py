@@ -16,7 +16,18 @@ import fsspec
 from jabert.config import is_url
 from jabert.errors import JabertError
 
-__all__ = ["copied", "exists", "is_folder", "names_in", "opened", "path_part", "read_bytes", "reading"]
+__all__ = [
+    "copied",
+    "digest_of",
+    "exists",
+    "is_folder",
+    "is_web",
+    "names_in",
+    "opened",
+    "path_part",
+    "read_bytes",
+    "reading",
+]
 
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)  # what decompressors raise
 
@@ -61,15 +72,14 @@ def opened(
     Raises:
         JabertError: the file cannot be read, or has another digest; also while it is read, inside the `with`.
     """
-    # A web server may not know ranges of bytes, so its files are read in one go.
-    is_web = location.startswith(("http://", "https://"))
+    web = is_web(location)  # its files are read in one go, because a server may not know ranges of bytes
     with ExitStack() as stack:
         system, path = stack.enter_context(_file_system(location))
-        file = stack.enter_context(system.open(path, "rb", **({"block_size": 0} if is_web else {})))
-        if (is_web and seekable) or (is_url(location) and sha256):  # what is verified is fetched once
+        file = stack.enter_context(system.open(path, "rb", **({"block_size": 0} if web else {})))
+        if (web and seekable) or (is_url(location) and sha256):  # what is verified is fetched once
             file = stack.enter_context(copied(file))
         if sha256:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = _sha256(file)
             if found != sha256.lower():
                 raise JabertError(f"{location} has the SHA-256 {found}, but data.sha256 is {sha256}")
             file.seek(0)
@@ -89,6 +99,17 @@ def read_bytes(location: str, sha256: str | None = None) -> bytes:
     """The whole contents of a file; arguments and errors are those of `opened`."""
     with opened(location, sha256) as (file, _):
         return file.read()
+
+
+def digest_of(location: str) -> str:
+    """SHA-256 of the contents of a file, in hexadecimal; they are not held in memory."""
+    with opened(location) as (file, _):
+        return _sha256(file)
+
+
+def is_web(location: str) -> bool:
+    """Whether a location is at a web server."""
+    return location.startswith(("http://", "https://"))
 
 
 def exists(location: str) -> bool:
@@ -119,6 +140,10 @@ def _file_system(location: str) -> Iterator[tuple[Any, str]]:
     """The file system of `location` and its path there; see `reading` for errors."""
     with reading(location):
         yield fsspec.core.url_to_fs(location) if is_url(location) else (fsspec.filesystem("file"), location)
+
+
+def _sha256(file: Any) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reason(error: BaseException) -> str:
