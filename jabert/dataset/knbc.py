@@ -34,10 +34,10 @@ __all__ = [
 ]
 
 TOPICS = {"Gourmet": "グルメ", "Keitai": "携帯電話", "Kyoto": "京都", "Sports": "スポーツ"}  # file -> label
-# The tag of 京都 is ［京都観光］. Three of the 249 are followed by a full-width blank.
+# The tag of 京都 is ［京都観光］. Three of the 249 tags are followed by a full-width space.
 TAG = re.compile(r"\A［(?:グルメ|携帯電話|京都観光|スポーツ)］\s*")
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.bz2", ".tbz2", ".tar.gz", ".tgz", ".tar.xz")
-# What zipfile (RuntimeError: encrypted), tarfile and the decompressors raise on what they cannot read.
+# What zipfile (RuntimeError: encrypted), tarfile and the decompressors raise on a damaged archive.
 DAMAGED = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 
@@ -91,10 +91,10 @@ def strip_topic_tags(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Remove the tag that opens each article, e.g. `［グルメ］`, because it gives the label away.
 
     Returns:
-        The rows without those that held nothing else, and the number of these.
+        The rows, without those of a tag alone; and the number of these.
     """
     texts = pd.Series([TAG.sub("", text) for text in rows["text"]], index=rows.index, dtype="str")
-    tag_only = (texts == "") & (rows["text"] != "")  # a sentence that was blank before stays
+    tag_only = (texts == "") & (rows["text"] != "")  # a sentence that was empty before stays
     kept = rows.assign(text=texts)[~tag_only]
     return kept.reset_index(drop=True), int(tag_only.sum())
 
@@ -158,7 +158,7 @@ def _members(data: bytes) -> Iterator[tuple[str, str, bytes]]:
 
 def _topic_of_member(name: str) -> str | None:
     path = PurePosixPath(name)
-    # A member that points out of the archive is no part of the corpus.
+    # A member whose path leads out of the archive is not part of the corpus.
     belongs = path.parent.name in ("", "corpus2") and ".." not in path.parts and not path.is_absolute()
     return path.stem if belongs and path.suffix == ".tsv" and path.stem in TOPICS else None
 

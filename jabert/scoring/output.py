@@ -13,19 +13,19 @@ __all__ = ["write_output", "write_part"]
 
 
 def write_part(rows: pa.Table, answers: pa.Table, path: Path) -> None:
-    """Keep a chunk with its answers, whole or not at all: the columns of `rows`, then those of `ANSWER`."""
+    """Save a chunk with its answers, whole or not at all: the columns of `rows`, then those of `ANSWER`."""
     schema = pa.schema([*rows.schema, *ANSWER])
     with atomic_path(path) as temporary, pa.ipc.new_file(temporary, schema) as file:
         file.write_table(pa.Table.from_arrays([*rows.columns, *answers.columns], schema=schema))
 
 
 def write_output(parts: Sequence[Path], target: Path, *, of_json: bool) -> None:
-    """Join the files of all chunks into the output, whole or not at all.
+    """Join the files of all chunks into the scored table, whole or not at all.
 
     Args:
         parts: as `write_part` made them, in order; at least one.
         target: the file to write; a column of the input with a name of `ANSWER` is renamed to `input_…`.
-        of_json: the cells of the rows are JSON text, null where there is none, as in `Chunk.table` of JSONL.
+        of_json: whether the cells of the rows are JSON text, as in `Chunk.table` of JSONL.
     """
     rows = pa.unify_schemas([_rows_schema(pa.ipc.open_file(str(part)).schema) for part in parts])
     renamed = pa.schema(

@@ -1,4 +1,4 @@
-"""The data against a suite of expectations, before anything is computed from them.
+"""Validates the data against a suite of expectations, before anything is computed from them.
 
 A suite is a JSON file of Great Expectations: one of the folder `expectations/`, which comes with jabert,
 or the user's own.

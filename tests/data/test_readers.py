@@ -540,7 +540,7 @@ def test_duplicates_can_be_kept_and_are_still_counted(tmp_path):
 def test_data_of_contradictions_only_is_refused(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(b"text,label\nx,a\nx,b\n")
-    with pytest.raises(JabertError, match=r"t\.csv: every text stands under two labels"):
+    with pytest.raises(JabertError, match=r"t\.csv: every text has two labels"):
         read_corpus(DataSettings(path=str(path)))
 
 
