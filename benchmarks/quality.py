@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+from jabert.experiments.work import Work
 from workers import RESULTS
 
 from jabert import markdown
@@ -18,7 +19,6 @@ from jabert.config import Settings, load_settings
 from jabert.encoder import open_folder
 from jabert.evaluation import weighted_f1
 from jabert.experiments import retraining
-from jabert.experiments.work import Work
 from jabert.features import open_store
 from jabert.files import write_json
 from jabert.methods.bi_lstm import load_classifier, predict

@@ -195,13 +195,13 @@ def predict(
 ) -> None:
     """Classify texts with the champion."""
     settings = _load(recipe, overrides)
-    from jabert.validation import visible_characters
+    from jabert.texts import fault_of, is_unicode
 
     for number, text in enumerate(texts, 1):
-        if not visible_characters(text):
-            raise JabertError(f"text {number} is blank")
-        if text != text.encode(errors="replace").decode():  # bytes that Python could not decode
+        if not is_unicode(text):  # bytes that Python could not decode
             raise JabertError(f"text {number} is not in the encoding of the locale")
+        if fault := fault_of(text):
+            raise JabertError(f"text {number} is {fault}")
     import pandas as pd
 
     from jabert.registry import open_registry

@@ -174,7 +174,9 @@ def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Ru
     note = attempt.path / "logged.json"
     uri = str(json.loads(note.read_text(encoding="utf-8"))) if note.exists() else ""
     if not (uri and run.has_model(uri)):
-        learned_from = registry.write_training_digests(data.table, data.split_by, attempt.path / "learned_from.json")
+        learned_from = registry.write_training_digests(
+            data.table, data.split_by, attempt.path / "learned_from.json"
+        )
         uri = log_package(package(settings, data, fit, attempt), learned_from, run)
         write_json(note, uri)
     version = registered.register(uri)

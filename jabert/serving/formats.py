@@ -14,6 +14,7 @@ from typing import Any
 
 from jabert.config import ServingSettings
 from jabert.serving.errors import RequestError
+from jabert.texts import fault_of
 
 __all__ = ["FORMATS", "Inputs", "read_request"]
 
@@ -59,14 +60,10 @@ def _media_type(content_type: str) -> str:
 
 
 def _check_text(row: int, value: Any, longest: int) -> None:
-    if not isinstance(value, str):
-        raise RequestError(400, f"row {row}: text is not a string")
-    if len(value) > longest:
+    if isinstance(value, str) and len(value) > longest:
         raise RequestError(400, f"row {row}: text has {len(value)} characters, at most {longest} are taken")
-    if not value or value.isspace():
-        raise RequestError(400, f"row {row}: text is blank")
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise RequestError(400, f"row {row}: text holds half of a surrogate pair, which is no character")
+    if fault := fault_of(value):
+        raise RequestError(400, f"row {row}: text is {fault}")
 
 
 def _read_json(body: bytes) -> tuple[list[Any], dict[str, Any]]:
