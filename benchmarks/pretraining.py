@@ -29,7 +29,6 @@ from jabert.pretraining.examples import Batch, batches, examples_of
 from jabert.pretraining.learning import Learner
 from jabert.pretraining.model import PretrainingModel, initial_weights
 from jabert.pretraining.shards import read_shard, shards_of, write_shards
-from jabert.pretraining.training import multiplying_in
 
 WARM_UP = 3  # batches that are not timed, as in programs/trainer.py
 SIZES = {"hidden": 256, "layers": 4, "heads": 4, "intermediate": 1024, "positions": 512, "vocabulary": 8000}
@@ -62,8 +61,7 @@ def throughput(arguments: argparse.Namespace, folder: Path) -> dict[str, list[fl
     rates: dict[str, list[float]] = {}
     for _ in range(arguments.rounds):
         for precision in ("float32", "bfloat16"):
-            with multiplying_in(precision):
-                rate = jabert_rate(chosen, vocabulary, settings)
+            rate = jabert_rate(chosen, vocabulary, settings, precision)
             rates.setdefault(f"jabert, {precision}", []).append(rate)
             for name, grouped in (("Trainer", "0"), ("Trainer grouped by length", "1")):
                 rate = peer_rate(folder / "examples.npz", grouped, precision)
@@ -106,7 +104,9 @@ def write_for_peer(chosen: list[Batch], path: Path) -> None:
     np.savez(path, **arrays, labels=labels, lengths=lengths, random_next=random_next)
 
 
-def jabert_rate(chosen: list[Batch], vocabulary: Vocabulary, settings: PretrainingSettings) -> float:
+def jabert_rate(
+    chosen: list[Batch], vocabulary: Vocabulary, settings: PretrainingSettings, precision: str
+) -> float:
     config = BertConfig(
         vocabulary.size,
         SIZES["hidden"],
@@ -115,8 +115,8 @@ def jabert_rate(chosen: list[Batch], vocabulary: Vocabulary, settings: Pretraini
         SIZES["intermediate"],
         SIZES["positions"],
     )
-    model = PretrainingModel(config, settings.dropout)
-    model.write(initial_weights(config, 0))
+    weights = initial_weights(config, 0)
+    model = PretrainingModel(weights, config, dropout=settings.dropout, precision=precision)
     learner = Learner(model, settings)
     for batch in chosen[:WARM_UP]:
         learner.learn(batch)

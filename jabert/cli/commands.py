@@ -422,9 +422,9 @@ def features(
     if context.invoked_subcommand:
         return
     root = Path(_load(recipe, overrides).features.path)
-    from jabert.features.verification import list_spaces
+    from jabert.features.verification import list_partitions
 
-    spaces = list_spaces(root)
+    spaces = list_partitions(root)
     columns = ("encoder", "engine", "precision", "dtype", "padding", "rows", "tokens", "bytes", "path")
     shown = [{**space, "encoder": space["encoder"][:12]} for space in spaces]
     empty = f"the feature store {root} is empty; `jabert featurize` fills it"
@@ -452,7 +452,7 @@ def features_verify(
         print(f"{verified.store}: {verified.rows} rows, {verified.checked} computed again")
         for sentence in (*verified.damaged, *verified.unread):
             print(sentence)
-        print_listing(verified.differing, ("cosine", "difference", "text"), "no row differs")
+        print_listing(verified.to_dict()["differing"], ("cosine", "difference", "text"), "no row differs")
     if not verified.ok:
         raise typer.Exit(1)
 

@@ -13,7 +13,7 @@ from jabert.doctor.machine import nearest
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.encoder.checkpoint import read_variables
 from jabert.errors import JabertError, redacted
-from jabert.features.verification import list_spaces
+from jabert.features.verification import list_partitions
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -51,7 +51,7 @@ def _encoder_folder(settings: Settings) -> EncoderFolder:
 def features(path: str) -> Check:
     """What is in the feature store, and whether it is writable."""
     try:
-        partitions = list_spaces(Path(path))
+        partitions = list_partitions(Path(path))
     except JabertError as error:
         return checked("features", str(error), "repair the store, or set features.path to another folder")
     rows, size = (sum(partition[name] or 0 for partition in partitions) for name in ("rows", "bytes"))
