@@ -21,6 +21,7 @@ from jabert.errors import JabertError
 from jabert.registry import classify
 from jabert.registry.leaks import Learned, has_seen, is_enough, read_learned, write_learned
 from jabert.registry.smoke import smoke_check
+from jabert.report.pages import comparison_page
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_a_verdict_holds_the_whole_comparison(registry, version):
     assert [flip.became for flip in comparison.flips] == ["right"] * 20
     assert "060 京都" in comparison.flips_csv()
     assert np.sum(comparison.to_dict()["champion"]["confusion"]) == 100
-    assert "Became right: 20" in comparison.to_markdown()
+    assert "Became right: 20" in comparison_page(comparison)
 
 
 @pytest.mark.parametrize(
