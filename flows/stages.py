@@ -14,6 +14,7 @@ from jabert.experiments.retraining import Results
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
 from jabert.registry import Verdict
+from jabert.report.pages import comparison_page, evaluation_page
 from jabert.tracking import Attempt, Run
 from jabert.validation import ValidationReport
 
@@ -109,7 +110,7 @@ def evaluate(
         package=lambda: retraining.package(settings, data, fit, attempt),
         run=run,
     )
-    show_markdown("report", evaluated.report.to_markdown())
+    show_markdown("report", evaluation_page(evaluated.report))
     return evaluated
 
 
@@ -134,7 +135,7 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     verdict = retraining.promote(settings, data, run, version)
     show_table("verdict", verdict.facts())
     if verdict.comparison:
-        show_markdown("comparison", verdict.comparison.to_markdown())
+        show_markdown("comparison", comparison_page(verdict.comparison))
     if verdict.promoted:
         _announce(settings.tracking, verdict, run)
     return verdict

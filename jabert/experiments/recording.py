@@ -18,6 +18,8 @@ from jabert.methods import Epoch, method_of
 from jabert.registry import Move, Verdict
 from jabert.report import plots
 from jabert.report.card import Card
+from jabert.report.metrics import evaluation_metrics
+from jabert.report.pages import comparison_page, evaluation_page
 from jabert.tracking import Run
 from jabert.validation import ValidationReport
 
@@ -135,10 +137,8 @@ def record_fit(
 def record_evaluation(evaluated: Evaluated, labels: Sequence[str], measured_on: str, run: Run) -> None:
     """Metrics, the report as text, data and page, its pictures, and the prediction for each row."""
     report = evaluated.report
-    run.metrics(
-        {f"{measured_on}/{name.partition('/')[2]}": value for name, value in report.metrics().items()}
-    )
-    run.text("report/report.md", report.to_markdown())
+    run.metrics(evaluation_metrics(report, measured_on))
+    run.text("report/report.md", evaluation_page(report))
     run.text("report/classification_report.txt", report.report_text)
     run.json("report/report.json", report.to_dict())
     predicted = predictions(evaluated.rows, evaluated.probabilities, labels)
@@ -161,7 +161,7 @@ def record_comparison(verdict: Verdict, run: Run, folder: str = "promotion") -> 
     comparison = verdict.comparison
     if comparison is None:
         return
-    run.text(f"{folder}/comparison.md", comparison.to_markdown())
+    run.text(f"{folder}/comparison.md", comparison_page(comparison))
     run.json(f"{folder}/comparison.json", comparison.to_dict())
     run.text(f"{folder}/flips.csv", comparison.flips_csv())
     for name, report in (("champion", comparison.champion), ("challenger", comparison.challenger)):

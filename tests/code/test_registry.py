@@ -27,6 +27,7 @@ from jabert.registry.leaks import (
     write_training_digests,
 )
 from jabert.registry.smoke import smoke_check
+from jabert.report.pages import comparison_page
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_a_verdict_holds_the_whole_comparison(registry, version):
     assert [flip.became for flip in comparison.flips] == ["right"] * 20
     assert "060 京都" in comparison.flips_csv()
     assert np.sum(comparison.to_dict()["champion"]["confusion"]) == 100
-    assert "Became right: 20" in comparison.to_markdown()
+    assert "Became right: 20" in comparison_page(comparison)
 
 
 @pytest.mark.parametrize(
