@@ -14,9 +14,9 @@ from jabert.config import Settings
 from jabert.evaluation import EvaluationReport
 from jabert.experiments import recording, steps
 from jabert.experiments.packaging import build_package
-from jabert.experiments.steps import Data, Evaluated, Fit, Tokens, encoder_of
+from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized, Progress
-from jabert.methods import Epoch, method_of
+from jabert.methods import Epoch, encoder_of, method_of
 from jabert.tracking import Run, tracked_run, with_local_encoder
 from jabert.validation import ValidationReport
 

@@ -13,11 +13,11 @@ from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key, attempt_key_0_1
 from jabert.experiments.packaging import build_package, log_package
 from jabert.experiments.recording import record_card, record_comparison, record_verdict
-from jabert.experiments.steps import Data, Evaluated, Fit, Tokens, encoder_of
+from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.experiments.store import prune
 from jabert.features import Featurized
 from jabert.files import write_json
-from jabert.methods import method_of
+from jabert.methods import encoder_of, method_of
 from jabert.registry import Gate, Verdict
 from jabert.report.card import Card, Facts, make_card
 from jabert.tracking import Attempt, Run, find_run, provenance, with_local_encoder

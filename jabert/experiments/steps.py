@@ -43,7 +43,6 @@ __all__ = [
     "Evaluated",
     "Fit",
     "Tokens",
-    "encoder_of",
     "evaluate",
     "featurize",
     "fit",
@@ -169,16 +168,6 @@ class Evaluated:
     rows: pd.DataFrame
     probabilities: npt.NDArray[np.float64]
     report: EvaluationReport
-
-
-def encoder_of(settings: Settings) -> EncoderFolder | None:
-    """The encoder, None for a method that needs neither tokens nor vectors.
-
-    Raises:
-        JabertError: it is not set, or its files are not there.
-    """
-    needs = method_of(settings.method.kind).needs
-    return open_folder(settings.encoder.path) if {"tokens", "vectors"} & set(needs) else None
 
 
 def read(settings: Settings) -> Data:

@@ -14,16 +14,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from jabert import markdown
-from jabert.config import MethodSettings, Settings
+from jabert.config import MethodSettings, Settings, method_kinds
 
 if TYPE_CHECKING:
     from jabert.encoder import EncoderFolder
     from jabert.training.rows import Rows
 
-__all__ = ["Description", "Epoch", "Export", "Fitted", "Layer", "Method", "Need", "method_of"]
+__all__ = [
+    "Description",
+    "Epoch",
+    "Export",
+    "Fitted",
+    "Layer",
+    "Method",
+    "Need",
+    "encoder_of",
+    "list_methods",
+    "method_of",
+]
 
 Need = Literal["texts", "tokens", "vectors"]
 Epoch = dict[str, float]
@@ -194,3 +205,31 @@ def method_of(kind: str) -> Method:
     """
     found: Method = import_module(f"{__name__}.{kind.replace('-', '_')}").METHOD
     return found
+
+
+def encoder_of(settings: Settings) -> "EncoderFolder | None":
+    """The encoder that the settings name, None for a method that needs neither tokens nor vectors.
+
+    Raises:
+        JabertError: it is not set, or its files are not there.
+    """
+    if not {"tokens", "vectors"} & set(method_of(settings.method.kind).needs):
+        return None
+    from jabert.encoder import open_folder
+
+    return open_folder(settings.encoder.path)
+
+
+def list_methods() -> list[dict[str, Any]]:
+    """What there is to say of each method before it is used, JSON-ready, by kind."""
+    methods = {kind: method_of(kind) for kind in method_kinds()}
+    return [
+        {
+            "kind": kind,
+            "summary": method.summary,
+            "needs": list(method.needs),
+            "cost": method.cost,
+            "settings": method.settings_type().model_dump(exclude={"kind"}),
+        }
+        for kind, method in methods.items()
+    ]
