@@ -11,17 +11,15 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
-from jabert.experiments.work import Work
 from workers import RESULTS
 
 from jabert import markdown
 from jabert.config import Settings, load_settings
-from jabert.encoder import open_folder
-from jabert.evaluation import weighted_f1
-from jabert.experiments import retraining
-from jabert.features import open_store
+from jabert.experiments import steps
+from jabert.experiments.packaging import build_package
+from jabert.experiments.steps import Data, Tokens, encoder_of
 from jabert.files import write_json
-from jabert.methods.bi_lstm import load_classifier, predict
+from jabert.methods import Epoch
 
 PROTOCOLS = {
     "seed: sentence split, tag kept, test chooses the epoch": ("seed", []),
@@ -56,25 +54,26 @@ def run(recipe: str, extra: list[str], seed: int, arguments: argparse.Namespace)
         seeds = {"data.seed": seed, "training.seed": seed}
         pairs = [f"{name}={value}" for name, value in {**paths, **seeds}.items()]
         settings = load_settings(recipe, [*pairs, *extra, *arguments.overrides])
-        data = retraining.read(settings)
-        with data.work.exclusive(data.staged):
-            retraining.tokenize(settings, data)
-            retraining.featurize(settings, data)
-            result = {"jabert": bi_lstm(settings, data.work), "tf_idf": tf_idf(data.work.read_table())}
+        data = steps.read(settings)
+        tokens = steps.tokenize(settings, data)
+        steps.featurize(settings, tokens)
+        result = {"jabert": bi_lstm(settings, data, tokens), "tf_idf": tf_idf(data.table)}
     print(recipe, *extra, f"seed {seed}", result, file=sys.stderr)
     return {**result, "test_rows": data.counts["test"]}
 
 
-def bi_lstm(settings: Settings, work: Work) -> float:
-    """Weighted F1 of the recipe's own classifier on the test rows."""
-    trained = retraining.fit(
-        settings, work, lambda epoch: print(f"  epoch {epoch['epoch']}", file=sys.stderr)
-    )
-    store = open_store(open_folder(settings.encoder.path), settings)
-    classes, test = len(work.labels()), work.labelled_rows()["test"].find_in(store)
-    model = load_classifier(trained.folder, store.hidden_size, classes, settings.classifier)
-    predicted = predict(model, test, settings.training.batch_size).argmax(axis=1)
-    return weighted_f1(test.classes, predicted, classes)
+def bi_lstm(settings: Settings, data: Data, tokens: Tokens) -> float:
+    """Weighted F1 of the recipe's own classifier on the test rows, from its package."""
+
+    def package() -> Path:
+        target = Path(settings.training.work_path) / "package"
+        return build_package(fit.folder, data.labels, settings, encoder_of(settings), target)
+
+    def tell(epoch: Epoch) -> None:
+        print(f"  epoch {epoch['epoch']}", file=sys.stderr)
+
+    fit = steps.fit(settings, data, tokens, "test", on_epoch=tell)
+    return steps.evaluate(settings, data, tokens, fit, "test", package=package).report.weighted_f1
 
 
 def tf_idf(table: pd.DataFrame) -> float:

@@ -203,28 +203,33 @@ def _digest_in_order(table: pd.DataFrame) -> str:
 
 def validate(settings: Settings, data: Data) -> ValidationReport:
     """Check the table against the suite of expectations; the caller decides what a failure means."""
-    suite = settings.validation.suite
-    key = key_of(_VALIDATE, data.key, digest_of_file(find_suite(suite)), settings.training.watch)
-    return _validated(settings, key, lambda folder: check_texts(data.table, settings, data.split_by, folder))
+    suite = find_suite(settings.validation.suite)
+    key = key_of(_VALIDATE, data.key, digest_of_file(suite), settings.training.watch)
+    return _validated(
+        settings, key, suite, lambda folder: check_texts(data.table, settings, data.split_by, folder)
+    )
 
 
 def validate_pieces(settings: Settings, data: Data, tokens: Tokens) -> ValidationReport:
     """Check the pieces of the texts against their suite of expectations."""
-    suite = settings.validation.pieces_suite
-    key = key_of(_VALIDATE, data.key, tokens.key, digest_of_file(find_suite(suite)))
-    return _validated(settings, key, lambda folder: check_pieces(tokens.beside(data.table), settings, folder))
+    suite = find_suite(settings.validation.pieces_suite)
+    key = key_of(_VALIDATE, data.key, tokens.key, digest_of_file(suite))
+    return _validated(
+        settings, key, suite, lambda folder: check_pieces(tokens.beside(data.table), settings, folder)
+    )
 
 
-def _validated(settings: Settings, key: str, check: Callable[[Path], ValidationReport]) -> ValidationReport:
+def _validated(
+    settings: Settings, key: str, suite: Path, check: Callable[[Path], ValidationReport]
+) -> ValidationReport:
     def make(folder: Path) -> dict[str, Any]:
-        found = check(folder)
-        return {**asdict(found), "suite_file": str(found.suite_file), "folder": ""}
+        return {**asdict(check(folder)), "suite_file": "", "folder": ""}
 
     folder, record = find_or_make(_work(settings), "validate", key, make)
     findings = tuple(
         Finding(**{**finding, "examples": tuple(finding["examples"])}) for finding in record["findings"]
     )
-    files = {"suite_file": Path(record["suite_file"]), "folder": folder}
+    files = {"suite_file": suite, "folder": folder}  # the same suite may lie elsewhere now
     return ValidationReport(**{**record, **files, "findings": findings})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from jabert.config import MethodSettings, rename_settings
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
 from jabert.registry import Registry
@@ -112,15 +113,18 @@ def _paired(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
 
 
 def _settings(registry: Registry, version: str) -> dict[str, Any]:
-    """The settings of a version's run by their dotted names; passwords are redacted there."""
+    """The settings of a version's run by their present dotted names, without passwords."""
     written = registry.artifact(version, "config.toml")
     if written is None:
         raise JabertError(
             f"the run of version {version} of {registry.name!r} has no config.toml; see `jabert doctor`"
         )
+    tree = tomllib.loads(written.decode())
+    rename_settings(tree)
+    tree.setdefault("method", {}).setdefault("kind", MethodSettings().kind)
     return {
         f"{group}.{key}" if isinstance(values, dict) else group: value
-        for group, values in tomllib.loads(written.decode()).items()
+        for group, values in tree.items()
         for key, value in (values.items() if isinstance(values, dict) else [("", values)])
     }
 

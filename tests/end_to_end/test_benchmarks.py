@@ -43,7 +43,7 @@ def test_featurization_is_measured_cold_unchanged_and_changed(toy_table, toy_enc
 
 
 def test_quality_is_measured_beside_tf_idf_on_the_same_rows(toy_table, toy_encoder):
-    quick = ["--set", "data.test_rows=40", "--set", "training.epochs=2", "--set", "classifier.units=8"]
+    quick = ["--set", "data.test_rows=40", "--set", "training.epochs=2", "--set", "method.units=8"]
     (row,), printed = run("quality.py", toy_table, toy_encoder, "--seeds", 3, "--only", "seed", *quick)
     assert (row["seed"], row["test_rows"]) == (3, 40)
     assert 0 < row["jabert"] <= 1
