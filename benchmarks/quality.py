@@ -17,7 +17,7 @@ from jabert import markdown
 from jabert.config import Settings, load_settings
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package
-from jabert.experiments.steps import Data, Tokens, encoder_of
+from jabert.experiments.steps import Data, Tokens
 from jabert.files import write_json
 from jabert.methods import Epoch
 
@@ -67,7 +67,7 @@ def bi_lstm(settings: Settings, data: Data, tokens: Tokens) -> float:
 
     def package() -> Path:
         target = Path(settings.training.work_path) / "package"
-        return build_package(fit.folder, data.labels, settings, encoder_of(settings), target)
+        return build_package(fit.job, target)
 
     def tell(epoch: Epoch) -> None:
         print(f"  epoch {epoch['epoch']}", file=sys.stderr)

@@ -8,6 +8,7 @@ from jabert.config import load_settings
 from jabert.encoder import open_folder
 from jabert.experiments.packaging import build_package, log_package
 from jabert.files import write_json
+from jabert.methods import Job
 from jabert.methods.bi_lstm.network import build_classifier
 from jabert.tracking import tracked_run
 
@@ -42,7 +43,7 @@ def make_champion(root, settings, seed=0):
     model = build_classifier(folder.config.hidden_size, len(toy.LABELS), UNITS)
     model.set_weights([random.normal(0, 1.2, weight.shape) for weight in model.get_weights()])
     model.save_weights(training / "best.h5")
-    package = build_package(training, toy.LABELS, settings, folder, root / str(seed) / "package")
+    package = build_package(Job(settings, toy.LABELS, folder, training), root / str(seed) / "package")
     with tracked_run(settings) as run:
         learned_from = write_json(root / "learned_from.json", {"rows": [], "groups": []})
         uri = log_package(package, learned_from, run)

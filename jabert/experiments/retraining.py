@@ -160,11 +160,11 @@ def resume(work: Work, run: Run) -> None:
         log.info("going on from run %s, which did not finish", before)
 
 
-def package(settings: Settings, data: Data, fit: Fit, attempt: Attempt) -> Path:
+def package(fit: Fit, attempt: Attempt) -> Path:
     """The folder of the model package, made if this attempt has none yet."""
     folder = attempt.path / "package"
     if not (folder / "SHA256SUMS").exists():  # it is written last
-        build_package(fit.folder, data.labels, settings, encoder_of(settings), folder)
+        build_package(fit.job, folder)
     return folder
 
 
@@ -177,7 +177,7 @@ def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Ru
         learned_from = registry.write_training_digests(
             data.table, data.split_by, attempt.path / "learned_from.json"
         )
-        uri = log_package(package(settings, data, fit, attempt), learned_from, run)
+        uri = log_package(package(fit, attempt), learned_from, run)
         write_json(note, uri)
     version = registered.register(uri)
     registered.tag(version, {"judged_in": run.id})
@@ -231,7 +231,7 @@ def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card
         lower_case=tokens.lower_case if tokens else None,
         max_tokens=tokens.max_tokens if tokens else None,
         features=results.features,
-        method=method.describe(settings, results.fit.fitted, data.labels, encoder),
+        method=method.describe(results.fit.job, results.fit.fitted),
         report=results.evaluated.report,
         verdict=results.verdict.facts(),
         environment=provenance(),

@@ -34,7 +34,7 @@ from jabert.experiments.store import find_or_make, key_of
 from jabert.features import Featurized, Progress, open_store
 from jabert.features import featurize as featurize_ids
 from jabert.files import digest_of_file
-from jabert.methods import Epoch, Fitted, method_of
+from jabert.methods import Epoch, Fitted, Job, encoder_of, method_of
 from jabert.training.rows import Rows, StoredVectors
 from jabert.validation import Finding, ValidationReport, check_pieces, check_texts, find_suite
 
@@ -148,9 +148,9 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted classifier: its files, and what fitting it did."""
+    """A fitted classifier: what its method is given, with the folder of its files, and what the fit did."""
 
-    folder: Path
+    job: Job
     key: str
     fitted: Fitted
 
@@ -317,25 +317,26 @@ def fit(
         tokens.key if tokens else None,
         _vectors_of(settings) if "vectors" in method.needs else None,
     )
-    told = 0
+    told: list[Epoch] = []
 
     def tell(epoch: Epoch) -> None:
-        nonlocal told
-        told += 1
+        told.append(epoch)
         on_epoch(epoch)
+
+    def job(folder: Path) -> Job:
+        return Job(settings, data.labels, encoder_of(settings), folder)
 
     def make(folder: Path) -> dict[str, Any]:
         if unfinished and not any(folder.iterdir()):
             shutil.copytree(unfinished, folder, dirs_exist_ok=True)
         train, validation = (_rows(settings, data, tokens, splits) for splits in (learned_from, watched))
-        fitted = method.fit(settings, train, validation, data.labels, folder=folder, on_epoch=tell)
-        return asdict(fitted)
+        return asdict(method.fit(job(folder), train, validation, tell))
 
     folder, record = find_or_make(_work(settings), "fit", key, make, resumes=True)
     fitted = Fitted(**record)
-    for epoch in fitted.history[told:]:
+    for epoch in fitted.history[len(told) :]:
         on_epoch(epoch)
-    return Fit(folder, key, fitted)
+    return Fit(job(folder), key, fitted)
 
 
 def _vectors_of(settings: Settings) -> list[Any]:

@@ -1,19 +1,18 @@
 """Logistic regression on the mean of a text's token vectors: quick to fit, and a baseline for any network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import Field
 
-from jabert.config import MethodSettings, Positive, Settings
-from jabert.methods import Description, Epoch, Export, Fitted, Layer, Method
+from jabert.config import MethodSettings, Positive
+from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from jabert.encoder import EncoderFolder
     from jabert.training.rows import Rows, StoredVectors
 
 __all__ = ["METHOD", "MeanPooling", "MeanPoolingSettings"]
@@ -34,67 +33,42 @@ class MeanPooling(Method):
     cost = "seconds to fit beside the vectors; serves at the cost of the encoder"
     needs = ("vectors",)
 
-    def fit(
-        self,
-        settings: Settings,
-        train: "Rows",
-        validation: "Rows",  # noqa: ARG002  it chooses nothing
-        labels: Sequence[str],
-        *,
-        folder: Path,
-        on_epoch: Callable[[Epoch], None],  # noqa: ARG002  it has none
-    ) -> Fitted:
+    def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
         """See `Method.fit`."""
         import numpy as np
 
         from jabert.files import atomic_path
         from jabert.methods._linear import fit_softmax
 
-        own, means = cast(MeanPoolingSettings, settings.method), _means(train.stored_vectors())
+        own, means = cast(MeanPoolingSettings, job.settings.method), _means(train.stored_vectors())
         centre, scale = means.mean(axis=0), means.std(axis=0)
         scale[scale == 0] = 1.0  # of a column that is the same everywhere
-        layer = fit_softmax((means - centre) / scale, train.classes, len(labels), own.c)
+        layer = fit_softmax((means - centre) / scale, train.classes, len(job.labels), own.c)
         kernel = layer.kernel / scale[:, None]
-        with atomic_path(folder / "softmax.npz") as temporary:
+        with atomic_path(job.folder / "softmax.npz") as temporary:
             np.savez(temporary, kernel=kernel, bias=layer.bias - centre @ kernel)
         return Fitted(metrics={"rows": len(train), "iterations": layer.iterations})
 
-    def export(
-        self,
-        settings: Settings,
-        folder: Path,
-        labels: Sequence[str],  # noqa: ARG002  the weights know how many
-        *,
-        encoder: "EncoderFolder | None",
-        target: Path,
-    ) -> Export:
+    def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`."""
         import numpy as np
 
         from jabert.methods._frozen import export_network
 
-        assert encoder is not None, "it needs vectors, so there is an encoder"
-        with np.load(folder / "softmax.npz", allow_pickle=False) as saved:
-            head = _head_graph(saved["kernel"], saved["bias"], np.dtype(settings.features.dtype))
-        return export_network(head, encoder, settings, target)
+        dtype = np.dtype(job.settings.features.dtype)
+        with np.load(job.folder / "softmax.npz", allow_pickle=False) as saved:
+            return export_network(_head_graph(saved["kernel"], saved["bias"], dtype), job, target)
 
-    def describe(
-        self,
-        settings: Settings,
-        fitted: Fitted,  # noqa: ARG002  all of it is in the metrics
-        labels: Sequence[str],
-        encoder: "EncoderFolder | None",
-    ) -> Description:
+    def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""
         from jabert.methods._frozen import encoder_layers
 
-        assert encoder is not None, "it needs vectors, so there is an encoder"
-        hidden, classes = encoder.config.hidden_size, len(labels)
-        own = cast(MeanPoolingSettings, settings.method)
+        frozen, hidden = encoder_layers(job)
+        own, classes = cast(MeanPoolingSettings, job.settings.method), len(job.labels)
         return Description(
             summary="A logistic regression on the mean of the token vectors of a frozen BERT",
             layers=[
-                *encoder_layers(encoder.config),
+                *frozen,
                 Layer("mean", "over the tokens", f"({hidden})", 0),
                 Layer("softmax", "logistic regression", f"({classes})", (hidden + 1) * classes),
             ],

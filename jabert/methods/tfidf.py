@@ -1,22 +1,19 @@
 """Logistic regression on weighted n-grams of characters: seconds to fit, no encoder, and hard to beat."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
 
-from jabert.config import Count, MethodSettings, Positive, Settings
-from jabert.methods import Description, Epoch, Export, Fitted, Layer, Method
+from jabert.config import Count, MethodSettings, Positive
+from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
 if TYPE_CHECKING:
-    from jabert.encoder import EncoderFolder
     from jabert.training.rows import Rows
 
 __all__ = ["METHOD", "Tfidf", "TfidfSettings"]
-
-_FILES = ("ngrams.json", "ngrams.npz")
 
 
 class TfidfSettings(MethodSettings):
@@ -36,16 +33,7 @@ class Tfidf(Method):
     cost = "seconds to fit and a fraction of a millisecond a text to serve, on any CPU"
     needs = ("texts",)
 
-    def fit(
-        self,
-        settings: Settings,
-        train: "Rows",
-        validation: "Rows",  # noqa: ARG002  it chooses nothing
-        labels: Sequence[str],
-        *,
-        folder: Path,
-        on_epoch: Callable[[Epoch], None],  # noqa: ARG002  it has none
-    ) -> Fitted:
+    def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
         """See `Method.fit`."""
         import numpy as np
 
@@ -53,49 +41,36 @@ class Tfidf(Method):
         from jabert.methods._linear import fit_softmax
         from jabert.runtime.text_classifier import ngram_vectorizer
 
-        own = cast(TfidfSettings, settings.method)
+        own = cast(TfidfSettings, job.settings.method)
         vectorizer = ngram_vectorizer(own.longest, max_features=own.ngrams)
-        layer = fit_softmax(vectorizer.fit_transform(train.texts), train.classes, len(labels), own.c)
+        counted = vectorizer.fit_transform(train.texts)
+        layer = fit_softmax(counted, train.classes, len(job.labels), own.c)
         ngrams = vectorizer.get_feature_names_out().tolist()
-        write_json(folder / "ngrams.json", {"longest": own.longest, "ngrams": ngrams})
-        with atomic_path(folder / "ngrams.npz") as temporary:
+        write_json(job.folder / "ngrams.json", {"longest": own.longest, "ngrams": ngrams})
+        with atomic_path(job.folder / "ngrams.npz") as temporary:
             np.savez(temporary, idf=vectorizer.idf_, kernel=layer.kernel, bias=layer.bias)
         return Fitted(metrics={"rows": len(train), "ngrams": len(ngrams), "iterations": layer.iterations})
 
-    def export(
-        self,
-        settings: Settings,  # noqa: ARG002  all of it is in the files
-        folder: Path,
-        labels: Sequence[str],  # noqa: ARG002
-        *,
-        encoder: "EncoderFolder | None",  # noqa: ARG002
-        target: Path,
-    ) -> Export:
+    def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`."""
-        for name in _FILES:
-            copyfile(folder / name, target / name)
+        for name in ("ngrams.json", "ngrams.npz"):
+            copyfile(job.folder / name, target / name)
         return Export("ngrams", ("scikit-learn",))
 
-    def describe(
-        self,
-        settings: Settings,
-        fitted: Fitted,
-        labels: Sequence[str],
-        encoder: "EncoderFolder | None",  # noqa: ARG002
-    ) -> Description:
+    def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""
-        own, ngrams, classes = cast(TfidfSettings, settings.method), fitted.metrics["ngrams"], len(labels)
+        own, classes = cast(TfidfSettings, job.settings.method), len(job.labels)
+        ngrams = int(fitted.metrics["ngrams"])
         return Description(
             summary="A logistic regression on TF-IDF of characters",
             layers=[
                 Layer("text", "NFKC, lower case", "(characters)", 0),
-                Layer("n-grams", f"1 to {own.longest} characters, TF-IDF", f"({ngrams:,.0f})", int(ngrams)),
-                Layer("softmax", "logistic regression", f"({classes})", int(ngrams + 1) * classes),
+                Layer("n-grams", f"1 to {own.longest} characters, TF-IDF", f"({ngrams:,})", ngrams),
+                Layer("softmax", "logistic regression", f"({classes})", (ngrams + 1) * classes),
             ],
             protocol=[
-                f"Logistic regression (scikit-learn, C {own.c}) on {ngrams:,.0f} n-grams of 1 to "
-                f"{own.longest} characters; it learned from the validation rows too, for it chose nothing "
-                "on them."
+                f"Logistic regression (scikit-learn, C {own.c}) on {ngrams:,} n-grams of 1 to {own.longest} "
+                "characters; it learned from the validation rows too, for it chose nothing on them."
             ],
             limits=["It knows no word that the training rows lack, and no order beyond a few characters."],
         )

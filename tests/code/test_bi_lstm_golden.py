@@ -53,6 +53,7 @@ OLD = """
 NEW = """
     from jabert.experiments.packaging import build_package, open_package
     from jabert.methods import method_of
+    from jabert.methods import Job
     from jabert.methods.bi_lstm.training import load_classifier, predict
     from jabert.training.rows import Rows, StoredVectors
 
@@ -62,7 +63,7 @@ NEW = """
     method_of("bi-lstm").fit(settings, *parts, toy.LABELS, folder=out / "training", on_epoch=epochs.append)
     model = load_classifier(out / "training", store.hidden_size, 4, settings.method.units)
     predicted = predict(model, parts[1].stored_vectors(), 16)
-    package = build_package(out / "training", toy.LABELS, settings, folder, out / "package")
+    package = build_package(Job(settings, toy.LABELS, folder, out / "training"), out / "package")
     classifier = open_package(package)
 """
 TAIL = """

@@ -7,7 +7,6 @@ import toy
 from jabert.config import load_settings
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package, open_package
-from jabert.methods import encoder_of
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def test_what_is_served_is_scikit_learn_s_answer(results, tmp_path):
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.02, solver="newton-cg", max_iter=1000))
     model.fit(means, rows.classes)
 
-    package = build_package(fit.folder, data.labels, settings, encoder_of(settings), tmp_path / "package")
+    package = build_package(fit.job, tmp_path / "package")
     served = open_package(package).classify(list(rows.texts))
 
     assert served == pytest.approx(model.predict_proba(means), abs=2e-3)  # the store rounds to float16
@@ -45,8 +44,8 @@ def test_what_is_served_is_scikit_learn_s_answer(results, tmp_path):
 
 
 def test_texts_of_any_length_and_company_have_the_same_answer(results, tmp_path):
-    settings, data, _, fit = results
-    package = build_package(fit.folder, data.labels, settings, encoder_of(settings), tmp_path / "package")
+    *_, fit = results
+    package = build_package(fit.job, tmp_path / "package")
     classifier = open_package(package)
     texts = ["京都", "カレーの味がとても良かった。" * 4, "電話", "野球の試合で勝ってうれしい。"]
     together = classifier.classify(texts)

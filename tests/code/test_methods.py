@@ -13,7 +13,7 @@ from jabert.config import decisive, load_settings, method_kinds
 from jabert.errors import JabertError
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package, open_package
-from jabert.methods import encoder_of, list_methods, method_of
+from jabert.methods import list_methods, method_of
 
 TEXTS = ["京都のお寺を歩いた。", "電話の電池が切れた。", "カレーを食べた。"]
 
@@ -46,7 +46,7 @@ def settings(kind, toy_table, toy_encoder):
 def test_a_fit_is_packaged_and_answers(kind, settings, tmp_path):
     data, tokens, fit = results_of(settings)
 
-    package = build_package(fit.folder, data.labels, settings, encoder_of(settings), tmp_path / "package")
+    package = build_package(fit.job, tmp_path / "package")
     classifier = open_package(package)
     probabilities = classifier.classify(TEXTS)
 
@@ -73,10 +73,10 @@ def test_a_fit_is_reproducible(kind, settings, toy_table, toy_encoder, tmp_path)
 
 
 def test_a_method_is_described(kind, settings):
-    data, _, fit = results_of(settings)
+    *_, fit = results_of(settings)
     method = method_of(kind)
 
-    described = method.describe(settings, fit.fitted, data.labels, encoder_of(settings))
+    described = method.describe(fit.job, fit.fitted)
 
     assert described.summary[0].isupper() and not described.summary.endswith(".")
     assert described.layers[0].name == "text"
@@ -92,9 +92,9 @@ def test_only_a_method_that_chooses_spares_the_validation_rows(kind, settings):
     seen = {}
 
     class Spy(type(method)):
-        def fit(self, settings, train, validation, labels, *, folder, on_epoch):
+        def fit(self, job, train, validation, on_epoch):
             seen.update(train=len(train), validation=len(validation))
-            return super().fit(settings, train, validation, labels, folder=folder, on_epoch=on_epoch)
+            return super().fit(job, train, validation, on_epoch)
 
     for measured_on, learned in (("test", "train validation"), ("validation", "train")):
         expected = sum(data.counts[split] for split in learned.split())
@@ -147,7 +147,7 @@ def test_two_labels_are_as_good_as_more(kind, toy_table, toy_encoder, tmp_path):
     settings = settings_of(kind, "two.csv", toy_encoder)
     data, _, fit = results_of(settings)
 
-    package = build_package(fit.folder, data.labels, settings, encoder_of(settings), tmp_path / "package")
+    package = build_package(fit.job, tmp_path / "package")
 
     assert data.labels == ["グルメ", "京都"]
     assert open_package(package).classify(TEXTS).sum(axis=1) == pytest.approx(1, abs=1e-6)

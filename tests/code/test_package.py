@@ -33,6 +33,7 @@ from jabert.encoder import Tokenizer, open_folder
 from jabert.experiments.packaging import build_package, log_package, open_package
 from jabert.features import featurize, open_store
 from jabert.files import write_json
+from jabert.methods import Job
 from jabert.methods.bi_lstm import BiLstmSettings
 from jabert.methods.bi_lstm.network import build_classifier
 from jabert.methods.bi_lstm.training import load_classifier
@@ -76,7 +77,7 @@ class Trained:
         return model.predict_on_batch([stored.padded(np.arange(len(stored))), stored.lengths])
 
     def build(self, target):
-        return build_package(self.training, toy.LABELS, self.settings, self.folder, target)
+        return build_package(Job(self.settings, toy.LABELS, self.folder, self.training), target)
 
 
 def loaded(package):

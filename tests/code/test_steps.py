@@ -48,7 +48,7 @@ def run(settings, measured_on="test"):
     fit = steps.fit(settings, data, tokens, measured_on, on_epoch=lambda _: None)
 
     def package():
-        return build_package(fit.folder, data.labels, settings, steps.encoder_of(settings), Path("package"))
+        return build_package(fit.job, Path("package"))
 
     steps.evaluate(settings, data, tokens, fit, measured_on, package=package)
     return sorted(name.partition("-")[0] for name in results(settings) - before)
@@ -402,7 +402,7 @@ def test_the_probabilities_of_an_evaluation_are_found_as_they_were(majority, toy
     fit = steps.fit(settings, data, None, "test", on_epoch=lambda _: None)
 
     def package():
-        return build_package(fit.folder, data.labels, settings, None, Path("package"))
+        return build_package(fit.job, Path("package"))
 
     first = steps.evaluate(settings, data, None, fit, "test", package=package)
     again = steps.evaluate(settings, data, None, fit, "test", package=refuse)

@@ -17,7 +17,7 @@ def results(toy_table, tmp_path):
     settings = load_settings("tfidf", [f"data.path={toy_table}", "data.test_share=0.25"])
     data = steps.read(settings)
     fit = steps.fit(settings, data, None, "test", on_epoch=lambda epoch: None)
-    return data, fit, build_package(fit.folder, data.labels, settings, None, tmp_path / "package")
+    return data, fit, build_package(fit.job, tmp_path / "package")
 
 
 def test_what_is_served_is_scikit_learn_s_answer(results):
@@ -54,7 +54,7 @@ def test_a_text_of_unknown_characters_gets_the_shares_of_the_bias(results):
 def test_the_number_of_ngrams_is_bounded(toy_table):
     settings = load_settings("tfidf", [f"data.path={toy_table}", "method.ngrams=50", "method.longest=2"])
     fit = steps.fit(settings, steps.read(settings), None, "test", on_epoch=lambda epoch: None)
-    ngrams = json.loads((fit.folder / "ngrams.json").read_text(encoding="utf-8"))["ngrams"]
+    ngrams = json.loads((fit.job.folder / "ngrams.json").read_text(encoding="utf-8"))["ngrams"]
     assert len(ngrams) == fit.fitted.metrics["ngrams"] == 50
     assert max(map(len, ngrams)) == 2
 
