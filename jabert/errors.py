@@ -15,6 +15,12 @@ class JabertError(Exception):
     The message is one sentence that names the file, row, column or setting and the remedy. The command line
     prints it without a traceback and exits with code 1. Passwords in URLs are replaced by `***`, since
     Prefect, MLflow and a webhook get the message too.
+
+    Example:
+        >>> raise jabert.JabertError("data.path ftp://me:secret@host/x.csv cannot be read")
+        Traceback (most recent call last):
+        ...
+        jabert.errors.JabertError: data.path ftp://me:***@host/x.csv cannot be read
     """
 
     def __init__(self, message: str) -> None:

@@ -48,7 +48,7 @@ def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = (
         JabertError: no such recipe, a name that is not a setting, or a value that does not fit.
 
     Example:
-        >>> load_settings("knbc", ["data.path=KNBC_v1.0", "method.units=128"]).method.units
+        >>> jabert.load_settings("knbc", ["data.path=KNBC_v1.0", "method.units=128"]).method.units
         128
     """
     tree, folder = _read_recipe(recipe)

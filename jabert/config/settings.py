@@ -331,7 +331,13 @@ class PretrainingSettings(_Group):
 
 
 class Settings(_Group):
-    """All settings of one run. `recipe` is the name or path they were read from."""
+    """All settings of one run. `recipe` is the name or path they were read from.
+
+    Example:
+        >>> settings = jabert.load_settings("knbc", ["data.path=KNBC_v1.0", "training.seed=3"])
+        >>> settings.method.kind, settings.training.seed
+        ('bi-lstm', 3)
+    """
 
     recipe: str = ""
     note: str = Field("", description="shown and recorded with each run of the recipe")

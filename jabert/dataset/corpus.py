@@ -42,6 +42,11 @@ def read_corpus(settings: DataSettings) -> Corpus:
 
     Raises:
         JabertError: the data cannot be read or split, or no row is left.
+
+    Example:
+        >>> corpus = jabert.read_corpus(jabert.load_settings("sample").data)
+        >>> len(corpus.table), corpus.split_by
+        (1046, 'group')
     """
     rows = read_rows(settings)
     counts = {"rows_read": len(rows), "tag_only": 0}

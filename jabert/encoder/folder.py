@@ -133,6 +133,10 @@ def open_folder(path: str | Path | None, named: str = "encoder.path") -> Encoder
 
     Raises:
         JabertError: a file is missing, there are several of a kind, or one cannot be read.
+
+    Example:
+        >>> jabert.open_encoder("jabert-mini").config.hidden_size
+        96
     """
     if path is None:
         raise JabertError(f"{named} is not set: give the folder of a BERT checkpoint, --set {named}=…")

@@ -54,6 +54,12 @@ class Tokenizer:
     Raises:
         JabertError: the SentencePiece model cannot be read, lacks `[CLS]` or `[SEP]`, differs in
             size from `bert_config.json`, or a limit is beyond the encoder's positions.
+
+    Example:
+        >>> settings = jabert.load_settings("sample")
+        >>> tokenizer = jabert.Tokenizer(jabert.open_encoder("jabert-mini"), settings.encoder)
+        >>> tokenizer(["京都のお寺。"]).pieces
+        array([7], dtype=int32)
     """
 
     def __init__(self, folder: EncoderFolder, settings: EncoderSettings) -> None:

@@ -62,6 +62,12 @@ class EvaluationReport:
         report_data: the same as numbers.
         slices: scores on the slices `short`, `unknown` and `truncated`; only those with rows.
         mistakes: the 20 most confident mistakes, the most confident first.
+
+    Example:
+        >>> rows = pd.DataFrame({"text": ["電話", "お寺"], "label": ["携帯電話", "京都"]})
+        >>> report = jabert.evaluate(rows, np.array([[0.2, 0.8], [0.9, 0.1]]), ["京都", "携帯電話"])
+        >>> report.weighted_f1, report.confusion
+        (1.0, ((1, 0), (0, 1)))
     """
 
     labels: tuple[str, ...]
@@ -107,6 +113,12 @@ def evaluate(
     Raises:
         JabertError: there are no rows, a label is not among `labels`, or a probability is not finite.
         ValueError: the shape of `probabilities` is not `(rows, classes)`.
+
+    Example:
+        >>> rows = pd.DataFrame({"text": ["電話", "お寺", "紅葉"], "label": ["携帯電話", "京都", "京都"]})
+        >>> probabilities = np.array([[0.2, 0.8], [0.9, 0.1], [0.4, 0.6]])
+        >>> jabert.evaluate(rows, probabilities, ["京都", "携帯電話"]).accuracy
+        0.6666666666666666
     """
     true, classes = class_indices(rows, labels), len(labels)
     _check_probabilities(probabilities, (len(rows), classes))

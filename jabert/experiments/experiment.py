@@ -41,6 +41,10 @@ class Experiment:
         settings: data, split, method and seed.
         measured_on: `validation` rows, to choose a method or settings by, or `test` rows, to be looked at
             once.
+
+    Example:
+        >>> jabert.Experiment(jabert.load_settings("sample"), "validation").measured_on
+        'validation'
     """
 
     settings: Settings
@@ -58,9 +62,9 @@ def run(experiment: Experiment, parent: str | None = None) -> EvaluationReport:
         JabertError: the data do not meet their suite of expectations, or something is missing.
 
     Example:
-        >>> report = run(Experiment(load_settings("sample", ["method.kind=tfidf"]), "validation"))
-        >>> report.rows
-        173
+        >>> settings = jabert.load_settings("sample", ["method.kind=tfidf"])
+        >>> jabert.run_experiment(jabert.Experiment(settings, "validation")).rows
+        196
     """
     settings, measured_on = with_local_encoder(experiment.settings), experiment.measured_on
     needs = method_of(settings.method.kind).needs

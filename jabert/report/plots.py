@@ -93,7 +93,13 @@ def save(figure: "Figure", path: Path) -> Path:
 
 @_styled
 def confusion_matrix(report: EvaluationReport) -> "Figure":
-    """Test rows by true and predicted class: the number of rows, coloured by its share of the true class."""
+    """Test rows by true and predicted class: the number of rows, coloured by its share of the true class.
+
+    Example:
+        >>> rows = pd.DataFrame({"text": ["電話", "お寺"], "label": ["携帯電話", "京都"]})
+        >>> report = jabert.evaluate(rows, np.array([[0.2, 0.8], [0.9, 0.1]]), ["京都", "携帯電話"])
+        >>> jabert.plot_confusion_matrix(report).savefig("confusion_matrix.png")
+    """
     counts = np.array(report.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = [_printable(label) for label in report.labels]

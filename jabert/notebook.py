@@ -1,0 +1,170 @@
+"""What a notebook or script does with jabert; `jabert` offers all of it by name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jabert.config import Settings, load_settings
+from jabert.dataset import read_corpus
+from jabert.encoder import EncoderFolder, TokenIds, Tokenizer, load_encoder, token_budget
+from jabert.encoder import open_folder as open_encoder
+from jabert.encoder.batching import token_budget_batches
+from jabert.errors import JabertError
+from jabert.evaluation import EvaluationReport, evaluate
+from jabert.experiments import Experiment, steps
+from jabert.experiments import run as run_experiment
+from jabert.experiments.packaging import build_package, log_package, open_package
+from jabert.methods import method_of
+from jabert.registry import open_registry, write_training_digests
+from jabert.report.plots import confusion_matrix as plot_confusion_matrix
+from jabert.tracking import tracked_run, with_local_encoder
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+    from jabert.runtime.text_classifier import TextClassifier
+
+__all__ = [
+    "Classifier",
+    "EvaluationReport",
+    "Experiment",
+    "JabertError",
+    "Settings",
+    "Tokenizer",
+    "evaluate",
+    "fit",
+    "load_champion",
+    "load_settings",
+    "open_encoder",
+    "plot_confusion_matrix",
+    "read_corpus",
+    "register",
+    "run_experiment",
+    "token_vectors",
+]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fitted classifier, as it will be served.
+
+    Attributes:
+        settings: it was made with.
+        labels: class names, in the order of the columns of `predict`.
+        package: folder of its files.
+
+    Example:
+        >>> classifier = jabert.fit(jabert.load_settings("sample", ["method.kind=tfidf"]))
+        >>> classifier.predict(["京都のお寺を歩いた。"]).shape
+        (1, 4)
+    """
+
+    settings: Settings
+    labels: Sequence[str]
+    package: Path
+    _data: steps.Data
+    _runtime: "TextClassifier"
+
+    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Class probabilities (texts, classes) of texts that are not blank."""
+        return self._runtime.classify(list(texts))
+
+
+def token_vectors(ids: TokenIds, encoder: EncoderFolder, settings: Settings) -> list[npt.NDArray[np.float32]]:
+    """Token vectors of texts, computed at once and not stored.
+
+    Args:
+        ids: token ids of each text, as a `Tokenizer` makes them.
+        encoder: its folder.
+        settings: the group `encoder` names engine, precision and device.
+
+    Returns:
+        For each text (tokens, hidden), `[CLS]` first and `[SEP]` last.
+
+    Raises:
+        JabertError: the checkpoint does not fit its configuration, or there is no such device.
+
+    Example:
+        >>> settings = jabert.load_settings("sample")
+        >>> encoder = jabert.open_encoder(settings.encoder.path)
+        >>> found = jabert.Tokenizer(encoder, settings.encoder)(["京都のお寺。", "電話"])
+        >>> [vectors.shape[1] for vectors in jabert.token_vectors(found.ids, encoder, settings)]
+        [96, 96]
+    """
+    engine = load_encoder(encoder, settings.encoder)
+    vectors: list[Any] = [None] * len(ids)
+    budget = token_budget(encoder, settings.encoder)
+    for batch in token_budget_batches(ids.lengths, budget, engine.width_step):
+        texts = ids.take(batch)
+        for number, found in zip(batch, texts.parts(engine(texts)), strict=True):
+            vectors[number] = found
+    return vectors
+
+
+def fit(settings: Settings) -> Classifier:
+    """Fit the method that the settings name on their data; what was made before is found.
+
+    Nothing is recorded and nothing is registered.
+
+    Args:
+        settings: name data, encoder and method.
+
+    Raises:
+        JabertError: the data do not meet their suite of expectations, or something is missing.
+
+    Example:
+        >>> settings = jabert.load_settings("sample", ["method.kind=tfidf"])
+        >>> jabert.fit(settings).labels
+        ['グルメ', 'スポーツ', '京都', '携帯電話']
+    """
+    settings = with_local_encoder(settings)
+    needs, data, tokens = method_of(settings.method.kind).needs, steps.read(settings), None
+    steps.validate(settings, data).raise_if_critical()
+    if "tokens" in needs or "vectors" in needs:
+        tokens = steps.tokenize(settings, data)
+    if tokens and "vectors" in needs:
+        steps.featurize(settings, tokens)
+    fitted = steps.fit(settings, data, tokens, "test", on_epoch=lambda _: None)
+    package = build_package(fitted.job, Path(settings.training.work_path) / "packages" / fitted.key)
+    return Classifier(settings, data.labels, package, data, open_package(package))
+
+
+def register(classifier: Classifier) -> str:
+    """Log a classifier as the model of a new MLflow run, and register it as a version.
+
+    It is not promoted: `jabert models promote` holds it against the champion.
+
+    Returns:
+        The number of the version.
+
+    Raises:
+        JabertError: the MLflow store cannot be reached.
+
+    Example:
+        >>> jabert.register(jabert.fit(jabert.load_settings("sample", ["method.kind=tfidf"])))
+        '1'
+    """
+    settings, data = classifier.settings, classifier._data
+    with tracked_run(settings, {"data_digest": data.digest}) as run:
+        digests = write_training_digests(data.table, data.split_by, classifier.package.with_suffix(".json"))
+        return open_registry(settings).register(log_package(classifier.package, digests, run))
+
+
+def load_champion(settings: Settings) -> "PyFuncModel":
+    """The version of the registered model that serves, as MLflow loads it.
+
+    Raises:
+        JabertError: there is none, or it cannot be loaded.
+
+    Example:
+        >>> jabert.load_champion(jabert.load_settings("sample"))
+        Traceback (most recent call last):
+        ...
+        jabert.errors.JabertError: the registered model 'jabert-sample' has no champion yet; ...
+    """
+    model: PyFuncModel = open_registry(settings).load_champion()
+    return model
