@@ -155,14 +155,7 @@ class Server:
     def load(self, clients: int, bodies: Path, seconds: int = SECONDS) -> dict[str, float]:
         """Put the server under load; returns what wrk reports: rates in 1/s, latencies in ms."""
         command = ["wrk", "--threads", "1", "--connections", str(clients)]
-        command += [
-            "--duration",
-            f"{seconds}s",
-            "--timeout",
-            "60s",
-            "--script",
-            HERE / "serving.lua",
-        ]
+        command += ["--duration", f"{seconds}s", "--timeout", "60s", "--script", HERE / "serving.lua"]
         done = subprocess.run([*command, self._url, "--", bodies], capture_output=True, text=True, check=True)
         found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         return found

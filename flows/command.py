@@ -51,9 +51,8 @@ def _start_temporary_server(name: str) -> None:
 
     server = SubprocessASGIServer()  # a singleton, which Prefect will find running
     failures: list[Exception] = []
-    starting = Thread(
-        target=_start, args=[server, failures], daemon=True
-    )  # so that Ctrl-C does not wait for it
+    # A daemon, so that Ctrl-C does not wait for it.
+    starting = Thread(target=_start, args=[server, failures], daemon=True)
     starting.start()
     while starting.is_alive() and not server.server_process:
         time.sleep(0.01)

@@ -44,9 +44,8 @@ def progress(key: str, flow: str = "retrain") -> Callable[[int, int], None]:
     """Publish a progress bar `<flow>-<key>`; returns a function that updates it, given done and total."""
     artifact: UUID | None = None
     with _unless_prefect_is_away():
-        artifact = cast(
-            UUID, create_progress_artifact(0.0, key=f"{flow}-{key}")
-        )  # not a coroutine, since this is synchronous code
+        # A coroutine only where an event loop runs.
+        artifact = cast(UUID, create_progress_artifact(0.0, key=f"{flow}-{key}"))
     due = time.monotonic() + _SECONDS_BETWEEN_UPDATES
 
     def update(done: int, total: int) -> None:

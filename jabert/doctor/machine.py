@@ -102,11 +102,7 @@ def cudnn_remedy(number: int) -> str:
 
     From 8.1 to 8.9.1 a masked LSTM is silently wrong (https://github.com/tensorflow/tensorflow/issues/60192).
     """
-    return (
-        "install cuDNN 8.9.2 or later: with this version training gives wrong results"
-        if 8100 <= number < 8902
-        else ""
-    )
+    return "install cuDNN 8.9.2 or later: this one computes wrong results" if 8100 <= number < 8902 else ""
 
 
 def font() -> Check:

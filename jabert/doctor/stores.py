@@ -66,9 +66,7 @@ def work(path: str) -> Check:
     contents = f"unfinished runs: {len(changed)}"
     if changed:
         oldest = datetime.fromtimestamp(min(changed))
-        contents += (
-            f", the oldest of {oldest:%Y-%m-%d %H:%M}; repeat the command to resume one, or delete them"
-        )
+        contents += f", the oldest of {oldest:%Y-%m-%d %H:%M}; repeat a command to resume it, or delete them"
     return _writable("work folder", Path(path), contents, "training.work_path")
 
 
@@ -76,9 +74,8 @@ def _writable(what: str, path: Path, contents: str, setting: str) -> Check:
     found = f"{path}: {contents}" if path.exists() else f"{path} does not exist yet; the first run creates it"
     folder = nearest(path)
     writable = folder.is_dir() and os.access(folder, os.W_OK)
-    return checked(
-        what, found, "" if writable else f"{folder} cannot be written to: set {setting} to another folder"
-    )
+    remedy = f"{folder} cannot be written to: set {setting} to another folder"
+    return checked(what, found, "" if writable else remedy)
 
 
 def tracking(settings: TrackingSettings) -> Iterator[Check]:

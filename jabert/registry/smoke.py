@@ -43,8 +43,8 @@ def smoke_check(uri: str, store: str, texts: list[str], expected: pd.DataFrame) 
         except subprocess.TimeoutExpired:
             return f"in a fresh process it gave no answer within {_TIMEOUT_SECONDS} seconds"
     if answer.returncode != 0:
-        said = [line for line in answer.stderr.splitlines() if line.strip()] or ["no word"]
-        return f"in a fresh process it fails: {redacted(said[-1].strip())[:300]}"
+        messages = [line for line in answer.stderr.splitlines() if line.strip()] or ["no message"]
+        return f"in a fresh process it fails: {redacted(messages[-1].strip())[:300]}"
     return _difference(json.loads(answer.stdout.splitlines()[-1]), expected)
 
 

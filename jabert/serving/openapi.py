@@ -25,11 +25,7 @@ _SPLIT = {
     "required": ["columns", "data"],
     "additionalProperties": False,
 }
-_BY_COLUMN = {
-    "type": "object",
-    "properties": {"text": {"anyOf": [_TEXTS, _TEXT]}},
-    "required": ["text"],
-}
+_BY_COLUMN = {"type": "object", "properties": {"text": {"anyOf": [_TEXTS, _TEXT]}}, "required": ["text"]}
 _VALUES = {"anyOf": [_TEXTS, _RECORDS, _BY_COLUMN]}
 
 

@@ -71,12 +71,7 @@ def _command(settings: TrackingSettings, port: int) -> list[str]:
 def _environment(settings: TrackingSettings) -> dict[str, str]:
     """The environment with the store's URI, which may contain a password that `ps` must not show."""
     uri = str(settings.uri)
-    return {
-        **os.environ,
-        **_ENVIRONMENT,
-        "MLFLOW_BACKEND_STORE_URI": uri,
-        "MLFLOW_REGISTRY_STORE_URI": uri,
-    }
+    return {**os.environ, **_ENVIRONMENT, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": uri}
 
 
 def _end(server: "subprocess.Popen[bytes]") -> None:
