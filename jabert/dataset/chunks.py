@@ -51,14 +51,10 @@ class Chunk:
         """All columns; of JSONL the JSON text of each value, null where the key is absent."""
         if isinstance(self.rows, pa.Table):
             return self.rows
-        return pa.table(
-            {
-                name: pa.array(
-                    [json_text(row[name]) if name in row else None for row in self.rows], pa.string()
-                )
-                for name in self.names
-            }
-        )
+        columns = [
+            [json_text(row[name]) if name in row else None for row in self.rows] for name in self.names
+        ]
+        return pa.table([pa.array(cells, pa.string()) for cells in columns], names=self.names)
 
     def cells(self, column: str, *, or_integers: bool = False) -> list[Any]:
         """The cells of a text column: strings and null, of JSONL values of any type.
@@ -167,12 +163,10 @@ def _json_chunks(location: str, rows: int, sha256: str | None) -> Iterator[Chunk
 
 def _parts(records: Iterator[tuple[int, Any]], rows: int) -> Iterator[tuple[list[int], list[Any]]]:
     """Lines and records, so many at a time; the first part is there even without records."""
-    part = list(islice(records, rows))
-    while True:
+    is_first = True
+    while (part := list(islice(records, rows))) or is_first:
         yield [line for line, _ in part], [record for _, record in part]
-        part = list(islice(records, rows))
-        if not part:
-            return
+        is_first = False
 
 
 def _parquet_chunks(
