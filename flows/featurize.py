@@ -27,11 +27,7 @@ def featurize(recipe: str = "", overrides: list[str] | None = None) -> dict[str,
     """
     settings = with_local_encoder(load_settings(recipe, overrides or []))
     data = stages.read(settings)
-    with data.work.exclusive(data.staged):
-        stages.tokenize(settings, data)
-        featurized = stages.featurize(settings, data)
-        data.work.remove_unless_taken()
-    return featurized.to_dict()
+    return stages.featurize(settings, stages.tokenize(settings, data)).to_dict()
 
 
 if __name__ == "__main__":

@@ -15,15 +15,12 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.transactions import transaction
 
-from flows.judging import describe, promote, register
-from flows.pages import progress, show_markdown
-from flows.stage import stage
-from flows.stages import featurize, read, tokenize, validate
-from jabert.config import Settings, load_settings
+from flows import stages
+from jabert.config import load_settings
 from jabert.experiments import retraining
-from jabert.experiments.retraining import Data, Evaluated, Results
-from jabert.methods.bi_lstm import Trained
-from jabert.tracking import Run, tracked_run, with_local_encoder
+from jabert.experiments.retraining import Results
+from jabert.methods import method_of
+from jabert.tracking import tracked_run, with_local_encoder
 
 __all__ = ["prefect_tags", "retrain"]
 
@@ -43,50 +40,36 @@ def retrain(
     if skip_unchanged and (judged := retraining.find_judged(settings)):
         # Prefect makes a state that is returned that of the flow, and its data the result.
         return Completed(name="Unchanged", message=judged.reason, data=judged.to_dict())  # type: ignore[return-value]
+    needs = method_of(settings.method.kind).needs
     with tracked_run(settings, prefect_tags()) as run:
         settings = with_local_encoder(settings)
+        tokens = pieces = features = None
         with run.stage("read"):
-            data = read(settings, run)
-        with data.work.exclusive(data.staged):
-            retraining.take_over(data, run)
+            data = stages.read(settings, run)
+        work = retraining.begin(settings, data, run)
+        with work.attempt.exclusive():
+            retraining.resume(work, run)
             with run.stage("validate"):
-                validated = validate(settings, data, run)
+                validated = stages.validate(settings, data, run)
             with run.stage("tokenize"):
-                tokenized = tokenize(settings, data, run)
+                if "tokens" in needs or "vectors" in needs:
+                    tokens = stages.tokenize(settings, data, run)
+                    pieces = stages.validate_pieces(settings, data, tokens, run)
             with run.stage("featurize"):
-                features = featurize(settings, data, run)
+                if tokens and "vectors" in needs:
+                    features = stages.featurize(settings, tokens, run)
             with run.stage("train"):
-                trained = train(settings, data, run)
+                fit = stages.train(settings, data, tokens, work, run)
             with run.stage("evaluate"):
-                evaluated = evaluate(settings, data, run)
+                evaluated = stages.evaluate(settings, data, tokens, fit, attempt=work.attempt, run=run)
             with run.stage("register"):
                 with transaction():
-                    version = register(settings, run, evaluated)
-                    verdict = promote(settings, data, run, version)
-                results = Results(validated, tokenized, features, trained, evaluated, verdict)
-                describe(settings, data, run, results)
-            data.work.remove()
+                    version = stages.register(settings, data, fit, work.attempt, run)
+                    verdict = stages.promote(settings, data, run, version)
+                results = Results(validated, tokens, pieces, features, fit, evaluated, verdict)
+                stages.describe(settings, data, run, results)
+            retraining.finish(settings, work)
         return retraining.summary(settings, data, run, results).to_dict()
-
-
-@stage("Train")
-def train(settings: Settings, data: Data, run: Run) -> Trained:
-    """The Bi-LSTM, an epoch at a time; a killed training goes on from its last one."""
-    update = progress("train-progress")
-    trained = retraining.train(
-        settings, data, run, on_epoch=lambda epoch: update(int(epoch["epoch"]), settings.training.epochs)
-    )
-    update(1, 1)  # also when it ended early
-    show_markdown("training", trained.to_markdown())
-    return trained
-
-
-@stage("Evaluate")
-def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
-    """The packaged model on the test rows, from text."""
-    evaluated = retraining.evaluate(settings, data, run)
-    show_markdown("report", evaluated.report.to_markdown())
-    return evaluated
 
 
 def prefect_tags() -> dict[str, str]:

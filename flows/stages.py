@@ -1,21 +1,41 @@
-"""The first stages as Prefect tasks, shared by the flows: read, validate, tokenize, featurize."""
+"""The steps of a retraining as Prefect tasks, each with its page in the UI."""
 
+from prefect.events import emit_event
+from prefect.runtime import flow_run
+from prefect.transactions import Transaction, get_transaction
+
+from flows.automations import PROMOTED
 from flows.pages import progress, show_markdown, show_table
 from flows.stage import stage
-from jabert.config import Settings
-from jabert.experiments import retraining
-from jabert.experiments.retraining import Data, Tokenized
+from jabert.config import Settings, TrackingSettings
+from jabert.errors import redacted
+from jabert.experiments import experiment, retraining
+from jabert.experiments.retraining import Results
+from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
-from jabert.tracking import Run
+from jabert.registry import Verdict
+from jabert.report.pages import comparison_page, evaluation_page
+from jabert.tracking import Attempt, Run
 from jabert.validation import ValidationReport
 
-__all__ = ["featurize", "read", "tokenize", "validate"]
+__all__ = [
+    "describe",
+    "evaluate",
+    "featurize",
+    "promote",
+    "read",
+    "register",
+    "tokenize",
+    "train",
+    "validate",
+    "validate_pieces",
+]
 
 
 @stage("Read and split")
 def read(settings: Settings, run: Run | None = None) -> Data:
-    """Labelled texts, cleaned and divided; the table lies in the work folder."""
-    data = retraining.read(settings, run)
+    """Labelled texts, cleaned and divided."""
+    data = experiment.read(settings, run)
     show_table("data", {"source": data.source, "split by": data.split_by, **data.counts})
     if data.conflicts:
         show_markdown("texts-under-two-labels", data.conflicts)
@@ -25,26 +45,122 @@ def read(settings: Settings, run: Run | None = None) -> Data:
 @stage("Validate")
 def validate(settings: Settings, data: Data, run: Run | None = None) -> ValidationReport:
     """The suite of expectations on the table; a critical finding stops the run."""
-    report = retraining.check_texts(settings, data, run)
+    report = experiment.validate(settings, data, run)
     show_markdown("validation", report.to_markdown())
     report.raise_if_critical()
     return report
 
 
 @stage("Tokenize")
-def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenized:
-    """Token ids, and the suite of expectations on the pieces."""
-    tokenized = retraining.tokenize(settings, data, run)
-    show_markdown("pieces", tokenized.to_markdown())
-    tokenized.validation.raise_if_critical()
-    return tokenized
+def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokens:
+    """Token ids."""
+    tokens = experiment.tokenize(settings, data, run)
+    show_markdown("pieces", tokens.to_markdown())
+    return tokens
+
+
+@stage("Validate pieces")
+def validate_pieces(
+    settings: Settings, data: Data, tokens: Tokens, run: Run | None = None
+) -> ValidationReport:
+    """The suite of expectations on the pieces; a critical finding stops the run."""
+    report = experiment.validate_pieces(settings, data, tokens, run)
+    show_markdown("validation-of-pieces", report.to_markdown())
+    report.raise_if_critical()
+    return report
 
 
 @stage("Featurize")
-def featurize(settings: Settings, data: Data, run: Run | None = None) -> Featurized:
+def featurize(settings: Settings, tokens: Tokens, run: Run | None = None) -> Featurized:
     """Token vectors of BERT, as far as the feature store lacks them."""
     update = progress("featurize-progress")
-    featurized = retraining.featurize(settings, data, run, update)
+    features = experiment.featurize(settings, tokens, run, update)
     update(1, 1)  # also when nothing was missing
-    show_table("features", featurized.to_dict())
-    return featurized
+    show_table("features", features.to_dict())
+    return features
+
+
+@stage("Train")
+def train(settings: Settings, data: Data, tokens: Tokens | None, work: retraining.Work, run: Run) -> Fit:
+    """The classifier; a training that was killed goes on from its last epoch."""
+    update = progress("train-progress")
+    fit = experiment.fit(
+        settings,
+        data,
+        tokens,
+        run=run,
+        on_epoch=lambda epoch: update(int(epoch["epoch"]), settings.training.epochs),
+        unfinished=work.unfinished,
+    )
+    update(1, 1)  # also when it ended early
+    show_markdown("training", fit.fitted.to_markdown())
+    return fit
+
+
+@stage("Evaluate")
+def evaluate(
+    settings: Settings, data: Data, tokens: Tokens | None, fit: Fit, *, attempt: Attempt, run: Run
+) -> Evaluated:
+    """The packaged classifier on the test rows, from text."""
+    evaluated = experiment.evaluate(
+        settings,
+        data,
+        tokens,
+        fit,
+        package=lambda: retraining.package(settings, data, fit, attempt),
+        run=run,
+    )
+    show_markdown("report", evaluation_page(evaluated.report))
+    return evaluated
+
+
+@stage("Register")
+def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Run) -> str:
+    """A new version of the registered model."""
+    version = retraining.register(settings, data, fit, attempt, run)
+    if begun := get_transaction():
+        begun.set("version", (settings, version))
+    return version
+
+
+@register.on_rollback
+def withdraw(begun: Transaction) -> None:
+    """The gate failed: the version says so."""
+    retraining.withdraw(*begun.get("version"))
+
+
+@stage("Promote")
+def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
+    """The champion changes if weighted F1 is strictly higher on the same rows, now."""
+    verdict = retraining.promote(settings, data, run, version)
+    show_table("verdict", verdict.facts())
+    if verdict.comparison:
+        show_markdown("comparison", comparison_page(verdict.comparison))
+    if verdict.promoted:
+        _announce(settings.tracking, verdict, run)
+    return verdict
+
+
+@stage("Describe")
+def describe(settings: Settings, data: Data, run: Run, results: Results) -> None:
+    """The model card."""
+    show_markdown("card", retraining.describe(settings, data, run, results).to_description())
+
+
+def _announce(tracking: TrackingSettings, verdict: Verdict, run: Run) -> None:
+    """Say on the server that there is a new champion, why, and where to look."""
+    links = [str(flow_run.ui_url or "")]
+    if str(tracking.uri).startswith("http"):
+        server = redacted(str(tracking.uri))
+        links += [
+            f"{server}/#/experiments/{run.experiment_id}/runs/{run.id}",
+            f"{server}/#/models/{tracking.model_name}/versions/{verdict.version}",
+        ]
+    emit_event(
+        PROMOTED,
+        resource={
+            "prefect.resource.id": f"jabert.model.{tracking.model_name}.{verdict.version}",
+            "prefect.resource.name": f"{tracking.model_name} {verdict.version}",
+        },
+        payload={"reason": verdict.reason, "links": "\n".join(filter(None, links))},
+    )

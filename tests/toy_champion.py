@@ -25,7 +25,7 @@ def settings_in(root, encoder, *overrides):
             f"encoder.cache_path={root}/engines",
             "encoder.device=cpu",
             "encoder.precision=float32",
-            f"classifier.units={UNITS}",
+            f"method.units={UNITS}",
             *overrides,
         ],
     )
@@ -39,10 +39,10 @@ def make_champion(root, settings, seed=0):
     folder, training = open_folder(settings.encoder.path), root / f"training-{seed}"
     training.mkdir(parents=True)
     random = np.random.default_rng(seed)
-    model = build_classifier(folder.config.hidden_size, len(toy.LABELS), settings.classifier)
+    model = build_classifier(folder.config.hidden_size, len(toy.LABELS), UNITS)
     model.set_weights([random.normal(0, 1.2, weight.shape) for weight in model.get_weights()])
     model.save_weights(training / "best.h5")
-    package = build_package(folder, training, toy.LABELS, settings, root / str(seed) / "package")
+    package = build_package(training, toy.LABELS, settings, folder, root / str(seed) / "package")
     with tracked_run(settings) as run:
         learned_from = write_json(root / "learned_from.json", {"rows": [], "groups": []})
         uri = log_package(package, learned_from, run)

@@ -1,6 +1,7 @@
 """From a recipe and overrides to settings."""
 
 import difflib
+import logging
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -11,14 +12,33 @@ from typing import Any
 from pydantic import ValidationError
 
 from jabert.config.locations import PACKAGED, SQLITE, expanded, is_url, local_database
-from jabert.config.settings import Kind, Settings, fields, kind_of, setting_names
+from jabert.config.settings import (
+    Kind,
+    MethodSettings,
+    Settings,
+    fields,
+    kind_of,
+    method_kinds,
+    setting_names,
+    settings_with_method,
+)
 from jabert.errors import JabertError
 
-__all__ = ["load_settings", "packaged_recipes"]
+__all__ = ["RENAMED", "load_settings", "packaged_recipes", "rename_settings"]
+
+log = logging.getLogger("jabert")
+
+RENAMED = {"classifier.units": "method.units", "classifier.dropout": "method.dropout"}
+"""Present names of settings by the names that they had in an earlier version."""
+
+_DEFAULT_KIND = MethodSettings().kind
 
 
 def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
     """Read a recipe and apply overrides.
+
+    Settings that had another name in an earlier version are accepted under it. Where an override chooses
+    another kind of method than the recipe, the recipe's settings of the group `method` are set aside.
 
     Args:
         recipe: name of a packaged recipe or path of a TOML file; without it the defaults.
@@ -26,23 +46,81 @@ def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = (
 
     Raises:
         JabertError: no such recipe, a name that is not a setting, or a value that does not fit.
+
+    Example:
+        >>> load_settings("knbc", ["data.path=KNBC_v1.0", "method.units=128"]).method.units
+        128
     """
     tree, folder = _read_recipe(recipe)
-    _make_absolute(tree, folder)
-    override_tree: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     for override in overrides:
         group, key, value = _parse_override(override)
-        override_tree.setdefault(group, {})[key] = value
-    _make_absolute(override_tree, Path.cwd())
-    for group, values in override_tree.items():
+        chosen.setdefault(group, {})[key] = value
+    model = _choose_method(tree, chosen, recipe)
+    for name in (f"{group}.{key}" for group, values in chosen.items() for key in values):
+        if name not in fields(model):
+            raise JabertError(_unknown(name, model))
+    _make_absolute(tree, folder, model)
+    _make_absolute(chosen, Path.cwd(), model)
+    for group, values in chosen.items():
         section = tree.setdefault(group, {})
         if isinstance(section, dict):  # otherwise refused below, with its name
             section.update(values)
     try:
-        settings = Settings.model_validate({**tree, "recipe": str(recipe or "")})
+        settings = model.model_validate({**tree, "recipe": str(recipe or "")})
     except ValidationError as error:
-        raise JabertError(_sentence(error, recipe)) from None
+        raise JabertError(_sentence(error, recipe, model)) from None
     return _with_defaults_resolved(settings)
+
+
+def rename_settings(tree: dict[str, Any]) -> list[str]:
+    """Move settings of earlier versions to their present names, in place.
+
+    Args:
+        tree: groups of settings, as a recipe has them.
+
+    Returns:
+        The names of earlier versions that were found.
+    """
+    found = []
+    for old, new in RENAMED.items():
+        (old_group, old_key), (new_group, new_key) = old.split("."), new.split(".")
+        section = tree.get(old_group)
+        if isinstance(section, dict) and old_key in section:
+            tree.setdefault(new_group, {}).setdefault(new_key, section.pop(old_key))
+            found.append(old)
+            if not section:
+                del tree[old_group]
+    return found
+
+
+def _choose_method(tree: dict[str, Any], chosen: dict[str, Any], recipe: str | Path | None) -> type[Settings]:
+    """The model of the settings for the kind of method that is asked for.
+
+    Settings of another kind are removed from the recipe; from the overrides too if they came under a name
+    of an earlier version, which had only one kind. One line of the log says what was renamed or removed.
+    """
+    renamed = [(source, old) for source in (tree, chosen) for old in rename_settings(source)]
+    own, asked = (source.get("method") for source in (tree, chosen))
+    own, asked = own if isinstance(own, dict) else {}, asked or {}
+    kind = asked.get("kind") or own.get("kind") or _DEFAULT_KIND
+    if kind not in method_kinds():
+        near = difflib.get_close_matches(str(kind), method_kinds(), n=1)
+        hint = f"the nearest is {near[0]!r}" if near else f"there are: {', '.join(method_kinds())}"
+        raise JabertError(f"setting method.kind cannot be {kind!r}; {hint}")
+    model, aside = settings_with_method(kind), []
+    if kind != own.get("kind", _DEFAULT_KIND):
+        aside = [key for key in own if key != "kind"]
+        tree["method"] = {}
+    for source, old in renamed:
+        key = RENAMED[old].partition(".")[2]
+        if RENAMED[old] not in fields(model) and source.get("method", {}).pop(key, None) is not None:
+            aside.append(key)
+    said = [f"{old} is called {RENAMED[old]} now" for _, old in renamed]
+    said += [f"set aside for method.kind {kind!r}: {', '.join(sorted(set(aside)))}"] if aside else []
+    if said:
+        log.info("%s: %s", f"recipe {recipe}" if recipe else "settings", "; ".join(said))
+    return model
 
 
 def packaged_recipes() -> dict[str, Path]:
@@ -77,8 +155,6 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
     if not (equals and dot and group and key):
         raise JabertError(f"setting {override!r} is not of the form group.key=value")
     name = f"{group}.{key}"
-    if name not in fields():
-        raise JabertError(_unknown(name))
     text = text.strip()
     if text.startswith(("[", '"', "'")):
         try:
@@ -89,8 +165,8 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
     return group, key, None if text in ("", "none") else text
 
 
-def _make_absolute(tree: Mapping[str, Any], folder: Path) -> None:
-    for name, field in fields().items():
+def _make_absolute(tree: Mapping[str, Any], folder: Path, model: type[Settings]) -> None:
+    for name, field in fields(model).items():
         group, key = name.split(".")
         section = tree.get(group)
         if not isinstance(section, dict):
@@ -116,34 +192,35 @@ def _with_defaults_resolved(settings: Settings) -> Settings:
     tree = settings.model_dump()
     tracking = tree["tracking"]
     tracking["uri"] = tracking["uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlruns/mlflow.db"
-    _make_absolute(tree, Path.cwd())
+    _make_absolute(tree, Path.cwd(), type(settings))
     database = local_database(tracking["uri"])
     if tracking["artifacts"] is None and database:
         tracking["artifacts"] = str(database.parent / "artifacts")
-    return Settings.model_validate(tree)
+    return type(settings).model_validate(tree)
 
 
-def _unknown(name: str) -> str:
+def _unknown(name: str, model: type[Settings]) -> str:
     # The right key in the wrong group is as likely as a misspelt one.
-    by_key = {known.split(".")[1]: known for known in setting_names()}
+    names = setting_names(model)
+    by_key = {known.split(".")[1]: known for known in names}
     group, dot, key = name.partition(".")
-    near = difflib.get_close_matches(name, setting_names(), n=1) if dot else []
-    near_group = difflib.get_close_matches(group, {known.split(".")[0] for known in setting_names()}, n=1)
+    near = difflib.get_close_matches(name, names, n=1) if dot else []
+    near_group = difflib.get_close_matches(group, {known.split(".")[0] for known in names}, n=1)
     near_key = difflib.get_close_matches(key or group, by_key, n=1)
     if near or (near_key and (dot or not near_group)):
         return f"there is no setting {name}; the nearest is {near[0] if near else by_key[near_key[0]]}"
     if near_group:
         return f"there is no setting {name}; the nearest group is {near_group[0]}"
-    return f"there is no setting {name}; there are: {', '.join(setting_names())}"
+    return f"there is no setting {name}; there are: {', '.join(names)}"
 
 
-def _sentence(error: ValidationError, recipe: str | Path | None) -> str:
+def _sentence(error: ValidationError, recipe: str | Path | None, model: type[Settings]) -> str:
     """One sentence for the first problem that pydantic found."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and "[" not in part)
     origin = f"recipe {recipe}: " if recipe else ""
     if first["type"] == "extra_forbidden":
-        return origin + _unknown(name)
+        return origin + _unknown(name, model)
     value = first["input"]
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
@@ -151,7 +228,7 @@ def _sentence(error: ValidationError, recipe: str | Path | None) -> str:
         message = f"it is a list, as {[value]!r}"
     sentence = f"{origin}setting {name} cannot be {value!r}: {message}"
     if first["type"] == "literal_error":
-        field = fields()[name]
+        field = fields(model)[name]
         options = [str(option) for option in getattr(field.annotation, "__args__", ())]
         near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.4)
         sentence += f"; the nearest is {near[0]!r}" if near else ""

@@ -1,11 +1,16 @@
 """Every setting: its type, default and meaning."""
 
+import functools
+import pkgutil
+from collections.abc import Iterable
 from enum import StrEnum
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
 from jabert.config.locations import is_url
@@ -13,24 +18,30 @@ from jabert.errors import redacted
 from jabert.files import digest_of_json
 
 __all__ = [
-    "ClassifierSettings",
     "CorpusSettings",
+    "Count",
     "DataSettings",
     "EncoderSettings",
     "FeaturesSettings",
     "Kind",
+    "MethodSettings",
     "PackageSettings",
+    "Positive",
     "PretrainingSettings",
     "PromotionSettings",
     "ServingSettings",
     "Settings",
+    "Share",
     "TrackingSettings",
     "TrainingSettings",
     "ValidationSettings",
     "VocabularySettings",
+    "decisive",
     "fields",
     "kind_of",
+    "method_kinds",
     "setting_names",
+    "settings_with_method",
 ]
 
 
@@ -44,6 +55,7 @@ class Kind(StrEnum):
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 def _not_blank(name: str) -> str:
@@ -173,15 +185,14 @@ class FeaturesSettings(_Group):
     dtype: Literal["float16", "float32"] = Field("float16", description="of the stored vectors")
 
 
-class ClassifierSettings(_Group):
-    """The Bi-LSTM on token vectors."""
+class MethodSettings(_Group):
+    """How the classifier is made: its kind, and the settings of that kind, which its module defines."""
 
-    units: Count = Field(356, description="of the LSTM, in each direction")
-    dropout: Share = Field(0.0, description="share of the Bi-LSTM's output dropped in training")
+    kind: str = Field("bi-lstm", description="the method; `jabert methods` lists them")
 
 
 class TrainingSettings(_Group):
-    """How the Bi-LSTM is trained."""
+    """How a method that learns in epochs is trained; other methods read none of this but the seed."""
 
     epochs: Count = Field(30, description="at most")
     batch_size: Count = Field(64, description="texts of a batch")
@@ -191,7 +202,9 @@ class TrainingSettings(_Group):
         "validation", description="rows that choose the epoch; 'test' is the article's mistake"
     )
     averaging: Share = Field(
-        0.0, description="momentum of the moving average that the weights become after each epoch; 0: none"
+        0.0,
+        description="decay of the exponential moving average (EMA) of the weights, which replaces them after "
+        "each epoch; 0: none",
     )
     shuffle: bool = Field(
         True, description="shuffled batches of similar length; otherwise in the order of the data"
@@ -243,12 +256,12 @@ class ServingSettings(_Group):
     max_texts: Count = Field(512, description="rows of a request")
     max_characters: Count = Field(10_000, description="of a text")
     max_body_bytes: Count = Field(2_000_000, description="of a request")
-    timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+    timeout_seconds: Positive = Field(
         10.0, description="from the head of a request to its answer; also for a head, and between requests"
     )
     batch_texts: Count = Field(128, description="predicted together at most")
     queue_texts: Count = Field(1024, description="that may wait; beyond it requests are refused")
-    poll_seconds: Annotated[float, Field(gt=0)] = Field(1.0, description="between looks at the alias")
+    poll_seconds: Positive = Field(1.0, description="between looks at the alias")
 
 
 class CorpusSettings(_Group):
@@ -283,7 +296,7 @@ class PretrainingSettings(_Group):
     teacher: str | None = _location(
         description="encoder folder whose vectors the new one learns as well; it brings the vocabulary"
     )
-    teacher_weight: Annotated[float, Field(gt=0)] = Field(
+    teacher_weight: Positive = Field(
         1.0, description="of the error against the teacher, beside the other losses"
     )
     teacher_text_weight: Annotated[float, Field(ge=0)] = Field(
@@ -306,9 +319,9 @@ class PretrainingSettings(_Group):
     token_budget: Count = Field(4096, description="tokens of a batch, padding included")
     steps: Count = 10_000
     warmup_steps: Annotated[int, Field(ge=0)] = Field(1000, description="of rising learning rate")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(5e-4, description="at its highest")
+    learning_rate: Positive = Field(5e-4, description="at its highest")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of tables and kernels")
-    clip_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="longest gradient, over all variables")
+    clip_norm: Positive = Field(1.0, description="longest gradient, over all variables")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of matrix products on a CPU; weights and all sums are float32"
     )
@@ -326,7 +339,7 @@ class Settings(_Group):
     validation: ValidationSettings = ValidationSettings()
     encoder: EncoderSettings = EncoderSettings()
     features: FeaturesSettings = FeaturesSettings()
-    classifier: ClassifierSettings = ClassifierSettings()
+    method: MethodSettings = MethodSettings()
     training: TrainingSettings = TrainingSettings()
     package: PackageSettings = PackageSettings()
     corpus: CorpusSettings = CorpusSettings()
@@ -352,31 +365,53 @@ class Settings(_Group):
         """
         return redacted(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude={"recipe"})))
 
-    def without_locations(self) -> "Settings":
+    def without_locations(self) -> Self:
         """The same with defaults for all paths, URLs and the store; of a suite's path its name is kept."""
         tree = self.model_dump()
-        for name, field in fields().items():
+        for name, field in fields(type(self)).items():
             group, key = name.split(".")
             if kind_of(field) in (Kind.LOCATION, Kind.STORE):
                 del tree[group][key]
             elif kind_of(field) == Kind.SUITE:
                 tree[group][key] = Path(tree[group][key]).name
-        return Settings.model_validate(tree)
+        return type(self).model_validate(tree)
 
-    def digest(self, without: tuple[str, ...] = ()) -> str:
-        """Digest of the settings that decide the result: no paths, no tracking, no device, no serving.
+    def digest(self) -> str:
+        """Digest of the settings that decide a result, as `decisive` has them for all groups."""
+        groups = ("tracking", "serving")
+        return digest_of_json(
+            decisive(self, [name for name in type(self).model_fields if name not in groups])
+        )
 
-        Args:
-            without: further groups that do not decide it.
-        """
-        groups = {"tracking", "serving", *without}
-        left_out = {name for name, field in fields().items() if kind_of(field) == Kind.LOCATION}
-        decisive = {
-            name: Path(value).name if name.startswith("validation.") else value
-            for name, value in self.flat().items()
-            if name not in left_out | {"encoder.device"} and name.split(".")[0] not in groups
-        }
-        return digest_of_json(decisive)
+
+def decisive(settings: Settings, names: Iterable[str]) -> dict[str, Any]:
+    """The settings that differ from their neutral value and decide a result, by dotted name.
+
+    The neutral value is the first default that a setting ever had, so that a release that adds settings
+    keeps the digests of yesterday, and one that changes a default does not. A field whose default is no
+    longer its first names that as `neutral` in its `json_schema_extra`. Paths, URLs and the device never
+    decide a result: what is found there has a digest of its own.
+
+    Args:
+        settings: of one run.
+        names: of groups (`data`) or single settings (`training.seed`).
+    """
+    wanted, flat = set(names), settings.flat()
+    return {
+        name: Path(flat[name]).name if name.startswith("validation.") else flat[name]
+        for name, field in fields(type(settings)).items()
+        if (name in wanted or name.partition(".")[0] in wanted)
+        and kind_of(field) != Kind.LOCATION
+        and name != "encoder.device"
+        and flat[name] != _neutral(name, field)
+    }
+
+
+def _neutral(name: str, field: FieldInfo) -> Any:
+    if name == "method.kind":  # each kind has its own name as the default
+        return MethodSettings().kind
+    extra = field.json_schema_extra
+    return extra.get("neutral", field.default) if isinstance(extra, dict) else field.default
 
 
 def _without_passwords(value: Any) -> Any:
@@ -385,16 +420,40 @@ def _without_passwords(value: Any) -> Any:
     return tuple(map(_without_passwords, value)) if isinstance(value, tuple) else value
 
 
-def setting_names() -> list[str]:
-    """Dotted names of all settings."""
-    return list(fields())
+def method_kinds() -> list[str]:
+    """The kinds of method that there are, sorted: the public modules of `jabert.methods`."""
+    found = find_spec("jabert.methods")
+    folders = (found and found.submodule_search_locations) or []
+    names = (module.name for module in pkgutil.iter_modules(folders))
+    return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
 
 
-def fields() -> dict[str, FieldInfo]:
+@functools.cache
+def settings_with_method(kind: str) -> type[Settings]:
+    """`Settings` whose group `method` has the settings of a kind; its module is imported here, by name.
+
+    Args:
+        kind: one of `method_kinds`.
+    """
+    group: type[MethodSettings] = import_module(
+        f"jabert.methods.{kind.replace('-', '_')}"
+    ).METHOD.settings_type
+    made: Any = create_model("Settings", __base__=Settings, method=(group, group()))
+    made.__doc__ = Settings.__doc__
+    found: type[Settings] = made
+    return found
+
+
+def setting_names(model: type[Settings] = Settings) -> list[str]:
+    """Dotted names of all settings; without a model those that every kind of method has."""
+    return list(fields(model))
+
+
+def fields(model: type[Settings] = Settings) -> dict[str, FieldInfo]:
     """Every setting by its dotted name."""
     return {
         f"{group}.{key}": field
-        for group, holder in Settings.model_fields.items()
+        for group, holder in model.model_fields.items()
         if isinstance(holder.annotation, type) and issubclass(holder.annotation, _Group)
         for key, field in holder.annotation.model_fields.items()
     }

@@ -1,26 +1,33 @@
-"""Two models on the same rows: both reports, the gain and how sure it is, the texts that changed sides."""
+"""Two models on the same rows: both reports, the gain and its interval, the texts classified differently."""
 
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from jabert.evaluation.report import EvaluationReport, evaluate, gain_interval
-from jabert.markdown import table
+from jabert.evaluation.intervals import bootstrap_interval, resampling_units
+from jabert.evaluation.metrics import Probabilities, class_counts, weighted_f1_of_counts
+from jabert.evaluation.report import EvaluationReport, class_indices, evaluate
 
-__all__ = ["Comparison", "Flip", "compare"]
-
-_SHOWN_FLIPS = 20
+__all__ = ["Comparison", "Flip", "compare", "gain_interval"]
 
 
 @dataclass(frozen=True)
 class Flip:
-    """A text that one model classifies rightly and the other does not; the labels are what each said."""
+    """A text that only one of two models classifies correctly.
+
+    Attributes:
+        text: the text.
+        label: its true label.
+        champion, challenger: the label that each model predicted.
+        became: whether the challenger's label is right or wrong.
+    """
 
     text: str
     label: str
@@ -31,12 +38,17 @@ class Flip:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of `compare`."""
+    """Result of `compare`.
+
+    Attributes:
+        champion, challenger: the report on each model.
+        gain_interval: ends of the 95 % interval of `gain`, by a paired bootstrap.
+        flips: the texts that only one of the models classifies correctly, in the order of the rows.
+    """
 
     champion: EvaluationReport
     challenger: EvaluationReport
     gain_interval: tuple[float, float]
-    """Ends of the 95 % interval of `gain`, by a paired bootstrap."""
     flips: tuple[Flip, ...]
 
     @property
@@ -50,51 +62,12 @@ class Comparison:
         return self.gain_interval[0] > 0 and self.champion.units > 1
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole comparison in JSON's own types."""
+        """The whole comparison as JSON values."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return {"gain": self.gain, **values}
 
-    def to_markdown(self) -> str:
-        """The comparison as Markdown tables, texts escaped and shortened."""
-        low, high = self.gain_interval
-        became = {kind: [flip for flip in self.flips if flip.became == kind] for kind in ("right", "wrong")}
-        both = (self.champion, self.challenger)
-        overall = [
-            ("weighted F1", *(report.weighted_f1 for report in both), self.gain),
-            ("macro F1", *(report.macro_f1 for report in both), _difference(both, "macro_f1")),
-            ("accuracy", *(report.accuracy for report in both), _difference(both, "accuracy")),
-            ("log loss", *(report.log_loss for report in both), _difference(both, "log_loss")),
-        ]
-        classes = [
-            (old.label, old.f1, new.f1, new.f1 - old.f1, old.support)
-            for old, new in zip(self.champion.per_class, self.challenger.per_class, strict=True)
-        ]
-        parts = [
-            "# Champion and challenger",
-            f"On the same {self.champion.rows:,} rows. The gain's 95 % interval, resampling "
-            f"{self.champion.resampled}: {low:+.3f} to {high:+.3f}. {len(became['right']):,} texts became "
-            f"right, {len(became['wrong']):,} wrong.",
-            table(["", "champion", "challenger", "gain"], overall),
-            "## Classes",
-            table(["F1 of", "champion", "challenger", "gain", "rows"], classes),
-        ]
-        for name, report in (("champion", self.champion), ("challenger", self.challenger)):
-            counts = [(label, *row) for label, row in zip(report.labels, report.confusion, strict=True)]
-            parts += [
-                f"## Confusion matrix of the {name}",
-                table(["true ＼ predicted", *report.labels], counts),
-            ]
-        for kind, flips in became.items():
-            if flips:
-                lines = [(flip.text, flip.label, flip.champion, flip.challenger) for flip in flips]
-                parts += [
-                    f"## Became {kind}: {len(flips):,}",
-                    table(["text", "label", "champion", "challenger"], lines[:_SHOWN_FLIPS]),
-                ]
-        return "\n\n".join(parts) + "\n"
-
     def flips_csv(self) -> str:
-        """All flips as CSV, texts whole."""
+        """All flips as CSV, with whole texts."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["text", "label", "champion", "challenger", "became"])
@@ -105,23 +78,65 @@ class Comparison:
 def compare(
     rows: pd.DataFrame, champion: pd.DataFrame, challenger: pd.DataFrame, *, seed: int = 0
 ) -> Comparison:
-    """Hold the probabilities of two models against the same labels.
+    """Evaluate two models on the same rows.
 
     Args:
         rows: as for `evaluate`.
-        champion, challenger: probabilities, a row a text in the order of `rows` and a column a label; the
-            labels of the two may differ, one that a model does not know has its probability 0.
+        champion, challenger: probabilities, one row for each text in the order of `rows` and one column for
+            each label. The labels of the two may differ; a label that a model does not know has
+            probability 0.
         seed: of the bootstrap.
+
+    Raises:
+        JabertError: as for `evaluate`.
     """
     labels = sorted({*rows["label"], *champion.columns, *challenger.columns})
-    before, after = (of.reindex(columns=labels, fill_value=0.0).to_numpy() for of in (champion, challenger))
-    old, new = (evaluate(rows, of, labels, seed=seed) for of in (before, after))
-    interval = gain_interval(rows, labels, before, after, seed=seed)
-    return Comparison(old, new, interval, _flips(rows, np.array(labels), before, after))
+    before, after = (
+        table.reindex(columns=labels, fill_value=0.0).to_numpy() for table in (champion, challenger)
+    )
+    return Comparison(
+        champion=evaluate(rows, before, labels, seed=seed),
+        challenger=evaluate(rows, after, labels, seed=seed),
+        gain_interval=gain_interval(rows, labels, before, after, seed=seed),
+        flips=_flips(rows, labels, before, after),
+    )
 
 
-def _flips(rows: pd.DataFrame, labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[Flip, ...]:
-    old, new = (labels[of.argmax(axis=1)] for of in (before, after))
+def gain_interval(
+    rows: pd.DataFrame,
+    labels: Sequence[str],
+    before: Probabilities,
+    after: Probabilities,
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> tuple[float, float]:
+    """Ends of the 95 % interval of the gain in weighted F1 from one model to another on the same rows.
+
+    The bootstrap is paired: both models are measured on each sample of the rows, so that what makes a sample
+    hard for both does not widen the interval.
+
+    Args:
+        rows, labels, seed, resamples: as for `evaluate`.
+        before, after: probabilities of the two models, `(rows, classes)`, columns in the order of `labels`.
+
+    Raises:
+        JabertError: there are no rows, or a label is not among `labels`.
+    """
+    true, (units, _) = class_indices(rows, labels), resampling_units(rows)
+    both = [class_counts(true, of.argmax(axis=1), len(labels), units) for of in (before, after)]
+
+    def gain(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        scores = weighted_f1_of_counts(counts)  # (resamples, 2)
+        return scores[:, 1] - scores[:, 0]
+
+    return bootstrap_interval(np.stack(both, axis=1), gain, seed=seed, resamples=resamples)
+
+
+def _flips(
+    rows: pd.DataFrame, labels: Sequence[str], before: Probabilities, after: Probabilities
+) -> tuple[Flip, ...]:
+    old, new = (np.array(labels)[of.argmax(axis=1)] for of in (before, after))
     true = rows["label"].to_numpy()
     return tuple(
         Flip(
@@ -133,8 +148,3 @@ def _flips(rows: pd.DataFrame, labels: np.ndarray, before: np.ndarray, after: np
         )
         for at in np.flatnonzero((old == true) != (new == true))
     )
-
-
-def _difference(reports: tuple[EvaluationReport, EvaluationReport], name: str) -> float:
-    values: list[Mapping[str, float]] = [vars(report) for report in reports]
-    return values[1][name] - values[0][name]

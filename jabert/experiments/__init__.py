@@ -1,8 +1,10 @@
-"""The stages of a job, from files of a work folder to files of it; flows string them together.
+"""Experiments: the steps from data to an evaluation, each found by a key, and a retraining on top of one.
 
-`retraining` makes a registered model of labelled texts, `pretraining` an encoder of raw text. `validation`
-is the check of the texts alone, `promotion` the gate by hand. `work` is the folder of an unfinished run,
-`recording` what a stage leaves in MLflow.
+`steps` makes or finds results in folders (`store`), `experiment` records them as an MLflow run (`recording`),
+`packaging` makes the registered model's files, `retraining` registers, judges and describes a version, with
+`attempt` as the folder of what is unfinished. `validation` and `promotion` are single steps by hand.
 """
 
-__all__: list[str] = []
+from jabert.experiments.experiment import Experiment, run
+
+__all__ = ["Experiment", "run"]

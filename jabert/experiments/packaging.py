@@ -1,4 +1,4 @@
-"""Building the folder that `runtime/text_classifier.py` reads, out of an encoder and a trained classifier."""
+"""The package of a classifier, which the code in `jabert/runtime/` reads: made, opened, logged to MLflow."""
 
 import json
 import shutil
@@ -7,80 +7,61 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from jabert.config import Settings
-from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget
-from jabert.encoder.checkpoint import read_variables
-from jabert.encoder.openvino import bert_graph, layout_graph
-from jabert.files import digest_of_file, on_disk, write_json, write_text
-from jabert.methods.bi_lstm import load_classifier
-from jabert.methods.bi_lstm.export import classifier_graph
+from jabert.encoder import EncoderFolder
+from jabert.files import digest_of_file, write_json, write_text
+from jabert.methods import method_of
 from jabert.tracking import Run
 
 if TYPE_CHECKING:
-    pass
+    from jabert.runtime.text_classifier import TextClassifier
 
-__all__ = ["build_package", "log_package"]
+__all__ = ["build_package", "log_package", "open_package"]
 
-_CODE = Path(str(files("jabert") / "runtime/text_classifier.py"))
+_CODE = Path(str(files("jabert") / "runtime" / "text_classifier.py"))
 _EXAMPLE = "京都の食堂で昼ごはんを食べた。"
-_REQUIRED = ("mlflow", "numpy", "openvino", "pandas", "sentencepiece")  # what that file imports
-_MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more than any encoder has positions
+_REQUIRED = ("mlflow", "numpy", "pandas")  # what that file imports, whatever is in a package
 
 
 def build_package(
-    folder: EncoderFolder, trained: Path, labels: list[str], settings: Settings, target: Path
+    fitted: Path, labels: list[str], settings: Settings, encoder: EncoderFolder | None, target: Path
 ) -> Path:
-    """Write the folder that `runtime/text_classifier.py` reads; the networks become OpenVINO graphs.
+    """Write the folder that `jabert/runtime/text_classifier.py` describes.
 
     Args:
-        folder: the encoder.
-        trained: folder of a finished training.
+        fitted: folder of a fitted classifier of the method that the settings name.
         labels: class names in the order of the classifier's outputs.
         settings: written into the package, without paths.
+        encoder: that the method needs, None if it needs none.
         target: the folder to make; what stood there is replaced.
     """
+    kind = settings.method.kind
     shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    with on_disk(target):
-        shutil.copyfile(folder.sentencepiece, target / "sentencepiece.model")
-        _write_graphs(folder, trained, len(labels), settings, target)
+    (target / kind).mkdir(parents=True)
+    export = method_of(kind).export(settings, fitted, labels, encoder=encoder, target=target / kind)
+    about = {
+        "format": "2",
+        "labels": labels,
+        "max_texts": settings.package.max_texts,
+        "members": [{"folder": kind, "runtime": export.runtime, "requires": export.requirements}],
+    }
+    write_json(target / "package.json", about)
     write_text(target / "config.toml", settings.without_locations().to_toml())
-    write_json(target / "package.json", _about(folder, labels, settings))
-    sums = [f"{digest_of_file(path)}  {path.name}\n" for path in sorted(target.iterdir())]
+    written = sorted(path for path in target.rglob("*") if path.is_file())
+    sums = [f"{digest_of_file(path)}  {path.relative_to(target).as_posix()}\n" for path in written]
     write_text(target / "SHA256SUMS", "".join(sums))
     return target
 
 
-def _write_graphs(
-    folder: EncoderFolder, trained: Path, classes: int, settings: Settings, target: Path
-) -> None:
-    import openvino
+def open_package(package: Path) -> "TextClassifier":
+    """A package in memory, without MLflow's store.
 
-    layout = layout_graph(mask_id_zero=settings.encoder.pad_to is not None)
-    encoder = bert_graph(read_variables(folder), folder.config)
-    classifier = load_classifier(trained, folder.config.hidden_size, classes, settings.classifier)
-    head = classifier_graph(classifier, np.dtype(settings.features.dtype))
-    for name, graph in {"layout": layout, "encoder": encoder, "classifier": head}.items():
-        openvino.save_model(graph, target / f"{name}.xml", compress_to_fp16=False)
+    Raises:
+        MlflowException: its files are not what was written.
+    """
+    from jabert.runtime.text_classifier import TextClassifier
 
-
-def _about(folder: EncoderFolder, labels: list[str], settings: Settings) -> dict[str, Any]:
-    tokenizer, precision = Tokenizer(folder, settings.encoder), choose(settings.encoder).precision
-    return {
-        "labels": labels,
-        "max_texts": settings.package.max_texts,
-        "max_characters": _MAX_CHARACTERS,
-        "lower_case": tokenizer.lower_case,
-        "cls_id": tokenizer.cls_id,
-        "sep_id": tokenizer.sep_id,
-        "max_tokens": tokenizer.max_tokens,
-        "pad_to": tokenizer.pad_to,
-        "precision": precision,
-        "token_budget": settings.encoder.token_budget or cpu_token_budget(folder, precision),
-        "encoder_fingerprint": folder.fingerprint,
-    }
+    return TextClassifier().load(package)
 
 
 def log_package(package: Path, learned_from: Path, run: Run) -> str:
@@ -98,6 +79,7 @@ def log_package(package: Path, learned_from: Path, run: Run) -> str:
     from mlflow.models import Model
 
     about = json.loads((package / "package.json").read_text(encoding="utf-8"))
+    required = {*_REQUIRED, *(name for member in about["members"] for name in member["requires"])}
     # Not mlflow.pyfunc.log_model: it wants an active run, and leaving that would end this one. The model is
     # created first, because Model.log would put it into the default experiment and that one's folder.
     model = run.client.create_logged_model(run.experiment_id, name="model", source_run_id=run.id)
@@ -111,7 +93,7 @@ def log_package(package: Path, learned_from: Path, run: Run) -> str:
         artifacts={"classifier": str(package), "learned_from": str(learned_from)},
         signature=_signature(),
         input_example=pd.DataFrame({"text": [_EXAMPLE]}),
-        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIRED],
+        pip_requirements=[f"{name}=={version(name)}" for name in sorted(required)],
         metadata={"max_texts": about["max_texts"]},
     )
     return str(logged.model_uri)

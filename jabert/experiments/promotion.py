@@ -1,8 +1,6 @@
 """What `jabert models promote` does: the gate, by hand."""
 
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jabert.config import Settings
@@ -35,15 +33,14 @@ def promote(settings: Settings, version: str, *, force: bool) -> Verdict:
     table = read_corpus(settings.data).table
     rows = table[table["split"] == "test"].reset_index(drop=True)
     folder = f"promotion/by hand {datetime.now(UTC):%Y-%m-%d %H-%M-%S}"
-    with tempfile.TemporaryDirectory() as scratch:
-        gate = Gate(
-            registry,
-            rows,
-            settings.promotion,
-            record=lambda verdict: record_comparison(verdict, Path(scratch), run, folder),
-            seed=settings.data.seed,
-        )
-        verdict = gate.judge(str(entry.version), force=force)
+    gate = Gate(
+        registry,
+        rows,
+        settings.promotion,
+        record=lambda verdict: record_comparison(verdict, run, folder),
+        seed=settings.data.seed,
+    )
+    verdict = gate.judge(str(entry.version), force=force)
     record_verdict(verdict, settings.note, registry.history(), run)
     return verdict
 

@@ -1,97 +1,171 @@
-"""What a stage leaves in its MLflow run: metrics, tables and pictures."""
+"""What a step leaves in its MLflow run: metrics, tables and pictures."""
 
-from collections.abc import Mapping
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from jabert.config import Settings
+from jabert.dataset import row_digests, table_digest
 from jabert.encoder import EncoderFolder
-from jabert.evaluation import EvaluationReport
-from jabert.experiments.work import Work
-from jabert.methods.bi_lstm import Epoch, Trained
+from jabert.evaluation import predictions
+from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
+from jabert.features import Featurized
+from jabert.methods import Epoch, method_of
 from jabert.registry import Move, Verdict
 from jabert.report import plots
 from jabert.report.card import Card
+from jabert.report.metrics import evaluation_metrics
+from jabert.report.pages import comparison_page, evaluation_page
 from jabert.tracking import Run
 from jabert.validation import ValidationReport
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "CARD",
     "CARD_PAGE",
     "by_split",
-    "layers_of",
     "record_card",
     "record_comparison",
+    "record_data",
     "record_epoch",
     "record_evaluation",
-    "record_training",
+    "record_features",
+    "record_fit",
+    "record_tokens",
     "record_validation",
     "record_verdict",
 ]
+
+log = logging.getLogger("jabert")
 
 CARD = "card/card.md"
 CARD_PAGE = "card/card.html"
 
 
+def record_data(data: Data, encoder: EncoderFolder | None, settings: Settings, run: Run) -> None:
+    """Digests as tags, counts as metrics, the rows of each split as datasets."""
+    if settings.note:
+        log.warning(settings.note)
+    run.tags({"data_digest": data.digest, "model_name": settings.tracking.model_name})
+    if encoder:
+        run.tags({"encoder_fingerprint": encoder.fingerprint})
+    rows = pd.DataFrame({"digest": row_digests(data.table["text"]), "split": data.table["split"]})
+    run.text("data/rows.csv", rows.to_csv(index=False))
+    run.metrics({f"rows/{name}": count for name, count in data.counts.items()})
+    for split, table in data.table.groupby("split"):
+        columns = table.drop(columns=["split", "file", "line"])
+        run.dataset(columns, data.source, table_digest(table), str(split))
+    if data.conflicts:
+        run.text("data/texts_under_two_labels.md", data.conflicts)
+
+
 def record_validation(report: ValidationReport, name: str, run: Run) -> None:
     """The findings as a page, the data docs and the JSON result, also of a suite that failed."""
-    run.folder(report.folder, f"validation/{name}")
+    for found in ("data_docs", "result.json"):
+        path = report.folder / found
+        if path.is_dir():
+            run.folder(path, f"validation/{name}/{found}")
+        elif path.is_file():
+            run.file(path, f"validation/{name}")
     run.file(report.suite_file, f"validation/{name}")
     run.text(f"validation/{name}.md", report.to_markdown())
     run.metrics({f"validation/{name}_findings": len(report.findings)})
 
 
-def record_epoch(epoch: Epoch, run: Run) -> None:
+def record_tokens(tokens: Tokens, run: Run) -> None:
+    """Counts as metrics, and what the tokenizer's settings were resolved to."""
+    run.metrics(
+        {
+            "pieces/mean": tokens.pieces / tokens.texts,
+            "pieces/longest": tokens.longest,
+            "pieces/unknown_share": tokens.unknown / max(1, tokens.pieces),
+            "pieces/truncated_texts": tokens.truncated,
+        }
+    )
+    run.params({"resolved.lower_case": tokens.lower_case, "resolved.max_tokens": tokens.max_tokens})
+
+
+def record_features(features: Featurized, run: Run) -> None:
+    """What the featurization did."""
+    facts = features.to_dict()
+    run.params({f"features.{name}": facts.pop(name) for name in ("engine", "precision", "device", "store")})
+    run.metrics({f"features/{name}": value for name, value in facts.items()})
+
+
+def record_epoch(epoch: Epoch, monitor: str, run: Run) -> None:
     """Metrics of one epoch: `loss` as `train/loss`, `val_loss` as `validation/loss`, and so on."""
     run.metrics_once(by_split(epoch), step=int(epoch["epoch"]))
+    log.info("epoch %d: loss %.3f, %s %.4f", epoch["epoch"], epoch["loss"], monitor, epoch[monitor])
 
 
-def record_training(
-    settings: Settings, work: Work, trained: Trained, layers: list[plots.LayerBox], run: Run
+def by_split(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics of a training under MLflow's names: `loss` as `train/loss`, `val_loss` as `validation/loss`."""
+    return {
+        f"validation/{name.removeprefix('val_')}" if name.startswith("val_") else f"train/{name}": value
+        for name, value in metrics.items()
+    }
+
+
+def record_fit(
+    fit: Fit, labels: Sequence[str], encoder: EncoderFolder | None, settings: Settings, run: Run
 ) -> None:
-    """The history as a table and a picture, TensorBoard's logs, and a drawing of the model."""
-    history = pd.DataFrame(trained.history)
-    run.metrics({"train/best_epoch": trained.best["epoch"], "train/epochs": len(history)})
-    run.tags({"resumed_epochs": trained.resumed})
+    """The history as a table and a picture, TensorBoard's logs, and a drawing of the classifier."""
+    fitted = fit.fitted
+    run.params({f"resolved.{name}": value for name, value in fitted.resolved.items()})
+    run.metrics({f"train/{name}": value for name, value in fitted.metrics.items()})
+    described = method_of(settings.method.kind).describe(settings, fitted, labels, encoder)
+    _record_picture(plots.model_structure(described.layers), "training/model_structure.png", run)
+    if (fit.folder / "tensorboard").exists():
+        run.folder(fit.folder / "tensorboard", "tensorboard")
+    if not fitted.history:
+        return
+    history = pd.DataFrame(fitted.history)
+    run.metrics({"train/best_epoch": fitted.best_epoch or 0, "train/epochs": len(history)})
+    run.tags({"resumed_epochs": fitted.resumed})
     run.text("training/history.csv", history.to_csv(index=False))
-    run.folder(trained.folder / "tensorboard", "tensorboard")
-    best = history["epoch"] == trained.best["epoch"]
+    best = history["epoch"] == fitted.best_epoch
     curves = plots.learning_curves(history.assign(best=best), f"{settings.training.watch} rows")
-    run.file(plots.save(curves, work.path / "learning_curves.png"), "training")
-    run.file(plots.save(plots.model_structure(layers), work.path / "model_structure.png"), "training")
+    _record_picture(curves, "training/learning_curves.png", run)
 
 
-def record_evaluation(report: EvaluationReport, predicted: pd.DataFrame, work: Work, run: Run) -> None:
-    """Metrics, the report as text, data and page, its pictures, and what was said of each test row."""
-    run.metrics(report.metrics())
-    run.text("report/report.md", report.to_markdown())
+def record_evaluation(evaluated: Evaluated, labels: Sequence[str], measured_on: str, run: Run) -> None:
+    """Metrics, the report as text, data and page, its pictures, and the prediction for each row."""
+    report = evaluated.report
+    run.metrics(evaluation_metrics(report, measured_on))
+    run.text("report/report.md", evaluation_page(report))
     run.text("report/classification_report.txt", report.report_text)
     run.json("report/report.json", report.to_dict())
+    predicted = predictions(evaluated.rows, evaluated.probabilities, labels)
     run.text("report/predictions.csv", predicted.to_csv(index=False))
-    for name, draw in (("confusion_matrix", plots.confusion_matrix), ("per_class", plots.per_class)):
-        run.file(plots.save(draw(report), work.path / f"{name}.png"), "report")
+    _record_picture(plots.confusion_matrix(report), "report/confusion_matrix.png", run)
+    _record_picture(plots.per_class(report), "report/per_class.png", run)
 
 
-def record_card(card: Card, work: Work, run: Run) -> None:
-    """The card as Markdown and as a page, which holds the picture that `record_evaluation` drew."""
+def record_card(card: Card, evaluated: Evaluated, run: Run) -> None:
+    """The card as Markdown and as a page, with the confusion matrix in it."""
     run.text(CARD, card.to_markdown())
-    run.text(CARD_PAGE, card.to_html(work.path / "confusion_matrix.png"))
+    with tempfile.TemporaryDirectory() as folder:
+        picture = plots.save(plots.confusion_matrix(evaluated.report), Path(folder) / "confusion_matrix.png")
+        run.text(CARD_PAGE, card.to_html(picture))
 
 
-def record_comparison(verdict: Verdict, scratch: Path, run: Run, folder: str = "promotion") -> None:
+def record_comparison(verdict: Verdict, run: Run, folder: str = "promotion") -> None:
     """What a verdict rests on: both reports, the gain, the flips, both confusion matrices."""
     run.json(f"{folder}/verdict.json", verdict.facts())
     comparison = verdict.comparison
     if comparison is None:
         return
-    run.text(f"{folder}/comparison.md", comparison.to_markdown())
+    run.text(f"{folder}/comparison.md", comparison_page(comparison))
     run.json(f"{folder}/comparison.json", comparison.to_dict())
     run.text(f"{folder}/flips.csv", comparison.flips_csv())
-    for name in ("champion", "challenger"):
-        picture = plots.confusion_matrix(getattr(comparison, name))
-        run.file(plots.save(picture, scratch / f"confusion_matrix_of_{name}.png"), folder)
+    for name, report in (("champion", comparison.champion), ("challenger", comparison.challenger)):
+        _record_picture(plots.confusion_matrix(report), f"{folder}/confusion_matrix_of_{name}.png", run)
 
 
 def record_verdict(verdict: Verdict, note: str, history: list[Move], run: Run) -> None:
@@ -114,26 +188,7 @@ def record_verdict(verdict: Verdict, note: str, history: list[Move], run: Run) -
     run.table("promotion/history.json", columns)
 
 
-def layers_of(settings: Settings, folder: EncoderFolder, classes: int) -> list[plots.LayerBox]:
-    """The whole network from text to probabilities, for the drawing."""
-    bert, units = folder.config, settings.classifier.units
-    sizes = {name: int(np.prod(shape)) for name, shape in bert.variables().items()}
-    block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
-    embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
-    tokens = f"(tokens, {bert.hidden_size})"
-    lstm_parameters = 8 * units * (bert.hidden_size + units + 1)  # 2 directions, 4 gates
-    return [
-        plots.LayerBox("text", "SentencePiece", "(tokens)", 0),
-        plots.LayerBox("embeddings", "BERT, frozen", tokens, embeddings),
-        plots.LayerBox("transformer block", "BERT, frozen", tokens, block, bert.num_hidden_layers),
-        plots.LayerBox("bi_lstm", "Bidirectional LSTM", f"({2 * units})", lstm_parameters),
-        plots.LayerBox("softmax", "Dense", f"({classes})", (2 * units + 1) * classes),
-    ]
-
-
-def by_split(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Metrics of a training under MLflow's names: `loss` as `train/loss`, `val_loss` as `validation/loss`."""
-    return {
-        f"validation/{name.removeprefix('val_')}" if name.startswith("val_") else f"train/{name}": value
-        for name, value in metrics.items()
-    }
+def _record_picture(figure: "Figure", name: str, run: Run) -> None:
+    path = Path(name)
+    with tempfile.TemporaryDirectory() as folder:
+        run.file(plots.save(figure, Path(folder) / path.name), str(path.parent))

@@ -1,139 +1,68 @@
-"""The stages of a retraining, each from files of the work folder to files of the work folder.
-
-A step records what it did in the run and returns a small record. The flows string them together.
-"""
+"""Retraining: an experiment measured on test rows, then a new version, the gate, and the model card."""
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from jabert import markdown, registry
+from jabert import registry
 from jabert.config import Settings
-from jabert.dataset import read_corpus, row_digests, table_digest
-from jabert.encoder import EncoderFolder, TokenizedTexts, Tokenizer, open_folder
-from jabert.errors import JabertError
-from jabert.evaluation import EvaluationReport, predictions
-from jabert.evaluation import evaluate as evaluate_predictions
+from jabert.experiments import steps
+from jabert.experiments.keys import attempt_key, attempt_key_0_1
 from jabert.experiments.packaging import build_package, log_package
-from jabert.experiments.recording import (
-    layers_of,
-    record_card,
-    record_comparison,
-    record_epoch,
-    record_evaluation,
-    record_training,
-    record_validation,
-    record_verdict,
-)
-from jabert.experiments.work import Work
-from jabert.features import Featurized, Progress, open_store
-from jabert.features import featurize as featurize_ids
-from jabert.files import digest_of_file, digest_of_json, write_json
-from jabert.legacy_keras import gpu_names, use_device
-from jabert.methods.bi_lstm import Epoch, Trained, training_precision
-from jabert.methods.bi_lstm import train as train_classifier
+from jabert.experiments.recording import record_card, record_comparison, record_verdict
+from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
+from jabert.experiments.store import prune
+from jabert.features import Featurized
+from jabert.files import write_json
+from jabert.methods import encoder_of, method_of
 from jabert.registry import Gate, Verdict
 from jabert.report.card import Card, Facts, make_card
-from jabert.tracking import Run, find_run, load_model, provenance, with_local_encoder
-from jabert.validation import ValidationReport, check_pieces
-from jabert.validation import check_texts as check_table
-from jabert.validation.suites import find_suite
+from jabert.tracking import Attempt, Run, find_run, provenance, with_local_encoder
+from jabert.validation import ValidationReport
 
 __all__ = [
-    "Data",
-    "Evaluated",
     "Results",
     "Retrained",
-    "Tokenized",
-    "check_texts",
+    "Work",
+    "begin",
     "describe",
-    "evaluate",
-    "featurize",
     "find_judged",
-    "fit",
+    "finish",
+    "package",
     "promote",
-    "read",
     "register",
     "summary",
-    "take_over",
-    "tokenize",
-    "train",
     "withdraw",
 ]
-
 
 log = logging.getLogger("jabert")
 
 
 @dataclass(frozen=True)
-class Data:
-    """What was read. The table is staged: `work.exclusive(staged)` takes it into the work folder."""
+class Work:
+    """A retraining that is under way.
 
-    work: Work
-    staged: Path
-    digest: str
-    source: str
-    split_by: str
-    counts: dict[str, int]
-    conflicts: str
-    """The texts that stand under two labels, as a Markdown table; empty if there are none."""
+    Attributes:
+        attempt: its folder.
+        unfinished: folder of a training that jabert 0.1 left unfinished, None if there is none.
+    """
 
-
-@dataclass(frozen=True)
-class Tokenized:
-    """Piece statistics of all texts, and what the suite on them found."""
-
-    texts: int
-    pieces: int
-    unknown: int
-    truncated: int
-    longest: int
-    lower_case: bool
-    max_tokens: int
-    validation: ValidationReport
-
-    def metrics(self) -> dict[str, float]:
-        """For MLflow."""
-        return {
-            "pieces/mean": self.pieces / self.texts,
-            "pieces/longest": self.longest,
-            "pieces/unknown_share": self.unknown / max(1, self.pieces),
-            "pieces/truncated_texts": self.truncated,
-        }
-
-    def to_markdown(self) -> str:
-        """The statistics and the findings of the suite."""
-        lines = [
-            f"{self.texts:,} texts, {self.pieces:,} pieces, the longest {self.longest}",
-            f"{self.unknown:,} unknown pieces ({self.unknown / max(1, self.pieces):.2%})",
-            f"{self.truncated:,} texts cut",
-            "lower-cased" if self.lower_case else "case kept",
-        ]
-        return "\n".join(f"- {line}" for line in lines) + "\n\n" + self.validation.to_markdown()
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """The report on the logged model, and where that model is."""
-
-    model_uri: str
-    report: EvaluationReport
+    attempt: Attempt
+    unfinished: Path | None
 
 
 @dataclass(frozen=True)
 class Results:
-    """What the stages of a retraining returned."""
+    """What the steps of a retraining returned; None where the method needs no such step."""
 
     validated: ValidationReport
-    tokenized: Tokenized
-    features: Featurized
-    trained: Trained
+    tokens: Tokens | None
+    pieces: ValidationReport | None
+    features: Featurized | None
+    fit: Fit
     evaluated: Evaluated
     verdict: Verdict
 
@@ -151,8 +80,8 @@ class Retrained:
         outcome: the gate's word for it, or `unchanged`: an earlier run judged the same.
         reason: a sentence.
         warnings: sentences.
-        rows: of each side of the split.
-        features: vectors `computed` and `reused`, in texts; 0 where unchanged.
+        rows: of each split.
+        features: vectors `computed` and `reused`, in texts; 0 where unchanged, or without vectors.
         stages: seconds of each stage; empty where unchanged.
         config_digest, data_digest: of the settings that decide the result, and of the table.
     """
@@ -176,60 +105,19 @@ class Retrained:
         return asdict(self)
 
 
-def read(settings: Settings, run: Run | None = None) -> Data:
-    """Read, clean and split the texts; checks on the way that there is an encoder."""
-    folder = open_folder(settings.encoder.path)
-    corpus = read_corpus(settings.data)
-    digest = table_digest(corpus.table)
-    attempt = _attempt(settings, digest, folder)
-    in_doubt = corpus.conflicts.to_numpy().tolist()
-    conflicts = markdown.table([*map(str, corpus.conflicts)], in_doubt) if in_doubt else ""
-    if run:
-        if settings.note:
-            log.warning(settings.note)
-        run.tags(
-            {
-                "attempt": attempt,
-                "data_digest": digest,
-                "encoder_fingerprint": folder.fingerprint,
-                "model_name": settings.tracking.model_name,
-            }
-        )
-        rows = pd.DataFrame({"digest": row_digests(corpus.table["text"]), "split": corpus.table["split"]})
-        run.text("data/rows.csv", rows.to_csv(index=False))
-        run.metrics({f"rows/{key}": value for key, value in corpus.counts.items()})
-        for side, rows in corpus.table.groupby("split"):
-            run.dataset(
-                rows.drop(columns=["split", "file", "line"]), corpus.source, table_digest(rows), str(side)
-            )
-        if conflicts:
-            run.text("data/texts_under_two_labels.md", conflicts)
-    work = Work(Path(settings.training.work_path) / attempt)
-    staged = work.stage_table(corpus.table)  # last, for nobody takes away the table of a failure
-    return Data(work, staged, digest, corpus.source, corpus.split_by, corpus.counts, conflicts)
-
-
-def _attempt(settings: Settings, data_digest: str, folder: EncoderFolder) -> str:
-    """The same for the same settings, suites, data and encoder; an encoder's making does not matter."""
-    decisive = settings.digest(without=("pretraining", "corpus", "vocabulary"))
-    suites = (settings.validation.suite, settings.validation.pieces_suite)
-    rules = [digest_of_file(find_suite(suite)) for suite in suites]
-    return digest_of_json([decisive, rules, data_digest, folder.fingerprint])[:16]
-
-
 def find_judged(settings: Settings) -> Retrained | None:
     """The result of a retraining on the same settings, data and encoder that was judged before.
 
-    Nothing is loaded for it that takes long: neither TensorFlow nor Great Expectations.
+    Neither TensorFlow nor Great Expectations is loaded for it, which would take long.
 
     Returns:
         With the outcome `unchanged`; None if there is something new.
     """
     settings = with_local_encoder(settings)
-    corpus = read_corpus(settings.data)
-    digest = table_digest(corpus.table)
-    attempt = _attempt(settings, digest, open_folder(settings.encoder.path))
-    found = find_run(settings.tracking, {"attempt": attempt, "model_name": settings.tracking.model_name})
+    data, encoder = steps.read(settings), encoder_of(settings)
+    keys = [make(settings, data.digest, encoder) for make in (attempt_key, attempt_key_0_1)]
+    wanted = [{"attempt": key, "model_name": settings.tracking.model_name} for key in keys if key]
+    found = next(filter(None, (find_run(settings.tracking, tags) for tags in wanted)), None)
     if found is None:
         return None
     tags, metrics = found.data.tags, found.data.metrics
@@ -243,165 +131,62 @@ def find_judged(settings: Settings) -> Retrained | None:
         reason=f"nothing new: run {found.info.run_id} judged the same data, encoder and settings "
         f"({tags['promotion']}: {tags['reason']})",
         warnings=[],
-        rows=_rows(corpus.counts),
+        rows=_rows(data),
         features={"computed": 0, "reused": 0},
         stages={},
         config_digest=settings.digest(),
-        data_digest=digest,
+        data_digest=data.digest,
     )
 
 
-def take_over(data: Data, run: Run) -> None:
-    """Link this run with an earlier one that did not finish the same work, and end that one truly."""
-    before = data.work.take_over(run.id)
-    if before is None:
-        return
-    run.tags({"resumes": before})
-    run.end_killed(before)
-    if data.work.training.exists():
-        log.info("going on from the training of run %s, which did not finish", before)
+def begin(settings: Settings, data: Data, run: Run) -> Work:
+    """The work of this retraining; what jabert 0.1 left of it, where it did not finish."""
+    encoder, work = encoder_of(settings), Path(settings.training.work_path)
+    key = attempt_key(settings, data.digest, encoder)
+    run.tags({"attempt": key})
+    before = attempt_key_0_1(settings, data.digest, encoder)
+    left = work / before / "training" if before else None
+    return Work(Attempt(work / key), left if left and left.exists() else None)
 
 
-def check_texts(settings: Settings, data: Data, run: Run | None = None) -> ValidationReport:
-    """Hold the table against the suite; the caller decides what a failure means."""
-    table = data.work.read_table()
-    report = check_table(table, settings, data.split_by, data.work.validation("texts"))
-    if run:
-        record_validation(report, "texts", run)
-    return report
+def resume(work: Work, run: Run) -> None:
+    """Link this run with an earlier one of the same attempt that did not finish, and end that one truly."""
+    before = work.attempt.resume(run.id)
+    if before is None and work.unfinished:
+        before = Attempt(work.unfinished.parent).resume(run.id)
+    if before is not None:
+        run.tags({"resumes": before})
+        run.end_killed(before)
+        log.info("going on from run %s, which did not finish", before)
 
 
-def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokenized:
-    """Turn the texts into token ids and hold the statistics against the suite on pieces."""
-    table = data.work.read_table()
-    tokenizer = Tokenizer(open_folder(settings.encoder.path), settings.encoder)
-    tokens = tokenizer(table["text"].tolist())
-    data.work.write_tokens(tokens)
-    report = check_pieces(_with_pieces(table, tokens), settings, data.work.validation("pieces"))
-    tokenized = Tokenized(
-        texts=len(table),
-        pieces=int(tokens.pieces.sum()),
-        unknown=int(tokens.unknown.sum()),
-        truncated=int(tokens.truncated.sum()),
-        longest=int(tokens.pieces.max()),
-        lower_case=tokenizer.lower_case,
-        max_tokens=tokenizer.max_tokens,
-        validation=report,
-    )
-    if tokenized.truncated:
-        log.warning(
-            "%d of %d texts are longer than %d tokens and were cut",
-            tokenized.truncated,
-            len(table),
-            tokenizer.max_tokens,
-        )
-    if run:
-        run.metrics(tokenized.metrics())
-        run.params({"resolved.lower_case": tokenizer.lower_case, "resolved.max_tokens": tokenizer.max_tokens})
-        record_validation(report, "pieces", run)
-    return tokenized
+def package(settings: Settings, data: Data, fit: Fit, attempt: Attempt) -> Path:
+    """The folder of the model package, made if this attempt has none yet."""
+    folder = attempt.path / "package"
+    if not (folder / "SHA256SUMS").exists():  # it is written last
+        build_package(fit.folder, data.labels, settings, encoder_of(settings), folder)
+    return folder
 
 
-def featurize(
-    settings: Settings, data: Data, run: Run | None = None, on_progress: Progress | None = None
-) -> Featurized:
-    """Fill the feature store with what it lacks of these texts."""
-    ids = data.work.read_tokens().ids
-    featurized = featurize_ids(ids, open_folder(settings.encoder.path), settings, on_progress)
-    if run:
-        facts = featurized.to_dict()
-        run.params(
-            {f"features.{name}": facts.pop(name) for name in ("engine", "precision", "device", "store")}
-        )
-        run.metrics({f"features/{name}": value for name, value in facts.items()})
-    return featurized
-
-
-def train(
-    settings: Settings, data: Data, run: Run, on_epoch: Callable[[Epoch], None] | None = None
-) -> Trained:
-    """Train the classifier on the stored vectors, or finish what a killed run began."""
-    run.params(
-        {
-            "resolved.training_device": use_device(settings.encoder.device),
-            "resolved.training_precision": training_precision(settings.training),
-            "resolved.gpu": gpu_names(),
-        }
-    )
-
-    def report(epoch: Epoch) -> None:
-        record_epoch(epoch, run)
-        log.info(
-            "epoch %d: loss %.3f, %s %.4f",
-            epoch["epoch"],
-            epoch["loss"],
-            settings.training.monitor,
-            epoch[settings.training.monitor],
-        )
-        if on_epoch:
-            on_epoch(epoch)
-
-    trained = fit(settings, data.work, report)
-    layers = layers_of(settings, open_folder(settings.encoder.path), len(data.work.labels()))
-    record_training(settings, data.work, trained, layers, run)
-    return trained
-
-
-def fit(settings: Settings, work: Work, on_epoch: Callable[[Epoch], None]) -> Trained:
-    """The training itself, on the token ids of the work folder and the vectors stored for them."""
-    sides = work.labelled_rows()
-    if not len(sides[settings.training.watch]):
-        raise JabertError(f"there are no {settings.training.watch} rows to choose the epoch on")
-    return train_classifier(
-        open_store(open_folder(settings.encoder.path), settings),
-        sides["train"],
-        sides[settings.training.watch],
-        len(work.labels()),
-        classifier=settings.classifier,
-        training=settings.training,
-        folder=work.training,
-        on_epoch=on_epoch,
-    )
-
-
-def evaluate(settings: Settings, data: Data, run: Run) -> Evaluated:
-    """Package and log the model, then measure that very model on the test rows, from text."""
-    table = _with_pieces(data.work.read_table(), data.work.read_tokens())
-    labels = data.work.labels()
-    model_uri = _logged_model(settings, data, run)
-    rows = table[table["split"] == "test"]
-    probabilities = registry.classify(load_model(model_uri), rows["text"])[labels].to_numpy()
-    report = evaluate_predictions(rows, probabilities, labels, seed=settings.data.seed)
-    record_evaluation(report, predictions(rows, probabilities, labels), data.work, run)
-    return Evaluated(model_uri, report)
-
-
-def _logged_model(settings: Settings, data: Data, run: Run) -> str:
-    """The URI of the packaged and logged model, which may be the work of a run that was killed later on."""
-    work = data.work
-    if work.logged.exists():
-        model_uri = str(json.loads(work.logged.read_text(encoding="utf-8")))
-        if run.has_model(model_uri):
-            return model_uri
-    folder = open_folder(settings.encoder.path)
-    package = build_package(folder, work.training, work.labels(), settings, work.package)
-    learned_from = registry.write_learned(work.read_table(), data.split_by, work.learned_from)
-    model_uri = log_package(package, learned_from, run)
-    write_json(work.logged, model_uri)
-    return model_uri
-
-
-def register(settings: Settings, run: Run, evaluated: Evaluated) -> str:
-    """A version of the logged model, for the gate to judge."""
+def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Run) -> str:
+    """A version of the model, for the gate to judge; one that a killed run registered is found again."""
     registered = registry.open_registry(settings)
-    version = registered.register(evaluated.model_uri)
+    note = attempt.path / "logged.json"
+    uri = str(json.loads(note.read_text(encoding="utf-8"))) if note.exists() else ""
+    if not (uri and run.has_model(uri)):
+        learned_from = registry.write_training_digests(
+            data.table, data.split_by, attempt.path / "learned_from.json"
+        )
+        uri = log_package(package(settings, data, fit, attempt), learned_from, run)
+        write_json(note, uri)
+    version = registered.register(uri)
     registered.tag(version, {"judged_in": run.id})
     run.tags({"version": version})
     return version
 
 
 def withdraw(settings: Settings, version: str) -> None:
-    """Note that the gate failed before it came to a verdict; a later run may judge the version still.
+    """Note that the gate failed before it came to a verdict; a later run may still judge the version.
 
     A verdict that stands already stays, whatever failed after it.
     """
@@ -413,12 +198,11 @@ def withdraw(settings: Settings, version: str) -> None:
 def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     """Let the champion change if the version is better on the same rows; or find what was decided before."""
     registered = registry.open_registry(settings)
-    table = data.work.read_table()
     gate = Gate(
         registered,
-        table[table["split"] == "test"],
+        data.table[data.table["split"] == "test"],
         settings.promotion,
-        record=lambda verdict: record_comparison(verdict, data.work.path, run),
+        record=lambda verdict: record_comparison(verdict, run),
         seed=settings.data.seed,
     )
     verdict = gate.judge_once(version)
@@ -429,7 +213,8 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
 
 
 def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card:
-    """Write the model card into the run, and the brief of it as the description of the version."""
+    """Write the model card into the run, and its short form as the description of the version."""
+    method, encoder, tokens = method_of(settings.method.kind), encoder_of(settings), results.tokens
     facts = Facts(
         version=results.verdict.version,
         run_id=run.id,
@@ -438,26 +223,31 @@ def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card
         source=data.source,
         split_by=data.split_by,
         counts=data.counts,
-        table=data.work.read_table(),
-        validation=(results.validated.to_markdown(), results.tokenized.to_markdown()),
-        encoder=open_folder(settings.encoder.path),
-        lower_case=results.tokenized.lower_case,
-        max_tokens=results.tokenized.max_tokens,
+        table=data.table,
+        learned_from=["train"] if method.chooses else ["train", "validation"],
+        test_chose=method.chooses and settings.training.watch == "test",
+        validation=[part.to_markdown() for part in (results.validated, tokens, results.pieces) if part],
+        encoder=encoder,
+        lower_case=tokens.lower_case if tokens else None,
+        max_tokens=tokens.max_tokens if tokens else None,
         features=results.features,
-        trained=results.trained,
-        training_precision=training_precision(settings.training),
+        method=method.describe(settings, results.fit.fitted, data.labels, encoder),
         report=results.evaluated.report,
         verdict=results.verdict.facts(),
-        environment={**provenance(), "gpu": ", ".join(gpu_names()) or "none"},
+        environment=provenance(),
     )
     card = make_card(facts)
-    record_card(card, data.work, run)
+    record_card(card, results.evaluated, run)
     registry.open_registry(settings).describe(results.verdict.version, card.to_description())
     return card
 
 
-def _with_pieces(table: pd.DataFrame, tokens: TokenizedTexts) -> pd.DataFrame:
-    return table.assign(pieces=tokens.pieces, unknown=tokens.unknown, truncated=tokens.truncated)
+def finish(settings: Settings, work: Work) -> None:
+    """Remove what only this retraining needed, and results that no run has used for long."""
+    work.attempt.remove()
+    if work.unfinished:
+        Attempt(work.unfinished.parent).remove()
+    prune(Path(settings.training.work_path))
 
 
 def summary(settings: Settings, data: Data, run: Run, results: Results) -> Retrained:
@@ -472,13 +262,16 @@ def summary(settings: Settings, data: Data, run: Run, results: Results) -> Retra
         outcome=verdict.outcome,
         reason=verdict.reason,
         warnings=list(verdict.warnings),
-        rows=_rows(data.counts),
-        features={"computed": features.computed, "reused": features.reused},
+        rows=_rows(data),
+        features={
+            "computed": features.computed if features else 0,
+            "reused": features.reused if features else 0,
+        },
         stages=dict(run.seconds),
         config_digest=settings.digest(),
         data_digest=data.digest,
     )
 
 
-def _rows(counts: dict[str, int]) -> dict[str, int]:
-    return {side: counts[side] for side in ("train", "validation", "test")}
+def _rows(data: Data) -> dict[str, int]:
+    return {split: data.counts[split] for split in ("train", "validation", "test")}

@@ -1,3 +1,235 @@
-"""The methods that make a classifier."""
+"""Methods: the only place that knows how a classifier is made.
 
-__all__: list[str] = []
+Each module of this folder is one method, named by its kind (`bi-lstm` is `jabert.methods.bi_lstm`), and has
+an instance of its subclass of `Method` as `METHOD`. Nothing else lists the methods: settings, command line,
+steps and reports find one by the kind in `method.kind`. Modules here import heavy libraries only inside
+functions.
+
+A new method is a module, a recipe and tests. It says what it needs of a text, learns from rows, and exports
+what a registered model runs (`jabert.runtime`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from jabert import markdown
+from jabert.config import MethodSettings, Settings, method_kinds
+
+if TYPE_CHECKING:
+    from jabert.encoder import EncoderFolder
+    from jabert.training.rows import Rows
+
+__all__ = [
+    "Description",
+    "Epoch",
+    "Export",
+    "Fitted",
+    "Layer",
+    "Method",
+    "Need",
+    "encoder_of",
+    "list_methods",
+    "method_of",
+]
+
+Need = Literal["texts", "tokens", "vectors"]
+Epoch = dict[str, float]
+"""Metrics of one epoch: `epoch` (from 1), `seconds`, those on training rows, and as `val_…` those on the rows
+that choose the epoch."""
+
+
+_SHOWN = ("epoch", "loss", "acc", "val_loss", "val_acc", "val_weighted_f1", "seconds")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A part of a classifier, for the drawing of its structure.
+
+    Attributes:
+        name: of the part.
+        kind: what it is.
+        shape: of its output, as it is shown, e.g. `(tokens, 384)`.
+        parameters: of one part.
+        repeated: how many equal parts follow each other.
+    """
+
+    name: str
+    kind: str
+    shape: str
+    parameters: int
+    repeated: int = 1
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit did, JSON-ready; its files lie in a folder.
+
+    Attributes:
+        history: metrics of each epoch; empty for a method without epochs.
+        best_epoch: number of the epoch that was kept, None for a method without epochs.
+        resumed: epochs that an earlier, killed process had finished.
+        resolved: what was decided on this machine (device, precision), by name; recorded as parameters.
+        metrics: numbers about the fit (features, iterations), by name.
+    """
+
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int | None = None
+    resumed: int = 0
+    resolved: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def to_markdown(self) -> str:
+        """The history as a table, or the metrics where there are no epochs."""
+        if not self.history:
+            return markdown.table(["", ""], list(self.metrics.items()))
+        columns = [name for name in _SHOWN if name in self.history[0]]
+        table = markdown.table(columns, [[epoch[name] for name in columns] for epoch in self.history])
+        return f"{table}\n\nKept: epoch {self.best_epoch}. From an earlier run: {self.resumed} epochs.\n"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What people should know of a classifier, for its card.
+
+    Attributes:
+        summary: a noun phrase, e.g. "A Bi-LSTM on the token vectors of a frozen BERT".
+        layers: its parts, from the text to the probabilities.
+        protocol: sentences on how it was fitted.
+        limits: sentences on what it cannot do.
+        environment: facts on precision and device, by name.
+    """
+
+    summary: str
+    layers: Sequence[Layer]
+    protocol: Sequence[str] = ()
+    limits: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a registered model needs to run one classifier.
+
+    Attributes:
+        runtime: name of the class in `jabert.runtime.text_classifier` that reads the exported folder.
+        requirements: names of the packages that it imports.
+    """
+
+    runtime: str
+    requirements: tuple[str, ...]
+
+
+class Method(ABC):
+    """One way to make a classifier of labelled texts.
+
+    Attributes:
+        settings_type: model of the group `method` for this kind; its defaults are good ones.
+        summary: one line for `jabert methods`.
+        cost: what training and serving cost, one line.
+        needs: what it looks at of a text: the text, token ids, or token vectors of the frozen encoder. Only
+            what is needed is computed.
+        reads: settings outside of the group `method` that decide what is fitted.
+        chooses: whether it uses validation rows to choose, e.g. an epoch. If not, it learns from them too
+            when it is measured on test rows.
+    """
+
+    settings_type: ClassVar[type[MethodSettings]]
+    summary: ClassVar[str]
+    cost: ClassVar[str]
+    needs: ClassVar[tuple[Need, ...]]
+    reads: ClassVar[tuple[str, ...]] = ()
+    chooses: ClassVar[bool] = False
+
+    @abstractmethod
+    def fit(
+        self,
+        settings: Settings,
+        train: "Rows",
+        validation: "Rows",
+        labels: Sequence[str],
+        *,
+        folder: Path,
+        on_epoch: Callable[[Epoch], None],
+    ) -> Fitted:
+        """Learn from rows, and leave all that `export` needs in a folder.
+
+        It is reproducible: the same settings and rows give the same files on the same machine.
+
+        Args:
+            settings: of the run; those in the group `method` are of this kind.
+            train: rows to learn from, with what `needs` names.
+            validation: rows to choose on; without rows unless the method `chooses`.
+            labels: class names in the order of the class indices.
+            folder: to write to. After a kill it is called again with the same folder and goes on from what is
+                there, if it wrote anything.
+            on_epoch: called with each epoch, also with those of an earlier process.
+        """
+
+    @abstractmethod
+    def export(
+        self,
+        settings: Settings,
+        folder: Path,
+        labels: Sequence[str],
+        *,
+        encoder: "EncoderFolder | None",
+        target: Path,
+    ) -> Export:
+        """Write what a registered model needs to run the classifier.
+
+        Args:
+            settings: as for `fit`.
+            folder: that `fit` wrote to.
+            labels: as for `fit`.
+            encoder: that made token ids and vectors, None if the method needs neither.
+            target: an empty folder.
+        """
+
+    @abstractmethod
+    def describe(
+        self, settings: Settings, fitted: Fitted, labels: Sequence[str], encoder: "EncoderFolder | None"
+    ) -> Description:
+        """What people should know of a fitted classifier; arguments as for `export`."""
+
+
+def method_of(kind: str) -> Method:
+    """The method of a kind, one of `jabert.config.method_kinds`.
+
+    Example:
+        >>> method_of("tfidf").needs
+        ('texts',)
+    """
+    found: Method = import_module(f"{__name__}.{kind.replace('-', '_')}").METHOD
+    return found
+
+
+def encoder_of(settings: Settings) -> "EncoderFolder | None":
+    """The encoder that the settings name, None for a method that needs neither tokens nor vectors.
+
+    Raises:
+        JabertError: it is not set, or its files are not there.
+    """
+    if not {"tokens", "vectors"} & set(method_of(settings.method.kind).needs):
+        return None
+    from jabert.encoder import open_folder
+
+    return open_folder(settings.encoder.path)
+
+
+def list_methods() -> list[dict[str, Any]]:
+    """What there is to say of each method before it is used, JSON-ready, by kind."""
+    methods = {kind: method_of(kind) for kind in method_kinds()}
+    return [
+        {
+            "kind": kind,
+            "summary": method.summary,
+            "needs": list(method.needs),
+            "cost": method.cost,
+            "settings": method.settings_type().model_dump(exclude={"kind"}),
+        }
+        for kind, method in methods.items()
+    ]

@@ -14,7 +14,6 @@ from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.encoder.folder import BertConfig
 from jabert.errors import JabertError
 from jabert.experiments.recording import by_split
-from jabert.experiments.work import Work
 from jabert.files import digest_of_file, digest_of_json, write_text
 from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
 from jabert.pretraining.card import render_card
@@ -28,18 +27,20 @@ from jabert.pretraining.teacher import Teacher
 from jabert.pretraining.training import Point, Pretrained, pretrain
 from jabert.pretraining.vocabulary import Vocabulary, train_sentencepiece
 from jabert.report import plots
-from jabert.tracking import Run, with_local_encoder
+from jabert.tracking import Attempt, Run, with_local_encoder
 
 __all__ = ["Texts", "read", "summary", "take_over", "tokenize", "train", "vocabulary", "write"]
 
 log = logging.getLogger("jabert")
+
+_FORMAT = 2  # of the working folder; raised when the state of a training changes
 
 
 @dataclass(frozen=True)
 class Texts:
     """What is pretrained on, and from what. `origin` has the fingerprints of a start and a teacher."""
 
-    work: Work
+    work: Attempt
     facts: CorpusFacts
     start: EncoderFolder | None
     teacher: EncoderFolder | None
@@ -59,8 +60,9 @@ def read(settings: Settings, run: Run) -> Texts:
     origin = {role: folder.fingerprint for role, folder in given.items() if folder}
     model = settings.vocabulary.path
     pieces = digest_of_file(Path(model)) if model else None
-    name = digest_of_json([settings.digest(), facts.digest, origin, pieces])[:16]
-    work, out = Work(Path(settings.training.work_path) / f"pretrain-{name}"), Path(settings.pretraining.out)
+    name = digest_of_json([_FORMAT, settings.digest(), facts.digest, origin, pieces])[:16]
+    work = Attempt(Path(settings.training.work_path) / f"pretrain-{name}")
+    out = Path(settings.pretraining.out)
     if not _is_written(out, work):
         check_out(out)
     run.tags({"job": "pretrain", "data_digest": facts.digest, **_prefixed(origin)})
@@ -68,15 +70,15 @@ def read(settings: Settings, run: Run) -> Texts:
     return Texts(work, facts, start, teacher, origin)
 
 
-def _is_written(out: Path, work: Work) -> bool:
+def _is_written(out: Path, work: Attempt) -> bool:
     """Whether this very work's encoder is there: a run wrote it, and failed or was killed after that."""
-    about = out / "encoder.toml"  # it names that run
-    return about.is_file() and work.writer.exists() and work.writer.read_bytes() in about.read_bytes()
+    about, writer = out / "encoder.toml", work.path / "writer"  # both name that run
+    return about.is_file() and writer.exists() and writer.read_bytes() in about.read_bytes()
 
 
 def take_over(texts: Texts, run: Run) -> None:
     """Link this run with an earlier one that did not finish the same work, and end that one truly."""
-    before = texts.work.take_over(run.id)
+    before = texts.work.resume(run.id)
     if before is not None:
         run.tags({"resumes": before})
         run.end_killed(before)
@@ -127,7 +129,7 @@ def train(
     with import_tensorflow().device(device):
         learner = _learner(settings, texts, pieces)
         trained = pretrain(
-            learner, pieces, texts.shards, settings.pretraining, texts.work.training, on_point=report
+            learner, pieces, texts.shards, settings.pretraining, texts.work.path / "training", on_point=report
         )
     _record_history(trained, texts.work, run)
     return trained
@@ -137,7 +139,7 @@ def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrai
     """The encoder folder with its card, also among the run's artifacts as `encoder`."""
     out = Path(settings.pretraining.out)
     if not _is_written(out, texts.work):
-        write_text(texts.work.writer, run.id)
+        write_text(texts.work.path / "writer", run.id)
         _write(settings, texts, pieces, trained, run)
     run.folder(out, "encoder")
     return out
@@ -182,7 +184,7 @@ def _record_point(point: Point, run: Run) -> None:
     run.metrics_once(by_split(metrics), step=int(point["step"]))
 
 
-def _record_history(trained: Pretrained, work: Work, run: Run) -> None:
+def _record_history(trained: Pretrained, work: Attempt, run: Run) -> None:
     """The history as a table and a picture."""
     history = pd.DataFrame(trained.history)
     run.tags({"resumed_measurements": trained.resumed})
@@ -246,10 +248,6 @@ def _check_sizes(
 def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
     pretraining = settings.pretraining
     config = texts.start.config if texts.start else _new_config(settings, pieces)
-    tf = import_tensorflow()
-    tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
-    tf.keras.utils.set_random_seed(pretraining.seed)
-    model = PretrainingModel(config, pretraining.dropout)
     # A GPU's engine fills every batch up to its budget: the teacher's is that of the batches it is shown.
     teaching = settings.encoder.model_copy(update={"token_budget": pretraining.token_budget})
     teacher = (
@@ -261,7 +259,13 @@ def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
         weights = initial_weights(config, pretraining.seed)
         if teacher:
             weights["bert/embeddings/word_embeddings"] = teacher.start.table
-    model.write(weights)
+    model = PretrainingModel(
+        weights,
+        config,
+        dropout=pretraining.dropout,
+        precision=pretraining.precision,
+        seed=pretraining.seed,
+    )
     return Learner(model, pretraining, teacher)
 
 

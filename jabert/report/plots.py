@@ -9,7 +9,6 @@ import functools
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -19,13 +18,13 @@ import pandas as pd
 
 from jabert.evaluation import EvaluationReport
 from jabert.files import atomic_path
+from jabert.methods import Layer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
-    "LayerBox",
     "confusion_matrix",
     "learning_curves",
     "model_structure",
@@ -62,19 +61,6 @@ _STYLE: dict[Any, Any] = {
 }
 _Numbers = npt.NDArray[Any]
 _Arguments = ParamSpec("_Arguments")
-
-
-@dataclass(frozen=True)
-class LayerBox:
-    """A box of `model_structure`: one layer, or a block that stands `repeated` times in a row."""
-
-    name: str
-    kind: str
-    shape: str
-    """Of its output, as it is to be shown, e.g. `(tokens, 384)`."""
-    parameters: int
-    """Of one block."""
-    repeated: int = 1
 
 
 @contextmanager
@@ -231,7 +217,7 @@ def _mark(axes: "Axes", epoch: int, value: float) -> None:
 
 
 @_styled
-def model_structure(layers: Sequence[LayerBox]) -> "Figure":
+def model_structure(layers: Sequence[Layer]) -> "Figure":
     """The model from its input at the top to its output, as boxes with arrows between them.
 
     Each box shows name and kind, and the shape of the output and the number of parameters of one
@@ -257,7 +243,7 @@ def model_structure(layers: Sequence[LayerBox]) -> "Figure":
 _LEFT, _MIDDLE = 0.3, 3.0  # of the boxes, inches
 
 
-def _draw_box(axes: "Axes", layer: LayerBox, top: float) -> None:
+def _draw_box(axes: "Axes", layer: Layer, top: float) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     for shift in (0.1, 0.05, 0.0) if layer.repeated > 1 else (0.0,):

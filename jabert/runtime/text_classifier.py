@@ -1,16 +1,16 @@
 """The registered model: Japanese texts in, label, score and class probabilities out.
 
-MLflow stores this file with the model and runs it where the model is loaded ("models from code"), so
-it stands alone: it imports nothing else of jabert, and reads only the folder `classifier` that is
-logged beside it:
+MLflow stores this file with the model and runs it where the model is loaded ("models from code"), so it
+stands alone: it imports nothing else of jabert, and reads only the folder `classifier` logged beside it:
 
-    SHA256SUMS            digests of the other files, as `sha256sum` writes them
-    package.json          labels, limits, and the habits of tokenizer and encoder
-    sentencepiece.model   the tokenizer
-    layout.xml, .bin      OpenVINO: token ids and lengths of a batch to where they lie in it
-    encoder.xml, .bin     OpenVINO: that to token vectors
-    classifier.xml, .bin  OpenVINO: token vectors and lengths to class probabilities
-    config.toml           the settings that the model was made with; for people, not read here
+    SHA256SUMS    digests of the other files, as `sha256sum` writes them
+    package.json  labels, limits, and the members: for each its folder and the class here that reads it
+    config.toml   the settings that the model was made with; for people, not read here
+    <member>/     the files of one classifier
+
+A package with several members joins their probabilities by a softmax layer on their logarithms, whose weights
+stand in `package.json`. Libraries that only one kind of member needs are imported by that kind, so a model
+wants no packages but those of its members.
 """
 
 import hashlib
@@ -25,14 +25,12 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import openvino
 import pandas as pd
-import sentencepiece
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-__all__ = ["BadInput", "TextClassifier", "Vectors"]
+__all__ = ["BadInput", "Network", "Ngrams", "TextClassifier", "Vectors", "ngram_vectorizer"]
 
 _SUMS = "SHA256SUMS"
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # control, format (zero-width …) and white space
@@ -42,7 +40,8 @@ _INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph, as in ja
 )  # fmt: skip
 _INVISIBLE = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
 _FEW = 8  # texts; measured on 2 cores
-_Classify = Callable[[np.ndarray, np.ndarray], np.ndarray]
+_SMALLEST = 1e-7  # probability whose logarithm is taken
+_Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class BadInput(MlflowException):
@@ -64,26 +63,33 @@ class TextClassifier(PythonModel):
     Attributes, once it is loaded:
         about: what `package.json` says.
         digest: SHA-256 of `SHA256SUMS`, in hexadecimal, which stands for all files of the package.
-        vectors: what the classifier takes of a text, float16 or float32 (tokens, hidden).
+        members: the classifiers in the package, each a `Network` or an `Ngrams`.
     """
 
     about: dict[str, Any]
     digest: str
-    vectors: "Vectors"
+    members: "list[Network | Ngrams]"
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Check the files, then read the tokenizer and the networks.
+        """Read the package among the artifacts; see `load`."""
+        self.load(Path(context.artifacts["classifier"]))
+
+    def load(self, folder: Path) -> "TextClassifier":
+        """Check the files of a package, then read its members.
 
         Raises:
             MlflowException: a file is missing, has changed, or is not part of the model.
         """
-        folder = Path(context.artifacts["classifier"])
         _check_files(folder)
         self.about = json.loads((folder / "package.json").read_text(encoding="utf-8"))
         self.digest = hashlib.sha256((folder / _SUMS).read_bytes()).hexdigest()
-        self._processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
-        self._network = _Network(folder, self.about["precision"])
-        self.vectors = self._network.vectors
+        classes = len(self.about["labels"])
+        runtimes: dict[str, type[Network | Ngrams]] = {"network": Network, "ngrams": Ngrams}
+        self.members = [
+            runtimes[member["runtime"]](folder / member["folder"], classes)
+            for member in self.about["members"]
+        ]
+        return self
 
     def predict(
         self,
@@ -109,7 +115,7 @@ class TextClassifier(PythonModel):
         """
         top_k, threshold = _checked(params or {})
         self._check_texts(model_input["text"])
-        probabilities = self.classify_ids([self.token_ids(text) for text in model_input["text"]])
+        probabilities = self.classify(model_input["text"].tolist())
         best, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
         labels = self.about["labels"]
         named = [labels[i] if score >= threshold else None for i, score in zip(best, scores, strict=True)]
@@ -144,28 +150,17 @@ class TextClassifier(PythonModel):
             return "not Unicode: it holds half of a surrogate pair"
         return None
 
-    def token_ids(self, text: str) -> np.ndarray:
-        """As in training: lower case if the encoder wants it, cut, framed by `[CLS]` and `[SEP]`; int32."""
-        about = self.about
-        text = text[: about["max_characters"]]  # far more than there are tokens, and quickly divided
-        pieces = self._processor.encode(text.lower() if about["lower_case"] else text)
-        ids = [about["cls_id"], *pieces[: about["max_tokens"] - 2], about["sep_id"]]
-        return np.array(ids + [0] * ((about["pad_to"] or 0) - len(ids)), dtype=np.int32)
+    def classify(self, texts: list[str]) -> np.ndarray:
+        """Probabilities float64 (texts, classes) of texts that are known to be good."""
+        return self.join([member.classify(texts) for member in self.members])
 
-    def classify_ids(self, texts: list[np.ndarray]) -> np.ndarray:
-        """Float64 (texts, classes), from the token ids of each text, int32 (tokens,)."""
-        return self._in_batches(texts, self._network)
-
-    def classify_vectors(self, texts: list[np.ndarray]) -> np.ndarray:
-        """The same from token vectors that were computed before, (tokens, hidden) as `vectors` says."""
-        return self._in_batches(texts, self._network.classify)
-
-    def _in_batches(self, texts: list[np.ndarray], network: _Classify) -> np.ndarray:
-        probabilities = np.empty((len(texts), len(self.about["labels"])))
-        lengths = np.array([len(text) for text in texts], dtype=np.int32)
-        for batch in _batches(lengths, self.about["token_budget"]):
-            probabilities[batch] = network(np.concatenate([texts[row] for row in batch]), lengths[batch])
-        return probabilities
+    def join(self, parts: list[np.ndarray]) -> np.ndarray:
+        """The probabilities of all members, each float64 (texts, classes), as those of the package."""
+        if len(parts) == 1:
+            return parts[0]
+        logarithms = np.log(np.maximum(np.concatenate(parts, axis=1), _SMALLEST))
+        weights = self.about["join"]
+        return _softmax(logarithms @ np.array(weights["kernel"]) + np.array(weights["bias"]))
 
     def _by_label(self, probabilities: np.ndarray, top_k: int | None) -> dict[str, float]:
         order = range(len(probabilities)) if top_k is None else np.argsort(-probabilities, kind="stable")
@@ -174,54 +169,164 @@ class TextClassifier(PythonModel):
 
 @dataclass(frozen=True)
 class Vectors:
-    """Token vectors: their width, their number format, and the precision in which they are computed here."""
+    """The token vectors that a network takes, and where stored ones come from.
+
+    Attributes:
+        hidden_size: columns.
+        dtype: float16 or float32.
+        precision: in which they are computed on this machine, `float32` or `bfloat16`.
+        encoder: fingerprint of the encoder.
+        pad_to: length to which texts are padded with token id 0, None without padding.
+    """
 
     hidden_size: int
     dtype: np.dtype[Any]
     precision: str
+    encoder: str
+    pad_to: int | None
 
 
-class _Network:
-    """Token ids int32 (tokens,) of texts one behind the other to probabilities float32 (texts, classes).
+class Network:
+    """A tokenizer, an encoder and a head, whatever their layers: token ids and lengths to probabilities.
 
-    The encoder computes in the precision in which the classifier's vectors were made, where the CPU has it;
-    the LSTM in float32: OpenVINO's in bfloat16 is many times slower and up to 0.05 of probability off.
+    The folder holds `network.json` (the habits of tokenizer and encoder), `sentencepiece.model`, and three
+    OpenVINO graphs: `layout` (ids and lengths of an unpadded batch to the indices of its tokens), `encoder`
+    (that to token vectors) and `head` (token vectors and lengths to class probabilities).
+
+    The encoder computes in the precision in which the head's vectors were made, where the CPU has it; the
+    head in float32: OpenVINO's LSTM in bfloat16 is many times slower and up to 0.05 of probability off.
+
+    Args:
+        folder: of the member.
+        classes: number of labels.
     """
 
-    def __init__(self, folder: Path, precision: str) -> None:
+    def __init__(self, folder: Path, classes: int) -> None:
+        import openvino
+        import sentencepiece
+
+        self._habits = json.loads((folder / "network.json").read_text(encoding="utf-8"))
+        self._classes = classes
+        self._processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
         core = openvino.Core()
-        fast = precision == "bfloat16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        fast = self._habits["precision"] == "bfloat16" and "BF16" in core.get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        )
 
         def compiled(name: str, precision: str) -> Any:
             # LATENCY: all cores on one batch.
             hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
             return core.compile_model(folder / name, "CPU", hints)
 
-        classifier = compiled("classifier.xml", "f32")
-        taken = classifier.input("vectors")
+        head = compiled("head.xml", "f32")
+        taken = head.input("vectors")
         self.vectors = Vectors(
             hidden_size=taken.get_partial_shape()[1].get_length(),
             dtype=taken.element_type.to_dtype(),
             precision="bfloat16" if fast else "float32",
+            encoder=self._habits["encoder_fingerprint"],
+            pad_to=self._habits["pad_to"],
         )
-        self._classifier = classifier.create_infer_request()
+        self._head = head.create_infer_request()
         self._layout = compiled("layout.xml", "f32").create_infer_request()
         self._encoder = compiled("encoder.xml", "bf16" if fast else "f32").create_infer_request()
         self._lock = threading.Lock()  # a request computes one batch at a time
 
-    def __call__(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def token_ids(self, text: str) -> np.ndarray:
+        """As in training: lower case if the encoder wants it, cut, framed by `[CLS]` and `[SEP]`; int32."""
+        habits = self._habits
+        text = text[: habits["max_characters"]]  # far more than there are tokens, and quickly divided
+        pieces = self._processor.encode(text.lower() if habits["lower_case"] else text)
+        ids = [habits["cls_id"], *pieces[: habits["max_tokens"] - 2], habits["sep_id"]]
+        return np.array(ids + [0] * ((habits["pad_to"] or 0) - len(ids)), dtype=np.int32)
+
+    def classify(self, texts: list[str]) -> np.ndarray:
+        """Probabilities float64 (texts, classes)."""
+        return self.classify_ids([self.token_ids(text) for text in texts])
+
+    def classify_ids(self, texts: list[np.ndarray]) -> np.ndarray:
+        """The same from the token ids of each text, int32 (tokens,)."""
+        return self._in_batches(texts, self._run)
+
+    def classify_vectors(self, texts: list[np.ndarray]) -> np.ndarray:
+        """The same from token vectors that were computed before, (tokens, hidden) as `vectors` says."""
+        return self._in_batches(texts, self._run_head)
+
+    def _in_batches(self, texts: list[np.ndarray], run: _Run) -> np.ndarray:
+        probabilities = np.empty((len(texts), self._classes))
+        lengths = np.array([len(text) for text in texts], dtype=np.int32)
+        for batch in _batches(lengths, self._habits["token_budget"]):
+            probabilities[batch] = run(np.concatenate([texts[row] for row in batch]), lengths[batch])
+        return probabilities
+
+    def _run(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Ids int32 (tokens,) of texts one behind the other to probabilities float32 (texts, classes)."""
         with self._lock:
             layout = self._layout.infer({"ids": ids, "lengths": lengths}, share_inputs=True).to_dict()
             inputs = {output.any_name: values for output, values in layout.items()}
             vectors = self._encoder.infer(inputs, share_inputs=True)["vectors"][: len(ids)]
-        return self.classify(vectors.astype(self.vectors.dtype), lengths)
+        return self._run_head(vectors.astype(self.vectors.dtype), lengths)
 
-    def classify(self, vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """The classifier alone, on vectors (tokens, hidden)."""
+    def _run_head(self, vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         with self._lock:
             inputs = {"vectors": vectors, "lengths": lengths}
-            probabilities: np.ndarray = self._classifier.infer(inputs, share_inputs=True)["probabilities"]
+            probabilities: np.ndarray = self._head.infer(inputs, share_inputs=True)["probabilities"]
         return probabilities
+
+
+class Ngrams:
+    """A linear model on weighted n-grams of characters, no network.
+
+    The folder holds `ngrams.json` (the n-grams in the order of the columns, and how they are counted) and
+    `ngrams.npz` (`idf` (n-grams,), `kernel` (n-grams, classes) and `bias` (classes,) of the softmax layer).
+
+    Args:
+        folder: of the member.
+        classes: number of labels.
+    """
+
+    vectors = None
+
+    def __init__(self, folder: Path, classes: int) -> None:
+        counted = json.loads((folder / "ngrams.json").read_text(encoding="utf-8"))
+        self._vectorizer = ngram_vectorizer(counted["longest"], vocabulary=counted["ngrams"])
+        with np.load(folder / "ngrams.npz", allow_pickle=False) as arrays:
+            self._vectorizer.idf_ = arrays["idf"]
+            self._kernel, self._bias = arrays["kernel"], arrays["bias"]
+        if self._bias.shape != (classes,):
+            raise MlflowException(f"{folder.name} has weights for {len(self._bias)} classes, not {classes}")
+
+    def classify(self, texts: list[str]) -> np.ndarray:
+        """Probabilities float64 (texts, classes)."""
+        if not texts:
+            return np.empty((0, len(self._bias)))
+        return _softmax(self._vectorizer.transform(texts) @ self._kernel + self._bias)
+
+
+def ngram_vectorizer(longest: int, **more: Any) -> Any:
+    """scikit-learn's TF-IDF of the n-grams of 1 to `longest` characters, with sublinear counts.
+
+    Texts that differ only in the width or case of letters have the same n-grams.
+
+    Args:
+        longest: characters of the longest n-gram.
+        more: further arguments of `TfidfVectorizer`.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(
+        analyzer="char", ngram_range=(1, longest), sublinear_tf=True, preprocessor=_in_one_form, **more
+    )
+
+
+def _in_one_form(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).lower()
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:

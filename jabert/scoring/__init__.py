@@ -11,9 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from jabert.config import Settings, is_url
 from jabert.dataset.chunks import Chunk, read_chunks, require_column, table_ending
 from jabert.dataset.writing import require_writable_ending
@@ -210,13 +207,13 @@ class _Part:
         chunk: the rows.
         path: the file for rows and answers.
         faults: what is wrong with each text, None where nothing is.
-        ids: token ids int32 (tokens,) of each text without a fault; None if the file exists.
+        prepared: what each member of the model reads of the texts without a fault; None if the file exists.
     """
 
     chunk: Chunk
     path: Path
     faults: list[str | None]
-    ids: list[npt.NDArray[np.int32]] | None
+    prepared: list[list[Any]] | None
 
 
 def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
@@ -224,8 +221,8 @@ def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
     for number, (chunk, texts) in enumerate(job.chunks()):
         path = job.folder / f"{number:06}-{chunk.digest()}-{model}{_PART}"
         faults = [fault_of(text) for text in texts]
-        ids = None if path.exists() else champion.token_ids(texts, faults)
-        yield _Part(chunk, path, faults, ids)
+        prepared = None if path.exists() else champion.prepare(texts, faults)
+        yield _Part(chunk, path, faults, prepared)
 
 
 def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Progress) -> list[Path]:
@@ -240,8 +237,8 @@ def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Pro
         following = threads.submit(next, parts, None)
         while part := following.result():
             following = threads.submit(next, parts, None)
-            if part.ids is not None:
-                answers = champion.answer(part.ids, part.faults)
+            if part.prepared is not None:
+                answers = champion.answer(part.prepared, part.faults)
                 if written:
                     written.result()
                 written = threads.submit(write_part, part.chunk.table, answers.table, part.path)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from jabert.config import Settings
@@ -47,42 +48,41 @@ class Champion:
         settings: name the feature store.
 
     Raises:
-        JabertError: the version cannot be loaded, or is no package of `package.py`.
+        JabertError: the version cannot be loaded, or is not a model that jabert made.
     """
 
     def __init__(self, registry: Registry, version: str, settings: Settings) -> None:
         self.version = version
         self._classifier = registry.load(version).unwrap_python_model()
-        if not hasattr(self._classifier, "classify_vectors"):
+        if not hasattr(self._classifier, "fault_of"):
             raise JabertError(
                 f"version {version} of {registry.name!r} is of a kind that can only predict; "
                 "`jabert retrain` makes one that scores tables"
             )
-        self._store = _store_of(self._classifier, Path(settings.features.path))
+        # A model of jabert 0.1 is one network, and has the attributes of a member itself.
+        members = getattr(self._classifier, "members", [self._classifier])
+        self._members = [_Member(member, Path(settings.features.path)) for member in members]
         self.digest: str = self._classifier.digest
 
-    def token_ids(self, cells: list[Any], faults: list[str | None]) -> list[np.ndarray]:
-        """Token ids, int32 (tokens,), of the cells with which nothing is wrong."""
+    def prepare(self, cells: list[Any], faults: list[str | None]) -> list[list[Any]]:
+        """What each member reads of the cells with which nothing is wrong: token ids, or texts."""
         good = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
-        return [self._classifier.token_ids(text) for text in good]
+        return [member.prepare(good) for member in self._members]
 
-    def answer(self, ids: list[np.ndarray], faults: list[str | None]) -> Answers:
+    def answer(self, prepared: list[list[Any]], faults: list[str | None]) -> Answers:
         """Classify the cells of a text column.
 
         Args:
-            ids: of `token_ids`.
+            prepared: of `prepare`.
             faults: what is wrong with each cell; it becomes the reason.
         """
-        places = self._store.find(row_keys(ids))
-        known, new = np.flatnonzero(places >= 0), np.flatnonzero(places < 0)
-        probabilities = np.empty((len(ids), len(self._classifier.about["labels"])))
-        probabilities[known] = self._classifier.classify_vectors(
-            [self._store.vectors(place) for place in places[known]]
-        )
-        probabilities[new] = self._classifier.classify_ids([ids[row] for row in new])
-        return Answers(self._table(probabilities, faults), computed=len(new), reused=len(known))
+        answers = [member.classify(inputs) for member, inputs in zip(self._members, prepared, strict=True)]
+        parts = [probabilities for probabilities, _ in answers]
+        joined = self._classifier.join(parts) if len(parts) > 1 else parts[0]
+        reused = min(found for _, found in answers)
+        return Answers(self._table(joined, faults), computed=len(joined) - reused, reused=reused)
 
-    def _table(self, probabilities: np.ndarray, faults: list[str | None]) -> pa.Table:
+    def _table(self, probabilities: npt.NDArray[np.float64], faults: list[str | None]) -> pa.Table:
         labels = self._classifier.about["labels"]
         source = {"model_version": self.version, "model_digest": self.digest}
         rows: list[dict[str, Any]] = [{**source, "reason": fault and f"text is {fault}"} for fault in faults]
@@ -95,8 +95,35 @@ class Champion:
         return pa.Table.from_pylist(rows, ANSWER)
 
 
-def _store_of(classifier: Any, root: Path) -> FeatureStore:
-    """The space of the store with the vectors that the package itself would compute."""
-    about, vectors = classifier.about, classifier.vectors
-    origin = origin_of(about["encoder_fingerprint"], "openvino", vectors.precision, about["pad_to"])
-    return FeatureStore(root, origin, vectors.hidden_size, vectors.dtype.name)
+class _Member:
+    """A classifier of a package, with the part of the feature store that has its token vectors, if any."""
+
+    def __init__(self, classifier: Any, root: Path) -> None:
+        self._classifier = classifier
+        self._store: FeatureStore | None = None
+        if vectors := classifier.vectors:
+            # In a model of jabert 0.1 `about` names the encoder.
+            about = getattr(classifier, "about", None) or {
+                "encoder_fingerprint": vectors.encoder,
+                "pad_to": vectors.pad_to,
+            }
+            origin = origin_of(about["encoder_fingerprint"], "openvino", vectors.precision, about["pad_to"])
+            self._store = FeatureStore(root, origin, vectors.hidden_size, vectors.dtype.name)
+
+    def prepare(self, texts: list[str]) -> list[Any]:
+        """Token ids, int32 (tokens,), of each text; the texts themselves where there is no network."""
+        return texts if self._store is None else [self._classifier.token_ids(text) for text in texts]
+
+    def classify(self, inputs: list[Any]) -> tuple[npt.NDArray[np.float64], int]:
+        """Probabilities (texts, classes), and for how many texts the store had the vectors."""
+        if self._store is None:
+            return self._classifier.classify(inputs), 0
+        indices = self._store.find(row_keys(inputs))
+        known, new = np.flatnonzero(indices >= 0), np.flatnonzero(indices < 0)
+        from_vectors = self._classifier.classify_vectors(
+            [self._store.vectors(index) for index in indices[known]]
+        )
+        from_ids = self._classifier.classify_ids([inputs[row] for row in new])
+        probabilities = np.empty((len(inputs), from_ids.shape[1]))
+        probabilities[known], probabilities[new] = from_vectors, from_ids
+        return probabilities, len(known)

@@ -1,11 +1,13 @@
 """Runs and models in MLflow."""
 
+from jabert.tracking.attempt import Attempt
 from jabert.tracking.fetching import load_model, with_local_encoder
 from jabert.tracking.provenance import provenance
 from jabert.tracking.run import Run, tracked_run
 from jabert.tracking.store import connect, find_run, list_runs
 
 __all__ = [
+    "Attempt",
     "Run",
     "connect",
     "find_run",

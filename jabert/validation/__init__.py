@@ -6,6 +6,13 @@ or the user's own.
 
 from jabert.validation.checks import check_pieces, check_texts
 from jabert.validation.report import Finding, ValidationReport
-from jabert.validation.suites import find_suite
+from jabert.validation.suites import find_suite, rules_digest
 
-__all__ = ["Finding", "ValidationReport", "check_pieces", "check_texts", "find_suite"]
+__all__ = [
+    "Finding",
+    "ValidationReport",
+    "check_pieces",
+    "check_texts",
+    "find_suite",
+    "rules_digest",
+]

@@ -16,13 +16,14 @@ import pandas as pd
 
 from jabert.config import expanded
 from jabert.errors import JabertError
+from jabert.files import digest_of_json
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite, ValidationDefinition
     from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
     from great_expectations.expectations.expectation import Expectation
 
-__all__ = ["find_suite", "import_great_expectations", "run_suite"]
+__all__ = ["find_suite", "import_great_expectations", "rules_digest", "run_suite"]
 
 _SPLIT_BY = ("given", "sentence", "group")
 
@@ -50,6 +51,22 @@ def find_suite(name: str) -> Path:
         return path
     hint = _nearest(Path(name).stem, packaged)
     raise JabertError(f"validation suite {name!r} is neither a file nor a suite of jabert; {hint}")
+
+
+def rules_digest(name: str) -> str:
+    """Digest of all in a suite that decides its findings: not its descriptions and notes.
+
+    Args:
+        name: as for `find_suite`.
+
+    Raises:
+        JabertError: there is no such suite, or it cannot be read.
+    """
+    rules = [
+        [kind, {key: entry[key] for key in ("kwargs", "severity", "meta") if key in entry}]
+        for kind, entry in _entries(find_suite(name))
+    ]
+    return digest_of_json(rules)
 
 
 def run_suite(
@@ -101,21 +118,25 @@ def _read(path: Path, split_by: str | None) -> "ExpectationSuite":
     import_great_expectations()
     from great_expectations import ExpectationSuite
 
+    expectations = [
+        _expectation(kind, entry, _where(path, kind))
+        for kind, entry in _entries(path)
+        if _meant_for(entry, _where(path, kind)) in (None, split_by)
+    ]
+    return ExpectationSuite(name=path.stem, expectations=expectations)
+
+
+def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Type and other fields of each expectation in a suite's file."""
     try:
         entries = [dict(entry) for entry in json.loads(path.read_bytes())["expectations"]]
-        kinds = [str(entry.pop("type")) for entry in entries]
+        return [(str(entry.pop("type")), entry) for entry in entries]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise JabertError(f"validation suite {path} cannot be read as JSON: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise JabertError(
             f"validation suite {path} has no list 'expectations', each with a 'type'"
         ) from error
-    expectations = [
-        _expectation(kind, entry, _where(path, kind))
-        for kind, entry in zip(kinds, entries, strict=True)
-        if _meant_for(entry, _where(path, kind)) in (None, split_by)
-    ]
-    return ExpectationSuite(name=path.stem, expectations=expectations)
 
 
 def _meant_for(entry: Mapping[str, Any], where: str) -> str | None:

@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from jabert.config import load_settings
 from jabert.encoder import open_folder
 from jabert.evaluation import evaluate
 from jabert.features import Featurized
-from jabert.methods.bi_lstm import Trained
+from jabert.methods import Fitted, method_of
 from jabert.report import plots
 from jabert.report.card import CONFUSION_MATRIX, Facts, make_card
 
@@ -93,11 +92,18 @@ def toy_facts(encoder, recipe, overrides, texts, labels, **changes):
     rows = pd.DataFrame({"text": texts, "label": truth, "split": "test", "group": "g"})
     learned = rows.assign(split=["train", "validation"] * (len(rows) // 2), text=rows["text"] + "学習")
     probabilities = np.tile([0.9, 0.1], (len(rows), 1))
+    folder = open_folder(encoder)
+    own = load_settings(recipe, ["data.path=texts.csv", "data.format=table", *overrides])
+    fitted = Fitted(
+        history=[{"epoch": 1}, {"epoch": 2}, {"epoch": 3}],
+        best_epoch=2,
+        resolved={"training_device": "/CPU:0", "training_precision": "float32", "gpu": "none"},
+    )
     facts = Facts(
         version="3",
         run_id="0123456789abcdef",
         date="2025-11-25",
-        settings=load_settings(recipe, ["data.path=texts.csv", "data.format=table", *overrides]),
+        settings=own,
         source="https://me:***@host/texts.csv",
         split_by="group",
         counts={
@@ -112,19 +118,19 @@ def toy_facts(encoder, recipe, overrides, texts, labels, **changes):
             "test": 4,
         },
         table=pd.concat([learned, rows], ignore_index=True),
+        learned_from=["train"],
+        test_chose=own.training.watch == "test",
         validation=("Suite `labelled_texts` passed: 0 of 12 not met.\n", "Suite `pieces` passed.\n"),
-        encoder=open_folder(encoder),
+        encoder=folder,
         lower_case=True,
         max_tokens=64,
         features=Featurized(8, 80, 8, 0, 1.0, 0.5, "openvino", "bfloat16", "/CPU:0", "store"),
-        trained=Trained(Path("training"), [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}], {"epoch": 2}, 0),
-        training_precision="float32",
+        method=method_of(own.method.kind).describe(own, fitted, labels, folder),
         report=evaluate(rows, probabilities, labels),
         verdict=VERDICT,
         environment={
             "python": "3.12.1",
             "machine": "Linux, 2 cores",
-            "gpu": "none",
             "jabert": "0.1.0",
             "mlflow.source.git.commit": "abcdef",
             "library.numpy": "2.4.1",

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from jabert.errors import JabertError
 from jabert.evaluation import EvaluationReport, evaluate, weighted_f1
+from jabert.report.metrics import evaluation_metrics
+from jabert.report.pages import evaluation_page
 
 LABELS = ("グルメ", "携帯電話", "京都", "スポーツ")
 
@@ -151,7 +153,7 @@ def test_slices_are_the_hard_texts():
     assert report.slices["short"].rows == 2
     assert report.slices["short"].accuracy == report.slices["short"].weighted_f1 == 0.5
     assert report.slices["unknown"].accuracy == 0
-    assert report.metrics()["test/slice/short_weighted_f1"] == 0.5
+    assert evaluation_metrics(report, "test")["test/slice/short_weighted_f1"] == 0.5
 
 
 def test_mistakes_are_the_most_confident_wrong_rows():
@@ -179,7 +181,7 @@ def test_the_report_survives_json():
 def test_metric_names_are_what_mlflow_takes():
     labels = ["京都", "food", "a/b", "..", "class_0", "f1 (new)"]
     report = report_of([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 4], labels=labels)
-    metrics = report.metrics()
+    metrics = evaluation_metrics(report, "test")
     assert all(re.fullmatch(r"test(/[A-Za-z0-9][A-Za-z0-9_. -]*)+", name) for name in metrics)
     by_class = {name.removeprefix("test/f1/") for name in metrics if name.startswith("test/f1/")}
     assert by_class == {"class_0", "food", "class_2", "class_3", "class_4", "class_5"}
@@ -190,7 +192,8 @@ def test_metric_names_are_what_mlflow_takes():
 
 def test_markdown_keeps_hostile_texts_inside_their_cells():
     texts = ["縦|棒\n改行\x00<b>*強調*</b> `code`", "長い" * 100_000]
-    markdown = report_of([0, 1], [1, 0], text=texts, group=["g|h", "i"], unknown=[1, 0]).to_markdown()
+    report = report_of([0, 1], [1, 0], text=texts, group=["g|h", "i"], unknown=[1, 0])
+    markdown = evaluation_page(report)
     lines = markdown.splitlines()
     hostile = next(line for line in lines if "縦" in line)
     assert r"縦\|棒 改行 \<b\>\*強調\*\</b\> \`code\`" in hostile
@@ -211,7 +214,7 @@ def test_unusable_input_is_refused():
     rows = pd.DataFrame({"text": ["a", "b"], "label": ["京都", "京都"]})
     with pytest.raises(JabertError, match="no test rows"):
         evaluate(rows.head(0), np.empty((0, 4)), LABELS)
-    with pytest.raises(JabertError, match="row 2 a probability that is no number"):
+    with pytest.raises(JabertError, match="row 2 a probability that is not finite"):
         evaluate(rows, np.array([[1, 0, 0, 0], [np.nan] * 4]), LABELS)
     with pytest.raises(ValueError, match=r"\(2, 3\), not \(2, 4\)"):
         evaluate(rows, one_hot([0, 0], 3), LABELS)

@@ -15,7 +15,8 @@ import hypothesis
 import pytest
 import requests
 from hypothesis import strategies as st
-from served import Registry, Server, free_port, serve
+from ports import free_port
+from served import Registry, Server, serve
 
 from jabert.config import ServingSettings
 from jabert.errors import JabertError

@@ -6,12 +6,12 @@ import numpy as np
 
 from jabert.encoder.packed import Layout, fill_texts, graph, ints, size
 
-__all__ = ["classifier_graph"]
+__all__ = ["head_graph"]
 
 _WIDTH_STEP = 4  # few shapes; more would be more steps of the LSTM
 
 
-def classifier_graph(model: Any, dtype: np.dtype[Any]) -> Any:
+def head_graph(model: Any, dtype: np.dtype[Any]) -> Any:
     """The Bi-LSTM and softmax layer of `build_classifier` as an `openvino.Model`.
 
     OpenVINO's LSTM on a CPU pays no heed to the lengths it is given (2026.4). So both directions run
@@ -45,7 +45,7 @@ def classifier_graph(model: Any, dtype: np.dtype[Any]) -> Any:
     scores = ops.add(ops.matmul(both, kernel, transpose_a=False, transpose_b=False), bias)
     asked = ops.range(ints(0), size(lengths), ints(1), "i32")
     probabilities = ops.gather(ops.softmax(scores, axis=1), asked, ints(0))
-    return graph("classifier", {"vectors": vectors, "lengths": lengths}, {"probabilities": probabilities})
+    return graph("head", {"vectors": vectors, "lengths": lengths}, {"probabilities": probabilities})
 
 
 def _last_state(vectors: Any, lengths: Any, cell: Any) -> Any:

@@ -1,101 +1,78 @@
-"""Training the classifier, an epoch at a time, so that a killed training goes on from its last one."""
+"""Training the Bi-LSTM, an epoch at a time, so that a killed training goes on from its last one."""
 
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from jabert import markdown
-from jabert.config import ClassifierSettings, TrainingSettings
+from jabert.config import TrainingSettings
 from jabert.encoder.choice import cpu_has_bfloat16
 from jabert.evaluation import weighted_f1
-from jabert.features.store import FeatureStore
 from jabert.files import atomic_path
 from jabert.legacy_keras import import_tensorflow, run_two_at_once
+from jabert.methods import Epoch, Fitted
 from jabert.methods.bi_lstm.network import build_classifier
-from jabert.training.batches import Batch, LabelledRows, StoredRows, in_order, read_batch, shuffled_buckets
+from jabert.training.batches import in_order, shuffled_buckets
+from jabert.training.rows import Rows, StoredVectors
 from jabert.training.state import TrainingState, writing
 
-__all__ = ["Epoch", "Trained", "load_classifier", "predict", "train", "training_precision"]
-
-Epoch = dict[str, float]  # epoch (from 1), loss, mae, mse, acc, val_…, val_weighted_f1, seconds
+__all__ = ["load_classifier", "predict", "train", "training_precision"]
 
 _WEIGHTS = "best.h5"
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A finished training: its best weights lie in `folder`.
-
-    Attributes:
-        folder: what `load_classifier` takes; also holds `tensorboard/`.
-        history: the metrics of each epoch.
-        best: the entry of `history` whose weights were kept.
-        resumed: epochs that an earlier, killed process had finished.
-    """
-
-    folder: Path
-    history: list[Epoch]
-    best: Epoch
-    resumed: int
-
-    def to_markdown(self) -> str:
-        """The history as a table."""
-        columns = ["epoch", "loss", "acc", "val_loss", "val_acc", "val_weighted_f1", "seconds"]
-        table = markdown.table(columns, [[epoch[name] for name in columns] for epoch in self.history])
-        return f"{table}\n\nKept: epoch {self.best['epoch']}. Taken over: {self.resumed} epochs.\n"
-
-
 def train(
-    store: FeatureStore,
-    rows: LabelledRows,
-    watched: LabelledRows,
+    rows: Rows,
+    watched: Rows,
     classes: int,
     *,
-    classifier: ClassifierSettings,
+    units: int,
+    dropout: float,
     training: TrainingSettings,
     folder: Path,
-    on_epoch: Callable[[Epoch], None] | None = None,
-) -> Trained:
+    on_epoch: Callable[[Epoch], None],
+) -> Fitted:
     """Train until the monitored metric has not improved for `training.patience` epochs.
 
-    After each epoch the weights, the optimizer's state and the history are on disk in `folder`; a
-    call with the same folder goes on from there and ends as an uninterrupted one would (on a CPU).
+    After each epoch the weights, the optimizer's state and the history are on disk in `folder`; a call with
+    the same folder goes on from there and ends as an uninterrupted one would (on a CPU).
 
     Args:
-        store: holds the vectors of all rows.
-        rows: what is learned from.
-        watched: the rows whose metrics choose the best epoch.
+        rows: to learn from, with vectors.
+        watched: the rows whose metrics choose the best epoch, with vectors.
         classes: number of labels.
-        classifier: the model.
+        units: of the LSTM, in each direction.
+        dropout: share of the Bi-LSTM's output dropped in training.
         training: the procedure.
-        folder: for checkpoints; must be the work of the same settings and rows.
+        folder: for checkpoints and TensorBoard's logs; must belong to the same settings and rows.
         on_epoch: called with the metrics of each epoch, also those of an earlier process.
     """
-    learned_from, watched_rows = rows.find_in(store), watched.find_in(store)
+    learned_from, watched_vectors = rows.stored_vectors(), watched.stored_vectors()
+    store = learned_from.store
     tf = import_tensorflow()
     run_two_at_once()
     tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(training.seed)
     precision = training_precision(training)
-    model = build_classifier(store.hidden_size, classes, classifier, precision)
+    model = build_classifier(store.hidden_size, classes, units, dropout, precision)
     model.compile(_nadam(training), "categorical_crossentropy", metrics=["mae", "mse", "acc"])
     step = _train_step(model, store.dtype)
     state = _state(model, folder)
     history = state.restore()
     resumed = len(history)
     for epoch in history:
-        _report(epoch, on_epoch)
+        on_epoch(epoch)
     log = _tensorboard(folder / "tensorboard")
     while not _is_finished(history, training):
         started = time.perf_counter()
         number = len(history) + 1
-        learned = _learn(model, step, _batches(learned_from, training, number))
-        watched_metrics = _measure(model, watched_rows, classes, training.batch_size)
+        batches = _batches(learned_from, rows.classes, training, number)
+        learned = _learn(model, step, batches)
+        watched_metrics = _measure(model, watched_vectors, watched.classes, classes, training.batch_size)
         metrics = learned | {f"val_{name}": value for name, value in watched_metrics.items()}
         epoch = {"epoch": number, **metrics, "seconds": round(time.perf_counter() - started, 3)}
         history.append(epoch)
@@ -104,8 +81,8 @@ def train(
                 model.save_weights(temporary)
         state.save(history)
         log(epoch)
-        _report(epoch, on_epoch)
-    return Trained(folder, history, _best(history, training), resumed)
+        on_epoch(epoch)
+    return Fitted(history, int(_best(history, training)["epoch"]), resumed)
 
 
 def training_precision(training: TrainingSettings) -> str:
@@ -117,9 +94,9 @@ def training_precision(training: TrainingSettings) -> str:
     return training.precision
 
 
-def load_classifier(folder: Path, hidden_size: int, classes: int, settings: ClassifierSettings) -> Any:
+def load_classifier(folder: Path, hidden_size: int, classes: int, units: int) -> Any:
     """The classifier with the best weights of a finished training, a Keras model."""
-    model = build_classifier(hidden_size, classes, settings)
+    model = build_classifier(hidden_size, classes, units)
     model.load_weights(folder / _WEIGHTS)
     return model
 
@@ -162,47 +139,55 @@ def _train_step(model: Any, dtype: np.dtype[Any]) -> Callable[..., dict[str, Any
     return step  # type: ignore[no-any-return]
 
 
-def _batches(rows: StoredRows, training: TrainingSettings, epoch: int) -> Iterator[Batch]:
+_Batch = tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.int32], npt.NDArray[np.int32]]
+
+
+def _batches(
+    vectors: StoredVectors, classes: npt.NDArray[np.int32], training: TrainingSettings, epoch: int
+) -> Iterator[_Batch]:
+    """Padded vectors (batch, tokens, hidden), lengths (batch,) and classes (batch,) of an epoch's batches."""
     numbers = (
-        shuffled_buckets(rows.lengths, training.batch_size, [training.seed, epoch])
+        shuffled_buckets(vectors.lengths, training.batch_size, [training.seed, epoch])
         if training.shuffle
-        else in_order(len(rows), training.batch_size)
+        else in_order(len(vectors), training.batch_size)
     )
-    return (read_batch(rows, chosen) for chosen in numbers)
+    return ((vectors.padded(chosen), vectors.lengths[chosen], classes[chosen]) for chosen in numbers)
 
 
-def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[Batch]) -> Epoch:
+def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[_Batch]) -> Epoch:
     one_hot = np.eye(model.output_shape[-1], dtype=np.float32)
     model.reset_metrics()
     means: dict[str, Any] = {}
-    for batch in batches:
-        means = step(batch.vectors, batch.lengths, one_hot[batch.classes])
+    for vectors, lengths, classes in batches:
+        means = step(vectors, lengths, one_hot[classes])
     model.optimizer.finalize_variable_values(model.trainable_variables)  # the average, if there is one
     return {name: float(value) for name, value in means.items()}
 
 
-def _measure(model: Any, rows: StoredRows, classes: int, batch_size: int) -> Epoch:
+def _measure(
+    model: Any, vectors: StoredVectors, true: npt.NDArray[np.int32], classes: int, batch_size: int
+) -> Epoch:
     """Loss and metrics on rows that are not learned from, by the definitions that Keras uses."""
-    predicted = predict(model, rows, batch_size)
-    true = np.eye(classes)[rows.classes]
-    likelihood = np.clip((predicted * true).sum(axis=1), 1e-7, 1.0)  # Keras clips at the same epsilon
+    predicted = predict(model, vectors, batch_size)
+    one_hot = np.eye(classes)[true]
+    likelihood = np.clip((predicted * one_hot).sum(axis=1), 1e-7, 1.0)  # Keras clips at the same epsilon
     best = predicted.argmax(axis=1)
     return {
         "loss": float(-np.log(likelihood).mean()),
-        "mae": float(np.abs(predicted - true).mean()),
-        "mse": float(((predicted - true) ** 2).mean()),
-        "acc": float((best == rows.classes).mean()),
-        "weighted_f1": weighted_f1(rows.classes, best, classes),
+        "mae": float(np.abs(predicted - one_hot).mean()),
+        "mse": float(((predicted - one_hot) ** 2).mean()),
+        "acc": float((best == true).mean()),
+        "weighted_f1": weighted_f1(true, best, classes),
     }
 
 
-def predict(model: Any, rows: StoredRows, batch_size: int) -> np.ndarray:
-    """Class probabilities float64 (rows, classes), computed in batches of similar length."""
-    predicted = np.empty((len(rows), model.output_shape[-1]))
-    order = np.argsort(rows.lengths, kind="stable")
-    for numbers in in_order(len(rows), batch_size):
-        batch = read_batch(rows, order[numbers])
-        predicted[order[numbers]] = model.predict_on_batch([batch.vectors, batch.lengths])
+def predict(model: Any, vectors: StoredVectors, batch_size: int) -> npt.NDArray[np.float64]:
+    """Class probabilities (rows, classes), computed in batches of similar length."""
+    predicted = np.empty((len(vectors), model.output_shape[-1]))
+    order = np.argsort(vectors.lengths, kind="stable")
+    for chosen in in_order(len(vectors), batch_size):
+        numbers = order[chosen]
+        predicted[numbers] = model.predict_on_batch([vectors.padded(numbers), vectors.lengths[numbers]])
     return predicted
 
 
@@ -221,11 +206,6 @@ def _is_finished(history: list[Epoch], training: TrainingSettings) -> bool:
         return False
     waited = len(history) - _best(history, training)["epoch"]
     return len(history) >= training.epochs or waited >= training.patience
-
-
-def _report(epoch: Epoch, on_epoch: Callable[[Epoch], None] | None) -> None:
-    if on_epoch:
-        on_epoch(epoch)
 
 
 def _tensorboard(folder: Path) -> Callable[[Epoch], None]:

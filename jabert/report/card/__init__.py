@@ -8,6 +8,7 @@ from jabert.markdown import escaped
 from jabert.report.card import sections
 from jabert.report.card.facts import Facts
 from jabert.report.card.webpage import webpage
+from jabert.report.pages import evaluation_tables
 
 __all__ = ["CONFUSION_MATRIX", "Card", "Facts", "make_card"]
 
@@ -57,7 +58,7 @@ class Card:
 
 def make_card(facts: Facts) -> Card:
     """Write the card of a version that was judged."""
-    tables = facts.report.tables()
+    tables = evaluation_tables(facts.report)
     picture = f"![Test rows by true and predicted class]({CONFUSION_MATRIX})"
     no_slice, no_mistake = "No test row is short, cut or has unknown pieces.", "There is none."
     parts = (

@@ -1,6 +1,6 @@
 """What a model card is written from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from jabert.config import Settings
 from jabert.encoder import EncoderFolder
 from jabert.evaluation import EvaluationReport
 from jabert.features import Featurized
-from jabert.methods.bi_lstm import Trained
+from jabert.methods import Description
 
 __all__ = ["Facts"]
 
@@ -28,16 +28,17 @@ class Facts:
         split_by: `given`, `sentence` or `group`.
         counts: of rows, as `Corpus` has them.
         table: the split table of texts.
+        learned_from: the splits that the classifier learned from.
+        test_chose: whether test rows chose the epoch.
         validation: what the suites found, as Markdown.
-        encoder: its folder.
-        lower_case: whether the texts were lower-cased.
-        max_tokens: longest text, in token ids.
-        features: what the featurization did.
-        trained: the training.
-        training_precision: `float32` or `bfloat16`.
+        encoder: its folder, None for a method without one.
+        lower_case: whether the texts were lower-cased, None for a method without an encoder.
+        max_tokens: longest text in token ids, None for a method without an encoder.
+        features: what the featurization did, None without token vectors.
+        method: what people should know of the classifier.
         report: on the test rows.
         verdict: of the gate, as `Verdict.facts` gives it.
-        environment: as `tracking.provenance` gives it, and `gpu`.
+        environment: as `tracking.provenance` gives it.
     """
 
     version: str
@@ -48,13 +49,14 @@ class Facts:
     split_by: str
     counts: Mapping[str, int]
     table: pd.DataFrame
-    validation: tuple[str, ...]
-    encoder: EncoderFolder
-    lower_case: bool
-    max_tokens: int
-    features: Featurized
-    trained: Trained
-    training_precision: str
+    learned_from: Sequence[str]
+    test_chose: bool
+    validation: Sequence[str]
+    encoder: EncoderFolder | None
+    lower_case: bool | None
+    max_tokens: int | None
+    features: Featurized | None
+    method: Description
     report: EvaluationReport
     verdict: Mapping[str, Any]
     environment: Mapping[str, str]

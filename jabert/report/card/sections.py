@@ -33,8 +33,9 @@ def lead(facts: Facts) -> str:
     recipe = f"by recipe {escaped(Path(settings.recipe).stem)} " if settings.recipe else ""
     parts = [
         f"Puts a Japanese text into one of {len(labels):,} classes: "
-        f"{escaped(', '.join(labels[:_SHOWN_LABELS]))}{more}. A Bi-LSTM on the token vectors of a frozen "
-        f"BERT, trained {recipe}on {facts.counts['train']:,} texts; {facts.date}, run {facts.run_id}."
+        f"{escaped(', '.join(labels[:_SHOWN_LABELS]))}{more}. {facts.method.summary}, trained {recipe}on "
+        f"{sum(facts.counts[split] for split in facts.learned_from):,} texts; {facts.date}, "
+        f"run {facts.run_id}."
     ]
     if "sample" in (settings.recipe, settings.data.path):
         parts.append("> **Sample: no figure here is a measure of quality.**")
@@ -53,7 +54,7 @@ def result(facts: Facts, scores: str) -> str:
     kept = "They had no part in training and chose nothing."
     return (
         f"Measured on {report.rows:,} test rows with the registered model itself, from text. "
-        f"{chosen if facts.settings.training.watch == 'test' else kept} Always answering "
+        f"{chosen if facts.test_chose else kept} Always answering "
         f"{escaped(largest.label)} would have weighted F1 {always:.3f}.\n\n{scores}"
     )
 
@@ -84,11 +85,11 @@ def limits(facts: Facts) -> str:
     report = facts.report
     sentences = [
         "Every text gets one of the classes, also one that belongs to none of them.",
-        "The encoder is frozen: nothing in it was learned from these labels.",
+        *facts.method.limits,
         f"The interval covers the chance in these test rows (it resamples {report.resampled}), not that of "
         "the split or the seed, and nothing of texts from elsewhere.",
     ]
-    if facts.settings.training.watch == "test":
+    if facts.test_chose:
         sentences.append("The test rows chose the epoch; the interval does not show how much that flatters.")
     left_out = report.rows - facts.verdict["compared_rows"]
     found = f"{left_out:,} that a version learned from were left out" if left_out else "none was left out"
@@ -147,7 +148,7 @@ def data(facts: Facts) -> str:
 
 def protocol(facts: Facts) -> str:
     """How the figures came about."""
-    data, training, classifier = facts.settings.data, facts.settings.training, facts.settings.classifier
+    data = facts.settings.data
     sentences = [_SPLITS[facts.split_by]]
     if facts.split_by != "given":
         test = f"{data.test_rows} test rows" if data.test_rows else f"test share {data.test_share}"
@@ -158,18 +159,18 @@ def protocol(facts: Facts) -> str:
         kept = "kept: **each article's first sentence names its class**"
         sentences.append(f"KNBC's topic tags were {'removed' if data.strip_topic_tag else kept}.")
     sentences += [
-        f"The {training.watch} rows chose the epoch, by {training.monitor}: epoch "
-        f"{facts.trained.best['epoch']:.0f} of {len(facts.trained.history):,}.",
-        f"Bi-LSTM: {classifier.units} units in each direction, dropout {classifier.dropout}, batches of "
-        f"{training.batch_size}, averaging {training.averaging}, seed {training.seed}.",
+        *facts.method.protocol,
         "`config.toml` among the artifacts of the run is a recipe that repeats it.",
     ]
     return _bullets(sentences)
 
 
 def encoder(facts: Facts) -> str:
-    """Which BERT, whose, and how it was fed."""
-    folder, config = facts.encoder, facts.encoder.config
+    """Which BERT, whose, and how it was fed; a sentence for a method without one."""
+    folder = facts.encoder
+    if folder is None:
+        return "None: this method reads the characters of a text."
+    config = folder.config
     return _pairs(
         {
             "name": folder.path.name,
@@ -191,13 +192,13 @@ def environment(facts: Facts) -> str:
         for name, version in recorded.items()
         if name.startswith("library.")
     }
+    dtype = facts.settings.features.dtype
+    vectors = features and f"{features.engine}, {features.precision}, stored as {dtype}"
     return _pairs(
         {
-            "token vectors": f"{features.engine}, {features.precision}, stored as "
-            f"{facts.settings.features.dtype}",
-            "LSTM": facts.training_precision,
+            "token vectors": vectors,
+            **facts.method.environment,
             "machine": recorded["machine"],
-            "GPU": recorded["gpu"],
             "Python": recorded["python"],
             "jabert": recorded["jabert"],
             "commit": recorded.get("mlflow.source.git.commit", "not known, jabert is installed"),

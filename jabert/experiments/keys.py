@@ -1,0 +1,93 @@
+"""Keys of a retraining: by them it is found whether the same was judged, or left unfinished, before."""
+
+from pathlib import Path
+
+from jabert.config import RENAMED, Settings, decisive
+from jabert.encoder import EncoderFolder
+from jabert.files import digest_of_file, digest_of_json
+from jabert.methods import method_of
+from jabert.validation import find_suite, rules_digest
+
+__all__ = ["attempt_key", "attempt_key_0_1"]
+
+
+def attempt_key(settings: Settings, data_digest: str, encoder: EncoderFolder | None) -> str:
+    """The same for the same data, encoder and settings: a retraining with this key was judged already."""
+    groups = ["data", "validation", "method", "package", "promotion"]
+    method = method_of(settings.method.kind)
+    if encoder:
+        groups += ["encoder", "features"] if "vectors" in method.needs else ["encoder"]
+    read = decisive(settings, [*groups, *method.reads])
+    return digest_of_json(
+        ["2", read, [*map(rules_digest, _suites(settings))], data_digest, encoder and encoder.fingerprint]
+    )[:16]
+
+
+def attempt_key_0_1(settings: Settings, data_digest: str, encoder: EncoderFolder | None) -> str | None:
+    """The key that jabert 0.1 gave the same retraining; None if it could not have made it.
+
+    It was a digest of every setting that it had, whatever its value. The names are frozen here, so that what
+    0.1 judged, or left unfinished, is found.
+    """
+    flat = settings.flat()
+    if settings.method.kind != "bi-lstm" or encoder is None:
+        return None
+    values = {name: flat[RENAMED.get(name, name)] for name in _SETTINGS_0_1}
+    for name in ("validation.suite", "validation.pieces_suite"):
+        values[name] = Path(values[name]).name
+    suites = [_FILES_0_1.get(suite) or digest_of_file(find_suite(suite)) for suite in _suites(settings)]
+    parts = [digest_of_json(values), suites, data_digest, encoder.fingerprint]
+    return digest_of_json(parts)[:16]
+
+
+_SETTINGS_0_1 = [
+    "data.format",
+    "data.sha256",
+    "data.text_column",
+    "data.label_column",
+    "data.group_column",
+    "data.split_column",
+    "data.labels",
+    "data.split",
+    "data.test_share",
+    "data.test_rows",
+    "data.validation_share",
+    "data.seed",
+    "data.strip_topic_tag",
+    "data.drop_duplicates",
+    "validation.suite",
+    "validation.pieces_suite",
+    "encoder.max_tokens",
+    "encoder.pad_to",
+    "encoder.lower_case",
+    "encoder.engine",
+    "encoder.precision",
+    "encoder.token_budget",
+    "features.dtype",
+    "classifier.units",
+    "classifier.dropout",
+    "training.epochs",
+    "training.batch_size",
+    "training.patience",
+    "training.monitor",
+    "training.watch",
+    "training.averaging",
+    "training.shuffle",
+    "training.precision",
+    "training.seed",
+    "package.max_texts",
+    "promotion.min_gain",
+    "promotion.require_significance",
+]
+
+
+# 0.1 took the digest of a suite's file; those that came with it were reworded since, their rules were not.
+_FILES_0_1 = {
+    "labelled_texts": "f10121286d15edb85fd3a2ca862c30bd2f5818949eff62f9ff2cede0b10aea6b",
+    "pieces": "1ee6e0916a7c3849f0822f3b08c0be96cd6d6bf422f4f42e05c1b22d2abcdda0",
+    "seed": "75268a5268e62e20f476038f4d94ed5e3a6a1cdd99cb6137ae5cb1ea1805aac9",
+}
+
+
+def _suites(settings: Settings) -> list[str]:
+    return [settings.validation.suite, settings.validation.pieces_suite]

@@ -1,0 +1,402 @@
+"""The steps of an experiment: read, validate, tokenize, featurize, fit, evaluate.
+
+Each takes the settings and the results of steps before it, and leaves its own result in a folder that is
+named by a key: a digest of the keys of its inputs, the contents of the files and the settings that it reads,
+and the version of its format. The same key means the same result, which is found and not made again. Token
+vectors lie in the feature store, each by a key of its own. Steps know neither Prefect nor MLflow.
+"""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jabert import markdown
+from jabert.config import Settings, decisive
+from jabert.dataset import content_digest, read_corpus, table_digest
+from jabert.dataset.readers import location_of
+from jabert.encoder import EncoderFolder, TokenIds, TokenizedTexts, Tokenizer, open_folder, vector_origin
+from jabert.errors import JabertError, redacted
+from jabert.evaluation import EvaluationReport
+from jabert.evaluation import evaluate as evaluate_predictions
+from jabert.experiments.packaging import open_package
+from jabert.experiments.store import find_or_make, key_of
+from jabert.features import Featurized, Progress, open_store
+from jabert.features import featurize as featurize_ids
+from jabert.files import digest_of_file
+from jabert.methods import Epoch, Fitted, method_of
+from jabert.training.rows import Rows, StoredVectors
+from jabert.validation import Finding, ValidationReport, check_pieces, check_texts, find_suite
+
+__all__ = [
+    "Data",
+    "Evaluated",
+    "Fit",
+    "Tokens",
+    "evaluate",
+    "featurize",
+    "fit",
+    "read",
+    "tokenize",
+    "validate",
+    "validate_pieces",
+]
+
+log = logging.getLogger("jabert")
+
+Split = Literal["train", "validation", "test"]
+
+# Raised when the files of a step, or what stands in them for the same inputs, are no longer as before.
+_READ, _VALIDATE, _TOKENIZE, _FIT, _EVALUATE = 1, 1, 1, 1, 1
+
+
+@dataclass(frozen=True)
+class Data:
+    """The split table of texts.
+
+    Attributes:
+        folder: of the result.
+        key: of the result.
+        digest: of text, label, group and split of all rows, whatever their order.
+        rows_digest: the same in the order of the rows.
+        texts_digest: of the texts in the order of the rows.
+        source: where the texts were read from, without a password.
+        split_by: `given`, `sentence` or `group`.
+        counts: rows read, dropped, kept, and of each split.
+        conflicts: the rows of texts under two labels as a Markdown table, "" without any.
+    """
+
+    folder: Path
+    key: str
+    digest: str
+    rows_digest: str
+    texts_digest: str
+    source: str
+    split_by: str
+    counts: dict[str, int]
+    conflicts: str
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Columns text, label, group (if there are groups), split, file, line."""
+        return pd.read_parquet(self.folder / "table.parquet")
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The label encoder: class names in the order of their index, those of the training rows."""
+        train = self.table["split"] == "train"
+        return sorted(self.table.loc[train, "label"].dropna().unique())
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of all texts, and what was found on the way.
+
+    Attributes:
+        folder: of the result.
+        key: of the result.
+        texts, pieces, unknown, truncated: counts; pieces with `[CLS]` and `[SEP]`, before texts are cut.
+        longest: pieces of the longest text.
+        lower_case: whether texts were lower-cased.
+        max_tokens: where they were cut.
+    """
+
+    folder: Path
+    key: str
+    texts: int
+    pieces: int
+    unknown: int
+    truncated: int
+    longest: int
+    lower_case: bool
+    max_tokens: int
+
+    @cached_property
+    def tokenized(self) -> TokenizedTexts:
+        """A row for each text, in the order of the table."""
+        table = pq.read_table(self.folder / "tokens.parquet").combine_chunks()
+        column = table["ids"].combine_chunks()
+        ids = TokenIds(column.values.to_numpy(), column.offsets.to_numpy())
+        pieces, unknown, truncated = (table[name].to_numpy() for name in ("pieces", "unknown", "truncated"))
+        return TokenizedTexts(ids, pieces, unknown, truncated)
+
+    def beside(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The table of texts with the columns pieces, unknown and truncated."""
+        found = self.tokenized
+        return table.assign(pieces=found.pieces, unknown=found.unknown, truncated=found.truncated)
+
+    def to_markdown(self) -> str:
+        """The counts as a list."""
+        lines = [
+            f"{self.texts:,} texts, {self.pieces:,} pieces, the longest {self.longest}",
+            f"{self.unknown:,} unknown pieces ({self.unknown / max(1, self.pieces):.2%})",
+            f"{self.truncated:,} texts cut",
+            "lower-cased" if self.lower_case else "case kept",
+        ]
+        return "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted classifier: its files, and what fitting it did."""
+
+    folder: Path
+    key: str
+    fitted: Fitted
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a classifier made of rows that it did not learn from.
+
+    Attributes:
+        rows: the rows of the table that it was measured on, with pieces where texts are tokenized.
+        probabilities: float64 (rows, classes).
+        report: on them.
+    """
+
+    rows: pd.DataFrame
+    probabilities: npt.NDArray[np.float64]
+    report: EvaluationReport
+
+
+def read(settings: Settings) -> Data:
+    """Read, clean and split the texts."""
+    location = redacted(location_of(settings.data))
+    key = key_of(_READ, location, content_digest(settings.data), decisive(settings, ["data"]))
+    folder, record = find_or_make(_work(settings), "read", key, lambda folder: _read(settings, folder))
+    return Data(folder, key, **record)
+
+
+def _read(settings: Settings, folder: Path) -> dict[str, Any]:
+    corpus = read_corpus(settings.data)
+    corpus.table.to_parquet(folder / "table.parquet")
+    in_doubt = corpus.conflicts.to_numpy().tolist()
+    columns = [name for name in ("text", "label", "group", "split") if name in corpus.table]
+    return {
+        "digest": table_digest(corpus.table),
+        "rows_digest": _digest_in_order(corpus.table[columns]),
+        "texts_digest": _digest_in_order(corpus.table[["text"]]),
+        "source": corpus.source,
+        "split_by": corpus.split_by,
+        "counts": corpus.counts,
+        "conflicts": markdown.table([*map(str, corpus.conflicts)], in_doubt) if in_doubt else "",
+    }
+
+
+def _digest_in_order(table: pd.DataFrame) -> str:
+    digest = hashlib.sha256("\0".join(map(str, table)).encode())
+    for row in table.fillna("\1").itertuples(index=False):  # no text has either sign
+        digest.update("\0".join(("", *row)).encode())
+    return digest.hexdigest()
+
+
+def validate(settings: Settings, data: Data) -> ValidationReport:
+    """Check the table against the suite of expectations; the caller decides what a failure means."""
+    suite = find_suite(settings.validation.suite)
+    key = key_of(_VALIDATE, data.key, digest_of_file(suite), settings.training.watch)
+    return _validated(
+        settings, key, suite, lambda folder: check_texts(data.table, settings, data.split_by, folder)
+    )
+
+
+def validate_pieces(settings: Settings, data: Data, tokens: Tokens) -> ValidationReport:
+    """Check the pieces of the texts against their suite of expectations."""
+    suite = find_suite(settings.validation.pieces_suite)
+    key = key_of(_VALIDATE, data.key, tokens.key, digest_of_file(suite))
+    return _validated(
+        settings, key, suite, lambda folder: check_pieces(tokens.beside(data.table), settings, folder)
+    )
+
+
+def _validated(
+    settings: Settings, key: str, suite: Path, check: Callable[[Path], ValidationReport]
+) -> ValidationReport:
+    def make(folder: Path) -> dict[str, Any]:
+        return {**asdict(check(folder)), "suite_file": "", "folder": ""}
+
+    folder, record = find_or_make(_work(settings), "validate", key, make)
+    findings = tuple(
+        Finding(**{**finding, "examples": tuple(finding["examples"])}) for finding in record["findings"]
+    )
+    files = {"suite_file": suite, "folder": folder}  # the same suite may lie elsewhere now
+    return ValidationReport(**{**record, **files, "findings": findings})
+
+
+def tokenize(settings: Settings, data: Data) -> Tokens:
+    """Turn the texts into token ids."""
+    encoder = open_folder(settings.encoder.path)
+    read = decisive(settings, ["encoder.max_tokens", "encoder.pad_to", "encoder.lower_case"])
+    key = key_of(_TOKENIZE, data.texts_digest, encoder.fingerprint, read)
+    folder, record = find_or_make(
+        _work(settings), "tokenize", key, lambda folder: _tokenize(settings, data, encoder, folder)
+    )
+    tokens = Tokens(folder, key, **record)
+    if tokens.truncated:
+        log.warning(
+            "%d of %d texts are longer than %d tokens and were cut",
+            tokens.truncated,
+            tokens.texts,
+            tokens.max_tokens,
+        )
+    return tokens
+
+
+def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Path) -> dict[str, Any]:
+    tokenizer = Tokenizer(encoder, settings.encoder)
+    found = tokenizer(data.table["text"].tolist())
+    columns = {
+        "ids": pa.LargeListArray.from_arrays(found.ids.offsets, pa.array(found.ids.flat)),
+        "pieces": found.pieces,
+        "unknown": found.unknown,
+        "truncated": found.truncated,
+    }
+    pq.write_table(pa.table(columns), folder / "tokens.parquet")
+    return {
+        "texts": len(found.pieces),
+        "pieces": int(found.pieces.sum()),
+        "unknown": int(found.unknown.sum()),
+        "truncated": int(found.truncated.sum()),
+        "longest": int(found.pieces.max()),
+        "lower_case": tokenizer.lower_case,
+        "max_tokens": tokenizer.max_tokens,
+    }
+
+
+def featurize(settings: Settings, tokens: Tokens, on_progress: Progress | None = None) -> Featurized:
+    """Fill the feature store with the vectors that it lacks of the texts."""
+    return featurize_ids(tokens.tokenized.ids, open_folder(settings.encoder.path), settings, on_progress)
+
+
+def fit(
+    settings: Settings,
+    data: Data,
+    tokens: Tokens | None,
+    measured_on: Split,
+    *,
+    on_epoch: Callable[[Epoch], None],
+    unfinished: Path | None = None,
+) -> Fit:
+    """Fit the classifier, or finish what a killed run began.
+
+    A method that chooses on validation rows gets those; any other learns from them too, unless they are what
+    it is measured on.
+
+    Args:
+        settings: of the run.
+        data: the table.
+        tokens: None for a method that needs none.
+        measured_on: the rows of the coming evaluation.
+        on_epoch: called with each epoch, also with those that were found.
+        unfinished: folder of a training that jabert 0.1 began with the same settings and rows.
+
+    Raises:
+        JabertError: a row that is learned from has a label that no training row has, or the feature store
+            lacks vectors.
+    """
+    method = method_of(settings.method.kind)
+    learned_from: list[Split] = ["train"]
+    watched: list[Split] = [settings.training.watch] if method.chooses else []
+    if not method.chooses and measured_on == "test":
+        learned_from.append("validation")
+    key = key_of(
+        _FIT,
+        decisive(settings, ["method", *method.reads]),
+        data.rows_digest,
+        [learned_from, watched],
+        tokens.key if tokens else None,
+        _vectors_of(settings) if "vectors" in method.needs else None,
+    )
+    told = 0
+
+    def tell(epoch: Epoch) -> None:
+        nonlocal told
+        told += 1
+        on_epoch(epoch)
+
+    def make(folder: Path) -> dict[str, Any]:
+        if unfinished and not any(folder.iterdir()):
+            shutil.copytree(unfinished, folder, dirs_exist_ok=True)
+        train, validation = (_rows(settings, data, tokens, splits) for splits in (learned_from, watched))
+        fitted = method.fit(settings, train, validation, data.labels, folder=folder, on_epoch=tell)
+        return asdict(fitted)
+
+    folder, record = find_or_make(_work(settings), "fit", key, make, resumes=True)
+    fitted = Fitted(**record)
+    for epoch in fitted.history[told:]:
+        on_epoch(epoch)
+    return Fit(folder, key, fitted)
+
+
+def _vectors_of(settings: Settings) -> list[Any]:
+    """What decides the vectors of given token ids."""
+    origin = vector_origin(open_folder(settings.encoder.path), settings.encoder)
+    return [origin, settings.features.dtype]
+
+
+def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Split]) -> Rows:
+    """The rows of some splits, with what the method needs of them."""
+    chosen = np.flatnonzero(data.table["split"].isin(splits))
+    table = data.table.iloc[chosen]
+    classes = pd.Index(data.labels).get_indexer(pd.Index(table["label"])).astype(np.int32)
+    if (classes < 0).any():
+        row = table[classes < 0].iloc[0]
+        raise JabertError(f"{row['file']} line {row['line']}: no training row has the label {row['label']!r}")
+    ids = tokens.tokenized.ids.take(chosen) if tokens else None
+    vectors = None
+    if ids is not None and "vectors" in method_of(settings.method.kind).needs:
+        vectors = StoredVectors.find(open_store(open_folder(settings.encoder.path), settings), ids)
+    groups = table["group"].astype(object).where(table["group"].notna(), None) if "group" in table else ()
+    return Rows(table["text"].tolist(), classes, list(groups), ids, vectors)
+
+
+def evaluate(
+    settings: Settings,
+    data: Data,
+    tokens: Tokens | None,
+    fit: Fit,
+    measured_on: Split,
+    *,
+    package: Callable[[], Path],
+) -> Evaluated:
+    """Classify rows from their texts with the packaged classifier, and compare with their labels.
+
+    Args:
+        settings: of the run.
+        data: the table.
+        tokens: as for `fit`.
+        fit: the classifier.
+        measured_on: the split whose rows are classified.
+        package: makes the package of the classifier and returns its folder; called if it is needed.
+    """
+    table = tokens.beside(data.table) if tokens else data.table
+    rows = table[table["split"] == measured_on]
+
+    def make(folder: Path) -> dict[str, Any]:
+        classifier, texts = open_package(package()), rows["text"].tolist()
+        step = classifier.about["max_texts"]  # as whoever pulls the model has to call it
+        parts = [classifier.classify(texts[start : start + step]) for start in range(0, len(texts), step)]
+        np.save(folder / "probabilities.npy", np.concatenate(parts))
+        return {}
+
+    if rows.empty:
+        raise JabertError(f"there are no {measured_on} rows to evaluate on")
+    key = key_of(_EVALUATE, fit.key, measured_on, settings.package.max_texts)
+    folder, _ = find_or_make(_work(settings), "evaluate", key, make)
+    probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)
+    report = evaluate_predictions(rows, probabilities, data.labels, seed=settings.data.seed)
+    return Evaluated(rows, probabilities, report)
+
+
+def _work(settings: Settings) -> Path:
+    return Path(settings.training.work_path)

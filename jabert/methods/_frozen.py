@@ -1,0 +1,69 @@
+"""What methods on a frozen encoder share: its part of the drawing, and the export with their own head."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jabert.config import Settings
+from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget
+from jabert.encoder.checkpoint import read_variables
+from jabert.encoder.folder import BertConfig
+from jabert.encoder.openvino import bert_graph, layout_graph
+from jabert.files import on_disk, write_json
+from jabert.methods import Export, Layer
+
+__all__ = ["encoder_layers", "export_network"]
+
+_MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more than any encoder has positions
+
+
+def encoder_layers(config: BertConfig) -> list[Layer]:
+    """The layers from a text to the vectors (tokens, hidden) of a frozen BERT."""
+    sizes = {name: int(np.prod(shape)) for name, shape in config.variables().items()}
+    block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
+    embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
+    tokens = f"(tokens, {config.hidden_size})"
+    return [
+        Layer("text", "SentencePiece", "(tokens)", 0),
+        Layer("embeddings", "BERT, frozen", tokens, embeddings),
+        Layer("transformer block", "BERT, frozen", tokens, block, config.num_hidden_layers),
+    ]
+
+
+def export_network(head: Any, encoder: EncoderFolder, settings: Settings, target: Path) -> Export:
+    """Write what `Network` of the runtime reads: tokenizer and encoder as they are, and the head.
+
+    Args:
+        head: an `openvino.Model` with the inputs `vectors` (tokens, hidden), of all texts one behind the
+            other, and `lengths` int32 (texts,), and the output `probabilities` float32 (texts, classes).
+        encoder: its folder.
+        settings: the group `encoder` is used.
+        target: an empty folder.
+    """
+    import openvino
+
+    tokenizer, precision = Tokenizer(encoder, settings.encoder), choose(settings.encoder).precision
+    graphs = {
+        "layout": layout_graph(mask_id_zero=settings.encoder.pad_to is not None),
+        "encoder": bert_graph(read_variables(encoder), encoder.config),
+        "head": head,
+    }
+    with on_disk(target):
+        shutil.copyfile(encoder.sentencepiece, target / "sentencepiece.model")
+        for name, graph in graphs.items():
+            openvino.save_model(graph, target / f"{name}.xml", compress_to_fp16=False)
+    habits = {
+        "max_characters": _MAX_CHARACTERS,
+        "lower_case": tokenizer.lower_case,
+        "cls_id": tokenizer.cls_id,
+        "sep_id": tokenizer.sep_id,
+        "max_tokens": tokenizer.max_tokens,
+        "pad_to": tokenizer.pad_to,
+        "precision": precision,
+        "token_budget": settings.encoder.token_budget or cpu_token_budget(encoder, precision),
+        "encoder_fingerprint": encoder.fingerprint,
+    }
+    write_json(target / "network.json", habits)
+    return Export("network", ("openvino", "sentencepiece"))

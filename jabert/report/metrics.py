@@ -1,0 +1,36 @@
+"""The numbers of an evaluation under the names of MLflow metrics."""
+
+import re
+
+from jabert.evaluation import EvaluationReport
+
+__all__ = ["evaluation_metrics"]
+
+
+def evaluation_metrics(report: EvaluationReport, split: str) -> dict[str, float]:
+    """Numbers under names that MLflow accepts: ASCII, `/` between groups.
+
+    A class has its label in the name if that is plain ASCII, else `class_` and its index.
+
+    Args:
+        report: to take the numbers from.
+        split: that was evaluated; the first group of each name, e.g. `test/weighted_f1`.
+    """
+    low, high = report.weighted_f1_interval
+    values = {
+        "accuracy": report.accuracy,
+        "weighted_f1": report.weighted_f1,
+        "weighted_f1_low": low,
+        "weighted_f1_high": high,
+        "macro_f1": report.macro_f1,
+        "log_loss": report.log_loss,
+        **{f"f1/{_slug(index, score.label)}": score.f1 for index, score in enumerate(report.per_class)},
+        **{f"slice/{name}_weighted_f1": score.weighted_f1 for name, score in report.slices.items()},
+    }
+    return {f"{split}/{name}": value for name, value in values.items()}
+
+
+def _slug(index: int, label: str) -> str:
+    # A label such as `class_1` is replaced too, or two metrics could share a name.
+    plain = re.fullmatch(r"(?!class_\d)[A-Za-z0-9][A-Za-z0-9_. -]{0,99}", label)
+    return label if plain else f"class_{index}"

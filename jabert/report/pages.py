@@ -1,0 +1,90 @@
+"""Evaluations and comparisons as Markdown pages; texts in them are escaped and shortened."""
+
+from typing import Any
+
+from jabert.evaluation import SHORT_TEXT, Comparison, EvaluationReport
+from jabert.markdown import table
+
+__all__ = ["comparison_page", "evaluation_page", "evaluation_tables"]
+
+_SHOWN_FLIPS = 20
+_SCORES = {
+    "weighted F1": "weighted_f1",
+    "macro F1": "macro_f1",
+    "accuracy": "accuracy",
+    "log loss": "log_loss",
+}
+_SLICES = {
+    "short": f"at most {SHORT_TEXT} characters",
+    "unknown": "with unknown pieces",
+    "truncated": "cut to the longest input",
+}
+
+
+def evaluation_page(report: EvaluationReport) -> str:
+    """The report as a page."""
+    (title, overall), *others = evaluation_tables(report).items()
+    sections = [f"## {heading}\n\n{content}" for heading, content in others]
+    return "\n\n".join([f"# {title}", overall, *sections]) + "\n"
+
+
+def evaluation_tables(report: EvaluationReport) -> dict[str, str]:
+    """The parts of the report as tables, by their headings; a part without rows is left out."""
+    low, high = report.weighted_f1_interval
+    overall = [
+        ("weighted F1", report.weighted_f1),
+        (f"its 95 % interval, resampling {report.resampled}", f"{low:.3f} to {high:.3f}"),
+        ("macro F1", report.macro_f1),
+        ("accuracy", report.accuracy),
+        ("log loss", report.log_loss),
+        ("rows", report.rows),
+    ]
+    classes = [(s.label, s.precision, s.recall, s.f1, s.support) for s in report.per_class]
+    slices = [(_SLICES[name], s.weighted_f1, s.accuracy, s.rows) for name, s in report.slices.items()]
+    wrong = [(m.text, m.label, m.predicted, m.probability, m.group) for m in report.mistakes]
+    parts: dict[str, tuple[list[str], list[Any]]] = {
+        "Evaluation": (["", "test rows"], overall),
+        "Classes": (["class", "precision", "recall", "F1", "rows"], classes),
+        "Slices": (["texts", "weighted F1", "accuracy", "rows"], slices),
+        "Confusion matrix": _confusion(report),
+        "Most confident mistakes": (["text", "label", "predicted", "probability", "group"], wrong),
+    }
+    return {heading: table(columns, rows) for heading, (columns, rows) in parts.items() if rows}
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """The comparison as a page; of the texts that became right or wrong, the first 20 each."""
+    champion, challenger = comparison.champion, comparison.challenger
+    low, high = comparison.gain_interval
+    became = {kind: [flip for flip in comparison.flips if flip.became == kind] for kind in ("right", "wrong")}
+    pairs = [(shown, getattr(champion, name), getattr(challenger, name)) for shown, name in _SCORES.items()]
+    overall = [(shown, old, new, new - old) for shown, old, new in pairs]
+    classes = [
+        (old.label, old.f1, new.f1, new.f1 - old.f1, old.support)
+        for old, new in zip(champion.per_class, challenger.per_class, strict=True)
+    ]
+    parts = [
+        "# Champion and challenger",
+        f"On the same {champion.rows:,} rows. The gain's 95 % interval, resampling {champion.resampled}: "
+        f"{low:+.3f} to {high:+.3f}. {len(became['right']):,} texts became right, "
+        f"{len(became['wrong']):,} wrong.",
+        table(["", "champion", "challenger", "gain"], overall),
+        "## Classes",
+        table(["F1 of", "champion", "challenger", "gain", "rows"], classes),
+        "## Confusion matrix of the champion",
+        table(*_confusion(champion)),
+        "## Confusion matrix of the challenger",
+        table(*_confusion(challenger)),
+    ]
+    for kind, flips in became.items():
+        if flips:
+            lines = [(flip.text, flip.label, flip.champion, flip.challenger) for flip in flips[:_SHOWN_FLIPS]]
+            parts.append(f"## Became {kind}: {len(flips):,}")
+            parts.append(table(["text", "label", "champion", "challenger"], lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _confusion(report: EvaluationReport) -> tuple[list[str], list[Any]]:
+    """Columns and rows of the table of the confusion matrix."""
+    counts = [(label, *row) for label, row in zip(report.labels, report.confusion, strict=True)]
+    return ["true ＼ predicted", *report.labels], counts
