@@ -6,7 +6,7 @@ Every column and every row is kept as it stands in the file; what a text must be
 
 import difflib
 import gzip
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,9 +23,10 @@ from jabert.dataset.sources import copied, opened, path_part
 from jabert.errors import JabertError
 from jabert.texts import is_unicode
 
-__all__ = ["ENDINGS", "Chunk", "ending_of", "read_chunks", "require_column", "table_ending"]
+__all__ = ["ENDINGS", "Chunk", "Select", "ending_of", "read_chunks", "require_column", "table_ending"]
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
+Select = Callable[[Sequence[str]], Iterable[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +52,10 @@ class Chunk:
         """All columns; of JSONL the JSON text of each value, null where the key is absent."""
         if isinstance(self.rows, pa.Table):
             return self.rows
-        return pa.table(
-            {
-                name: pa.array(
-                    [json_text(row[name]) if name in row else None for row in self.rows], pa.string()
-                )
-                for name in self.names
-            }
-        )
+        columns = [
+            [json_text(row[name]) if name in row else None for row in self.rows] for name in self.names
+        ]
+        return pa.table([pa.array(cells, pa.string()) for cells in columns], names=self.names)
 
     def cells(self, column: str, *, or_integers: bool = False) -> list[Any]:
         """The cells of a text column: strings and null, of JSONL values of any type.
@@ -93,27 +90,28 @@ class Chunk:
         return blake2b(sink.getvalue(), digest_size=16).hexdigest()
 
 
-def read_chunks(
-    location: str, rows: int, *, columns: Collection[str] | None = None, sha256: str | None = None
-) -> Iterator[Chunk]:
+def read_chunks(location: str, rows: int, select: Select, sha256: str | None = None) -> Iterator[Chunk]:
     """Read a table in chunks of at most `rows` rows; a table without rows is one chunk without rows.
 
     Args:
         location: path or URL.
         rows: of a chunk.
-        columns: of a Parquet file only these are read, as far as it has them; without it all.
+        select: called once with the names of the columns, before any row is read; it may refuse them, and
+            returns those that are needed: of a Parquet file only these are read. JSONL has no header, so
+            there it is called with the keys of the first `rows` rows, unless there are none.
         sha256: the digest that the file must have, in hexadecimal.
 
     Raises:
         JabertError: the file cannot be read, has another digest, or is not such a table; names file and line.
+            And what `select` raises.
     """
     match ending_of(location):
         case ".parquet":
-            return _parquet_chunks(location, rows, columns, sha256)
+            return _parquet_chunks(location, rows, select, sha256)
         case ".jsonl":
-            return _json_chunks(location, rows, sha256)
+            return _json_chunks(location, rows, select, sha256)
         case ending:
-            return _csv_chunks(location, rows, sha256, "\t" if ending == ".tsv" else ",")
+            return _csv_chunks(location, rows, select, sha256, "\t" if ending == ".tsv" else ",")
 
 
 def table_ending(location: str) -> str | None:
@@ -148,43 +146,45 @@ def require_column(column: str, present: Sequence[str], file: str) -> str:
     raise JabertError(f"{file} has no column {column!r} but: {', '.join(map(repr, present))}{hint}")
 
 
-def _csv_chunks(location: str, rows: int, sha256: str | None, delimiter: str) -> Iterator[Chunk]:
+def _csv_chunks(
+    location: str, rows: int, select: Select, sha256: str | None, delimiter: str
+) -> Iterator[Chunk]:
     lines = Lines(location, sha256)
     names, records = csv_records(lines, location, delimiter)
+    select(names)
     for numbers, part in _parts(records, rows):
         cells = [pa.array([record[place] for record in part], pa.string()) for place in range(len(names))]
         yield Chunk(location, pa.Table.from_arrays(cells, names), names, numbers, lines.share)
 
 
-def _json_chunks(location: str, rows: int, sha256: str | None) -> Iterator[Chunk]:
+def _json_chunks(location: str, rows: int, select: Select, sha256: str | None) -> Iterator[Chunk]:
     lines = Lines(location, sha256)
-    for numbers, part in _parts(json_records(lines, location), rows):
+    for number, (numbers, part) in enumerate(_parts(json_records(lines, location), rows)):
         names = list(dict.fromkeys(chain.from_iterable(part)))
         if wrong := [name for name in names if not is_unicode(name)]:
             raise JabertError(f"{location}: half of a surrogate pair stands alone in the key {wrong[0]!a}")
+        if number == 0 and part:
+            select(names)
         yield Chunk(location, part, names, numbers, lines.share)
 
 
 def _parts(records: Iterator[tuple[int, Any]], rows: int) -> Iterator[tuple[list[int], list[Any]]]:
     """Lines and records, so many at a time; the first part is there even without records."""
-    part = list(islice(records, rows))
-    while True:
+    is_first = True
+    while (part := list(islice(records, rows))) or is_first:
         yield [line for line, _ in part], [record for _, record in part]
-        part = list(islice(records, rows))
-        if not part:
-            return
+        is_first = False
 
 
-def _parquet_chunks(
-    location: str, rows: int, columns: Collection[str] | None, sha256: str | None
-) -> Iterator[Chunk]:
+def _parquet_chunks(location: str, rows: int, select: Select, sha256: str | None) -> Iterator[Chunk]:
     with _seekable(location, sha256) as file, _reading_parquet(location):
         # Buffered, because otherwise all of a row group is read at once.
         parquet = pq.ParquetFile(file, buffer_size=1 << 20)
         names, total, done = parquet.schema_arrow.names, parquet.metadata.num_rows, 0
-        wanted = names if columns is None else [name for name in names if name in columns]
+        selected = set(select(names))
+        columns = [name for name in names if name in selected]
         empty = pa.RecordBatch.from_pylist([], parquet.schema_arrow)
-        for batch in parquet.iter_batches(rows, columns=wanted) if total else [empty]:
+        for batch in parquet.iter_batches(rows, columns=columns) if total else [empty]:
             numbers = range(done + 1, done + len(batch) + 1)
             done += len(batch)
             table = pa.Table.from_batches([batch]).replace_schema_metadata()

@@ -2,7 +2,7 @@
 
 import gzip
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jabert.dataset.sources import opened, path_part
@@ -65,34 +65,18 @@ def decode(data: bytes, file: str, encodings: Sequence[str]) -> str:
     Raises:
         JabertError: no encoding fits, or the text holds a NUL byte; names `file` and the line.
     """
+    unfit = 0  # the line up to which no single encoding fits: also where a file changes its encoding
     for encoding in encodings:
         try:
             text = data.decode(encoding)
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
+            unfit = max(unfit, error.object.count(b"\n", 0, error.start) + 1)
             continue
         if (position := text.find("\0")) >= 0:
             raise _with_nul(file, text.count("\n", 0, position) + 1)
         return text
     expected = " or ".join(encoding.removesuffix("-sig").upper().replace("_", "-") for encoding in encodings)
-    raise _unfit(file, _first_unfit_line(data.split(b"\n"), encodings), expected)
-
-
-def _first_unfit_line(lines: Iterable[bytes], encodings: Sequence[str]) -> int:
-    """Number of the line up to which no single encoding fits: also where a file changes its encoding."""
-    fitting = list(encodings)
-    for number, line in enumerate(lines, start=1):
-        fitting = [encoding for encoding in fitting if _fits(line, encoding)]
-        if not fitting:
-            return number
-    raise AssertionError("called with data that an encoding fits")
-
-
-def _fits(line: bytes, encoding: str) -> bool:
-    try:
-        line.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
+    raise _unfit(file, unfit, expected)
 
 
 def _unfit(file: str, line: int, expected: str = "UTF-8") -> JabertError:

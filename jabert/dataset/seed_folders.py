@@ -6,6 +6,7 @@ row n of one belongs to row n of the other.
 
 import pandas as pd
 
+from jabert.config import is_url
 from jabert.dataset.chunks import require_column
 from jabert.dataset.sources import is_folder
 from jabert.dataset.tables import read_columns, rows_frame
@@ -30,7 +31,7 @@ def read_seed_folders(location: str) -> pd.DataFrame:
     splits = []
     for folder, split in FOLDERS.items():
         path = f"{location.rstrip('/')}/{folder}"
-        if "://" not in path and not is_folder(path):
+        if not is_url(path) and not is_folder(path):
             raise JabertError(f"there is no folder {path}")
         splits.append(_read_folder(path).assign(split=split))
     rows = pd.concat(splits, ignore_index=True)
@@ -47,7 +48,5 @@ def _read_folder(folder: str) -> pd.DataFrame:
 
 
 def _read_column(file: str, column: str) -> tuple[list[str | None], list[int]]:
-    cells, lines = read_columns(
-        file, [column], lambda present: {"text": require_column(column, present, file)}
-    )
+    cells, lines = read_columns(file, lambda present: {"text": require_column(column, present, file)})
     return cells.get("text", []), lines

@@ -4,7 +4,7 @@ Text is taken exactly as it stands: "NA" and "null" are words, and white space a
 other columns an empty cell means that there is no value.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pandas as pd
@@ -30,26 +30,21 @@ def read_table(location: str, settings: DataSettings) -> pd.DataFrame:
         line on which a record starts; of Parquet the number of the record, from 1.
 
     Raises:
-        JabertError: the file cannot be read, is not such a table, or lacks a column.
+        JabertError: the file cannot be read, is not such a table, or lacks a column (of JSONL, if the first
+            4,096 rows lack it).
     """
-    group = settings.group_column or "group"
-    wanted = (settings.text_column, settings.label_column, group, settings.split_column)
-    cells, lines = read_columns(location, wanted, partial(_roles, settings, location), settings.sha256)
+    cells, lines = read_columns(location, partial(_roles, settings, location), settings.sha256)
     return rows_frame(cells, location, lines)
 
 
 def read_columns(
-    location: str,
-    wanted: Collection[str],
-    roles: Callable[[Sequence[str]], dict[str, str]],
-    sha256: str | None = None,
+    location: str, roles: Callable[[Sequence[str]], dict[str, str]], sha256: str | None = None
 ) -> tuple[Cells, list[int]]:
     """Read columns of strings from a table file.
 
     Args:
         location: path or URL.
-        wanted: all names that `roles` may return.
-        roles: from the names of the columns that are there, so far, the name of each role's column.
+        roles: from the names of the columns that are there, the name of each role's column.
         sha256: the digest that the file must have, in hexadecimal.
 
     Returns:
@@ -61,12 +56,12 @@ def read_columns(
     cells: Cells = {}
     lines: list[int] = []
     present: list[str] = []
-    for chunk in read_chunks(location, _CHUNK_ROWS, columns=wanted, sha256=sha256):
+    for chunk in read_chunks(location, _CHUNK_ROWS, lambda names: roles(names).values(), sha256):
         if not chunk.lines:
             break
         present += [name for name in chunk.names if name not in present]
         for role, column in roles(present).items():
-            # A key of JSONL may be absent from the rows before.
+            # All rows before may lack a key of JSONL.
             cells.setdefault(role, [None] * len(lines)).extend(_strings(chunk, role, column))
         lines += chunk.lines
     return cells, lines

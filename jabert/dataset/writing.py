@@ -72,18 +72,16 @@ def write_chunks(
 def _write_parquet(
     tables: Iterable[pa.Table], schema: pa.Schema, path: Path, json_columns: Collection[str]
 ) -> None:
+    def column(table: pa.Table, name: str) -> Any:
+        if name not in json_columns:
+            return table[name]
+        values = _values(table, name, json_columns)
+        return pa.array([None if value is None else _as_text(value) for value in values], pa.string())
+
     with pq.ParquetWriter(path, schema) as writer:
         for table in tables:
-            columns = [
-                _json_as_strings(table, name, json_columns) if name in json_columns else table[name]
-                for name in schema.names
-            ]
+            columns = [column(table, name) for name in schema.names]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-
-
-def _json_as_strings(table: pa.Table, name: str, json_columns: Collection[str]) -> pa.Array:
-    values = _values(table, name, json_columns)
-    return pa.array([None if value is None else _as_text(value) for value in values], pa.string())
 
 
 def _json_lines(table: pa.Table, json_columns: Collection[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import fsspec
 
 from jabert.config import is_url
-from jabert.dataset.sources import reading
+from jabert.dataset.sources import is_web, reading
 from jabert.errors import JabertError
 
 __all__ = ["CorpusFacts", "documents", "examine", "files_of"]
@@ -85,7 +85,7 @@ def files_of(paths: Sequence[str]) -> list[str]:
 
 
 def _expand(path: str) -> list[str]:
-    if path.startswith(("http://", "https://")):
+    if is_web(path):
         return [path]  # a web server has no folders; to ask it for one would read the whole file
     with reading(path):
         system, local = fsspec.core.url_to_fs(path)

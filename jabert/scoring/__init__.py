@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,10 +69,13 @@ class Job:
             JabertError: as `read_chunks`; or the first rows lack the text column, or have one column twice.
         """
         column = self.settings.data.text_column
-        for number, chunk in enumerate(read_chunks(self.source, self.chunk_rows)):
-            if number == 0 and (chunk.names or chunk.lines):
-                for name in (*chunk.names, column):
-                    require_column(name, chunk.names, self.source)
+
+        def select(names: Sequence[str]) -> Sequence[str]:
+            for name in (*names, column):
+                require_column(name, names, self.source)
+            return names
+
+        for chunk in read_chunks(self.source, self.chunk_rows, select):
             yield chunk, chunk.cells(column)
 
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from jabert.config import DataSettings
 from jabert.dataset import content_digest, read_corpus, read_rows, table_digest
+from jabert.dataset.chunks import read_chunks
 from jabert.dataset.writing import write_table
 from jabert.errors import JabertError
 from jabert.files import digest_of_file
@@ -302,6 +303,24 @@ def test_bytes_that_are_not_utf_8_in_parquet(read):
     )
     with pytest.raises(JabertError, match=r"column 'text' holds bytes that are not UTF-8"):
         read("t.parquet", parquet_bytes(text=broken, label=["a"]))
+
+
+def test_the_wrong_delimiter_is_seen_in_the_header_and_not_in_a_row(read):
+    with pytest.raises(JabertError, match=r"has no column 'text' but: 'text;label'$"):
+        read("t.csv", "text;label\n一つ, 二つ;a\n".encode())
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS.filter(bool)), min_size=1), st.integers(1, 5))
+@pytest.mark.parametrize("ending", ["csv", "tsv.gz", "jsonl", "parquet"])
+def test_training_reads_the_rows_that_scoring_reads(tmp_path_factory, ending, rows, chunk_rows):
+    path = tmp_path_factory.mktemp("both") / f"t.{ending}"
+    write_table(pd.DataFrame(rows, columns=["text", "label"], dtype="str"), path)
+    chunks = list(read_chunks(str(path), chunk_rows, lambda names: names))
+    trained = read_rows(DataSettings(path=str(path)))
+    assert [text for chunk in chunks for text in chunk.cells("text")] == trained["text"].tolist()
+    assert [line for chunk in chunks for line in chunk.lines] == trained["line"].tolist()
+    assert chunks[-1].share == 1
+    path.unlink()
 
 
 def test_a_missing_group_or_split_column_is_named(read):
