@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from jabert.config import load_settings
 from jabert.encoder import open_folder
 from jabert.evaluation import evaluate
 from jabert.features import Featurized
-from jabert.methods.bi_lstm import Trained
+from jabert.methods import Description, Fitted, method_of
 from jabert.report import plots
 from jabert.report.card import CONFUSION_MATRIX, Facts, make_card
 
@@ -83,21 +82,28 @@ def facts_of(toy_encoder):
     """Facts about a toy version; what is given replaces its own."""
 
     def make(recipe="", overrides=(), texts=("一", "二", "三", "四"), labels=("グルメ", "京都"), **changes):
-        return toy_facts(toy_encoder, recipe, overrides, texts, labels, **changes)
+        return replace(toy_facts(toy_encoder, recipe, overrides, texts, labels), **changes)
 
     return make
 
 
-def toy_facts(encoder, recipe, overrides, texts, labels, **changes):
+def toy_facts(encoder, recipe, overrides, texts, labels):
     truth = [labels[i % 2] for i in range(len(texts))]
     rows = pd.DataFrame({"text": texts, "label": truth, "split": "test", "group": "g"})
     learned = rows.assign(split=["train", "validation"] * (len(rows) // 2), text=rows["text"] + "学習")
     probabilities = np.tile([0.9, 0.1], (len(rows), 1))
-    facts = Facts(
+    settings = load_settings(recipe, ["data.path=texts.csv", "data.format=table", *overrides])
+    fitted = Fitted(
+        history=[{"epoch": 1}, {"epoch": 2}, {"epoch": 3}],
+        best_epoch=2,
+        resolved={"training_precision": "float32", "gpu": "none"},
+    )
+    folder, method = open_folder(encoder), method_of(settings.method.kind)
+    return Facts(
         version="3",
         run_id="0123456789abcdef",
         date="2025-11-25",
-        settings=load_settings(recipe, ["data.path=texts.csv", "data.format=table", *overrides]),
+        settings=settings,
         source="https://me:***@host/texts.csv",
         split_by="group",
         counts={
@@ -112,25 +118,24 @@ def toy_facts(encoder, recipe, overrides, texts, labels, **changes):
             "test": 4,
         },
         table=pd.concat([learned, rows], ignore_index=True),
+        learned_from=["train"],
+        test_chose=settings.training.watch == "test",
         validation=("Suite `labelled_texts` passed: 0 of 12 not met.\n", "Suite `pieces` passed.\n"),
-        encoder=open_folder(encoder),
+        encoder=folder,
         lower_case=True,
         max_tokens=64,
         features=Featurized(8, 80, 8, 0, 1.0, 0.5, "openvino", "bfloat16", "/CPU:0", "store"),
-        trained=Trained(Path("training"), [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}], {"epoch": 2}, 0),
-        training_precision="float32",
+        method=method.describe(settings, fitted, labels, folder),
         report=evaluate(rows, probabilities, labels),
         verdict=VERDICT,
         environment={
             "python": "3.12.1",
             "machine": "Linux, 2 cores",
-            "gpu": "none",
             "jabert": "0.1.0",
             "mlflow.source.git.commit": "abcdef",
             "library.numpy": "2.4.1",
         },
     )
-    return replace(facts, **changes)
 
 
 @pytest.fixture(scope="session")
@@ -190,12 +195,38 @@ def test_every_section_is_there_with_its_facts(facts_of):
             "356 units",
             "config.toml",
         ],
-        "Encoder": ["| name | toy |", "| layers | 2, of 16 columns |", "licence | not stated", "lower-cased"],
-        "Environment": ["openvino, bfloat16", "3.12.1", "Linux, 2 cores", "numpy 2.4.1", "abcdef"],
+        "Encoder": [
+            "| name | toy |",
+            "| layers | 2, hidden size 16 |",
+            "licence | not stated",
+            "lower-cased",
+        ],
+        "Environment": [
+            "openvino, bfloat16",
+            "| LSTM | float32 |",
+            "| GPU | none |",
+            "3.12.1",
+            "Linux, 2 cores",
+            "numpy 2.4.1",
+            "abcdef",
+        ],
     }.items():
         for fact in facts:
             assert fact in section(markdown, heading), (heading, fact)
+    assert "trained by recipe knbc on 2 texts" in markdown
     assert "Sample:" not in markdown
+
+
+def test_a_method_without_an_encoder_has_the_same_sections(facts_of):
+    method = Description("Word counts", layers=[], limits=["It ignores word order."])
+    without = {"encoder": None, "lower_case": None, "max_tokens": None, "features": None}
+    card = make_card(facts_of(method=method, learned_from=["train", "validation"], **without))
+    markdown = card.to_markdown()
+    assert headings(markdown) == HEADINGS
+    assert "Word counts, trained on 4 texts" in markdown
+    assert "- It ignores word order." in section(markdown, "Limits")
+    assert section(markdown, "Encoder") == "None: this method uses no encoder."
+    assert "token vectors" not in section(markdown, "Environment")
 
 
 def test_what_makes_figures_too_good_is_said(facts_of):
@@ -210,7 +241,7 @@ def test_what_makes_figures_too_good_is_said(facts_of):
     assert "**They chose the epoch" in section(markdown, "Result")
     assert "The test rows chose the epoch" in section(markdown, "Limits")
     assert "tags were kept" in section(markdown, "Protocol")
-    assert "may stand on both sides" in section(markdown, "Protocol")
+    assert "may be in two splits" in section(markdown, "Protocol")
     assert "3 rows kept" in section(markdown, "Data")
 
 
@@ -252,7 +283,7 @@ def test_hostile_texts_labels_and_notes_stay_texts(facts_of, picture):
             texts=[HOSTILE, HOSTILE + "2", "三", "四"],
             labels=["a|b\n- <b>", "`c` [d](e)"],
             source=HOSTILE,
-            environment={"machine": HOSTILE, "python": "", "gpu": "", "jabert": HOSTILE},
+            environment={"machine": HOSTILE, "python": "", "jabert": HOSTILE},
         )
     )
     check_harmless(card, picture)

@@ -8,6 +8,7 @@ from matplotlib.text import Text
 
 from jabert.errors import JabertError
 from jabert.evaluation import evaluate
+from jabert.methods import Layer
 from jabert.report import plots
 
 LABELS = ("グルメ", "携帯電話", "京都", "スポーツ")
@@ -49,9 +50,7 @@ PICTURES = {
     "confusion_matrix": lambda: plots.confusion_matrix(report_of(LABELS)),
     "per_class": lambda: plots.per_class(report_of(LABELS)),
     "learning_curves": lambda: plots.learning_curves(history_of(8)),
-    "model_structure": lambda: plots.model_structure(
-        [plots.LayerBox("埋め込み", "Embedding", "(tokens, 8)", 80)]
-    ),
+    "model_structure": lambda: plots.model_structure([Layer("埋め込み", "Embedding", "(tokens, 8)", 80)]),
 }
 
 
@@ -152,9 +151,9 @@ def test_one_epoch_is_drawn_with_one_tick():
 def test_the_structure_names_every_layer_from_input_to_output():
     figure = plots.model_structure(
         [
-            plots.LayerBox("入力", "SentencePiece", "(tokens,)", 0),
-            plots.LayerBox("Transformer", "attention", "(tokens, 768)", 7_000_000, repeated=12),
-            plots.LayerBox("softmax", "Dense", "(4,)", 2_852),
+            Layer("入力", "SentencePiece", "(tokens,)", 0),
+            Layer("Transformer", "attention", "(tokens, 768)", 7_000_000, repeated=12),
+            Layer("softmax", "Dense", "(4,)", 2_852),
         ]
     )
     shown = texts(figure)
