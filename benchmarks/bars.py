@@ -1,7 +1,7 @@
-"""The picture of the forward pass: `python benchmarks/bars.py [RESULTS] [docs/benchmark.png]`.
+"""The bar chart of the forward pass: `python benchmarks/bars.py [RESULTS] [docs/benchmark.png]`.
 
-Draws the milliseconds a text of each way in `forward.json` and `forward-bert-base.json`, on a logarithmic
-axis.
+Draws the milliseconds per text of each implementation in `forward.json` and `forward-bert-base.json`, on a
+logarithmic axis.
 """
 
 import argparse
@@ -36,10 +36,10 @@ def main() -> None:
 
 
 def draw(axes: "Axes", result: dict[str, Any]) -> None:
-    """One encoder: a bar a way, and lines for what the machine's matrix products would take."""
-    ways = [way for way in result["ways"] if "ms" in way][::-1]
-    colours = [BLUE if way["way"].startswith("jabert") else GREY for way in ways]
-    bars = axes.barh([way["way"] for way in ways], [way["ms"] for way in ways], color=colours)
+    """One encoder: a bar per implementation, and lines for the limit set by matrix multiplication."""
+    rows = [row for row in result["ways"] if "ms" in row][::-1]
+    colours = [BLUE if row["way"].startswith("jabert") else GREY for row in rows]
+    bars = axes.barh([row["way"] for row in rows], [row["ms"] for row in rows], color=colours)
     axes.bar_label(bars, fmt="{:.1f}", padding=3)
     for name, limit in result["limits"].items():
         axes.axvline(limit["ms"], color=ORANGE, linewidth=1, linestyle="--" if name == "float32" else ":")

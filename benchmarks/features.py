@@ -1,11 +1,11 @@
-"""Featurization of a whole corpus: cold, unchanged, 1 % changed; its memory; and file formats for its store.
+"""Featurization of a whole corpus: cold, unchanged, 1 % changed; its memory; and file formats for the store.
 
     python benchmarks/features.py DATA ENCODER [--runs 3] [--copies 1 10 100] [--out FOLDER]
 
-Every featurization is a process of its own; `seconds` and `setup_seconds` are those that jabert reports, from
-token ids in memory to the last row on disk, and loading the encoder. Memory is measured on so many `--copies`
-of the corpus (100 of KNBC take 7 minutes and 6 GB of disk). The formats other than jabert's Arrow IPC need
-`make peers`. Prints three tables and writes `features.json`.
+Every featurization is a process of its own. `seconds` and `setup_seconds` are those that jabert reports: from
+token ids in memory to the last row on disk, and loading the encoder. Memory is measured on each number of
+`--copies` of the corpus (100 copies of KNBC take 7 minutes and 6 GB of disk). The formats other than jabert's
+Arrow IPC need `make peers`. Prints three tables and writes `features.json`.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 from machine import machine
-from ways.protocol import read_texts
-from workers import OWN, PEERS, RESULTS, WorkerError, run_program
+from programs.protocol import read_texts
+from workers import OWN, PEERS, RESULTS, WorkerError, run_program, say
 
 from jabert import markdown
 from jabert.config import load_settings
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("encoder")
-    parser.add_argument("--runs", type=int, default=3, help="of which the median counts")
+    parser.add_argument("--runs", type=int, default=3, help="number of runs; the median counts")
     parser.add_argument("--copies", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
@@ -65,14 +65,14 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 class Corpus:
-    """Featurizations of one corpus in stores under one folder."""
+    """Featurizations of one corpus, into stores under one folder."""
 
     def __init__(self, folder: Path, changed: int) -> None:
         self._folder = folder
         self._changed = changed
 
     def states(self, number: int) -> dict[str, dict[str, Any]]:
-        """An empty store, the same again, and then with 1 % of the rows changed."""
+        """Featurize into an empty store, then the same again, then with 1 % of the rows changed."""
         store = self._folder / f"store-{number}"
         changed = ["--changed", self._changed, "--round", number]
         return {
@@ -82,20 +82,20 @@ class Corpus:
         }
 
     def copied(self, copies: int) -> dict[str, Any]:
-        """So many times the corpus, into an empty store."""
+        """Featurize several copies of the corpus into an empty store."""
         with tempfile.TemporaryDirectory(dir=self._folder) as store:
             return {"copies": copies, **self._featurize(Path(store) / "store", "--copies", copies)}
 
     def _featurize(self, store: Path, *arguments: Any) -> dict[str, Any]:
         say(f"featurize {' '.join(map(str, arguments))}")
-        place = [self._folder / "texts.npz", self._folder / "encoder", store]
+        inputs = [self._folder / "texts.npz", self._folder / "encoder", store]
         started = time.perf_counter()
-        answer = run_program(OWN, "featurize.py", [*place, *arguments])
+        answer = run_program(OWN, "featurize.py", [*inputs, *arguments])
         return {**answer, "process_seconds": time.perf_counter() - started}
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians of the times and their rate; the counts of the first run, as all have the same."""
+    """Medians of times and memory over the runs, the rate, and the counts, which are the same in all runs."""
     medians = {
         name: statistics.median(run[name] for run in runs)
         for name in ("seconds", "setup_seconds", "process_seconds", "peak_bytes")
@@ -105,7 +105,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def formats(folder: Path, runs: int) -> list[dict[str, Any]]:
-    """The vectors of the corpus in each format."""
+    """Write and read the vectors of the corpus in each format."""
     vectors = folder / "vectors.npz"
     write_vectors(folder, vectors)
     rows = []
@@ -124,11 +124,11 @@ def formats(folder: Path, runs: int) -> list[dict[str, Any]]:
 
 
 def write_vectors(folder: Path, path: Path) -> None:
-    """All rows of the first store."""
-    places = {"encoder.path": folder / "encoder", "features.path": folder / "store-0"}
-    settings = load_settings(None, [f"{name}={place}" for name, place in places.items()])
+    """Write all rows of the first store to an npz file."""
+    paths = {"encoder.path": folder / "encoder", "features.path": folder / "store-0"}
+    settings = load_settings(None, [f"{name}={value}" for name, value in paths.items()])
     store = open_store(open_folder(settings.encoder.path), settings)
-    rows = [store.vectors(place) for place in range(len(store))]
+    rows = [store.vectors(index) for index in range(len(store))]
     np.savez(path, vectors=np.concatenate(rows), lengths=[len(row) for row in rows])
 
 
@@ -175,10 +175,6 @@ def cells(row: dict[str, Any]) -> list[str | None]:
         f"{row['read_microseconds']:.1f}",
         f"{row['disk_bytes'] / row['vector_bytes']:.3f}",
     ]
-
-
-def say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
-"""Token vectors of the same texts by every way to compute them: jabert's engines and what is used instead.
+"""The forward pass on the same texts by several implementations: jabert's engines and their alternatives.
 
     python benchmarks/forward.py DATA ENCODER [--bert-base] [--texts 1024] [--passes 3] [--out FOLDER]
 
-Each way is a process of its own (`benchmarks/ways`); the peers run in `.venv-peers`, which `make peers`
-makes. All ways are loaded first, which takes 8 GB of memory, twice that with `--bert-base`, and then take
-turns, pass by pass, so that a change in the machine's pace meets them all. Each ends with float32 NumPy
-arrays. Peers get the best of several token budgets and of the manners in which they can do the same;
-jabert's engines their own.
+Each implementation is a process of its own (`benchmarks/programs`); the peers run in `.venv-peers`, which
+`make peers` installs. All are loaded first, which takes 8 GB of memory, twice that with `--bert-base`, and
+then take turns, pass by pass, so that a change in the machine's speed affects them all. Each returns float32
+NumPy arrays. A peer runs with the best of several token budgets and variants, jabert's engines with their own
+budget.
 
-`--bert-base` puts random weights of BERT-base's size in the place of `ENCODER`'s. Prints a table and writes
+`--bert-base` replaces the weights of `ENCODER` by random ones of BERT-base's size. Prints a table and writes
 `forward.json` or `forward-bert-base.json`.
 """
 
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,8 @@ from typing import Any
 
 import numpy as np
 from machine import machine
-from ways.protocol import read_texts
-from workers import OWN, PEERS, RESULTS, Worker, WorkerError, run_program
+from programs.protocol import read_texts
+from workers import OWN, PEERS, RESULTS, Worker, WorkerError, run_program, say
 
 from jabert import markdown
 from jabert.config import EncoderSettings
@@ -33,18 +32,22 @@ from jabert.files import write_json
 
 BUDGETS = (512, 1024, 2048, 4096, 8192)  # tokens of a batch
 ARTICLE, REFERENCE = "the article's loop", "jabert, reference (keras-bert)"
-HALF, TENTH = 2, 10  # every second text is enough to choose a budget, every tenth to compare vectors
+HALF, TENTH = 2, 10  # every second text suffices to choose a budget, every tenth to compare vectors
 
 
 @dataclass(frozen=True)
-class Way:
-    """A row of the table.
+class Contender:
+    """An implementation that is measured, a row of the table.
 
     Attributes:
-        variants: manners of doing the same, of which the quickest counts.
-        budgets: the same for token budgets; None is batches of 32 in file order. With none in it the way
-            knows its own.
-        slow: whether some of the texts must do.
+        name: as in the table.
+        python: the interpreter, `OWN` or `PEERS`.
+        program: name of its file in `benchmarks/programs`.
+        precision: float32, bfloat16 or int8.
+        variants: values of `--variant`; the fastest is measured.
+        budgets: token budgets of a batch, of which the fastest is measured; None means batches of 32 texts
+            in file order. Empty where the program chooses its own budget.
+        slow: whether only some of the texts are computed.
     """
 
     name: str
@@ -56,7 +59,7 @@ class Way:
     slow: bool = False
 
     def arguments(self, folder: Path, variant: str) -> list[Any]:
-        """The command line of its program."""
+        """The command line of the program."""
         model = folder / "encoder" if self.python == OWN else folder
         return [folder / "texts.npz", model, "--precision", self.precision, "--variant", variant]
 
@@ -65,34 +68,34 @@ CASTS, GRAPHS = ("cpu autocast", "cpu weights"), ("exported", "optimized")
 ON_CUDA, GPU_BUDGETS = ("cuda autocast", "cuda weights"), (*BUDGETS, 16384, 32768, 65536)
 HUGGING_FACE, ONNX_RUNTIME, OPENVINO = "hugging_face.py", "onnx_runtime.py", "open_vino.py"
 UNSORTED = ", batches of 32 in file order"
-WAYS = [
-    Way(ARTICLE, OWN, "article.py", budgets=(), slow=True),
-    Way(f"Hugging Face fp32{UNSORTED}", PEERS, HUGGING_FACE, variants=("cpu",), budgets=(None,)),
-    Way("Hugging Face fp32", PEERS, HUGGING_FACE, variants=("cpu",)),
-    Way(f"Hugging Face bf16{UNSORTED}", PEERS, HUGGING_FACE, "bfloat16", CASTS, (None,)),
-    Way("Hugging Face bf16", PEERS, HUGGING_FACE, "bfloat16", CASTS),
-    Way("ONNX Runtime fp32", PEERS, ONNX_RUNTIME, variants=GRAPHS),
-    Way("ONNX Runtime dynamic int8", PEERS, ONNX_RUNTIME, "int8", GRAPHS),
-    Way("OpenVINO fp32", PEERS, OPENVINO),
-    Way("OpenVINO bf16", PEERS, OPENVINO, "bfloat16"),
-    Way(REFERENCE, OWN, "own.py", variants=("reference",), budgets=()),
-    Way("jabert, exact (openvino fp32)", OWN, "own.py", variants=("openvino",), budgets=()),
-    Way("jabert, fast (openvino bf16)", OWN, "own.py", "bfloat16", ("openvino",), ()),
+CONTENDERS = [
+    Contender(ARTICLE, OWN, "article.py", budgets=(), slow=True),
+    Contender(f"Hugging Face fp32{UNSORTED}", PEERS, HUGGING_FACE, variants=("cpu",), budgets=(None,)),
+    Contender("Hugging Face fp32", PEERS, HUGGING_FACE, variants=("cpu",)),
+    Contender(f"Hugging Face bf16{UNSORTED}", PEERS, HUGGING_FACE, "bfloat16", CASTS, (None,)),
+    Contender("Hugging Face bf16", PEERS, HUGGING_FACE, "bfloat16", CASTS),
+    Contender("ONNX Runtime fp32", PEERS, ONNX_RUNTIME, variants=GRAPHS),
+    Contender("ONNX Runtime dynamic int8", PEERS, ONNX_RUNTIME, "int8", GRAPHS),
+    Contender("OpenVINO fp32", PEERS, OPENVINO),
+    Contender("OpenVINO bf16", PEERS, OPENVINO, "bfloat16"),
+    Contender(REFERENCE, OWN, "own.py", variants=("reference",), budgets=()),
+    Contender("jabert, exact (openvino fp32)", OWN, "own.py", variants=("openvino",), budgets=()),
+    Contender("jabert, fast (openvino bf16)", OWN, "own.py", "bfloat16", ("openvino",), ()),
 ]
 ON_GPU = [
-    Way("Hugging Face fp32, GPU", PEERS, HUGGING_FACE, variants=("cuda",), budgets=GPU_BUDGETS),
-    Way("Hugging Face bf16, GPU", PEERS, HUGGING_FACE, "bfloat16", ON_CUDA, GPU_BUDGETS),
-    Way("jabert, exact (tensorflow fp32, GPU)", OWN, "own.py", variants=("tensorflow",), budgets=()),
-    Way("jabert, fast (tensorflow bf16, GPU)", OWN, "own.py", "bfloat16", ("tensorflow",), ()),
+    Contender("Hugging Face fp32, GPU", PEERS, HUGGING_FACE, variants=("cuda",), budgets=GPU_BUDGETS),
+    Contender("Hugging Face bf16, GPU", PEERS, HUGGING_FACE, "bfloat16", ON_CUDA, GPU_BUDGETS),
+    Contender("jabert, exact (tensorflow fp32, GPU)", OWN, "own.py", variants=("tensorflow",), budgets=()),
+    Contender("jabert, fast (tensorflow bf16, GPU)", OWN, "own.py", "bfloat16", ("tensorflow",), ()),
 ]
 LIMITS = {"float32": "matrix-multiply limit, fp32", "bfloat16": "matrix-multiply limit, bf16"}
 
 
 @dataclass
 class Running:
-    """A way that is loaded; it computes every `step`-th text."""
+    """A contender that is loaded; it computes every `step`-th text."""
 
-    way: Way
+    contender: Contender
     worker: Worker
     step: int
     budget: int | None
@@ -105,7 +108,7 @@ class Running:
         return seconds
 
     def vectors(self, path: Path, step: int) -> tuple[np.ndarray, int]:
-        """Vectors (tokens, hidden) of every `step`-th text, and the peak memory in bytes after that."""
+        """Vectors `(tokens, hidden)` of every `step`-th text, and the peak memory in bytes after that."""
         peak: int = self.worker.ask(rows=step, budget=self.budget, write=str(path))["peak_bytes"]
         return np.load(path), peak
 
@@ -125,8 +128,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--bert-base", action="store_true")
     parser.add_argument("--texts", type=int, help="1024, or 256 with --bert-base")
     parser.add_argument("--slow-texts", type=int, help="of the article's loop: 24, or 8 with --bert-base")
-    parser.add_argument("--passes", type=int, default=3, help="of which the median counts, after a first one")
-    parser.add_argument("--only", default="", help="beside the reference, ways with this in their name")
+    parser.add_argument(
+        "--passes", type=int, default=3, help="timed passes after a warm-up pass; the median counts"
+    )
+    parser.add_argument(
+        "--only", default="", help="measure only the reference and those with this in their name"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
     options.texts = options.texts or (256 if options.bert_base else 1024)
@@ -135,7 +142,7 @@ def parse() -> argparse.Namespace:
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Load all ways, let them take turns, and compare their vectors with the reference's."""
+    """Load all contenders, time them in turns, and compare their vectors with the reference's."""
     base = ["--bert-base"] if options.bert_base else []
     say("token ids and weights")
     run_program(OWN, "prepare.py", [options.data, options.encoder, folder, "--texts", options.texts, *base])
@@ -161,7 +168,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def export(folder: Path) -> None:
-    """Make the peers' forms of the encoder; a peer that misses its own gets a row with the reason."""
+    """Convert the encoder to the formats of the peers; where that fails, they get a row with the reason."""
     say("models for the peers")
     try:
         run_program(PEERS, "export.py", [folder])
@@ -170,7 +177,7 @@ def export(folder: Path) -> None:
 
 
 def load_limits() -> dict[str, Worker]:
-    """The programs that measure the machine's own limit, by precision; none without PyTorch."""
+    """The programs that measure the speed of matrix multiplication, by precision; none without PyTorch."""
     try:
         return {name: Worker(PEERS, "matrix_multiply.py", [name]) for name in LIMITS}
     except WorkerError as reason:
@@ -179,50 +186,48 @@ def load_limits() -> dict[str, Worker]:
 
 
 def load_all(folder: Path, options: argparse.Namespace) -> tuple[list[Running], list[dict[str, str]]]:
-    """The ways that run here, and a row with the reason for each that does not."""
-    ways = [*WAYS, *(ON_GPU if choose(EncoderSettings()).device == "/GPU:0" else [])]
+    """The contenders that run here, and a row with the reason for each that does not."""
+    contenders = [*CONTENDERS, *(ON_GPU if choose(EncoderSettings()).device == "/GPU:0" else [])]
     running, failed = [], []
-    for way in ways:
-        if options.only in way.name or way.name == REFERENCE:
-            say(way.name)
+    for contender in contenders:
+        if options.only in contender.name or contender.name == REFERENCE:
+            say(contender.name)
             try:
-                running.append(load(way, folder, options))
+                running.append(load(contender, folder, options))
             except WorkerError as reason:
-                failed.append({"way": way.name, "error": str(reason)})
+                failed.append({"way": contender.name, "error": str(reason)})
                 say(f"  {reason}")
     return running, failed
 
 
-def load(way: Way, folder: Path, options: argparse.Namespace) -> Running:
-    """A way with its best variant and token budget.
+def load(contender: Contender, folder: Path, options: argparse.Namespace) -> Running:
+    """Load a contender with its fastest variant and token budget.
 
-    They are tried in processes that end, so that a large budget leaves no mark on the memory of a small one.
+    Each variant is tried in a process of its own, so that trying does not count in the peak memory.
     """
     tried = {}
-    if len(way.variants) > 1 or len(way.budgets) > 1:
-        for variant in way.variants:
-            worker = Worker(way.python, way.program, way.arguments(folder, variant))
-            worker.ask(rows=TENTH, budget=way.budgets[0])
-            for budget in way.budgets:
+    if len(contender.variants) > 1 or len(contender.budgets) > 1:
+        for variant in contender.variants:
+            worker = Worker(contender.python, contender.program, contender.arguments(folder, variant))
+            worker.ask(rows=TENTH, budget=contender.budgets[0])
+            for budget in contender.budgets:
                 tried[variant, budget] = worker.ask(rows=HALF, budget=budget)["seconds"]
             worker.close()
         say(
             "  "
-            + ", ".join(
-                f"{variant} {budget}: {seconds:.2f} s" for (variant, budget), seconds in tried.items()
-            )
+            + ", ".join(f"{variant} {budget}: {found:.2f} s" for (variant, budget), found in tried.items())
         )
-    variant, budget = min(tried, key=tried.__getitem__) if tried else (way.variants[0], None)
-    worker = Worker(way.python, way.program, way.arguments(folder, variant))
-    step = options.texts // options.slow_texts if way.slow else 1
-    return Running(way, worker, step, worker.facts["budget"] or budget, variant)
+    variant, budget = min(tried, key=tried.__getitem__) if tried else (contender.variants[0], None)
+    worker = Worker(contender.python, contender.program, contender.arguments(folder, variant))
+    step = options.texts // options.slow_texts if contender.slow else 1
+    return Running(contender, worker, step, worker.facts["budget"] or budget, variant)
 
 
 def take_turns(running: list[Running], limits: dict[str, Worker], passes: int) -> dict[str, float]:
-    """Time passes of all ways in turn; returns the machine's operations a second by precision."""
+    """Time passes of all contenders in turns; returns the machine's operations per second by precision."""
     rates: dict[str, list[float]] = {name: [] for name in limits}
     for each in running:
-        each.pass_(each.step * 8 if each.way.slow else None)
+        each.pass_(each.step * 8 if each.contender.slow else None)
     for number in range(passes):
         for name, worker in limits.items():
             rates[name].append(worker.ask()["flops"])
@@ -233,7 +238,7 @@ def take_turns(running: list[Running], limits: dict[str, Worker], passes: int) -
 
 
 def forward_flops(config: dict[str, Any], tokens: int) -> int:
-    """Floating-point operations of the matrix products for one text, padding not counted."""
+    """Floating-point operations of the matrix products for one text without padding."""
     hidden, wide = config["hidden_size"], config["intermediate_size"]
     dense = 2 * tokens * (4 * hidden * hidden + 2 * hidden * wide)
     attention = 2 * 2 * tokens * tokens * hidden
@@ -241,15 +246,15 @@ def forward_flops(config: dict[str, Any], tokens: int) -> int:
 
 
 def row_of(each: Running, flops: np.ndarray, rates: dict[str, float]) -> dict[str, Any]:
-    """A way's times; the share of the limit is that of the texts that it computed."""
+    """The times of a contender, and its share of the limit on the texts that it computed."""
     computed = flops[:: each.step]
     milliseconds = [1e3 * seconds / len(computed) for seconds in each.seconds]
     ms = statistics.median(milliseconds)
-    on_gpu = each.way in ON_GPU or each.worker.facts.get("device") == "/GPU:0"
-    # The limit is that of the CPU.
-    limit = None if on_gpu else rates.get("float32" if each.way.precision == "float32" else "bfloat16")
+    on_gpu = each.contender in ON_GPU or each.worker.facts.get("device") == "/GPU:0"
+    # The limit was measured on the CPU.
+    limit = None if on_gpu else rates.get("float32" if each.contender.precision == "float32" else "bfloat16")
     return {
-        "way": each.way.name,
+        "way": each.contender.name,
         "ms": ms,
         "passes_ms": milliseconds,
         "texts": len(computed),
@@ -264,19 +269,21 @@ def compare(
     folder: Path, texts: list[np.ndarray], running: list[Running], rows: list[dict[str, Any]]
 ) -> None:
     """Add to each row the distance to the reference and the peak memory."""
-    reference = next(each for each in running if each.way.name == REFERENCE)
+    reference = next(each for each in running if each.contender.name == REFERENCE)
     for each, row in zip(running, rows, strict=True):
-        step = each.step if each.way.slow else TENTH
+        step = each.step if each.contender.slow else TENTH
         vectors, row["peak_bytes"] = each.vectors(folder / "vectors.npy", step)
         expected, _ = reference.vectors(folder / "reference.npy", step)
         chosen = texts[::step]
-        # keras-bert as it comes masks id 0, <unk>: its vectors of a text with one are others on purpose.
-        counts = np.repeat([each.way.name != ARTICLE or 0 not in ids for ids in chosen], [*map(len, chosen)])
+        # Unmodified keras-bert masks id 0, <unk>: its vectors of a text with one differ, as they should.
+        counts = np.repeat(
+            [each.contender.name != ARTICLE or 0 not in ids for ids in chosen], [*map(len, chosen)]
+        )
         row.update(distance(vectors[counts], expected[counts]))
 
 
 def distance(vectors: np.ndarray, expected: np.ndarray) -> dict[str, float]:
-    """Smallest cosine of two token vectors, and the largest difference of two numbers in them."""
+    """Smallest cosine similarity of two token vectors, and the largest difference of two of their values."""
     left, right = vectors.astype(np.float64), expected.astype(np.float64)
     norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     return {
@@ -286,8 +293,8 @@ def distance(vectors: np.ndarray, expected: np.ndarray) -> dict[str, float]:
 
 
 def in_order(*parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All rows, the article's first, each with its ratio to that."""
-    names = [way.name for way in (*WAYS, *ON_GPU)]
+    """All rows in the order of the contenders, each with its speed relative to the article's loop."""
+    names = [contender.name for contender in (*CONTENDERS, *ON_GPU)]
     rows = sorted((row for part in parts for row in part), key=lambda row: names.index(row["way"]))
     article = next((row["ms"] for row in rows if row["way"] == ARTICLE and "ms" in row), None)
     return [row | {"ratio": article / row["ms"]} if article and "ms" in row else row for row in rows]
@@ -327,10 +334,6 @@ def cells(row: dict[str, Any]) -> list[str | None]:
         f"{row['largest_difference']:.1e}",
         f"{row['peak_bytes'] / 1e6:,.0f}",
     ]
-
-
-def say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""The sentences of KNBC as raw text for pretraining, an article a document.
+"""The sentences of KNBC as raw text for pretraining, one document per article.
 
     python benchmarks/mini_texts.py KNBC OUT.txt [--without-test-rows]
 
-`--without-test-rows` leaves out every text that is a test row of recipe `knbc` with `data.split=sentence`
-and one of the seeds 0, 1, 2, on which the twin of jabert-mini is measured. Nothing of a label is written.
+`--without-test-rows` leaves out every text that is a test row of recipe `knbc` with `data.split=sentence` and
+one of the seeds 0, 1, 2; the variant of jabert-mini that is evaluated was pretrained without them. No labels
+are written.
 """
 
 import argparse

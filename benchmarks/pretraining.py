@@ -1,16 +1,14 @@
-"""Pretraining: pieces a second beside Hugging Face's Trainer, and memory on a corpus ten times as large.
+"""Pretraining: pieces per second compared with Hugging Face's Trainer, and memory on ten times the corpus.
 
     python benchmarks/pretraining.py TEXT [--rounds 2] [--no-memory]
 
-`TEXT` is raw text, one sentence a line, a blank line between documents. The same examples (pairs, masked
-once) go through the same model on both sides, one after the other, in turns, in float32 and in bfloat16
-(Trainer's `bf16`); `benchmarks/peers.txt` says how the peer's environment is made. Prints tables and writes
-`pretraining.json`.
+`TEXT` is raw text, one sentence per line, a blank line between documents. jabert and Trainer train the same
+model on the same examples (pairs, masked once), in turns, in float32 and in bfloat16 (Trainer's `bf16`);
+`make peers` installs the Trainer. Prints tables and writes `pretraining.json`.
 """
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,9 +29,8 @@ from jabert.pretraining.examples import Batch, batches, examples_of
 from jabert.pretraining.learning import Learner
 from jabert.pretraining.model import PretrainingModel, initial_weights
 from jabert.pretraining.shards import read_shard, shards_of, write_shards
-from jabert.pretraining.training import multiplying_in
 
-WARM_UP = 3  # batches that are not timed, on both sides
+WARM_UP = 3  # batches that are not timed, as in programs/trainer.py
 SIZES = {"hidden": 256, "layers": 4, "heads": 4, "intermediate": 1024, "positions": 512, "vocabulary": 8000}
 
 
@@ -42,7 +39,7 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--batches", type=int, default=40)
-    parser.add_argument("--no-memory", action="store_true", help="only the throughput")
+    parser.add_argument("--no-memory", action="store_true", help="measure only the throughput")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +52,7 @@ def main() -> None:
 
 
 def throughput(arguments: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
-    """Pieces a second, round by round, of each side."""
+    """Pieces per second of each contender, one value per round."""
     settings = PretrainingSettings(max_tokens=128, token_budget=4096, steps=1000)
     vocabulary = prepare(arguments.text, folder)
     examples = examples_of(read_shard(shards_of(folder, "train")[0]), settings, np.random.default_rng(0))
@@ -64,8 +61,7 @@ def throughput(arguments: argparse.Namespace, folder: Path) -> dict[str, list[fl
     rates: dict[str, list[float]] = {}
     for _ in range(arguments.rounds):
         for precision in ("float32", "bfloat16"):
-            with multiplying_in(precision):
-                rate = jabert_rate(chosen, vocabulary, settings)
+            rate = jabert_rate(chosen, vocabulary, settings, precision)
             rates.setdefault(f"jabert, {precision}", []).append(rate)
             for name, grouped in (("Trainer", "0"), ("Trainer grouped by length", "1")):
                 rate = peer_rate(folder / "examples.npz", grouped, precision)
@@ -75,10 +71,8 @@ def throughput(arguments: argparse.Namespace, folder: Path) -> dict[str, list[fl
 
 
 def peer_rate(examples: Path, grouped: str, precision: str) -> float:
-    script = Path(__file__).with_name("pretraining_peer.py")
-    words = [*map(str, [PEERS, script, examples]), grouped, precision, json.dumps(SIZES)]
-    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-    return float(done.stdout.splitlines()[-1])
+    answer = run_program(PEERS, "trainer.py", [examples, grouped, precision, json.dumps(SIZES)])
+    return float(answer["pieces_per_second"])
 
 
 def prepare(text: Path, folder: Path) -> Vocabulary:
@@ -91,7 +85,7 @@ def prepare(text: Path, folder: Path) -> Vocabulary:
 
 
 def write_for_peer(chosen: list[Batch], path: Path) -> None:
-    """Every example as a row padded to the longest; -100 where nothing is to be predicted."""
+    """Write each example as a row, padded to the longest; labels are -100 where nothing is predicted."""
     rows = sum(len(batch.lengths) for batch in chosen)
     longest = max(batch.ids.shape[1] for batch in chosen)
     arrays = {name: np.zeros((rows, longest), dtype=np.int32) for name in ("ids", "segments")}
@@ -101,16 +95,18 @@ def write_for_peer(chosen: list[Batch], path: Path) -> None:
         end, width = start + len(batch.lengths), batch.ids.shape[1]
         arrays["ids"][start:end, :width] = batch.ids
         arrays["segments"][start:end, :width] = batch.segments
-        of_batch = np.full(batch.ids.size, -100, dtype=np.int32)
-        of_batch[batch.positions] = batch.targets
-        labels[start:end, :width] = of_batch.reshape(batch.ids.shape)
+        targets = np.full(batch.ids.size, -100, dtype=np.int32)
+        targets[batch.positions] = batch.targets
+        labels[start:end, :width] = targets.reshape(batch.ids.shape)
         start = end
     lengths = np.concatenate([batch.lengths for batch in chosen])
     random_next = np.concatenate([batch.random_next for batch in chosen])
     np.savez(path, **arrays, labels=labels, lengths=lengths, random_next=random_next)
 
 
-def jabert_rate(chosen: list[Batch], vocabulary: Vocabulary, settings: PretrainingSettings) -> float:
+def jabert_rate(
+    chosen: list[Batch], vocabulary: Vocabulary, settings: PretrainingSettings, precision: str
+) -> float:
     config = BertConfig(
         vocabulary.size,
         SIZES["hidden"],
@@ -119,8 +115,8 @@ def jabert_rate(chosen: list[Batch], vocabulary: Vocabulary, settings: Pretraini
         SIZES["intermediate"],
         SIZES["positions"],
     )
-    model = PretrainingModel(config, settings.dropout)
-    model.write(initial_weights(config, 0))
+    weights = initial_weights(config, 0)
+    model = PretrainingModel(weights, config, dropout=settings.dropout, precision=precision)
     learner = Learner(model, settings)
     for batch in chosen[:WARM_UP]:
         learner.learn(batch)
@@ -132,7 +128,7 @@ def jabert_rate(chosen: list[Batch], vocabulary: Vocabulary, settings: Pretraini
 
 
 def memory(text: Path, folder: Path) -> dict[str, int]:
-    """Peak resident memory of `jabert pretrain`, start to end, on the text and on ten copies of it."""
+    """Peak resident memory of `jabert pretrain`, MB, on the text and on ten copies of it."""
     peaks = {}
     for times in (1, 10):
         corpus = folder / f"corpus-{times}"

@@ -1,4 +1,4 @@
-"""Weighted F1 on KNBC: recipes `seed` and `knbc` over seeds, beside character TF-IDF on the same rows.
+"""Weighted F1 on KNBC: recipes `seed` and `knbc` over seeds, compared with character TF-IDF.
 
     python benchmarks/quality.py DATA ENCODER [--seeds 0 1 2] [--set GROUP.KEY=VALUE]... [--out FOLDER]
 
@@ -15,13 +15,11 @@ from workers import RESULTS
 
 from jabert import markdown
 from jabert.config import Settings, load_settings
-from jabert.encoder import open_folder
-from jabert.evaluation import weighted_f1
-from jabert.experiments import retraining
-from jabert.experiments.work import Work
-from jabert.features import open_store
+from jabert.experiments import steps
+from jabert.experiments.packaging import build_package
+from jabert.experiments.steps import Data, Tokens
 from jabert.files import write_json
-from jabert.methods.bi_lstm import load_classifier, predict
+from jabert.methods import Epoch
 
 PROTOCOLS = {
     "seed: sentence split, tag kept, test chooses the epoch": ("seed", []),
@@ -36,7 +34,7 @@ def main() -> None:
     parser.add_argument("encoder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", action="append", default=[], dest="overrides")
-    parser.add_argument("--only", default="", help="protocols whose name starts with this")
+    parser.add_argument("--only", default="", help="only protocols whose name starts with this")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     rows = [
@@ -50,35 +48,36 @@ def main() -> None:
 
 
 def run(recipe: str, extra: list[str], seed: int, arguments: argparse.Namespace) -> dict[str, float]:
-    """Train one protocol with one seed; everything but the features lies in a temporary folder."""
+    """Train one protocol with one seed; all files but the token vectors are in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         paths = {"data.path": arguments.data, "encoder.path": arguments.encoder, "training.work_path": folder}
         seeds = {"data.seed": seed, "training.seed": seed}
         pairs = [f"{name}={value}" for name, value in {**paths, **seeds}.items()]
         settings = load_settings(recipe, [*pairs, *extra, *arguments.overrides])
-        data = retraining.read(settings)
-        with data.work.exclusive(data.staged):
-            retraining.tokenize(settings, data)
-            retraining.featurize(settings, data)
-            result = {"jabert": bi_lstm(settings, data.work), "tf_idf": tf_idf(data.work.read_table())}
+        data = steps.read(settings)
+        tokens = steps.tokenize(settings, data)
+        steps.featurize(settings, tokens)
+        result = {"jabert": bi_lstm(settings, data, tokens), "tf_idf": tf_idf(data.table)}
     print(recipe, *extra, f"seed {seed}", result, file=sys.stderr)
     return {**result, "test_rows": data.counts["test"]}
 
 
-def bi_lstm(settings: Settings, work: Work) -> float:
-    """Weighted F1 of the recipe's own classifier on the test rows."""
-    trained = retraining.fit(
-        settings, work, lambda epoch: print(f"  epoch {epoch['epoch']}", file=sys.stderr)
-    )
-    store = open_store(open_folder(settings.encoder.path), settings)
-    classes, test = len(work.labels()), work.labelled_rows()["test"].find_in(store)
-    model = load_classifier(trained.folder, store.hidden_size, classes, settings.classifier)
-    predicted = predict(model, test, settings.training.batch_size).argmax(axis=1)
-    return weighted_f1(test.classes, predicted, classes)
+def bi_lstm(settings: Settings, data: Data, tokens: Tokens) -> float:
+    """Weighted F1 of the recipe's own classifier on the test rows, from its package."""
+
+    def package() -> Path:
+        target = Path(settings.training.work_path) / "package"
+        return build_package(fit.job, target)
+
+    def tell(epoch: Epoch) -> None:
+        print(f"  epoch {epoch['epoch']}", file=sys.stderr)
+
+    fit = steps.fit(settings, data, tokens, "test", on_epoch=tell)
+    return steps.evaluate(settings, data, tokens, fit, "test", package=package).report.weighted_f1
 
 
 def tf_idf(table: pd.DataFrame) -> float:
-    """Weighted F1 of TF-IDF over 1 to 4 characters and logistic regression, trained on all other rows."""
+    """Weighted F1 of logistic regression on TF-IDF of 1 to 4 characters, trained on all other rows."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import f1_score
@@ -92,7 +91,7 @@ def tf_idf(table: pd.DataFrame) -> float:
 
 
 def show(rows: pd.DataFrame) -> None:
-    """Print the table of the README."""
+    """Print the README's table."""
     lines = []
     for protocol, part in rows.groupby("protocol", sort=False):
         ours, theirs = part["jabert"], part["tf_idf"]

@@ -2,21 +2,20 @@
 
     python benchmarks/scoring.py DATA [--rows 10000 100000] [--set GROUP.KEY=VALUE …] [--out FOLDER]
 
-`DATA` is the KNB corpus; its texts are repeated with a number behind each, so that all differ and none is in
-the feature store. The champion of the settings (`tracking.uri`) scores tables of so many `--rows`; the raw
-rate, encoder and classifier on token ids in memory, is measured on the longest in the same run. Each is a
-process of its own. Prints a table and writes `scoring.json`.
+`DATA` is the KNB corpus; its texts are repeated, each with a number appended, so that all are distinct and
+none is in the feature store. The champion of the settings (`tracking.uri`) scores tables of `--rows` rows.
+The raw rate, encoder and classifier on token ids in memory, is measured on the longest table. Each
+measurement is a process of its own. Prints a table and writes `scoring.json`.
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from machine import machine
-from workers import OWN, RESULTS, run_program
+from workers import OWN, RESULTS, run_program, say
 
 from jabert import markdown
 from jabert.config import load_settings
@@ -63,10 +62,6 @@ def table(result: dict[str, Any]) -> str:
     alone = result["raw"]
     rows.append((f"{alone['rows']:,}, the model alone", f"{alone['seconds']:.1f}", f"{raw:,.0f}", "100%", ""))
     return markdown.table(["rows", "seconds", "rows/s", "of the raw rate", "peak MB"], rows)
-
-
-def say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

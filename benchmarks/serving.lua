@@ -1,15 +1,15 @@
--- For wrk: posts the bodies of a file, a line each, in turn; ends with a line of JSON, milliseconds.
+-- For wrk: posts the bodies in a file, one per line, in turn; prints a line of JSON, latencies in ms.
 -- wrk … -s serving.lua URL -- FILE
 
-local bodies, place = {}, 0
+local bodies, index = {}, 0
 
 function init(arguments)
   for line in io.lines(arguments[1]) do bodies[#bodies + 1] = line end
 end
 
 function request()
-  place = place % #bodies + 1
-  return wrk.format("POST", "/invocations", { ["Content-Type"] = "application/json" }, bodies[place])
+  index = index % #bodies + 1
+  return wrk.format("POST", "/invocations", { ["Content-Type"] = "application/json" }, bodies[index])
 end
 
 function done(summary, latency)

@@ -1,13 +1,13 @@
-"""`jabert serve` and `mlflow models serve` side by side, on the same version of the registered model.
+"""`jabert serve` compared with `mlflow models serve` on the same version of the registered model.
 
     python benchmarks/serving.py DATA STORE [--model models:/jabert@champion] [--rounds 3] [--out FOLDER]
     python benchmarks/serving.py DATA STORE --requests 20000
 
-DATA is KNBC, STORE the URI of the MLflow store. Both servers run in one run and take turns, as does the
-model without HTTP on the same texts; medians of the rounds. The client is wrk (`apt install wrk`), a process
-in C that takes little of the cores it shares with the server: connections are kept open, each request is one
-text. With `--requests` instead: the memory of `jabert serve` over so many requests of 64 clients. Linux only.
-Prints the tables of the README and writes `serving.json` or `serving-memory.json`.
+DATA is KNBC, STORE the URI of the MLflow store. Both servers, and the model without HTTP, are measured in
+turns on the same texts; the results are medians of the rounds. The client is wrk (`apt install wrk`), which
+uses little of the cores that it shares with the server; it keeps connections open and sends one text per
+request. With `--requests` the memory of `jabert serve` over that many requests of 64 clients is measured
+instead. Linux only. Prints the tables of the README and writes `serving.json` or `serving-memory.json`.
 """
 
 import argparse
@@ -32,8 +32,8 @@ from jabert.dataset import read_corpus
 from jabert.files import write_json
 
 CLIENTS = (1, 64)
-SECONDS = 5  # of each load
-TEXTS = 1024  # of the corpus, evenly
+SECONDS = 5  # of each load test
+TEXTS = 1024  # evenly spread over the corpus
 PORTS = {"jabert serve": 8701, "mlflow models serve": 8702}
 
 
@@ -42,8 +42,10 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("store")
     parser.add_argument("--model", default="models:/jabert@champion")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
-    parser.add_argument("--requests", type=int, help="over which memory is watched, and no speed")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds; the median counts")
+    parser.add_argument(
+        "--requests", type=int, help="measure memory over this many requests, instead of speed"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
     corpus = read_corpus(load_settings("knbc", [f"data.path={options.data}"]).data).table["text"].tolist()
@@ -109,7 +111,7 @@ def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 
 class Server:
-    """A server in a process of its own; `facts` holds the seconds from its start to its first answer."""
+    """A server in a process of its own; `facts` has its memory and the seconds from start to first answer."""
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
         port = PORTS[name]
@@ -151,7 +153,7 @@ class Server:
                 time.sleep(0.05)
 
     def load(self, clients: int, bodies: Path, seconds: int = SECONDS) -> dict[str, float]:
-        """What wrk found."""
+        """Put the server under load; returns what wrk reports: rates in 1/s, latencies in ms."""
         command = ["wrk", "--threads", "1", "--connections", str(clients)]
         command += [
             "--duration",
@@ -166,14 +168,14 @@ class Server:
         return found
 
     def megabytes(self) -> float:
-        """Resident memory of all processes of the server."""
+        """Resident memory of all processes of the server, MiB."""
         kilobytes = 0
         for status in Path("/proc").glob("[0-9]*/status"):
             try:
                 if os.getsid(int(status.parent.name)) == self._process.pid:
                     lines = status.read_text().splitlines()
                     kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
-            except OSError:  # it has ended meanwhile
+            except OSError:  # it has ended in the meantime
                 continue
         return round(kilobytes / 1024, 1)
 

@@ -1,7 +1,7 @@
-"""Put the deployments of prefect.yaml and the automations on the server at PREFECT_API_URL: `make deploy`.
+"""Create the deployments of prefect.yaml and the automations on the server at PREFECT_API_URL: `make deploy`.
 
-`prefect deploy --all` alone deploys nothing and says exit code 0 where the work pool is missing; here that is
-an error.
+Where the work pool is missing, `prefect deploy --all` deploys nothing and its exit code is 0; here that is an
+error.
 """
 
 import os
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Deploy everything; exit code 1 with a sentence if that cannot be done."""
+    """Deploy everything; a failure is one sentence and exit code 1."""
     try:
         deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
         check_pools({deployment["work_pool"]["name"] for deployment in deployments})
@@ -33,7 +33,11 @@ def main() -> None:
 
 
 def check_pools(names: set[str]) -> None:
-    """Refuse to deploy to a pool that is not there."""
+    """Check that the work pools exist.
+
+    Raises:
+        JabertError: a pool does not exist, or the server cannot be reached.
+    """
     url = os.environ.get("PREFECT_API_URL")
     if not url:
         raise JabertError("PREFECT_API_URL is not set; `make up` starts a server and deploys")
@@ -44,20 +48,24 @@ def check_pools(names: set[str]) -> None:
     except ObjectNotFound:
         raise JabertError(
             f"there is no work pool {name!r} on {url}; "
-            f"make it: prefect work-pool create {name} --type process"
+            f"create it: prefect work-pool create {name} --type process"
         ) from None
     except RuntimeError as error:  # "Failed to reach API at …"
         raise JabertError(f"PREFECT_API_URL {url}: the server cannot be reached") from error
 
 
 def deploy(deployments: list[dict[str, Any]]) -> None:
-    """Run Prefect's own command, and see that each deployment is there."""
+    """Run Prefect's command, and check that each deployment exists afterwards.
+
+    Raises:
+        JabertError: a deployment is missing.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=ROOT, check=False
     )
     with get_client(sync_client=True) as client:
-        there = {deployment.name for deployment in client.read_deployments()}
-    missing = {deployment["name"] for deployment in deployments} - there
+        existing = {deployment.name for deployment in client.read_deployments()}
+    missing = {deployment["name"] for deployment in deployments} - existing
     if done.returncode or missing:
         raise JabertError(f"not deployed: {', '.join(sorted(missing)) or 'see above'}")
 

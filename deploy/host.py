@@ -1,6 +1,6 @@
-"""One host: Prefect's server, MLflow's and a worker under supervisor; `make up`, `make status`, `make down`.
+"""Prefect's server, MLflow's server and workers on one host, run by supervisor: `make up`, `status`, `down`.
 
-Settings are variables of the environment, with the defaults below. Databases, artifacts and logs lie in
+Settings are environment variables, with the defaults below. Databases, artifacts and logs are in
 JABERT_FOLDER; its `logs/` has a file for each process.
 """
 
@@ -17,29 +17,30 @@ import psutil
 import requests
 
 from jabert.errors import JabertError, reason_of
+from jabert.sockets import listen
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Path(__file__).with_name("supervisord.conf")
 POOL = "jabert"
 DEFAULTS = {
     "JABERT_FOLDER": "mlruns/host",
-    "JABERT_HOST": "127.0.0.1",  # to listen on
+    "JABERT_HOST": "127.0.0.1",  # address that the servers listen on
     "JABERT_PREFECT_PORT": "4200",
     "JABERT_MLFLOW_PORT": "5000",
-    "JABERT_DATABASE": "",  # postgresql://user@host:port, two databases are made there; empty: SQLite
+    "JABERT_DATABASE": "",  # postgresql://user@host:port, where two databases are created; empty: SQLite
     "JABERT_WORKERS": "1",
-    "JABERT_RUNS_AT_ONCE": "1",  # of a worker
-    "JABERT_WEBHOOK": "",  # that is told of promotions, failures and lost runs
+    "JABERT_RUNS_AT_ONCE": "1",  # of each worker
+    "JABERT_WEBHOOK": "",  # URL that is notified of promotions, failures and lost runs
 }
-_SECONDS_TO_START = 600  # servers or workers, the first time, on a very busy machine; else 30
+_SECONDS_TO_START = 600  # for the first start on a very busy machine; it usually takes 30 s
 _SECONDS_TO_STOP = 180
-_SECONDS_TO_END = 30  # of a run that is told to
-_MARK = "JABERT_STARTED_FOR"  # in the environment of everything that is started here, and of nothing else
+_SECONDS_TO_END = 30  # for a run to end after SIGTERM
+_MARK = "JABERT_STARTED_FOR"  # in the environment of all processes started here, and only of these
 _DATABASES = {"prefect": "jabert_prefect", "mlflow": "jabert_mlflow"}
 
 
 def main(command: str) -> None:
-    """Run `up`, `down` or `status`; exit code 1 with a sentence if something is down or cannot be done."""
+    """Run `up`, `down` or `status`; a failure is one sentence and exit code 1."""
     try:
         {"up": up, "down": down, "status": status}[command](environment())
     except JabertError as error:
@@ -47,7 +48,7 @@ def main(command: str) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The settings, and what the processes of this host read from their environment."""
+    """The environment of all processes of this host, with the settings."""
     given = {name: os.environ.get(name) or default for name, default in DEFAULTS.items()}
     folder = Path(given["JABERT_FOLDER"]).absolute()
     return {
@@ -69,25 +70,26 @@ def environment() -> dict[str, str]:
 
 
 def up(given: Mapping[str, str]) -> None:
-    """Start what does not run yet, deploy the flows, and return when all of it answers."""
+    """Start what is not running yet, deploy the flows, and wait until servers and workers are ready."""
     folder = Path(given["JABERT_FOLDER"])
     if _supervisor(given) is None:
         for name in ("JABERT_PREFECT_PORT", "JABERT_MLFLOW_PORT"):
-            _check_port(given, name)
+            remedy = f"set {name} to a free port, or `make down`"
+            listen(given["JABERT_HOST"], given[name], remedy).close()
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         if given["JABERT_DATABASE"]:
             _make_databases(given)
         _run(given, "supervisor.supervisord", "-c", str(CONFIG))
-    _wait_while(_trouble_with_servers, given)
+    _wait_while(_server_failures, given)
     _make_pool(given)
     _run(given, "deploy.deployments")
     _supervisorctl(given, "start", "worker:*")
-    _wait_while(_trouble_with_workers, given)
+    _wait_while(_worker_failures, given)
     print(f"Prefect  {_prefect(given)}\nMLflow   {_mlflow(given)}\nlogs     {folder / 'logs'}")
 
 
 def down(given: Mapping[str, str]) -> None:
-    """Stop the worker, then the servers, then what is left: runs whose worker could not end them."""
+    """Stop the workers, then the servers, then remaining processes, such as runs of a killed worker."""
     supervisor = _supervisor(given)
     if supervisor is not None:
         _supervisorctl(given, "shutdown")
@@ -97,23 +99,23 @@ def down(given: Mapping[str, str]) -> None:
             pass
         except psutil.TimeoutExpired:
             raise JabertError(f"supervisor does not stop; see {given['JABERT_FOLDER']}/logs") from None
-    left = _left(given)
-    if supervisor is None and not left:
+    remaining = _remaining(given)
+    if supervisor is None and not remaining:
         print("nothing runs")
-    _end(left)
+    _end(remaining)
 
 
 def status(given: Mapping[str, str]) -> None:
-    """Say of each process whether it runs, and of servers and worker whether they answer."""
+    """Print whether each process runs, and whether servers and workers answer."""
     if _supervisor(given) is None:
         raise JabertError("nothing runs here; `make up` starts it")
     processes = _supervisorctl(given, "status").stdout
     print(processes, end="")
     lines = [line.split() for line in processes.splitlines()]
-    trouble = [f"{name} is not running" for name, state, *_ in lines if state != "RUNNING"]
-    trouble += _trouble_with_servers(given) or _trouble_with_workers(given)
-    if trouble:
-        raise JabertError("; ".join(trouble))
+    failures = [f"{name} is not running" for name, state, *_ in lines if state != "RUNNING"]
+    failures += _server_failures(given) or _worker_failures(given)
+    if failures:
+        raise JabertError("; ".join(failures))
     print(f"Prefect  {_prefect(given)} answers\nMLflow   {_mlflow(given)} answers\nworker   is online")
 
 
@@ -126,7 +128,7 @@ def _mlflow(given: Mapping[str, str]) -> str:
 
 
 def _database(given: Mapping[str, str], name: str, driver: str) -> str:
-    """URL of the database of one of the servers, empty without PostgreSQL."""
+    """URL of the PostgreSQL database of the server `name`, empty if SQLite is used."""
     if not given["JABERT_DATABASE"]:
         return ""
     from sqlalchemy import make_url
@@ -164,76 +166,64 @@ def _make_databases(given: Mapping[str, str]) -> None:
         ) from None
     except SQLAlchemyError as error:
         raise JabertError(
-            f"JABERT_DATABASE {where}: the databases cannot be made ({reason_of(error)})"
+            f"JABERT_DATABASE {where}: the databases cannot be created ({reason_of(error)})"
         ) from error
 
 
-def _wait_while(trouble: Callable[[Mapping[str, str]], list[str]], given: Mapping[str, str]) -> None:
+def _wait_while(failures_of: Callable[[Mapping[str, str]], list[str]], given: Mapping[str, str]) -> None:
     end = time.monotonic() + _SECONDS_TO_START
-    while found := trouble(given):
+    while failures := failures_of(given):
         if time.monotonic() > end:
-            raise JabertError(f"{found[0]}; see {given['JABERT_FOLDER']}/logs")
+            raise JabertError(f"{failures[0]}; see {given['JABERT_FOLDER']}/logs")
         time.sleep(0.5)
 
 
 def _make_pool(given: Mapping[str, str]) -> None:
-    """The work pool, unless it is there."""
+    """Create the work pool if it does not exist."""
     look = [sys.executable, "-m", "prefect", "work-pool", "inspect", POOL]
     if subprocess.run(look, env=given, capture_output=True, check=False).returncode:
         _run(given, "prefect", "work-pool", "create", POOL, "--type", "process")
 
 
-def _check_port(given: Mapping[str, str], name: str) -> None:
-    with socket.socket() as probe:
-        # Without this a port that a server has just left counts as taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((given["JABERT_HOST"], int(given[name])))
-        except (OSError, ValueError, OverflowError) as error:
-            raise JabertError(
-                f"{name} {given[name]} cannot be used ({error}); choose another, or `make down`"
-            ) from None
-
-
-def _trouble_with_servers(given: Mapping[str, str]) -> list[str]:
-    trouble = []
+def _server_failures(given: Mapping[str, str]) -> list[str]:
+    failures = []
     for name, url in (("Prefect", f"{_prefect(given)}/api/health"), ("MLflow", f"{_mlflow(given)}/health")):
         try:
             requests.get(url, timeout=5).raise_for_status()
         except requests.RequestException:
-            trouble.append(f"the {name} server does not answer at {url}")
-    return trouble
+            failures.append(f"the {name} server does not answer at {url}")
+    return failures
 
 
-def _trouble_with_workers(given: Mapping[str, str]) -> list[str]:
+def _worker_failures(given: Mapping[str, str]) -> list[str]:
     url = f"{_prefect(given)}/api/work_pools/{POOL}/workers/filter"
     try:
         answer = requests.post(url, json={}, timeout=30)
         answer.raise_for_status()
     except requests.RequestException as error:
-        return [f"the Prefect server does not say which workers there are ({error})"]
+        return [f"the Prefect server does not list its workers ({error})"]
     online = [worker for worker in answer.json() if worker["status"] == "ONLINE"]
     return [] if online else [f"no worker of pool {POOL!r} is online"]
 
 
 def _supervisor(given: Mapping[str, str]) -> int | None:
-    """Process id of the supervisor of this folder, None if there is none."""
+    """Process id of the supervisor of JABERT_FOLDER, None if it is not running."""
     answer = _supervisorctl(given, "pid").stdout.strip()
     return int(answer) if answer.isdigit() else None
 
 
-def _left(given: Mapping[str, str]) -> list[psutil.Process]:
-    """What was started for this folder and lives, also if its supervisor was killed."""
+def _remaining(given: Mapping[str, str]) -> list[psutil.Process]:
+    """The running processes started for JABERT_FOLDER, also if their supervisor was killed."""
     found = []
     for process in psutil.process_iter():
-        with suppress(psutil.Error):  # it ended, or is another user's
+        with suppress(psutil.Error):  # it has ended, or belongs to another user
             if process.environ().get(_MARK) == given[_MARK]:
                 found.append(process)
     return found
 
 
 def _end(processes: list[psutil.Process]) -> None:
-    """End processes, politely first."""
+    """Terminate processes, then kill those that still run."""
     for stop in (psutil.Process.terminate, psutil.Process.kill):
         for process in processes:
             with suppress(psutil.NoSuchProcess):
@@ -247,7 +237,7 @@ def _supervisorctl(given: Mapping[str, str], *words: str) -> "subprocess.Complet
 
 
 def _run(given: Mapping[str, str], module: str, *words: str) -> None:
-    """Run a module of this environment as a program; what it prints is shown."""
+    """Run a module of this Python as a program; its output is shown."""
     done = subprocess.run([sys.executable, "-m", module, *words], env=given, cwd=ROOT, check=False)
     if done.returncode:
         raise JabertError(f"`{module} {' '.join(words)}` failed with exit code {done.returncode}, see above")

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
 from jabert import config
 from jabert.cli.commands import app
+from jabert.methods import list_methods
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -14,12 +16,27 @@ README = Path(__file__).parents[1] / "README.md"
 def settings() -> str:
     """Every setting with its default and meaning."""
     rows = ["| setting | default | |", "| --- | --- | --- |"]
-    for group, holder in config.Settings.model_fields.items():
-        fields = getattr(holder.annotation, "model_fields", {})
-        for key, field in fields.items():
-            default = "" if field.default in (None, ()) else f"`{str(field.default).lower()}`"
-            meaning = (field.description or "").replace("|", "\\|")
-            rows.append(f"| `{group}.{key}` | {default} | {meaning} |")
+    for name, field in config.fields().items():
+        rows.append(_row(name, field))
+        if name == "method.kind":
+            for kind in config.method_kinds():
+                own = config.fields(config.settings_with_method(kind)).items()
+                rows += [_row(of, field, f" ({kind})") for of, field in own if of not in config.fields()]
+    return "\n".join(rows)
+
+
+def _row(name: str, field: FieldInfo, kind: str = "") -> str:
+    default = "" if field.default in (None, ()) else f"`{str(field.default).lower()}`"
+    meaning = (field.description or "").replace("|", "\\|")
+    return f"| `{name}`{kind} | {default} | {meaning} |"
+
+
+def methods() -> str:
+    """Every kind of method: what it needs of a text, what it is, what it costs."""
+    rows = ["| kind | needs | | cost |", "| --- | --- | --- | --- |"]
+    for method in list_methods():
+        needs = ", ".join(method["needs"])
+        rows.append(f"| `{method['kind']}` | {needs} | {method['summary']} | {method['cost']} |")
     return "\n".join(rows)
 
 
@@ -29,7 +46,7 @@ def command_line() -> str:
     return f"```console\n$ jabert --help\n{result.output.strip()}\n```"
 
 
-PARTS: dict[str, Callable[[], str]] = {"settings": settings, "help": command_line}
+PARTS: dict[str, Callable[[], str]] = {"settings": settings, "methods": methods, "help": command_line}
 
 
 def filled(text: str) -> str:
@@ -37,7 +54,10 @@ def filled(text: str) -> str:
     for name, make in PARTS.items():
         start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
         before, _, rest = text.partition(start)
-        text = before + start + make() + end + rest.partition(end)[2]
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"README.md has no part {name!r}")
+        text = before + start + make() + end + after
     return text
 
 

@@ -1,7 +1,7 @@
 """Prefect flows over the library `jabert`, and the Prefect settings that they need.
 
-The settings are made here, in code, so that they hold from any directory and from an installed wheel;
-a variable that is set in the environment goes first.
+The settings are made in code so that they apply in any directory and in an installed wheel; variables of the
+environment take precedence.
 """
 
 import logging
@@ -12,20 +12,20 @@ from jabert.errors import redacted
 from jabert.process import collect_garbage_rarely
 
 _SETTINGS = {
-    # A flow without a server starts a temporary one; on a busy machine it takes longer than Prefect's 20 s.
+    # A flow without a server starts a temporary one; on a busy machine that takes longer than Prefect's 20 s.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "jabert",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the library also logs outside of a run
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the library also logs outside of flow runs
 }
-_prefect_came_first = "prefect" in sys.modules  # so it does in a process that a worker starts
+_prefect_came_first = "prefect" in sys.modules  # as in a process that a worker starts
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
 
 def _take_passwords_out(record: logging.LogRecord) -> bool:
-    """Of a run's failure the API gets the traceback, in which libraries' errors quote URLs as they are."""
+    """Redact a record: the API gets tracebacks, in which errors of libraries quote URLs with passwords."""
     record.msg, record.args = redacted(record.getMessage()), None
     if record.exc_info and not record.exc_text:
         record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
@@ -36,9 +36,9 @@ for _name in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_name).addFilter(_take_passwords_out)
 logging.getLogger("jabert").setLevel(logging.INFO)
 if _prefect_came_first:
-    collect_garbage_rarely()  # the command line, which is not there, does so for all other runs
+    collect_garbage_rarely()  # as the command line does for all other runs
     if not logging.getLogger("jabert").handlers:
-        # The settings above are too late, so jabert's log is sent to the API by hand.
+        # PREFECT_LOGGING_EXTRA_LOGGERS was set too late, so the handler is added here.
         from prefect.logging.handlers import APILogHandler
 
         logging.getLogger("jabert").addHandler(APILogHandler())

@@ -1,6 +1,6 @@
-"""What the Prefect server does by itself: it finds lost runs, and tells a webhook of failures and promotions.
+"""Automations of the Prefect server: detect lost runs, notify a webhook of failures and promotions.
 
-`ensure` makes the automations or brings them up to date; `make up` and `make deploy` call it.
+`ensure` creates or updates them; `make up` and `make deploy` call it.
 """
 
 from datetime import timedelta
@@ -17,7 +17,7 @@ from prefect.events.schemas.events import ResourceSpecification
 __all__ = ["PROMOTED", "ensure"]
 
 PROMOTED = "jabert.promoted"
-"""The event of a new champion, with a reason and links."""
+"""Name of the event of a new champion; its payload has a reason and links."""
 _RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 _OF_TAGGED_DEPLOYMENTS = ResourceSpecification(
     {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.jabert"}
@@ -25,14 +25,14 @@ _OF_TAGGED_DEPLOYMENTS = ResourceSpecification(
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _ENDS = {f"prefect.flow-run.{name}" for name in ("Completed", "Unchanged", "Failed", "Crashed", "Cancelled")}
 _SILENCE = timedelta(seconds=100)  # three heartbeats of a worker's runs, see deploy/supervisord.conf
-_BEGINNING = timedelta(minutes=5)
+_STARTUP = timedelta(minutes=5)
 
 
 def ensure(webhook: str) -> list[str]:
-    """Have the server hold the automations, changed where they differ; returns their names.
+    """Create the automations on the server or update those that differ; returns their names.
 
     Args:
-        webhook: URL that is sent `{"subject": …, "text": …}`; without one nobody is told any more.
+        webhook: URL that gets `{"subject": …, "text": …}`; if it is empty, the notifications are deleted.
     """
     wanted = [_lost_runs(), _stuck_runs()]
     if webhook:
@@ -61,23 +61,23 @@ _EVENT = "{{ event.payload.reason }}\n{{ event.payload.links }}"
 
 
 def _lost_runs() -> Automation:
-    """A run that stops to say that it lives, without an end: its worker was killed with it."""
+    """Mark a run as crashed if its heartbeat stops before it ends: it was killed together with its worker."""
     silent = f"no sign of life for {_SILENCE.seconds} s"
     message = f"the run's process is gone, {silent}; the next run goes on from its work"
     return _crashed_without("jabert: lost runs", {_HEARTBEAT}, {_HEARTBEAT, *_ENDS}, _SILENCE, message)
 
 
 def _stuck_runs() -> Automation:
-    """A run that was handed to a worker and never began: the worker was killed in that moment."""
-    message = f"the run did not begin within {_BEGINNING.seconds} s: its worker is gone"
+    """Mark a run as crashed if its worker accepted but never started it: the worker was killed."""
+    message = f"the run did not begin within {_STARTUP.seconds} s: its worker is gone"
     after, expect = {"prefect.flow-run.Pending"}, {"prefect.flow-run.Running", *_ENDS}
-    return _crashed_without("jabert: stuck runs", after, expect, _BEGINNING, message)
+    return _crashed_without("jabert: stuck runs", after, expect, _STARTUP, message)
 
 
 def _crashed_without(
     name: str, after: set[str], expect: set[str], within: timedelta, message: str
 ) -> Automation:
-    """A run of ours is Crashed where one event is not followed by another in time."""
+    """Mark a run of jabert as crashed if an event in `after` is not followed by one in `expect` in time."""
     trigger = EventTrigger(
         match=_RUNS,
         match_related=_OF_TAGGED_DEPLOYMENTS,
@@ -92,7 +92,7 @@ def _crashed_without(
     return Automation(name=name, trigger=trigger, actions=[action])
 
 
-def _failures(tell: SendNotification) -> Automation:
+def _failures(notify: SendNotification) -> Automation:
     trigger = EventTrigger(
         match=_RUNS,
         match_related=_OF_TAGGED_DEPLOYMENTS,
@@ -101,16 +101,16 @@ def _failures(tell: SendNotification) -> Automation:
         posture=Posture.Reactive,
         threshold=1,
     )
-    return Automation(name=_FAILURES, trigger=trigger, actions=[tell])
+    return Automation(name=_FAILURES, trigger=trigger, actions=[notify])
 
 
-def _promotions(tell: SendNotification) -> Automation:
+def _promotions(notify: SendNotification) -> Automation:
     trigger = EventTrigger(expect={PROMOTED}, posture=Posture.Reactive, threshold=1)
-    return Automation(name=_PROMOTIONS, trigger=trigger, actions=[tell])
+    return Automation(name=_PROMOTIONS, trigger=trigger, actions=[notify])
 
 
 def _ensure(wanted: Automation) -> None:
-    """One that is as it should be stays untouched: a changed one forgets the runs that it watches."""
+    """Create an automation or update a different one; an update makes it forget the runs that it watches."""
     found = _find(wanted.name)
     if found is None:
         wanted.create()
@@ -123,6 +123,6 @@ def _ensure(wanted: Automation) -> None:
 
 def _find(name: str) -> Automation | None:
     try:
-        return cast(Automation, Automation.read(name=name))  # no coroutine here
+        return cast(Automation, Automation.read(name=name))  # not a coroutine, since this is synchronous code
     except ValueError:  # there is none
         return None

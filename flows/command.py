@@ -1,4 +1,4 @@
-"""A flow as a command runs it: no tracebacks on the console, and a server that ends with the command."""
+"""Running a flow as a command: no tracebacks on the console, and a server that ends with the command."""
 
 import atexit
 import logging
@@ -26,10 +26,10 @@ __all__ = ["run_flow"]
 
 
 def run_flow(name: str, *arguments: Any) -> Any:
-    """Run the flow `name` of the module `flows.name`, and return its result.
+    """Run the flow `name` of the module `flows.<name>`, and return its result.
 
     Raises:
-        JabertError: there is no server, and a temporary one is forbidden or does not start.
+        JabertError: PREFECT_API_URL is not set, and a temporary server is forbidden or does not start.
     """
     _quiet_console()
     if not PREFECT_API_URL.value():
@@ -40,18 +40,20 @@ def run_flow(name: str, *arguments: Any) -> Any:
 
 
 def _start_temporary_server(name: str) -> None:
-    """Start the server that Prefect would start with the flow.
+    """Start the server that Prefect would start with the flow, and import libraries in the meantime.
 
-    That takes seconds, which are used to import what the flow will need. In this thread: a Ctrl-C in the
-    middle of an import can leave Python's lock on imports taken for good, and then every other thread waits.
+    The imports are in the main thread: after a Ctrl-C in the middle of an import Python's import lock can
+    stay locked, and then every other thread that imports would wait forever.
     """
     if not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
         raise JabertError("PREFECT_API_URL names no server, and Prefect's settings forbid a temporary one")
     from prefect.server.api.server import SubprocessASGIServer
 
-    server = SubprocessASGIServer()  # the one of this process, which Prefect will find running
+    server = SubprocessASGIServer()  # a singleton, which Prefect will find running
     failures: list[Exception] = []
-    starting = Thread(target=_start, args=[server, failures], daemon=True)  # Ctrl-C need not wait for it
+    starting = Thread(
+        target=_start, args=[server, failures], daemon=True
+    )  # so that Ctrl-C does not wait for it
     starting.start()
     while starting.is_alive() and not server.server_process:
         time.sleep(0.01)
@@ -64,8 +66,8 @@ def _start_temporary_server(name: str) -> None:
 
 
 def _start(server: "SubprocessASGIServer", failures: list[Exception]) -> None:
-    # The server inherits this thread's mask. A terminal sends Ctrl-C to it as well, and without a server this
-    # process would try for minutes to tell it of its end.
+    # The server inherits this thread's signal mask. A terminal sends Ctrl-C to the server too; without a
+    # server this process would try for minutes to report its end.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         server.start()
@@ -74,7 +76,7 @@ def _start(server: "SubprocessASGIServer", failures: list[Exception]) -> None:
 
 
 def _import_for(name: str) -> None:
-    """Import the flow, and what takes seconds of what it imports later."""
+    """Import the flow, and the libraries that it imports later and that take seconds."""
     import_module(f"flows.{name}")
     if name in ("featurize", "retrain"):
         import_great_expectations()
@@ -84,10 +86,10 @@ def _import_for(name: str) -> None:
 
 
 def _end_with_this_process(server: subprocess.Popen[Any]) -> None:
-    """See to it that the server ends with this process, however that ends.
+    """Make the server end with this process, even if this process is killed.
 
-    Prefect stops it at exit, for which `kill -9` and the out-of-memory killer leave no time. So a shell
-    waits for the end of a pipe that only this process holds open, and stops the server then.
+    Prefect stops the server at exit, which SIGKILL and the out-of-memory killer prevent. So a shell waits
+    until a pipe is closed that only this process holds open, and then stops the server.
     """
     script = f"read nothing; kill {server.pid}"
     watch = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
@@ -99,9 +101,9 @@ def _end_with_this_process(server: subprocess.Popen[Any]) -> None:
 
 
 class _OneSentence(logging.Filter):
-    """Takes the traceback off the console for errors that are the user's to put right.
+    """Keeps tracebacks of `JabertError` off the console.
 
-    Prefect logs every exception of a task and again of its flow; the API gets them whole.
+    Prefect logs each exception of a task and again of its flow; the API gets the tracebacks.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -109,8 +111,8 @@ class _OneSentence(logging.Filter):
 
 
 def _quiet_console() -> None:
-    """Keep tracebacks of `JabertError` off the console; the command line prints their sentence."""
-    setup_logging()  # before it there is no handler
+    """Keep tracebacks of `JabertError` off the console; the command line prints the message."""
+    setup_logging()  # which adds the handlers
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             handler.addFilter(_OneSentence())

@@ -1,6 +1,6 @@
-"""What a stage shows in the Prefect UI: an artifact when it is done, progress on the way.
+"""Artifacts of a stage in the Prefect UI: its progress, and a page when it is done.
 
-All of it is decoration: where Prefect's server is away, a stage goes on without.
+They are optional: when Prefect's server is away, the stage continues without them.
 """
 
 import functools
@@ -24,27 +24,29 @@ __all__ = ["progress", "show_markdown", "show_table"]
 log = logging.getLogger("jabert")
 
 _SECONDS_BETWEEN_UPDATES = 2.0
-_SHARE_OF_UPDATES = 0.1  # of the time; where a server is away, Prefect's client waits for minutes
+_SHARE_OF_UPDATES = 0.1  # of the time, since Prefect's client waits for minutes when the server is away
 
 
 def show_markdown(key: str, markdown: str, flow: str = "retrain") -> None:
-    """Publish a page under `<flow>-<key>`."""
+    """Publish a page with the key `<flow>-<key>`."""
     with _unless_prefect_is_away():
         create_markdown_artifact(markdown, key=f"{flow}-{key}")
 
 
 def show_table(key: str, values: Mapping[str, Any], flow: str = "retrain") -> None:
-    """Publish names and values under `<flow>-<key>`."""
+    """Publish a table of names and values with the key `<flow>-<key>`."""
     rows = [{"what": name, "value": value} for name, value in values.items()]
     with _unless_prefect_is_away():
         create_table_artifact(rows, key=f"{flow}-{key}")
 
 
 def progress(key: str, flow: str = "retrain") -> Callable[[int, int], None]:
-    """A progress bar `<flow>-<key>`, as a function of what is done and what there is to do."""
+    """Publish a progress bar `<flow>-<key>`; returns a function that updates it, given done and total."""
     artifact: UUID | None = None
     with _unless_prefect_is_away():
-        artifact = cast(UUID, create_progress_artifact(0.0, key=f"{flow}-{key}"))  # no coroutine here
+        artifact = cast(
+            UUID, create_progress_artifact(0.0, key=f"{flow}-{key}")
+        )  # not a coroutine, since this is synchronous code
     due = time.monotonic() + _SECONDS_BETWEEN_UPDATES
 
     def update(done: int, total: int) -> None:
@@ -71,5 +73,5 @@ def _unless_prefect_is_away() -> Iterator[None]:
 
 @functools.cache
 def _warn(reason: str) -> None:
-    """Say it once for each reason."""
+    """Log the warning once for each reason."""
     log.warning("Prefect's server does not take pages and progress, so some are missing (%s)", reason)

@@ -107,7 +107,7 @@ def evaluate(
         data,
         tokens,
         fit,
-        package=lambda: retraining.package(settings, data, fit, attempt),
+        package=lambda: retraining.package(fit, attempt),
         run=run,
     )
     show_markdown("report", evaluation_page(evaluated.report))

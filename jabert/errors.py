@@ -1,20 +1,20 @@
-"""The one exception that a user is meant to read, and passwords kept out of what is said and recorded."""
+"""The exception whose message is for the user, and redaction of passwords in messages and records."""
 
 import re
 
 __all__ = ["JabertError", "reason_of", "redacted"]
 
-# In "://user:password@host". A password may hold any sign, though in a URL some should be escaped; what
-# looks like "host:port/" or "[::1]" is none.
+# In "://user:password@host". A password may contain any character, though some should be escaped in a URL;
+# "host:port/" and "[::1]" are not matched.
 _PASSWORD = re.compile(r"(?<=://)([^/?#@:\[\s]*):(?!:|\d+[/?#])(?:[^/?#\s]*|[^@\s]*)@")
 
 
 class JabertError(Exception):
-    """Something the user can put right.
+    """An error that the user can correct.
 
-    The message is one sentence that names the file, row, column or setting. The command
-    line prints it without a traceback and exits with 1. Prefect, MLflow and a webhook get it too, so a
-    password in a URL is `***` in it.
+    The message is one sentence that names the file, row, column or setting and the remedy. The command line
+    prints it without a traceback and exits with code 1. Passwords in URLs are replaced by `***`, since
+    Prefect, MLflow and a webhook get the message too.
     """
 
     def __init__(self, message: str) -> None:
@@ -22,10 +22,10 @@ class JabertError(Exception):
 
 
 def redacted(text: str) -> str:
-    """`text`, a URL or a sentence with URLs, with `***` for each password before a host."""
+    """Replace each password in the URLs of a text by `***`."""
     return _PASSWORD.sub(r"\1:***@", text)
 
 
 def reason_of(error: Exception, longest: int = 200) -> str:
-    """What an error says, in one line of at most so many characters, without passwords."""
+    """The message of an error in one line, cut to `longest` characters, without passwords."""
     return redacted(" ".join(str(error).split()))[:longest]

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, and digests of contents."""
+"""Writes files so that a reader never sees an incomplete one, and digests contents."""
 
 import errno
 import hashlib
@@ -30,9 +30,9 @@ log = logging.getLogger("jabert")
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; on success flush it to disk and rename it there.
+    """Yield a temporary path beside `path`; on success flush that file to disk and rename it to `path`.
 
-    On an error nothing is left behind. The temporary name keeps the suffix of `path`,
+    On an error nothing is left behind. The temporary path keeps the suffix of `path`,
     because many writers choose a format by it.
 
     Raises:
@@ -54,9 +54,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def exclusive(path: Path, waiting: str) -> Iterator[None]:
-    """Hold the lock file `path`; if another process has it, log `waiting` and wait.
+    """Hold the lock of the file `path`; if another process holds it, log `waiting` and wait.
 
-    The kernel frees the lock of a killed process.
+    The kernel releases the lock of a killed process.
 
     Raises:
         JabertError: the file cannot be written.
@@ -77,7 +77,7 @@ def exclusive(path: Path, waiting: str) -> Iterator[None]:
 
 @contextmanager
 def on_disk(path: Path) -> Iterator[None]:
-    """Turn what the system says when `path` cannot be written into a `JabertError` that names it."""
+    """Turn an error of the system in writing `path` into a `JabertError` that names it and the reason."""
     try:
         yield
     except OSError as error:
@@ -87,14 +87,14 @@ def on_disk(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, whole or not at all; returns `path`. Errors are those of `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """Write `value` as indented JSON with Japanese text as it is, whole or not at all."""
+    """Write `value` as indented JSON in UTF-8, whole or not at all; returns `path`."""
     return write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
@@ -105,6 +105,6 @@ def digest_of_file(path: Path) -> str:
 
 
 def digest_of_json(value: Any) -> str:
-    """SHA-256 of a JSON value, independent of the order of its keys, in hexadecimal."""
+    """SHA-256 of a JSON value, the same for any order of keys, in hexadecimal."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

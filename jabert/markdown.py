@@ -1,4 +1,4 @@
-"""Markdown that no text can break: tables, running text, code."""
+"""Writes Markdown that no text in it can break: tables, inline text, code."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,17 +7,17 @@ from typing import Any
 __all__ = ["code", "escaped", "table"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_SIGNS = re.compile(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])")  # an underscore within a word is plain
+_SPECIAL = re.compile(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])")  # an underscore within a word is plain
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], longest: int | None = 80) -> str:
-    """A Markdown table, without a line end behind its last row.
+    """A Markdown table, without a line feed after its last row.
 
     Args:
         headings: of the columns.
-        rows: a value for each column: a float is shown with three digits, None as an empty cell, anything
-            else as its text, on one line and with Markdown's own signs escaped.
-        longest: texts of more characters are cut, with `…` at their end; None cuts none.
+        rows: a value for each column: a float is shown with three decimals, None as an empty cell, anything
+            else as its text, on one line and with the special characters of Markdown escaped.
+        longest: characters of a cell; longer ones are truncated and end with `…`. None truncates none.
     """
     lines = [[_cell(value, longest) for value in line] for line in (headings, *rows)]
     lines.insert(1, ["---"] * len(headings))
@@ -25,12 +25,15 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], longest: int |
 
 
 def escaped(text: str) -> str:
-    """A text on one line, Markdown's own signs escaped; it must not begin a line, where more are signs."""
-    return _SIGNS.sub(r"\\\g<0>", _on_one_line(text))
+    """A text on one line with the special characters of Markdown escaped.
+
+    It must not be put at the beginning of a line, where more characters are special.
+    """
+    return _SPECIAL.sub(r"\\\g<0>", _on_one_line(text))
 
 
 def code(text: str, language: str = "") -> str:
-    """Lines as they stand; the fence around them is longer than any in them."""
+    """A code block of lines, with a fence that is longer than any in them."""
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     return f"{fence}{language}\n{text}\n{fence}"
 

@@ -73,6 +73,18 @@ def toy_table(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def prefect_server():
+    """One temporary Prefect server for all tests of a process that run flows."""
+    import flows
+
+    assert flows  # its settings must be there before Prefect is imported
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=90):
+        yield
+
+
 @pytest.fixture
 def listening():
     """Signals are heard as in a command, and forgotten afterwards."""

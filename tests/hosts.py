@@ -1,10 +1,9 @@
-"""Real servers for tests, each on ports and in folders of its own; what is started here ends here."""
+"""Real servers for tests, each with its own ports and folders; all of them end with the test."""
 
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,22 +17,19 @@ import psutil
 import requests
 import sqlalchemy
 import toy
+from ports import free_port
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
+
+from jabert.sockets import listen
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 WORK_PATHS = ("features.path", "training.work_path", "encoder.cache_path")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def binary(name):
-    """A program of PostgreSQL, which Debian keeps off the path."""
+    """Path of a program of PostgreSQL, which Debian does not put on PATH."""
     found = shutil.which(name) or next(
         (str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None
     )
@@ -43,7 +39,7 @@ def binary(name):
 
 @contextmanager
 def process(command, **options):
-    """A process that ends with the block, with all its children."""
+    """A process that ends, together with its children, at the end of the block."""
     running = subprocess.Popen(command, start_new_session=True, **options)
     try:
         yield running
@@ -57,7 +53,7 @@ def process(command, **options):
 
 
 def wait_until(ready, what, seconds=400):
-    """Wait for `ready` to return without an error."""
+    """Wait until `ready` returns without an error."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -68,7 +64,7 @@ def wait_until(ready, what, seconds=400):
 
 
 class PostgreSQL:
-    """A server of its own on an empty folder; it refuses to run as root."""
+    """A server on an empty data folder; it refuses to run as root, so then it runs as nobody."""
 
     def __init__(self, folder):
         self.folder, self.port = folder, free_port()
@@ -95,13 +91,13 @@ class PostgreSQL:
 
 
 class Host:
-    """What `make up` starts, on ports and in a folder of its own, and what a user does with it."""
+    """What `make up` starts, with its own ports and folder, and what a user does with it."""
 
     def __init__(self, folder, **settings):
         self.ports = free_port(), free_port()
         self.folder = folder
         self.prefect, self.mlflow = (f"http://127.0.0.1:{port}" for port in self.ports)
-        # Prefect answers 503 when SQLite is busy, and its own client tries again.
+        # Prefect answers 503 when SQLite is busy; its own client retries.
         again = Retry(total=8, backoff_factor=1, status_forcelist=[503], allowed_methods=None)
         self.session = requests.Session()
         self.session.mount("http://", HTTPAdapter(max_retries=again))
@@ -110,7 +106,7 @@ class Host:
             **os.environ,
             **dict(zip(names, map(str, self.ports), strict=True)),
             "JABERT_FOLDER": str(folder / "host"),
-            # A new schedule and a queued run are seen at once.
+            # So that a new schedule and a queued run are noticed at once.
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             **settings,
@@ -128,7 +124,7 @@ class Host:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
     def settings(self, table, encoder, *more):
-        """Overrides of a quick retraining whose files lie in the folder of the test."""
+        """Overrides for a quick retraining whose files are in the folder of the test."""
         work = [f"{name}={self.folder / name}" for name in WORK_PATHS]
         return [*toy.quick_settings(table, encoder), *work, *more]
 
@@ -151,8 +147,8 @@ class Host:
         ]
 
     def schedule(self, overrides, slug, **parameters):
-        """Let a schedule fire once, in a few seconds; returns the id of the flow run that it makes."""
-        for attempt in range(5):  # a busy server may look at a new schedule when its time has passed
+        """Let a schedule fire once, in a few seconds; returns the id of its flow run."""
+        for attempt in range(5):  # a busy server may notice a new schedule too late
             at = datetime.now(UTC) + timedelta(seconds=20)
             new = {
                 "schedule": {"interval": 365 * 24 * 3600, "anchor_date": at.isoformat()},
@@ -169,7 +165,7 @@ class Host:
         raise AssertionError(f"the schedule {slug} did not fire")
 
     def fired(self, overrides):
-        """The run of a schedule whose time has come."""
+        """The id of the run that a schedule has started, if any."""
         now = datetime.now(UTC).isoformat()
         due = [run for run in self.runs() if run["expected_start_time"] <= now]
         return next((run["id"] for run in due if run["parameters"]["overrides"] == overrides), None)
@@ -181,7 +177,7 @@ class Host:
         return self.api(f"flow_runs/{run}")["state"]
 
     def wait(self, run, seconds=600):
-        """The state in which a run ends."""
+        """Wait for the end of a run; returns its final state."""
         end = time.monotonic() + seconds
         while (state := self.state(run))["type"] not in ENDS:
             assert time.monotonic() < end, f"run {run} is still {state['name']} after {seconds} s"
@@ -209,7 +205,7 @@ def environment_of(process):
 
 @contextmanager
 def running_host(folder, **settings):
-    """A host that is up; afterwards no process and no port of it is left."""
+    """A host that is up; checks at the end that no process and no used port is left."""
     host = Host(folder, **settings)
     try:
         up = host.make("up")
@@ -226,14 +222,12 @@ def running_host(folder, **settings):
 def nothing_left(host):
     assert not host.processes()
     for port in host.ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
+        listen("127.0.0.1", port, "the host is down").close()
 
 
 @contextmanager
 def receiver():
-    """A receiver of notifications: its URL, and the list of what it received."""
+    """A webhook: its URL, and the list of the notifications it received."""
     received = []
 
     class Receiver(BaseHTTPRequestHandler):

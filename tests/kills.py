@@ -1,7 +1,8 @@
-"""A script: judge a version again and again, killed at another call to the registry each time.
+"""A script: judge a version again and again, killed at a different call to the registry each time.
 
-Given a store and two model URIs, it prints one line of JSON a kill: what stood right after it, what a rerun
-made of it. Every judgement and every look runs in a process of its own, forked from this one.
+Arguments are two model URIs, of the champion and the challenger, and a prefix for names of registered models.
+It prints one line of JSON per kill: the state of the registry right after it and after a rerun. Each step
+runs in a process forked from this one.
 """
 
 import itertools
@@ -37,7 +38,7 @@ class Dying:
 
 
 def in_a_process(work):
-    """What `work` returns, from a forked process; None if that was killed."""
+    """The result of `work` in a forked process; None if the process was killed."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -73,19 +74,19 @@ class Case:
         return self._judge(replace(registry, client=Dying(registry.client, self.deadly_call, self.before)))
 
     def look_and_judge_again(self):
-        right_after = self.standing()
+        right_after = self.state()
         return {
             "case": self.name,
             "right_after": right_after,
             "outcome": self._judge(self.registry),
-            "after_a_rerun": self.standing(),
+            "after_a_rerun": self.state(),
         }
 
     def _judge(self, registry):
         return toy_registry.gate(registry).judge_once(registry.register(self.challenger)).outcome
 
-    def standing(self):
-        """The aliases and the history; the champion can be loaded."""
+    def state(self):
+        """The aliases and the history; checks that the champion can be loaded."""
         aliases = {alias: line["version"] for line in self.registry.listing() for alias in line["aliases"]}
         self.registry.load_champion()
         history = [[move.number, move.version, move.over] for move in self.registry.history()]
@@ -93,14 +94,14 @@ class Case:
 
 
 def main(champion, challenger, name):
-    import mlflow.pyfunc  # noqa: F401  here once, and not in every child
+    import mlflow.pyfunc  # noqa: F401  once here, not in every child
     import sklearn.metrics  # noqa: F401
 
     toy_registry.toy_registry("nothing", "tracking.uri=sqlite:///elsewhere.db").listing()
     for before in (True, False):
         for deadly_call in itertools.count(1):
             case = Case(f"{name}-{deadly_call}-{before}", champion, challenger, deadly_call, before)
-            if in_a_process(case.prepare_and_judge) is not None:  # it ended before the deadly call came
+            if in_a_process(case.prepare_and_judge) is not None:  # it ended before the deadly call
                 break
             print(json.dumps(in_a_process(case.look_and_judge_again)), flush=True)
 

@@ -1,14 +1,14 @@
-"""For the tests of `jabert serve`: a registered toy model, and the server as a process."""
+"""For the tests of `jabert serve`: a registered toy model, and a server process."""
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import requests
+from ports import free_port
 
 CODE = '''
 import time
@@ -19,7 +19,7 @@ from mlflow.pyfunc import PythonModel
 
 
 class Toy(PythonModel):
-    """Its answers tell the version."""
+    """A model whose answers contain its version."""
 
     def load_context(self, context):
         {on_load}
@@ -50,7 +50,7 @@ set_model(Toy())
 
 
 class Registry:
-    """A store of its own with a registered model `jabert`."""
+    """A new MLflow store with a registered model `jabert`."""
 
     def __init__(self, root):
         from jabert.config import TrackingSettings
@@ -62,7 +62,7 @@ class Registry:
         self.client.create_registered_model("jabert")
 
     def add(self, on_load="pass"):
-        """Register a version, whose loading runs a statement, and return its number."""
+        """Register a version that runs the statement `on_load` when it is loaded; returns its number."""
         import mlflow.pyfunc
         import pandas as pd
         from mlflow.models import ModelSignature
@@ -81,7 +81,7 @@ class Registry:
             pip_requirements=["mlflow"],
             input_example=pd.DataFrame({"text": ["京都"]}),
         )
-        # Only now, because saving a model loads it.
+        # Only now, because saving a model also loads it.
         (self.root / number / code.name).write_text(
             CODE.format(on_load=on_load, name=number), encoding="utf-8"
         )
@@ -93,21 +93,15 @@ class Registry:
         self.client.set_registered_model_alias("jabert", "champion", version)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Server:
-    """A process that serves, and what it wrote."""
+    """A server process and its log."""
 
     def __init__(self, command, log, port, **environment):
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log = Path(log)
         with self.log.open("wb") as out:
-            # A session of its own: MLflow's server starts another process.
+            # In a session of its own, since MLflow's server starts another process.
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=out, start_new_session=True, env={**os.environ, **environment}
             )
@@ -134,7 +128,7 @@ class Server:
         return requests.get(f"{self.url}/health", timeout=30).json()
 
     def wait_for_health(self, **wanted):
-        """Wait until `/health` says so, and return the seconds that took."""
+        """Wait until `/health` has the wanted values; returns the seconds that it took."""
         started = time.monotonic()
         while not wanted.items() <= self.health().items():
             assert time.monotonic() - started < 30, (self.health(), self.output)
@@ -142,7 +136,7 @@ class Server:
         return time.monotonic() - started
 
     def stop(self, number=signal.SIGTERM):
-        """Signal the process, and return its exit code."""
+        """Send a signal to the process group; returns the exit code."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, number)
         try:

@@ -214,7 +214,7 @@ def quick_settings(table, encoder):
         f"encoder.path={encoder}",
         "data.test_share=0.25",
         "data.validation_share=0.25",
-        "classifier.units=8",
+        "method.units=8",
         "training.epochs=3",
         "training.batch_size=16",
     ]

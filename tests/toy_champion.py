@@ -8,6 +8,7 @@ from jabert.config import load_settings
 from jabert.encoder import open_folder
 from jabert.experiments.packaging import build_package, log_package
 from jabert.files import write_json
+from jabert.methods import Job
 from jabert.methods.bi_lstm.network import build_classifier
 from jabert.tracking import tracked_run
 
@@ -25,7 +26,7 @@ def settings_in(root, encoder, *overrides):
             f"encoder.cache_path={root}/engines",
             "encoder.device=cpu",
             "encoder.precision=float32",
-            f"classifier.units={UNITS}",
+            f"method.units={UNITS}",
             *overrides,
         ],
     )
@@ -39,10 +40,10 @@ def make_champion(root, settings, seed=0):
     folder, training = open_folder(settings.encoder.path), root / f"training-{seed}"
     training.mkdir(parents=True)
     random = np.random.default_rng(seed)
-    model = build_classifier(folder.config.hidden_size, len(toy.LABELS), settings.classifier)
+    model = build_classifier(folder.config.hidden_size, len(toy.LABELS), UNITS)
     model.set_weights([random.normal(0, 1.2, weight.shape) for weight in model.get_weights()])
     model.save_weights(training / "best.h5")
-    package = build_package(folder, training, toy.LABELS, settings, root / str(seed) / "package")
+    package = build_package(Job(settings, toy.LABELS, folder, training), root / str(seed) / "package")
     with tracked_run(settings) as run:
         learned_from = write_json(root / "learned_from.json", {"rows": [], "groups": []})
         uri = log_package(package, learned_from, run)

@@ -47,7 +47,10 @@ app.add_typer(encoder_app, name="encoder")
 
 RecipeOption = Annotated[
     str | None,
-    typer.Option("--recipe", help="A packaged recipe (sample, knbc, seed, jabert-mini) or a TOML file."),
+    typer.Option(
+        "--recipe",
+        help="A packaged recipe (sample, knbc, seed, the kind of a method) or a TOML file.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="GROUP.KEY=VALUE", help="Override a setting; repeatable.")
@@ -192,13 +195,13 @@ def predict(
 ) -> None:
     """Classify texts with the champion."""
     settings = _load(recipe, overrides)
-    from jabert.validation import visible_characters
+    from jabert.texts import fault_of, is_unicode
 
     for number, text in enumerate(texts, 1):
-        if not visible_characters(text):
-            raise JabertError(f"text {number} is blank")
-        if text != text.encode(errors="replace").decode():  # bytes that Python could not decode
+        if not is_unicode(text):  # bytes that Python could not decode
             raise JabertError(f"text {number} is not in the encoding of the locale")
+        if fault := fault_of(text):
+            raise JabertError(f"text {number} is {fault}")
     import pandas as pd
 
     from jabert.registry import open_registry
@@ -234,6 +237,18 @@ def score(
 
     result = run_flow("score", source, target, recipe or "", list(overrides or []))
     print_json(result) if as_json else print_pairs(result)
+
+
+@app.command()
+def methods(as_json: JsonOption = False) -> None:
+    """List the methods that make a classifier: what each needs of a text, and what it costs."""
+    from jabert.methods import list_methods
+
+    listed = list_methods()
+    if as_json:
+        print_json(listed)
+    else:
+        print_listing(listed, ("kind", "needs", "summary", "cost"), "")
 
 
 @models_app.callback(invoke_without_command=True)
@@ -407,9 +422,9 @@ def features(
     if context.invoked_subcommand:
         return
     root = Path(_load(recipe, overrides).features.path)
-    from jabert.features.verification import list_spaces
+    from jabert.features.verification import list_partitions
 
-    spaces = list_spaces(root)
+    spaces = list_partitions(root)
     columns = ("encoder", "engine", "precision", "dtype", "padding", "rows", "tokens", "bytes", "path")
     shown = [{**space, "encoder": space["encoder"][:12]} for space in spaces]
     empty = f"the feature store {root} is empty; `jabert featurize` fills it"
@@ -437,7 +452,7 @@ def features_verify(
         print(f"{verified.store}: {verified.rows} rows, {verified.checked} computed again")
         for sentence in (*verified.damaged, *verified.unread):
             print(sentence)
-        print_listing(verified.differing, ("cosine", "difference", "text"), "no row differs")
+        print_listing(verified.to_dict()["differing"], ("cosine", "difference", "text"), "no row differs")
     if not verified.ok:
         raise typer.Exit(1)
 
@@ -491,9 +506,9 @@ def _load_job(recipe: str | None, overrides: Sequence[str] | None) -> "Settings"
     """Settings of a job; what it cannot start without is said before Prefect and TensorFlow are loaded."""
     settings = _load(recipe, overrides)
     from jabert.dataset.readers import location_of
-    from jabert.encoder import open_folder
+    from jabert.methods import encoder_of
     from jabert.tracking import with_local_encoder
 
     location_of(settings.data)
-    open_folder(with_local_encoder(settings).encoder.path)
+    encoder_of(with_local_encoder(settings))
     return settings

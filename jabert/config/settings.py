@@ -403,11 +403,13 @@ def decisive(settings: Settings, names: Iterable[str]) -> dict[str, Any]:
         if (name in wanted or name.partition(".")[0] in wanted)
         and kind_of(field) != Kind.LOCATION
         and name != "encoder.device"
-        and flat[name] != _neutral(field)
+        and flat[name] != _neutral(name, field)
     }
 
 
-def _neutral(field: FieldInfo) -> Any:
+def _neutral(name: str, field: FieldInfo) -> Any:
+    if name == "method.kind":  # each kind has its own name as the default
+        return MethodSettings().kind
     extra = field.json_schema_extra
     return extra.get("neutral", field.default) if isinstance(extra, dict) else field.default
 

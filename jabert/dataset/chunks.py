@@ -1,42 +1,89 @@
-"""A table of any length, read in chunks of rows: CSV, TSV, JSONL (also with .gz) and Parquet.
+"""The one reader of table files: a CSV, TSV, JSONL (also with .gz) or Parquet file in chunks of rows.
 
-Unlike `read_table` this keeps every column and every row; whether a text is one is for the caller to say.
+Bytes (`sources`) become lines of text (`lines`), these become records (`records`), and these columns, here.
+Every column and every row is kept as it stands in the file; what a text must be is decided by the caller.
 """
 
-import base64
-import json
-import math
-from collections.abc import Iterator
+import difflib
+import gzip
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
-from itertools import islice
-from typing import Any
+from itertools import chain, islice
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jabert.dataset.parsers import csv_records, json_records, parquet_strings, reading_parquet
-from jabert.dataset.sources import Lines, opened
-from jabert.dataset.tables import ENDINGS, require_column, table_ending
+from jabert.dataset.lines import Lines, is_packed
+from jabert.dataset.records import csv_records, json_records, json_text
+from jabert.dataset.sources import copied, opened, path_part
 from jabert.errors import JabertError
+from jabert.texts import is_unicode
 
-__all__ = ["Chunk", "json_text", "plain_text", "read_chunks"]
+__all__ = ["ENDINGS", "Chunk", "ending_of", "read_chunks", "require_column", "table_ending"]
+
+ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Consecutive rows.
+    """Consecutive rows of a table file.
 
     Attributes:
-        table: all columns. Of CSV and TSV the cells are strings, of Parquet what they are there; of JSONL
-            the JSON text of each value, null where the key is absent.
-        texts: the cells of the text column; of JSONL of any type.
-        share: how much of the file has been read with them, from 0 to 1; None while that is not known.
+        file: path or URL.
+        rows: as they were read: strings of CSV and TSV, any types of Parquet, the objects of JSONL.
+        names: all columns of the file, of JSONL the keys of these rows.
+        lines: the line on which each row starts, of Parquet its number; both from 1.
+        share: how much of the file has been read after these rows, from 0 to 1; None while not known.
     """
 
-    table: pa.Table
-    texts: list[Any]
+    file: str
+    rows: pa.Table | list[dict[str, Any]]
+    names: Sequence[str]
+    lines: Sequence[int]
     share: float | None
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All columns; of JSONL the JSON text of each value, null where the key is absent."""
+        if isinstance(self.rows, pa.Table):
+            return self.rows
+        return pa.table(
+            {
+                name: pa.array(
+                    [json_text(row[name]) if name in row else None for row in self.rows], pa.string()
+                )
+                for name in self.names
+            }
+        )
+
+    def cells(self, column: str, *, or_integers: bool = False) -> list[Any]:
+        """The cells of a text column: strings and null, of JSONL values of any type.
+
+        Args:
+            column: its name; of JSONL a key that is absent counts as null.
+            or_integers: whether whole numbers are allowed; they become their digits.
+
+        Raises:
+            JabertError: the column of a Parquet file has another type, or is not UTF-8.
+        """
+        if isinstance(self.rows, list):
+            values = [row.get(column) for row in self.rows]
+            # A bool is an int, too, but not the name of a class.
+            return [str(value) if or_integers and type(value) is int else value for value in values]
+        cells = self.rows[column]
+        kind = cells.type.value_type if pa.types.is_dictionary(cells.type) else cells.type
+        textual = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        if not (textual or pa.types.is_null(kind) or (or_integers and pa.types.is_integer(kind))):
+            raise JabertError(f"{self.file}: column {column!r} holds {kind}, not text")
+        try:
+            strings: list[str | None] = cells.cast(pa.large_string()).to_pylist()
+        except UnicodeDecodeError:
+            raise JabertError(f"{self.file}: column {column!r} holds bytes that are not UTF-8 text") from None
+        return strings
 
     def digest(self) -> str:
         """128 bits of a digest of all cells, in hexadecimal."""
@@ -46,112 +93,120 @@ class Chunk:
         return blake2b(sink.getvalue(), digest_size=16).hexdigest()
 
 
-def read_chunks(location: str, text_column: str, rows: int) -> Iterator[Chunk]:
-    """The rows of a table, at most `rows` at a time; of a table without rows one chunk without rows.
+def read_chunks(
+    location: str, rows: int, *, columns: Collection[str] | None = None, sha256: str | None = None
+) -> Iterator[Chunk]:
+    """Read a table in chunks of at most `rows` rows; a table without rows is one chunk without rows.
 
     Args:
         location: path or URL.
-        text_column: must be there; of JSONL, in one of the first `rows` rows.
         rows: of a chunk.
+        columns: of a Parquet file only these are read, as far as it has them; without it all.
+        sha256: the digest that the file must have, in hexadecimal.
 
     Raises:
-        JabertError: the file cannot be read, is no such table, has no such column or one column twice;
-            names file and line.
+        JabertError: the file cannot be read, has another digest, or is not such a table; names file and line.
     """
-    match table_ending(location):
-        case ".csv":
-            return _csv_chunks(location, text_column, rows, ",")
-        case ".tsv":
-            return _csv_chunks(location, text_column, rows, "\t")
-        case ".jsonl":
-            return _json_chunks(location, text_column, rows)
+    match ending_of(location):
         case ".parquet":
-            return _parquet_chunks(location, text_column, rows)
+            return _parquet_chunks(location, rows, columns, sha256)
+        case ".jsonl":
+            return _json_chunks(location, rows, sha256)
+        case ending:
+            return _csv_chunks(location, rows, sha256, "\t" if ending == ".tsv" else ",")
+
+
+def table_ending(location: str) -> str | None:
+    """Which of `ENDINGS` the location has, a further `.gz` aside; None if it has another."""
+    path = path_part(location).removesuffix(".gz")
+    return next((ending for ending in ENDINGS if path.endswith(ending)), None)
+
+
+def ending_of(location: str) -> str:
+    """As `table_ending`, for a location that must have one of the endings.
+
+    Raises:
+        JabertError: it has none of them.
+    """
+    if ending := table_ending(location):
+        return ending
     raise JabertError(f"{location} has none of the endings of a table: {', '.join(ENDINGS)}")
 
 
-def json_text(value: Any) -> str:
-    """A value as JSON, what JSON doesn't have as a string; half of a surrogate pair, no UTF-8, is escaped."""
-    value = _without_strange_numbers(value)
-    text = json.dumps(value, ensure_ascii=False, default=plain_text)
-    return text if _is_unicode(text) else json.dumps(value, default=plain_text)
+def require_column(column: str, present: Sequence[str], file: str) -> str:
+    """The column's own name, after checking that the file has exactly one of that name.
+
+    Raises:
+        JabertError: naming the file, the column and those that are there.
+    """
+    if present.count(column) == 1:
+        return column
+    if column in present:
+        raise JabertError(f"{file} has more than one column {column!r}")
+    near = difflib.get_close_matches(column, present, n=1)
+    hint = f"; the nearest is {near[0]!r}" if near else ""
+    raise JabertError(f"{file} has no column {column!r} but: {', '.join(map(repr, present))}{hint}")
 
 
-def plain_text(value: Any) -> str:
-    """A value that is no string as one; bytes in Base64."""
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+def _csv_chunks(location: str, rows: int, sha256: str | None, delimiter: str) -> Iterator[Chunk]:
+    lines = Lines(location, sha256)
+    names, records = csv_records(lines, location, delimiter)
+    for numbers, part in _parts(records, rows):
+        cells = [pa.array([record[place] for record in part], pa.string()) for place in range(len(names))]
+        yield Chunk(location, pa.Table.from_arrays(cells, names), names, numbers, lines.share)
 
 
-def _without_strange_numbers(value: Any) -> Any:
-    """The same with strings for infinity and NaN, of which JSON knows nothing."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, list):
-        return [_without_strange_numbers(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _without_strange_numbers(each) for key, each in value.items()}
-    return value
+def _json_chunks(location: str, rows: int, sha256: str | None) -> Iterator[Chunk]:
+    lines = Lines(location, sha256)
+    for numbers, part in _parts(json_records(lines, location), rows):
+        names = list(dict.fromkeys(chain.from_iterable(part)))
+        if wrong := [name for name in names if not is_unicode(name)]:
+            raise JabertError(f"{location}: half of a surrogate pair stands alone in the key {wrong[0]!a}")
+        yield Chunk(location, part, names, numbers, lines.share)
 
 
-def _csv_chunks(location: str, text_column: str, rows: int, delimiter: str) -> Iterator[Chunk]:
-    lines = Lines(location)
-    header, records = csv_records(lines, location, delimiter)
-    place = _place_of(text_column, header, location)
-    for part in _parts(records, rows):
-        columns = [[record[number] for record in part] for number in range(len(header))]
-        table = pa.table([pa.array(column, pa.string()) for column in columns], names=header)
-        yield Chunk(table, columns[place], lines.share)
+def _parts(records: Iterator[tuple[int, Any]], rows: int) -> Iterator[tuple[list[int], list[Any]]]:
+    """Lines and records, so many at a time; the first part is there even without records."""
+    part = list(islice(records, rows))
+    while True:
+        yield [line for line, _ in part], [record for _, record in part]
+        part = list(islice(records, rows))
+        if not part:
+            return
 
 
-def _json_chunks(location: str, text_column: str, rows: int) -> Iterator[Chunk]:
-    lines = Lines(location)
-    parts = _parts(json_records(lines, location), rows)
-    for number, part in enumerate(parts):
-        names = list(dict.fromkeys(key for record in part for key in record))
-        if strange := [name for name in names if not _is_unicode(name)]:
-            raise JabertError(f"{location}: half of a surrogate pair stands alone in the key {strange[0]!a}")
-        if part and number == 0:
-            require_column(text_column, names, location)
-        columns = {
-            name: pa.array([json_text(row[name]) if name in row else None for row in part], pa.string())
-            for name in names
-        }
-        yield Chunk(pa.table(columns), [record.get(text_column) for record in part], lines.share)
-
-
-def _parts(records: Iterator[tuple[int, Any]], rows: int) -> Iterator[list[Any]]:
-    """Records without their lines, so many at a time; the first part is there even without records."""
-    part = [record for _, record in islice(records, rows)]
-    yield part
-    while part := [record for _, record in islice(records, rows)]:
-        yield part
-
-
-def _parquet_chunks(location: str, text_column: str, rows: int) -> Iterator[Chunk]:
-    with opened(location) as (file, _), reading_parquet(location):
+def _parquet_chunks(
+    location: str, rows: int, columns: Collection[str] | None, sha256: str | None
+) -> Iterator[Chunk]:
+    with _seekable(location, sha256) as file, _reading_parquet(location):
         # Buffered, because otherwise all of a row group is read at once.
         parquet = pq.ParquetFile(file, buffer_size=1 << 20)
-        schema = parquet.schema_arrow.remove_metadata()
-        _place_of(text_column, schema.names, location)
-        total, done = parquet.metadata.num_rows, 0
-        empty = [] if total else [pa.RecordBatch.from_pylist([], schema)]
-        for batch in empty or parquet.iter_batches(rows):
-            table = pa.Table.from_batches([batch]).replace_schema_metadata()
+        names, total, done = parquet.schema_arrow.names, parquet.metadata.num_rows, 0
+        wanted = names if columns is None else [name for name in names if name in columns]
+        empty = pa.RecordBatch.from_pylist([], parquet.schema_arrow)
+        for batch in parquet.iter_batches(rows, columns=wanted) if total else [empty]:
+            numbers = range(done + 1, done + len(batch) + 1)
             done += len(batch)
-            texts = parquet_strings(table[text_column], text_column, location)
-            yield Chunk(table, texts, done / max(1, total))
+            table = pa.Table.from_batches([batch]).replace_schema_metadata()
+            yield Chunk(location, table, names, numbers, done / max(1, total))
 
 
-def _place_of(text_column: str, header: list[str], location: str) -> int:
-    """Where the text column stands in a header that holds no name twice."""
-    for name in header:
-        require_column(name, header, location)
-    return header.index(require_column(text_column, header, location))
+@contextmanager
+def _seekable(location: str, sha256: str | None) -> Iterator[BinaryIO]:
+    """A file that can be read at any position: the footer of Parquet comes first."""
+    if is_packed(location):
+        with opened(location, sha256) as (file, _), copied(gzip.open(file)) as unpacked:
+            yield unpacked
+    else:
+        with opened(location, sha256, seekable=True) as (file, _):
+            yield file
 
 
-def _is_unicode(text: str) -> bool:
+@contextmanager
+def _reading_parquet(file: str) -> Iterator[None]:
+    """Turn what Arrow finds wrong with a file into a `JabertError` that names it."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise JabertError(f"{file} cannot be read as Parquet: {reason}") from error

@@ -1,4 +1,4 @@
-"""The data stage: read, clean, split."""
+"""Reads, cleans and splits a corpus, and digests its rows."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from jabert.config import DataSettings
 from jabert.dataset.cleaning import clean
 from jabert.dataset.knbc import strip_topic_tags
 from jabert.dataset.readers import format_of, location_of, read_rows
-from jabert.dataset.splits import SplitBy, in_drawn_order, resolve_split, sides_of
+from jabert.dataset.splits import SPLITS, SplitBy, resolve_split, shuffled, splits_of
 from jabert.errors import JabertError, redacted
 
 __all__ = ["Corpus", "read_corpus", "row_digests", "table_digest"]
@@ -22,11 +22,12 @@ class Corpus:
 
     Attributes:
         table: columns text, label, group (if the data has groups), split, file, line.
-        counts: rows_read, tag_only, duplicates, conflicting_texts, conflicting_rows, rows,
-            train, validation, test.
-        conflicts: the rows of texts that stand under two labels (text, label, file, line).
+        counts: numbers of rows: rows_read; tag_only, duplicates and conflicting_rows, which were removed;
+            rows, which remain; train, validation and test. And conflicting_texts, the distinct texts of
+            the conflicting rows.
+        conflicts: the rows of texts with two or more labels (text, label, file, line).
         source: the path or URL it was read from, without a password.
-        split_by: what the sides follow, never `auto`.
+        split_by: what the split is made by, never `auto`.
     """
 
     table: pd.DataFrame
@@ -40,24 +41,27 @@ def read_corpus(settings: DataSettings) -> Corpus:
     """Read the texts, remove topic tags and repeated texts as the settings say, and split them.
 
     Raises:
-        JabertError: the data cannot be read or split, or nothing of it is left.
+        JabertError: the data cannot be read or split, or no row is left.
     """
     rows = read_rows(settings)
     counts = {"rows_read": len(rows), "tag_only": 0}
     if settings.strip_topic_tag and format_of(settings) == "knbc":
         rows, counts["tag_only"] = strip_topic_tags(rows)
-    table, removed, conflicts = clean(rows, drop=settings.drop_duplicates)
-    if table.empty:
-        raise JabertError(f"{location_of(settings)}: every text stands under two labels, so no row is left")
-    table = in_drawn_order(table, settings)
-    sides = sides_of(table, settings)
+    cleaned = clean(rows, drop=settings.drop_duplicates)
+    if cleaned.rows.empty:
+        raise JabertError(f"{location_of(settings)}: every text has two labels, so no row is left")
+    table = shuffled(cleaned.rows, settings)
+    splits = splits_of(table, settings)
     names = [name for name in ("text", "label", "group") if name in table]
-    split = table[names].assign(split=sides, file=table["file"], line=table["line"])
-    sizes = {side: int(sides.eq(side).sum()) for side in ("train", "validation", "test")}
     return Corpus(
-        table=split,
-        counts={**counts, **removed, "rows": len(split), **sizes},
-        conflicts=conflicts,
+        table=table[names].assign(split=splits, file=table["file"], line=table["line"]),
+        counts={
+            **counts,
+            **cleaned.counts,
+            "rows": len(table),
+            **{split: int(splits.eq(split).sum()) for split in SPLITS},
+        },
+        conflicts=cleaned.conflicts,
         source=redacted(location_of(settings)),
         split_by=resolve_split(table, settings),
     )
@@ -72,12 +76,12 @@ def row_digests(texts: Iterable[str]) -> list[str]:
 
 
 def table_digest(table: pd.DataFrame) -> str:
-    """SHA-256 of the rows' text, label, group and split, in hexadecimal; their order is of no account.
+    """SHA-256 of the text, label, group and split of all rows, in hexadecimal, whatever their order.
 
-    A column that is absent counts as null throughout; file and line do not count.
+    A column that is absent counts as one of nulls; file and line do not count.
     """
     columns = [
-        # A sign before each value tells "" from null. NUL can end a value: no text has one.
+        # The sign before each value tells "" from null. NUL ends a value, because no text has one.
         "+" + table[name].where(table[name].notna()) if name in table else None
         for name in ("text", "label", "group", "split")
     ]

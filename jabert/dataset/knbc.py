@@ -12,22 +12,32 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from jabert.dataset.sources import decode, exists, is_folder, names_in, path_part, read_bytes
-from jabert.dataset.tables import rows_frame, write_table
+from jabert.dataset.lines import decode
+from jabert.dataset.sources import exists, is_folder, names_in, path_part, read_bytes
+from jabert.dataset.tables import rows_frame
+from jabert.dataset.writing import write_table
 from jabert.errors import JabertError
 
-__all__ = ["TOPICS", "corpus_folder", "import_knbc", "is_archive", "read_knbc", "strip_topic_tags"]
+__all__ = [
+    "TOPICS",
+    "corpus_folder",
+    "import_knbc",
+    "is_archive",
+    "read_knbc",
+    "strip_topic_tags",
+    "topic_files",
+]
 
 TOPICS = {"Gourmet": "グルメ", "Keitai": "携帯電話", "Kyoto": "京都", "Sports": "スポーツ"}  # file -> label
-# The tag of 京都 is ［京都観光］. Three of the 249 are followed by a full-width blank.
+# The tag of 京都 is ［京都観光］. Three of the 249 tags are followed by a full-width space.
 TAG = re.compile(r"\A［(?:グルメ|携帯電話|京都観光|スポーツ)］\s*")
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.bz2", ".tbz2", ".tar.gz", ".tgz", ".tar.xz")
-# What zipfile (RuntimeError: encrypted), tarfile and the decompressors raise on what they cannot read.
+# What zipfile (RuntimeError: encrypted), tarfile and the decompressors raise on a damaged archive.
 DAMAGED = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 
@@ -57,26 +67,34 @@ def read_knbc(location: str, sha256: str | None = None) -> pd.DataFrame:
         JabertError: it cannot be read, a topic's file is missing, or a line is malformed.
     """
     if is_archive(location) or not is_folder(location):
-        files = _in_archive(read_bytes(location, sha256), location)
-    elif sha256:
-        raise JabertError(f"data.sha256 is the digest of a file, but {location} is a folder")
+        contents = _in_archive(read_bytes(location, sha256), location)
     else:
-        files = _in_folder(location)
-    missing = [topic for topic in TOPICS if topic not in files]
-    if missing:
-        raise JabertError(f"{location} has no file corpus2/{missing[0]}.tsv of the KNB corpus")
-    topics = [_parse_topic(data, file, TOPICS[topic]) for topic, (file, data) in sorted(files.items())]
+        contents = {topic: (file, read_bytes(file)) for topic, file in topic_files(location).items()}
+    topics = [_parse_topic(data, file, TOPICS[topic]) for topic, (file, data) in sorted(contents.items())]
     return pd.concat(topics, ignore_index=True)
+
+
+def topic_files(location: str) -> dict[str, str]:
+    """Topic -> its file, of the corpus in a folder.
+
+    Raises:
+        JabertError: a topic's file is missing.
+    """
+    folder = corpus_folder(location)
+    files = {topic: f"{folder}/{topic}.tsv" for topic in TOPICS if folder}
+    found = {topic: file for topic, file in files.items() if exists(file)}
+    _require_all(found, location)
+    return found
 
 
 def strip_topic_tags(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Remove the tag that opens each article, e.g. `［グルメ］`, because it gives the label away.
 
     Returns:
-        The rows without those that held nothing else, and the number of these.
+        The rows, without those of a tag alone; and the number of these.
     """
     texts = pd.Series([TAG.sub("", text) for text in rows["text"]], index=rows.index, dtype="str")
-    tag_only = (texts == "") & (rows["text"] != "")  # a sentence that was blank before stays
+    tag_only = (texts == "") & (rows["text"] != "")  # a sentence that was empty before stays
     kept = rows.assign(text=texts)[~tag_only]
     return kept.reset_index(drop=True), int(tag_only.sum())
 
@@ -101,15 +119,14 @@ def import_knbc(source: str, out: Path, *, strip_topic_tag: bool) -> dict[str, i
     return {"rows_read": len(rows), "tag_only": tag_only, "rows": len(kept)}
 
 
-def _in_folder(location: str) -> dict[str, tuple[str, bytes]]:
-    """Topic -> (file, contents), of the topics that are there."""
-    folder = corpus_folder(location)
-    files = {topic: f"{folder}/{topic}.tsv" for topic in TOPICS if folder}
-    return {topic: (file, read_bytes(file)) for topic, file in files.items() if exists(file)}
+def _require_all(topics: Collection[str], location: str) -> None:
+    for topic in TOPICS:
+        if topic not in topics:
+            raise JabertError(f"{location} has no file corpus2/{topic}.tsv of the KNB corpus")
 
 
 def _in_archive(data: bytes, location: str) -> dict[str, tuple[str, bytes]]:
-    """The same, read in memory: nothing of an archive is ever written to disk."""
+    """Topic -> (file, contents), unpacked in memory: nothing of an archive is ever written to disk."""
     files: dict[str, tuple[str, bytes]] = {}
     try:
         for topic, member, contents in _members(data):
@@ -119,6 +136,7 @@ def _in_archive(data: bytes, location: str) -> dict[str, tuple[str, bytes]]:
     except DAMAGED as error:
         reason = str(error).partition("\n")[0].rstrip(":")
         raise JabertError(f"{location} cannot be read as an archive: {reason}") from error
+    _require_all(files, location)
     return files
 
 
@@ -140,7 +158,7 @@ def _members(data: bytes) -> Iterator[tuple[str, str, bytes]]:
 
 def _topic_of_member(name: str) -> str | None:
     path = PurePosixPath(name)
-    # A member that points out of the archive is no part of the corpus.
+    # A member whose path leads out of the archive is not part of the corpus.
     belongs = path.parent.name in ("", "corpus2") and ".." not in path.parts and not path.is_absolute()
     return path.stem if belongs and path.suffix == ".tsv" and path.stem in TOPICS else None
 

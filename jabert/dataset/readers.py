@@ -1,14 +1,18 @@
-"""Reads labelled texts from whatever the settings point to."""
+"""Reads labelled texts from whatever the settings point to, and tells which files these are."""
 
+import hashlib
+from pathlib import PurePosixPath
 from typing import Literal
+from urllib.parse import urlsplit
 
 import pandas as pd
 
-from jabert.config import DataSettings, packaged
-from jabert.dataset.knbc import corpus_folder, is_archive, read_knbc
-from jabert.dataset.seed_folders import FOLDERS, read_seed_folders
-from jabert.dataset.sources import exists, is_folder, names_in
-from jabert.dataset.tables import ENDINGS, read_table, table_ending
+from jabert.config import DataSettings, is_url, packaged
+from jabert.dataset.chunks import ENDINGS, table_ending
+from jabert.dataset.knbc import corpus_folder, is_archive, read_knbc, topic_files
+from jabert.dataset.seed_folders import FILES, FOLDERS, read_seed_folders
+from jabert.dataset.sources import digest_of, exists, is_folder, is_web, names_in
+from jabert.dataset.tables import read_table
 from jabert.errors import JabertError
 
 __all__ = ["Format", "content_digest", "format_of", "location_of", "read_rows"]
@@ -17,43 +21,42 @@ Format = Literal["table", "knbc", "seed"]
 
 
 def read_rows(settings: DataSettings) -> pd.DataFrame:
-    """Read the texts as they stand, before anything is removed or split.
+    """Read the texts as they are, before anything is removed or split.
 
     Returns:
-        Columns text, label, group and split (these two if the data carries them), file, line;
+        Columns text, label, group and split (these two if the data has them), file, line;
         a missing text or label is null.
 
     Raises:
         JabertError: the data cannot be read; names file and line, column or setting.
     """
-    location = location_of(settings)
+    files = _files_of(settings)  # refuses a data.sha256 of a folder
     match format_of(settings):
-        case "table" if is_folder(location):
-            return _read_tables(location, settings)
         case "table":
-            return read_table(location, settings)
+            return pd.concat([read_table(file, settings) for file in files.values()], ignore_index=True)
         case "knbc":
-            return read_knbc(location, settings.sha256)
+            return read_knbc(location_of(settings), settings.sha256)
         case "seed":
-            if settings.sha256:
-                raise JabertError(f"data.sha256 is the digest of a file, but {location} is a folder")
-            return read_seed_folders(location)
+            return read_seed_folders(location_of(settings))
 
 
-def _read_tables(folder: str, settings: DataSettings) -> pd.DataFrame:
-    """The rows of all tables in a folder, file after file by name; other files and hidden ones are left."""
-    names = _tables_in(folder)
-    if not names:
-        raise JabertError(f"there is no table in the folder {folder}: {', '.join(ENDINGS)}")
-    if settings.sha256:
-        raise JabertError(f"data.sha256 is the digest of a file, but {folder} is a folder")
-    return pd.concat(
-        [read_table(f"{folder.rstrip('/')}/{name}", settings) for name in names], ignore_index=True
-    )
+def content_digest(settings: DataSettings) -> str:
+    """Digest of what `read_rows` reads for these settings; nothing is parsed, or held in memory.
 
+    It covers the name and the contents of each file, and not where the files are. At a URL, contents are
+    fetched unless `data.sha256` says what their digest must be.
 
-def _tables_in(folder: str) -> list[str]:
-    return [name for name in names_in(folder) if table_ending(name) and not name.startswith((".", "_"))]
+    Returns:
+        SHA-256 of lines as `sha256sum` writes them, sorted by name, in hexadecimal.
+
+    Raises:
+        JabertError: a file is missing or cannot be read.
+    """
+    digest = hashlib.sha256()
+    for name, file in sorted(_files_of(settings).items()):
+        expected = settings.sha256 if is_url(file) else None
+        digest.update(f"{(expected or digest_of(file)).lower()}  {name}\n".encode())
+    return digest.hexdigest()
 
 
 def location_of(settings: DataSettings) -> str:
@@ -92,17 +95,33 @@ def format_of(settings: DataSettings) -> Format:
     )
 
 
-def content_digest(settings: DataSettings) -> str:
-    """Placeholder until the real one is merged."""
-    import hashlib
-    from pathlib import Path
+def _files_of(settings: DataSettings) -> dict[str, str]:
+    """Name -> location of the files to read: the name of a single file, or names relative to the folder."""
+    location = location_of(settings)
+    folder = location.rstrip("/")
+    match format_of(settings):
+        case "table" if _is_folder_of_tables(location):
+            names = _tables_in(location)
+            if not names:
+                raise JabertError(f"there is no table in the folder {location}: {', '.join(ENDINGS)}")
+            files = {name: f"{folder}/{name}" for name in names}
+        case "knbc" if not is_archive(location) and is_folder(location):
+            files = {PurePosixPath(file).name: file for file in topic_files(location).values()}
+        case "seed":
+            files = {name: f"{folder}/{name}" for name in FILES}
+        case _:
+            path = urlsplit(location).path if is_url(location) else location
+            return {PurePosixPath(path).name: location}
+    if settings.sha256:
+        raise JabertError(f"data.sha256 is the digest of a file, but {location} is a folder")
+    return files
 
-    location = Path(location_of(settings))
-    paths = (
-        sorted(path for path in location.rglob("*") if path.is_file()) if location.is_dir() else [location]
-    )
-    digest = hashlib.sha256()
-    for path in paths:
-        if path.is_file():
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
+
+def _is_folder_of_tables(location: str) -> bool:
+    # To ask a web server whether a file is a folder would fetch the file.
+    return not (is_web(location) and table_ending(location)) and is_folder(location)
+
+
+def _tables_in(folder: str) -> list[str]:
+    """The tables in a folder by name; hidden files, and those that a tool marked with `_`, are left out."""
+    return [name for name in names_in(folder) if table_ending(name) and not name.startswith((".", "_"))]

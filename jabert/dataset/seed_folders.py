@@ -4,41 +4,40 @@ The two files of a folder have one column each, with the header `feature` or `la
 row n of one belongs to row n of the other.
 """
 
-from collections.abc import Sequence
-
 import pandas as pd
 
-from jabert.dataset.parsers import parse_csv
-from jabert.dataset.sources import is_folder, read_bytes
-from jabert.dataset.tables import require_column, rows_frame
+from jabert.dataset.chunks import require_column
+from jabert.dataset.sources import is_folder
+from jabert.dataset.tables import read_columns, rows_frame
 from jabert.errors import JabertError
 
-__all__ = ["FOLDERS", "read_seed_folders"]
+__all__ = ["FILES", "FOLDERS", "read_seed_folders"]
 
 FOLDERS = {"trains": "train", "tests": "test"}  # folder -> value of the column split
+FILES = tuple(f"{folder}/{name}.csv" for folder in FOLDERS for name in ("features", "labels"))
 
 
 def read_seed_folders(location: str) -> pd.DataFrame:
     """Read both folders.
 
     Returns:
-        Columns text, label, split (train or test), file, line; the place is that of the text.
+        Columns text, label, split (train or test), file, line; file and line are those of the text.
 
     Raises:
         JabertError: a folder, file or header is missing, a file cannot be read, or the two
             files of a folder differ in their number of rows.
     """
-    sides = []
-    for folder, side in FOLDERS.items():
+    splits = []
+    for folder, split in FOLDERS.items():
         path = f"{location.rstrip('/')}/{folder}"
         if "://" not in path and not is_folder(path):
             raise JabertError(f"there is no folder {path}")
-        sides.append(_read_side(path).assign(split=side))
-    rows = pd.concat(sides, ignore_index=True)
+        splits.append(_read_folder(path).assign(split=split))
+    rows = pd.concat(splits, ignore_index=True)
     return rows[["text", "label", "split", "file", "line"]]
 
 
-def _read_side(folder: str) -> pd.DataFrame:
+def _read_folder(folder: str) -> pd.DataFrame:
     features, labels = f"{folder}/features.csv", f"{folder}/labels.csv"
     texts, lines = _read_column(features, "feature")
     classes, _ = _read_column(labels, "label")
@@ -48,8 +47,7 @@ def _read_side(folder: str) -> pd.DataFrame:
 
 
 def _read_column(file: str, column: str) -> tuple[list[str | None], list[int]]:
-    def choose(present: Sequence[str], file: str) -> dict[str, str]:
-        return {column: require_column(column, present, file)}
-
-    cells, lines = parse_csv(read_bytes(file), file, choose)
-    return cells[column], lines
+    cells, lines = read_columns(
+        file, [column], lambda present: {"text": require_column(column, present, file)}
+    )
+    return cells.get("text", []), lines

@@ -1,115 +1,115 @@
-"""Bytes and text from files and folders, local or at any URL that fsspec knows."""
+"""Bytes from files and folders, local or at any URL that fsspec knows."""
 
 import gzip
 import hashlib
-import io
+import lzma
+import shutil
+import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import fsspec
 
+from jabert.config import is_url
 from jabert.errors import JabertError
 
 __all__ = [
-    "Lines",
-    "decode",
+    "copied",
+    "digest_of",
     "exists",
     "is_folder",
+    "is_web",
     "names_in",
     "opened",
     "path_part",
     "read_bytes",
-    "text_lines",
-    "unpacking",
+    "reading",
 ]
 
-_BLOCK_BYTES = 1 << 16
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)  # what decompressors raise
 
 
-def read_bytes(location: str, sha256: str | None = None) -> bytes:
-    """The whole contents of a file.
+@contextmanager
+def reading(location: str) -> Iterator[None]:
+    """Turn every failure to read a file or folder into a `JabertError` of one sentence that names it.
+
+    Each remote file system has exceptions of its own, so at a URL any exception counts; on this machine only
+    those of the system and of a decompressor do.
+    """
+    try:
+        yield
+    except JabertError:
+        raise
+    except Exception as error:
+        if isinstance(error, _DAMAGED):
+            raise JabertError(f"{location} cannot be unpacked: {_reason(error)}") from error
+        if is_url(location):
+            raise JabertError(
+                f"{location} could not be read ({_reason(error)}); a downloaded copy can be given instead"
+            ) from error
+        if isinstance(error, OSError):
+            raise JabertError(f"{location} cannot be read: {_reason(error)}") from error
+        raise
+
+
+@contextmanager
+def opened(
+    location: str, sha256: str | None = None, *, seekable: bool = False
+) -> Iterator[tuple[BinaryIO, int | None]]:
+    """Open a file to be read from start to end.
 
     Args:
         location: path or URL.
         sha256: the digest that the contents must have, in hexadecimal.
+        seekable: whether the file must be readable at any position.
+
+    Yields:
+        The file, and its size in bytes if that is known.
 
     Raises:
-        JabertError: the file cannot be read, or has another digest.
+        JabertError: the file cannot be read, or has another digest; also while it is read, inside the `with`.
     """
-    with _file_system(location) as (system, path):
-        data: bytes = system.cat_file(path)
-    found = hashlib.sha256(data).hexdigest() if sha256 else None
-    if sha256 and found != sha256.lower():
-        raise JabertError(f"{location} has the SHA-256 {found}, but data.sha256 is {sha256}")
-    return data
-
-
-@contextmanager
-def opened(location: str) -> Iterator[tuple[BinaryIO, int | None]]:
-    """A file to read from as it is needed, and its size in bytes, if that is known.
-
-    Raises:
-        JabertError: the file cannot be read; also while it is read, inside of the `with`.
-    """
-    with _file_system(location) as (system, path), system.open(path, "rb") as file:
+    web = is_web(location)  # its files are read in one go, because a server may not know ranges of bytes
+    with ExitStack() as stack:
+        system, path = stack.enter_context(_file_system(location))
+        file = stack.enter_context(system.open(path, "rb", **({"block_size": 0} if web else {})))
+        if (web and seekable) or (is_url(location) and sha256):  # what is verified is fetched once
+            file = stack.enter_context(copied(file))
+        if sha256:
+            found = _sha256(file)
+            if found != sha256.lower():
+                raise JabertError(f"{location} has the SHA-256 {found}, but data.sha256 is {sha256}")
+            file.seek(0)
         yield file, system.size(path)
 
 
 @contextmanager
-def unpacking(location: str) -> Iterator[None]:
-    """Turn what gzip finds wrong with a file into a `JabertError` that names it."""
-    try:
-        yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise JabertError(f"{location} cannot be unpacked: {error}") from error
+def copied(file: BinaryIO | gzip.GzipFile) -> Iterator[BinaryIO]:
+    """The contents of a file in a temporary one, which can be read at any position."""
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        yield copy
 
 
-class Lines:
-    """The lines of a UTF-8 file, read as they are asked for, each with its line feed; `.gz` is unpacked.
-
-    Attributes:
-        share: how much of the file has been read, from 0 to 1; None while its size is not known.
-    """
-
-    def __init__(self, location: str) -> None:
-        self._location = location
-        self.share: float | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        """See `text_lines`.
-
-        Raises:
-            JabertError: the file cannot be read or unpacked, or is no text.
-        """
-        return text_lines(self._bytes(), self._location)
-
-    def _bytes(self) -> Iterator[bytes]:
-        with opened(self._location) as (file, size), unpacking(self._location):
-            packed = path_part(self._location).endswith(".gz")
-            raw: Any = gzip.GzipFile(fileobj=file) if packed else file
-            stream = io.BufferedReader(raw, _BLOCK_BYTES)
-            while lines := stream.readlines(_BLOCK_BYTES):
-                self.share = file.tell() / size if size else None
-                yield from lines
+def read_bytes(location: str, sha256: str | None = None) -> bytes:
+    """The whole contents of a file; arguments and errors are those of `opened`."""
+    with opened(location, sha256) as (file, _):
+        return file.read()
 
 
-def text_lines(lines: Iterable[bytes], file: str) -> Iterator[str]:
-    """The lines of a file as text, without a byte order mark.
+def digest_of(location: str) -> str:
+    """SHA-256 of the contents of a file, in hexadecimal; they are not held in memory."""
+    with opened(location) as (file, _):
+        return _sha256(file)
 
-    Raises:
-        JabertError: a line is not UTF-8, or holds a NUL byte; names `file` and the line.
-    """
-    for number, line in enumerate(lines, start=1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            raise _unfit(file, number) from None
-        if "\0" in text:
-            raise _with_nul(file, number)
-        yield text
+
+def is_web(location: str) -> bool:
+    """Whether a location is at a web server."""
+    return location.startswith(("http://", "https://"))
 
 
 def exists(location: str) -> bool:
@@ -132,77 +132,23 @@ def names_in(folder: str) -> list[str]:
 
 def path_part(location: str) -> str:
     """`location` without the host and query of a URL, in lower case: what its ending is read from."""
-    return (urlsplit(location).path if _is_url(location) else location).lower()
-
-
-def decode(data: bytes, file: str, encodings: Sequence[str] = ("utf-8-sig",)) -> str:
-    """Text of `data` in the first of the encodings that fits all of it.
-
-    Raises:
-        JabertError: no encoding fits, or the text holds a NUL byte; names `file` and the line.
-    """
-    for encoding in encodings:
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if (position := text.find("\0")) >= 0:
-            raise _with_nul(file, text.count("\n", 0, position) + 1)
-        return text
-    expected = " or ".join(encoding.removesuffix("-sig").upper().replace("_", "-") for encoding in encodings)
-    raise _unfit(file, _first_unfit_line(data, encodings), expected)
-
-
-def _unfit(file: str, line: int, expected: str = "UTF-8") -> JabertError:
-    return JabertError(f"{file}, line {line}: the file is not {expected} text throughout")
-
-
-def _with_nul(file: str, line: int) -> JabertError:
-    return JabertError(f"{file}, line {line}: there is a NUL byte in the text")
-
-
-def _first_unfit_line(data: bytes, encodings: Sequence[str]) -> int:
-    """Number of the line at which no single encoding fits any more, so also that of a mixed file."""
-    fitting = list(encodings)
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        fitting = [encoding for encoding in fitting if _fits(line, encoding)]
-        if not fitting:
-            return number
-    raise AssertionError("called with data that an encoding fits")
-
-
-def _fits(line: bytes, encoding: str) -> bool:
-    try:
-        line.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _is_url(location: str) -> bool:
-    return "://" in location
+    return (urlsplit(location).path if is_url(location) else location).lower()
 
 
 @contextmanager
 def _file_system(location: str) -> Iterator[tuple[Any, str]]:
-    """The file system of `location` and its path there; every failure to read becomes one sentence."""
-    try:
-        yield fsspec.core.url_to_fs(location) if _is_url(location) else (fsspec.filesystem("file"), location)
-    except JabertError:
-        raise
-    except Exception as error:  # each remote file system has exceptions of its own
-        if _is_url(location):
-            raise JabertError(
-                f"{location} could not be read ({_reason(error)}); a downloaded copy can be given instead"
-            ) from error
-        if isinstance(error, OSError):
-            raise JabertError(f"{location} cannot be read: {_reason(error)}") from error
-        raise
+    """The file system of `location` and its path there; see `reading` for errors."""
+    with reading(location):
+        yield fsspec.core.url_to_fs(location) if is_url(location) else (fsspec.filesystem("file"), location)
 
 
-def _reason(error: Exception) -> str:
+def _sha256(file: Any) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
-        cause = error.__cause__  # fsspec says so of a server, too, that it cannot reach
+        cause = error.__cause__  # fsspec raises it for a server that it cannot reach, too
         return _reason(cause) if isinstance(cause, OSError) else "there is no such file or folder"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

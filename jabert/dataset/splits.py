@@ -1,7 +1,7 @@
-"""Divides rows into train, validation and test.
+"""Splits rows into train, validation and test.
 
-The side of a row is a function of a digest of the seed and of its group (or text), never of
-the other rows, so that it stays when the data grows or is reordered.
+The split of a row is a function of a digest of the seed and of its group (or text), never of
+the other rows, so that it stays the same when the data grows or is reordered.
 """
 
 import hashlib
@@ -15,19 +15,19 @@ import pandas as pd
 from jabert.config import DataSettings
 from jabert.errors import JabertError
 
-__all__ = ["SplitBy", "in_drawn_order", "resolve_split", "sides_of"]
+__all__ = ["SPLITS", "SplitBy", "resolve_split", "shuffled", "splits_of"]
 
 SplitBy = Literal["given", "sentence", "group"]
 Mask = npt.NDArray[np.bool_]  # (rows,)
 Numbers = npt.NDArray[np.float64]  # (rows, 2)
-SIDES = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 
 
 def resolve_split(rows: pd.DataFrame, settings: DataSettings) -> SplitBy:
-    """`data.split`; for `auto`, given if the rows carry a side, else group, else sentence.
+    """`data.split`; for `auto`, given if the rows say their split, else group, else sentence.
 
     Raises:
-        JabertError: the rows lack the sides or groups that the setting needs, or
+        JabertError: the rows lack the splits or groups that the setting needs, or
             `data.test_rows` is set for a split that is not by sentence.
     """
     if settings.split != "auto":
@@ -35,7 +35,7 @@ def resolve_split(rows: pd.DataFrame, settings: DataSettings) -> SplitBy:
     else:
         split = "given" if "split" in rows else "group" if "group" in rows else "sentence"
     if split == "given" and "split" not in rows:
-        raise JabertError("data.split is 'given', but the data does not say which side a row is on")
+        raise JabertError("data.split is 'given', but the data does not say the split of a row")
     if split == "group" and "group" not in rows:
         raise JabertError(
             "data.split is 'group', but the data has no groups; data.group_column can name their column"
@@ -43,22 +43,22 @@ def resolve_split(rows: pd.DataFrame, settings: DataSettings) -> SplitBy:
     if split != "sentence" and settings.test_rows is not None:
         raise JabertError(
             f"data.test_rows needs data.split = 'sentence', but the split is {split!r}: "
-            "an exact number of rows would tear a group apart or change the given sides"
+            "an exact number of rows would divide a group or change the given split"
         )
     return split
 
 
-def sides_of(rows: pd.DataFrame, settings: DataSettings) -> "pd.Series[str]":
-    """The side of each row, with the index of `rows`.
+def splits_of(rows: pd.DataFrame, settings: DataSettings) -> "pd.Series[str]":
+    """The split of each row (train, validation or test), with the index of `rows`.
 
-    Each group (or text) has two numbers in [0, 1) from one SHA-256: the first puts it into test
-    when below `data.test_share`, the second puts what is left into validation when below
-    `data.validation_share`. Of `data.test_rows` the rows with the smallest first numbers are the
-    test rows. Given sides are kept; only if none of them is `validation` are rows of train drawn.
+    Each group (or text) has two numbers in [0, 1) from one SHA-256: it is test if the first is
+    below `data.test_share`, otherwise validation if the second is below `data.validation_share`,
+    otherwise train. With `data.test_rows`, the rows with the smallest first numbers are test. A given
+    split is kept; only if no row of it is validation are validation rows drawn from train.
 
     Raises:
-        JabertError: as `resolve_split`; a given side other than train, validation and test; a row
-            without the group that is needed; `data.test_rows` leaves no other row.
+        JabertError: as `resolve_split`; a given split is not train, validation or test; a row
+            lacks the group that is needed; `data.test_rows` leaves no other row.
     """
     match resolve_split(rows, settings):
         case "given":
@@ -71,11 +71,11 @@ def sides_of(rows: pd.DataFrame, settings: DataSettings) -> "pd.Series[str]":
             return _drawn(rows, _test_sentences(numbers[:, 0], settings), numbers, settings)
 
 
-def in_drawn_order(rows: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
-    """The rows of a sentence split as a random split leaves them: in random order, the same each time.
+def shuffled(rows: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
+    """The rows in the random order that `data.seed` gives, if they are split by sentence.
 
-    A corpus often stands sorted by class, and training without shuffling would meet one class after
-    the other. Rows of other splits stay as they are.
+    A corpus is often sorted by class, and training without shuffling would meet one class after
+    the other. Rows that are split otherwise keep their order.
     """
     if resolve_split(rows, settings) != "sentence":
         return rows
@@ -84,41 +84,38 @@ def in_drawn_order(rows: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
 
 
 def _given(rows: pd.DataFrame, settings: DataSettings) -> "pd.Series[str]":
-    sides = rows["split"]
-    wrong = ~sides.isin(SIDES)
+    splits = rows["split"]
+    wrong = ~splits.isin(SPLITS)
     if wrong.any():
-        value = sides[wrong].iloc[0]
+        value = splits[wrong].iloc[0]
         found = "nothing" if pd.isna(value) else repr(value)
-        raise JabertError(f"{_place(rows[wrong])}: the split is {found}, not one of: {', '.join(SIDES)}")
-    if sides.eq("validation").any():
-        return sides
+        raise JabertError(
+            f"{_first_line(rows[wrong])}: the split is {found}, not one of: {', '.join(SPLITS)}"
+        )
+    if splits.eq("validation").any():
+        return splits
     if "group" in rows:
         numbers = _numbers_of_groups(rows, settings.seed)
     else:
         numbers = _numbers_of(rows["text"].fillna(""), "text", settings.seed)
-    return _drawn(rows, sides.eq("test").to_numpy(), numbers, settings)
+    return _drawn(rows, splits.eq("test").to_numpy(), numbers, settings)
 
 
-def _drawn(
-    rows: pd.DataFrame,
-    is_test: Mask,
-    numbers: Numbers,
-    settings: DataSettings,
-) -> "pd.Series[str]":
+def _drawn(rows: pd.DataFrame, is_test: Mask, numbers: Numbers, settings: DataSettings) -> "pd.Series[str]":
     is_validation = numbers[:, 1] < settings.validation_share
-    sides = np.select([is_test, is_validation], ["test", "validation"], "train")
-    return pd.Series(sides, index=rows.index, dtype="str")
+    splits = np.select([is_test, is_validation], ["test", "validation"], "train")
+    return pd.Series(splits, index=rows.index, dtype="str")
 
 
 def _numbers_of_groups(rows: pd.DataFrame, seed: int) -> Numbers:
     missing = rows["group"].isna()
     if missing.any():
-        raise JabertError(f"{_place(rows[missing])}: the row has no group, but the split is by group")
+        raise JabertError(f"{_first_line(rows[missing])}: the row has no group, but the split is by group")
     return _numbers_of(rows["group"], "group", seed)
 
 
 def _numbers_of_sentences(rows: pd.DataFrame, seed: int) -> Numbers:
-    """Copies of a text are separate rows here, as in a random split: each has its own numbers."""
+    """Numbers for each row: copies of a text have numbers of their own, as in a random split."""
     texts = rows["text"].fillna("")
     later = texts[texts.duplicated()]
     nth_copy = later.groupby(later).cumcount().astype("str")
@@ -132,7 +129,7 @@ def _numbers_of(units: "pd.Series[str]", kind: str, seed: int) -> Numbers:
 
 
 def _digest_numbers(units: Iterable[str], kind: str, seed: int) -> Numbers:
-    """Two numbers in [0, 1) for each unit, from the first 16 bytes of its digest: (units, 2) float64."""
+    """Two numbers in [0, 1) for each unit, from the first 16 bytes of its SHA-256, float64 (units, 2)."""
     start = hashlib.sha256(f"{seed}\0{kind}\0".encode())
     digests = bytearray()
     for unit in units:
@@ -152,5 +149,6 @@ def _test_sentences(numbers: npt.NDArray[np.float64], settings: DataSettings) ->
     return is_test
 
 
-def _place(rows: pd.DataFrame) -> str:
+def _first_line(rows: pd.DataFrame) -> str:
+    """File and line of the first row."""
     return f"{rows['file'].iloc[0]}, line {rows['line'].iloc[0]}"

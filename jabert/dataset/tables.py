@@ -1,32 +1,25 @@
-"""Tables of labelled texts: CSV, TSV, JSONL (also with .gz) and Parquet, read and written.
+"""Tables of labelled texts, read whole: the columns text, label, group and split of a table file.
 
-Text is taken exactly as it stands: "NA" and "null" are words, surrounding blanks stay. In
-the other columns an empty cell means that there is no value.
+Text is taken exactly as it stands: "NA" and "null" are words, and white space around a text stays. In the
+other columns an empty cell means that there is no value.
 """
 
-import difflib
-import gzip
-import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import pandas as pd
 
 from jabert.config import DataSettings
-from jabert.dataset.parsers import Cells, Chooser, parse_csv, parse_jsonl, parse_parquet
-from jabert.dataset.sources import path_part, read_bytes, unpacking
+from jabert.dataset.chunks import Chunk, read_chunks, require_column
 from jabert.errors import JabertError, redacted
-from jabert.files import atomic_path
+from jabert.texts import is_unicode
 
-__all__ = ["ENDINGS", "read_table", "require_column", "rows_frame", "table_ending", "write_table"]
+__all__ = ["Cells", "read_columns", "read_table", "rows_frame"]
 
-ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
+Cells = dict[str, list[str | None]]
+"""Role of a column (text, label, group, split) -> its cells."""
 
-
-def table_ending(location: str) -> str | None:
-    """Which of `ENDINGS` the location has, a further `.gz` aside; None if it has another."""
-    path = path_part(location).removesuffix(".gz")
-    return next((ending for ending in ENDINGS if path.endswith(ending)), None)
+_CHUNK_ROWS = 4096
 
 
 def read_table(location: str, settings: DataSettings) -> pd.DataFrame:
@@ -34,49 +27,49 @@ def read_table(location: str, settings: DataSettings) -> pd.DataFrame:
 
     Returns:
         Columns text, label, group and split (these two if there), file, line. `line` is the
-        physical line on which a record starts; of Parquet the number of the record, from 1.
+        line on which a record starts; of Parquet the number of the record, from 1.
 
     Raises:
-        JabertError: the file cannot be read, is no such table, or lacks a column.
+        JabertError: the file cannot be read, is not such a table, or lacks a column.
     """
-    data = read_bytes(location, settings.sha256)
-    if path_part(location).endswith(".gz"):
-        with unpacking(location):
-            data = gzip.decompress(data)
-    if not data:
-        raise JabertError(f"{location} is empty")
-    choose = _chooser(settings)
-    match table_ending(location):
-        case ".csv":
-            cells, lines = parse_csv(data, location, choose)
-        case ".tsv":
-            cells, lines = parse_csv(data, location, choose, delimiter="\t")
-        case ".jsonl":
-            cells, lines = parse_jsonl(data, location, choose)
-        case ".parquet":
-            cells, lines = parse_parquet(data, location, choose)
-        case _:
-            raise JabertError(f"{location} has none of the endings of a table: {', '.join(ENDINGS)}")
+    group = settings.group_column or "group"
+    wanted = (settings.text_column, settings.label_column, group, settings.split_column)
+    cells, lines = read_columns(location, wanted, partial(_roles, settings, location), settings.sha256)
     return rows_frame(cells, location, lines)
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table of strings in the format of the path's ending, whole or not at all.
+def read_columns(
+    location: str,
+    wanted: Collection[str],
+    roles: Callable[[Sequence[str]], dict[str, str]],
+    sha256: str | None = None,
+) -> tuple[Cells, list[int]]:
+    """Read columns of strings from a table file.
+
+    Args:
+        location: path or URL.
+        wanted: all names that `roles` may return.
+        roles: from the names of the columns that are there, so far, the name of each role's column.
+        sha256: the digest that the file must have, in hexadecimal.
+
+    Returns:
+        The cells of each role, null where there is no value, and the line of each row.
 
     Raises:
-        JabertError: the ending is not one of `ENDINGS`, or the file cannot be written.
+        JabertError: as `read_chunks` and `roles`; or a cell is not text, or holds what no text may.
     """
-    ending = path.suffix.lower()
-    if ending not in ENDINGS:
-        raise JabertError(f"{path} has none of the endings of a table: {', '.join(ENDINGS)}")
-    with atomic_path(path) as temporary:
-        if ending == ".parquet":
-            table.to_parquet(temporary, index=False)
-        elif ending == ".jsonl":
-            temporary.write_text("".join(_json_lines(table)), encoding="utf-8")
-        else:
-            separator = "\t" if ending == ".tsv" else ","
-            table.to_csv(temporary, index=False, sep=separator, lineterminator="\r\n")
+    cells: Cells = {}
+    lines: list[int] = []
+    present: list[str] = []
+    for chunk in read_chunks(location, _CHUNK_ROWS, columns=wanted, sha256=sha256):
+        if not chunk.lines:
+            break
+        present += [name for name in chunk.names if name not in present]
+        for role, column in roles(present).items():
+            # A key of JSONL may be absent from the rows before.
+            cells.setdefault(role, [None] * len(lines)).extend(_strings(chunk, role, column))
+        lines += chunk.lines
+    return cells, lines
 
 
 def rows_frame(cells: Cells, file: str, lines: list[int]) -> pd.DataFrame:
@@ -93,33 +86,26 @@ def rows_frame(cells: Cells, file: str, lines: list[int]) -> pd.DataFrame:
     return rows.assign(file=redacted(file), line=lines)  # it is shown and recorded with the row
 
 
-def require_column(column: str, present: Sequence[str], file: str) -> str:
-    """The column's own name, once it is sure that the file has exactly one of that name.
-
-    Raises:
-        JabertError: naming the file, the column and those that are there.
-    """
-    if present.count(column) == 1:
-        return column
-    if column in present:
-        raise JabertError(f"{file} has more than one column {column!r}")
-    near = difflib.get_close_matches(column, present, n=1)
-    hint = f"; the nearest is {near[0]!r}" if near else ""
-    raise JabertError(f"{file} has no column {column!r} but: {', '.join(map(repr, present))}{hint}")
+def _roles(settings: DataSettings, file: str, present: Sequence[str]) -> dict[str, str]:
+    wanted = {"text": settings.text_column, "label": settings.label_column}
+    if settings.group_column or "group" in present:
+        wanted["group"] = settings.group_column or "group"
+    if settings.split == "given" or (settings.split == "auto" and settings.split_column in present):
+        wanted["split"] = settings.split_column
+    return {role: require_column(column, present, file) for role, column in wanted.items()}
 
 
-def _chooser(settings: DataSettings) -> Chooser:
-    def choose(present: Sequence[str], file: str) -> dict[str, str]:
-        wanted = {"text": settings.text_column, "label": settings.label_column}
-        if settings.group_column or "group" in present:
-            wanted["group"] = settings.group_column or "group"
-        if settings.split == "given" or (settings.split == "auto" and settings.split_column in present):
-            wanted["split"] = settings.split_column
-        return {role: require_column(column, present, file) for role, column in wanted.items()}
-
-    return choose
+def _strings(chunk: Chunk, role: str, column: str) -> list[str | None]:
+    cells = chunk.cells(column, or_integers=role != "text")
+    for line, cell in zip(chunk.lines, cells, strict=True):
+        if cell is not None and (fault := _fault_of_cell(cell)):
+            raise JabertError(f"{chunk.file}, line {line}, column {column!r}: {fault}")
+    return cells
 
 
-def _json_lines(table: pd.DataFrame) -> Iterator[str]:
-    for record in table.astype(object).where(table.notna(), None).to_dict("records"):
-        yield json.dumps(record, ensure_ascii=False) + "\n"
+def _fault_of_cell(cell: object) -> str | None:
+    if not isinstance(cell, str):
+        return f"{cell!r} is not text"
+    if "\0" in cell:
+        return "there is a NUL character in the text"
+    return None if is_unicode(cell) else "half of a surrogate pair stands alone in the text"

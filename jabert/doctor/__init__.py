@@ -1,4 +1,4 @@
-"""What is here, what is missing, and what to do about it. Looks only: nothing is written or made."""
+"""Checks of the installation and the stores, each with a remedy where it fails. Nothing is written."""
 
 from jabert.config import Settings
 from jabert.doctor import machine, stores
@@ -8,9 +8,9 @@ __all__ = ["Check", "examine"]
 
 
 def examine(settings: Settings) -> list[Check]:
-    """Look at everything that a run with these settings would need; takes about 15 seconds.
+    """Check everything that a run with these settings needs; takes about 15 seconds.
 
-    A store or folder that the first run makes is fine when it is missing.
+    A missing store or folder that the first run creates is no failure.
     """
     return [
         machine.python(),

@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""The result of one check."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,14 @@ __all__ = ["Check", "checked"]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at. `remedy` is empty when it is as it should be."""
+    """The result of one check.
+
+    Attributes:
+        what: what was checked.
+        ok: whether it passed.
+        found: what was found.
+        remedy: what the user can do about a failure; empty if the check passed.
+    """
 
     what: str
     ok: bool
@@ -16,5 +23,5 @@ class Check:
 
 
 def checked(what: str, found: str, remedy: str = "") -> Check:
-    """A check that is in order exactly when there is nothing to remedy."""
+    """A check that passed if there is no remedy."""
     return Check(what, not remedy, found, remedy)

@@ -1,4 +1,4 @@
-"""Python, libraries, device, disk: what jabert finds around it."""
+"""Checks of Python, libraries, device, engine, font, disk and Prefect's server."""
 
 import ctypes
 import os
@@ -36,7 +36,7 @@ _SECONDS_TO_ANSWER = 5
 
 
 def python() -> Check:
-    """Whether this Python is one that jabert is made for."""
+    """Whether jabert supports this version of Python."""
     allowed = metadata("jabert")["Requires-Python"]
     found = platform.python_version()
     fits = SpecifierSet(allowed).contains(found, prereleases=True)
@@ -44,9 +44,9 @@ def python() -> Check:
 
 
 def libraries() -> Iterator[Check]:
-    """The versions, and a check of its own for each that is outside the bounds that jabert requires.
+    """The versions of the main libraries, and a failure for each library outside of jabert's requirements.
 
-    A newer fastapi or sqlalchemy breaks Prefect without a word, and `pip check` sees nothing wrong.
+    Prefect fails silently with a newer fastapi or sqlalchemy, and `pip check` does not report them.
     """
     requirements = [Requirement(line) for line in requires("jabert") or ()]
     wanted = {each.name: each.specifier for each in requirements if not each.marker or each.marker.evaluate()}
@@ -65,22 +65,22 @@ def _version(name: str) -> str | None:
         return None
 
 
-def device(asked: str) -> Iterator[Check]:
-    """What TensorFlow will compute on, given `encoder.device`."""
+def device(setting: str) -> Iterator[Check]:
+    """The devices of TensorFlow, and whether they fit `encoder.device`."""
     try:
         gpus = gpu_names()
     except (ImportError, OSError, JabertError) as error:
-        yield checked("device", f"TensorFlow cannot be loaded: {error}", "install tensorflow anew")
+        yield checked("device", f"TensorFlow cannot be loaded: {error}", "reinstall tensorflow")
         return
     found = ", ".join(gpus) or f"no GPU; {os.cpu_count()} CPU cores"
     remedy = "install the extra jabert[gpu] and NVIDIA's driver, or set encoder.device to auto"
-    yield checked("device", found, remedy if asked == "gpu" and not gpus else "")
+    yield checked("device", found, remedy if setting == "gpu" and not gpus else "")
     if gpus:
         yield _cudnn()
 
 
 def engine(settings: EncoderSettings) -> Check:
-    """What will compute token vectors, given the settings of the group `encoder`."""
+    """The engine, precision and device that compute token vectors."""
     try:
         choice = choose(settings)
     except JabertError as error:
@@ -90,7 +90,7 @@ def engine(settings: EncoderSettings) -> Check:
 
 def _cudnn() -> Check:
     major = import_tensorflow().sysconfig.get_build_info().get("cudnn_version")
-    try:  # TensorFlow has loaded it by now, and the same name gives the same library
+    try:  # TensorFlow has loaded this library, and the same name refers to the same library
         number = int(ctypes.CDLL(f"libcudnn.so.{major}").cudnnGetVersion())
     except OSError as error:
         return checked("cuDNN", str(error), "install the extra jabert[gpu]")
@@ -98,15 +98,19 @@ def _cudnn() -> Check:
 
 
 def cudnn_remedy(number: int) -> str:
-    """For versions as cuDNN numbers them: 8.1.0 is 8100, 9.3.0 is 90300.
+    """The remedy for a version of cuDNN, empty if it works; 8.1.0 is 8100, 9.3.0 is 90300.
 
     From 8.1 to 8.9.1 a masked LSTM is silently wrong (https://github.com/tensorflow/tensorflow/issues/60192).
     """
-    return "install cuDNN 8.9.2 or later: with this one training is wrong" if 8100 <= number < 8902 else ""
+    return (
+        "install cuDNN 8.9.2 or later: with this version training gives wrong results"
+        if 8100 <= number < 8902
+        else ""
+    )
 
 
 def font() -> Check:
-    """The Japanese font of the pictures; its file, because matplotlib itself would write a cache."""
+    """The Japanese font of the plots, found as a file because matplotlib would write a cache."""
     package = find_spec("matplotlib_fontja")
     folders = (package and package.submodule_search_locations) or []
     fonts = [file.name for folder in folders for file in Path(folder).glob("fonts/*.ttf")]
@@ -114,22 +118,22 @@ def font() -> Check:
 
 
 def disk(paths: Iterable[str]) -> Iterator[Check]:
-    """Free space of each disk that the paths are on."""
-    places = {place.stat().st_dev: place for place in (nearest(Path(path)) for path in paths)}
-    for place in places.values():
-        gigabytes = shutil.disk_usage(place).free / 1e9
-        remedy = "make room, or set features.path and training.work_path to a larger disk"
+    """Free space of each disk that one of the paths is on."""
+    folders = {folder.stat().st_dev: folder for folder in (nearest(Path(path)) for path in paths)}
+    for folder in folders.values():
+        gigabytes = shutil.disk_usage(folder).free / 1e9
+        remedy = "free some space, or set features.path and training.work_path to folders on a larger disk"
         enough = gigabytes >= _ENOUGH_GIGABYTES
-        yield checked("disk", f"{gigabytes:.1f} GB free at {place}", "" if enough else remedy)
+        yield checked("disk", f"{gigabytes:.1f} GB free at {folder}", "" if enough else remedy)
 
 
 def nearest(path: Path) -> Path:
-    """The path itself or the closest folder above it that exists."""
-    return next(place for place in (path, *path.parents) if place.exists())
+    """The path itself if it exists, else the closest folder above it that does."""
+    return next(above for above in (path, *path.parents) if above.exists())
 
 
 def prefect_api() -> Check:
-    """Whether the server that PREFECT_API_URL names answers."""
+    """Whether the Prefect server at PREFECT_API_URL answers."""
     import requests
 
     url = os.environ.get("PREFECT_API_URL")
@@ -139,6 +143,6 @@ def prefect_api() -> Check:
         answer = str(requests.get(f"{url}/health", timeout=_SECONDS_TO_ANSWER).status_code)
     except requests.RequestException as error:
         answer = type(error).__name__
-    reachable = answer in ("200", "401", "403")  # a server that wants to know who asks is there
+    reachable = answer in ("200", "401", "403")  # also a server that requires authentication
     remedy = "start it with `prefect server start`, or unset PREFECT_API_URL"
     return checked("Prefect", f"{url} answers {answer}", "" if reachable else remedy)

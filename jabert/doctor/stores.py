@@ -1,4 +1,4 @@
-"""Encoder, feature store, work folder, MLflow store: what jabert reads and keeps."""
+"""Checks of encoder folder, feature store, work folder and MLflow store."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from jabert.doctor.machine import nearest
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.encoder.checkpoint import read_variables
 from jabert.errors import JabertError, redacted
-from jabert.features.verification import list_spaces
+from jabert.features.verification import list_partitions
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -24,76 +24,78 @@ __all__ = ["encoder", "features", "tracking", "work"]
 
 
 def encoder(settings: Settings) -> Check:
-    """Whether the encoder folder is complete and its files fit each other."""
+    """Whether the encoder folder is complete and its files match."""
     if settings.encoder.path is None:
-        return checked("encoder", "encoder.path is not set; with --set encoder.path=… it is checked")
+        return checked("encoder", "encoder.path is not set; add --set encoder.path=… to check a folder")
     try:
         folder = _encoder_folder(settings)
         read_variables(folder)
         Tokenizer(folder, settings.encoder)
     except JabertError as error:
-        return checked("encoder", str(error), "put that right, or set encoder.path to another folder")
+        return checked("encoder", str(error), "repair the folder, or set encoder.path to another one")
     config = folder.config
     sizes = f"{config.num_hidden_layers} layers of {config.hidden_size}, {config.vocab_size} pieces"
     return checked("encoder", f"{settings.encoder.path}: {sizes}")
 
 
 def _encoder_folder(settings: Settings) -> EncoderFolder:
-    """The folder that `encoder.path` means, also one among a run's artifacts."""
+    """The folder of `encoder.path`, which may be among the artifacts of a run."""
     from jabert.tracking import with_local_encoder
 
     path, database = str(settings.encoder.path), local_database(str(settings.tracking.uri))
-    if path.startswith("runs:/") and database and not database.exists():  # connecting would make it
+    if path.startswith("runs:/") and database and not database.exists():  # connecting would create it
         raise JabertError(f"encoder.path {path}: there are no runs, for {database} does not exist")
     return open_folder(with_local_encoder(settings).encoder.path)
 
 
 def features(path: str) -> Check:
-    """What the feature store holds, and whether more can be written."""
+    """What is in the feature store, and whether it is writable."""
     try:
-        spaces = list_spaces(Path(path))
+        partitions = list_partitions(Path(path))
     except JabertError as error:
-        return checked("features", str(error), "put that right, or set features.path to another folder")
-    rows, size = (sum(space[name] or 0 for space in spaces) for name in ("rows", "bytes"))
-    held = f"encoders: {len(spaces)}, rows: {rows:,}, {size / 1e6:.1f} MB"
-    return _writable("features", Path(path), held, "features.path")
+        return checked("features", str(error), "repair the store, or set features.path to another folder")
+    rows, size = (sum(partition[name] or 0 for partition in partitions) for name in ("rows", "bytes"))
+    contents = f"encoders: {len(partitions)}, rows: {rows:,}, {size / 1e6:.1f} MB"
+    return _writable("features", Path(path), contents, "features.path")
 
 
 def work(path: str) -> Check:
-    """What killed runs have left; the same command goes on with one."""
+    """The unfinished runs in the work folder, and whether it is writable."""
     folders = [found for name in ("*/table.parquet", "pretrain-*/") for found in Path(path).glob(name)]
-    left = [found.stat().st_mtime for found in folders]
-    held = f"unfinished runs: {len(left)}"
-    if left:
-        oldest = datetime.fromtimestamp(min(left))
-        held += f", the oldest of {oldest:%Y-%m-%d %H:%M}; the same command goes on with one, or delete them"
-    return _writable("work folder", Path(path), held, "training.work_path")
+    changed = [found.stat().st_mtime for found in folders]
+    contents = f"unfinished runs: {len(changed)}"
+    if changed:
+        oldest = datetime.fromtimestamp(min(changed))
+        contents += (
+            f", the oldest of {oldest:%Y-%m-%d %H:%M}; repeat the command to resume one, or delete them"
+        )
+    return _writable("work folder", Path(path), contents, "training.work_path")
 
 
-def _writable(what: str, path: Path, held: str, setting: str) -> Check:
-    found = f"{path}: {held}" if path.exists() else f"{path} is not there yet; the first run makes it"
-    place = nearest(path)
-    fits = place.is_dir() and os.access(place, os.W_OK)
+def _writable(what: str, path: Path, contents: str, setting: str) -> Check:
+    found = f"{path}: {contents}" if path.exists() else f"{path} does not exist yet; the first run creates it"
+    folder = nearest(path)
+    writable = folder.is_dir() and os.access(folder, os.W_OK)
     return checked(
-        what, found, "" if fits else f"{place} cannot be written to: set {setting} to another place"
+        what, found, "" if writable else f"{folder} cannot be written to: set {setting} to another folder"
     )
 
 
 def tracking(settings: TrackingSettings) -> Iterator[Check]:
-    """Whether the MLflow store answers, its artifacts are where it says, and there is a champion."""
+    """Whether the MLflow store answers, its artifacts exist, and there is a champion."""
     from jabert.tracking import connect
 
     uri = str(settings.uri)
     database = local_database(uri)
-    if database and not database.exists():  # connecting would make it
+    if database and not database.exists():  # connecting would create it
         yield _writable(
-            "MLflow store", database.parent, "no store yet; the first run makes it", "tracking.uri"
+            "MLflow store", database.parent, "no store yet; the first run creates it", "tracking.uri"
         )
         return
     try:
         client = connect(settings)
     except JabertError as error:
-        remedy = "make it reachable, or name another store with --set tracking.uri=…"
+        remedy = "start the server or repair the store, or use another with --set tracking.uri=…"
         yield checked("MLflow store", str(error), remedy)
         return
     experiment = client.get_experiment_by_name(settings.experiment)
@@ -116,26 +118,29 @@ def _runs(client: "MlflowClient", experiment: "Experiment") -> "list[TrackedRun]
 
 
 def _artifacts(experiment: "Experiment", runs: "list[TrackedRun]", setting: str | None) -> Check:
-    """The store keeps absolute paths, so after a move of its folder they are wrong."""
-    # A run writes its settings first of all, so a finished one without a folder has lost it.
+    """Whether the artifacts exist: their paths are absolute, so they are lost when the store is moved."""
+    # Every run writes its settings, so a finished run without a folder has lost it.
     finished = [run.info.artifact_uri for run in runs if run.info.status == "FINISHED"]
     gone = sum(_is_gone(uri) for uri in finished)
-    place, wanted = local_path(experiment.artifact_location), local_path(setting)
+    folder, wanted = local_path(experiment.artifact_location), local_path(setting)
     lost = f"finished runs that have lost them: {gone} of {len(finished)}"
-    if place is None or wanted is None or place.resolve() == wanted.resolve():
-        remedy = "put them back from a copy, or delete these runs in `jabert ui`"
+    if folder is None or wanted is None or folder.resolve() == wanted.resolve():
+        remedy = "restore them from a backup, or delete these runs in `jabert ui`"
         return checked("artifacts", f"{experiment.artifact_location}: {lost}", remedy if gone else "")
     found = (
-        f"experiment {experiment.name!r} keeps them at {place}, but tracking.artifacts is {wanted}; {lost}"
+        f"experiment {experiment.name!r} keeps them at {folder}, but tracking.artifacts is {wanted}; {lost}"
     )
     if not gone:
         remedy = (
-            f"--set tracking.artifacts={place}, or another tracking.experiment: an experiment keeps its place"
+            f"--set tracking.artifacts={folder}, or set another tracking.experiment: the folder of an "
+            "experiment cannot be changed"
         )
     else:
-        link = f"mkdir -p {quote(str(place.parent))} && ln -s {quote(str(wanted))} {quote(str(place))}"
-        first = f"move what is in {place} to {wanted}, delete {place}, then " if place.exists() else ""
-        remedy = f"{first}let the old place lead to the new: {link}"
+        link = f"mkdir -p {quote(str(folder.parent))} && ln -s {quote(str(wanted))} {quote(str(folder))}"
+        first = (
+            f"move the contents of {folder} to {wanted}, delete {folder}, then " if folder.exists() else ""
+        )
+        remedy = f"{first}link the old folder to the new one: {link}"
     return checked("artifacts", found, remedy)
 
 
@@ -148,7 +153,7 @@ def _champion(client: "MlflowClient", name: str) -> Check:
     uri = client.get_model_version_download_uri(name, champion)
     if not _is_gone(uri):
         return checked("champion", f"version {champion} of model {name!r}")
-    remedy = "put its files back, or go back to the version before: `jabert models rollback`"
+    remedy = "restore its files, or go back to the previous version: `jabert models rollback`"
     return checked("champion", f"version {champion} of model {name!r}: {uri} is gone", remedy)
 
 

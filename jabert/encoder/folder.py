@@ -96,8 +96,11 @@ class EncoderFolder:
         digests = [_digest(path) for path in [self.sentencepiece, index, *shards]]
         return digest_of_json([digests, vars(self.config), self.settings.get("lower_case")])
 
-    def check_variables(self) -> None:
+    def check_variables(self, optional: Mapping[str, tuple[int, ...]] | None = None) -> None:
         """Compare names and shapes in the checkpoint with `bert_config.json`.
+
+        Args:
+            optional: shapes of further variables by name, which may be missing.
 
         Raises:
             JabertError: names the first variable that is missing or has another shape.
@@ -109,7 +112,8 @@ class EncoderFolder:
                 f"checkpoint {self.checkpoint} has {layers} layers, "
                 f"but {CONFIG} says num_hidden_layers = {self.config.num_hidden_layers}"
             )
-        for name, shape in self.config.variables().items():
+        present = {name: shape for name, shape in (optional or {}).items() if name in found}
+        for name, shape in (self.config.variables() | present).items():
             if name not in found:
                 raise JabertError(f"checkpoint {self.checkpoint} has no variable {name}")
             if found[name] != shape:

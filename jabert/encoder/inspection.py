@@ -32,13 +32,15 @@ def describe(folder: str | Path) -> dict[str, Any]:
     opened = open_folder(folder, "the encoder")
     read_variables(opened)
     tokenizer = Tokenizer(opened, EncoderSettings())
+    found = {piece: tokenizer.model.find(piece) for piece in _SPECIAL}
+    special_ids = {piece: token_id for piece, token_id in found.items() if token_id is not None}
     return {
         "path": str(opened.path.resolve()),
         "files": {file.name: file.stat().st_size for file in _files(opened)},
         **_sizes(opened),
         "lower_case": tokenizer.lower_case,
         "lower_case_because": _why(opened, tokenizer.lower_case),
-        "special_ids": _special_ids(opened),
+        "special_ids": special_ids,
         "licence": opened.settings.get("licence"),
         "origin": opened.settings.get("origin"),
         "fingerprint": opened.fingerprint,
@@ -75,12 +77,3 @@ def _why(folder: EncoderFolder, lower_case: bool) -> str:
     if "lower_case" in folder.settings:
         return "encoder.toml says so"
     return f"the vocabulary has {'no' if lower_case else 'a'} piece with an upper-case Latin letter"
-
-
-def _special_ids(folder: EncoderFolder) -> dict[str, int]:
-    import sentencepiece
-
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder.sentencepiece))
-    ids = {piece: int(processor.piece_to_id(piece)) for piece in _SPECIAL}
-    # What the vocabulary lacks gets the id of <unk>.
-    return {piece: i for piece, i in ids.items() if processor.id_to_piece(i) == piece}

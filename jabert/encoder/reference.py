@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from jabert.encoder.batching import real_tokens
-from jabert.encoder.folder import BertConfig, EncoderFolder, reading
+from jabert.encoder.folder import EncoderFolder, reading
 from jabert.encoder.ragged import TokenIds
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["ReferenceEncoder", "build_keras_bert"]
+__all__ = ["ReferenceEncoder"]
 
 
 class ReferenceEncoder:
@@ -61,20 +61,17 @@ class ReferenceEncoder:
         return vectors
 
 
-def build_keras_bert(
-    config: BertConfig, *, training: bool = False, dropout: float = 0.1, activation: Any = None
-) -> Any:
-    """What `keras_bert.get_model` gives for these sizes, at any length, with one row more for tokens.
-
-    `training` adds the heads and makes `dropout` count; `activation` is computed in place of the
-    configuration's; all weights are random.
-    """
+def _load(folder: EncoderFolder) -> Any:
+    """keras-bert's model at any length, with a token table that is one row longer."""
     from keras_bert import get_model
+    from keras_bert.loader import load_model_weights_from_checkpoint
+    from tensorflow import keras
 
+    config = folder.config
     with warnings.catch_warnings():
         # keras-transformer 0.40 gives several layers one initializer; all weights are set afterwards.
         warnings.filterwarnings("ignore", message="The initializer GlorotNormal is unseeded")
-        return get_model(
+        inputs, output = get_model(
             token_num=config.vocab_size + 1,
             pos_num=config.max_position_embeddings,
             seq_len=None,
@@ -82,18 +79,9 @@ def build_keras_bert(
             transformer_num=config.num_hidden_layers,
             head_num=config.num_attention_heads,
             feed_forward_dim=config.intermediate_size,
-            feed_forward_activation=activation or config.hidden_act,
-            dropout_rate=dropout,
-            training=training,
+            feed_forward_activation=config.hidden_act,
+            training=False,
         )
-
-
-def _load(folder: EncoderFolder) -> Any:
-    from keras_bert.loader import load_model_weights_from_checkpoint
-    from tensorflow import keras
-
-    config = folder.config
-    inputs, output = build_keras_bert(config)
     model = keras.Model(inputs, output)
     with reading(folder.checkpoint):
         load_model_weights_from_checkpoint(_OneRowMore(model), vars(config), str(folder.checkpoint))

@@ -1,43 +1,41 @@
 """Texts to token ids with the SentencePiece model of an encoder folder."""
 
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.config import EncoderSettings
 from jabert.encoder.folder import EncoderFolder
 from jabert.encoder.ragged import TokenIds
+from jabert.encoder.sentencepiece import SentencePiece
 from jabert.errors import JabertError
 
-__all__ = ["TokenizedTexts", "Tokenizer", "is_lower_cased"]
+__all__ = ["TokenizedTexts", "Tokenizer"]
 
-_UPPER_CASE_LATIN = re.compile("[A-ZÀ-ÖØ-Þ]")
 _CHUNK = 50_000  # texts; bounds the memory of the lists that SentencePiece returns
 
 
 @dataclass(frozen=True)
 class TokenizedTexts:
-    """Token ids of texts, with what was found on the way. All arrays have one entry a text.
+    """Token ids of texts and what tokenization found. All arrays have one entry per text.
 
     Attributes:
         ids: of each text `[CLS]`, pieces, `[SEP]`.
-        pieces: int32, tokens before cutting, `[CLS]` and `[SEP]` included.
-        unknown: int32, pieces (before cutting) that are not in the vocabulary.
-        truncated: bool, whether the text was cut.
+        pieces: int32, tokens before truncation, `[CLS]` and `[SEP]` included.
+        unknown: int32, pieces (before truncation) that are not in the vocabulary.
+        truncated: bool, whether the text was truncated.
     """
 
     ids: TokenIds
-    pieces: np.ndarray
-    unknown: np.ndarray
-    truncated: np.ndarray
+    pieces: npt.NDArray[np.int32]
+    unknown: npt.NDArray[np.int32]
+    truncated: npt.NDArray[np.bool_]
 
 
 class Tokenizer:
-    """SentencePiece with the habits of one encoder: special tokens, lower case, longest text.
+    """SentencePiece as one encoder uses it: special tokens, lower case, maximum length.
 
     Args:
         folder: the encoder folder.
@@ -45,16 +43,31 @@ class Tokenizer:
             encoder; no padding; what `encoder.toml` says, and without that lower case exactly when no
             ordinary piece has an upper-case Latin letter.
 
+    Attributes:
+        model: the SentencePiece model.
+        lower_case: whether texts are lower-cased.
+        cls_id: token id of `[CLS]`.
+        sep_id: token id of `[SEP]`.
+        max_tokens: longest text in tokens, `[CLS]` and `[SEP]` included; longer ones are truncated.
+        pad_to: tokens that every text is padded to with id 0, None without padding.
+
     Raises:
         JabertError: the SentencePiece model cannot be read, lacks `[CLS]` or `[SEP]`, differs in
             size from `bert_config.json`, or a limit is beyond the encoder's positions.
     """
 
     def __init__(self, folder: EncoderFolder, settings: EncoderSettings) -> None:
-        self._processor = _load(folder)
-        self.lower_case = _lower_case(self._processor, folder, settings)
-        self.cls_id = _special(self._processor, "[CLS]", folder)
-        self.sep_id = _special(self._processor, "[SEP]", folder)
+        lower_case = settings.lower_case
+        if lower_case is None:
+            lower_case = folder.settings.get("lower_case")
+        self.model = SentencePiece(folder.sentencepiece, lower_case=lower_case)
+        if self.model.size != folder.config.vocab_size:
+            raise JabertError(
+                f"{folder.sentencepiece} has {self.model.size} pieces, "
+                f"but bert_config.json says vocab_size = {folder.config.vocab_size}"
+            )
+        self.lower_case = self.model.lower_case
+        self.cls_id, self.sep_id = self.model.special_id("[CLS]"), self.model.special_id("[SEP]")
         positions = folder.config.max_position_embeddings
         limits = {"max_tokens": settings.max_tokens, "pad_to": settings.pad_to}
         for name, limit in limits.items():
@@ -65,13 +78,11 @@ class Tokenizer:
 
     def pieces(self, text: str) -> list[str]:
         """The pieces of one text, without special tokens."""
-        pieces: list[str] = self._processor.encode(self._prepare(text), out_type=str)
-        return pieces
+        return self.model.pieces(text)
 
-    def text(self, ids: np.ndarray) -> str:
-        """The text that has these token ids, as far as they tell."""
-        decoded: str = self._processor.decode(ids.tolist())
-        return decoded
+    def text(self, ids: npt.NDArray[np.int32]) -> str:
+        """The text of token ids (tokens,), as normalized and truncated."""
+        return self.model.decode(ids)
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize texts on all cores."""
@@ -79,65 +90,16 @@ class Tokenizer:
         pieces = np.zeros(len(texts), dtype=np.int32)
         unknown = np.zeros(len(texts), dtype=np.int32)
         for start in range(0, len(texts), _CHUNK):
-            chunk = [self._prepare(text) for text in texts[start : start + _CHUNK]]
             framed: list[list[int]] = []
-            for row, encoded in enumerate(self._encode(chunk), start):
+            for row, encoded in enumerate(self.model.encode(texts[start : start + _CHUNK]), start):
                 pieces[row] = len(encoded) + 2
-                unknown[row] = encoded.count(self._processor.unk_id())
+                unknown[row] = encoded.count(self.model.unknown_id)
                 framed.append(self._frame(encoded))
             ids.append(TokenIds.of(framed))
         return TokenizedTexts(TokenIds.joined(ids), pieces, unknown, pieces > self.max_tokens)
-
-    def _prepare(self, text: str) -> str:
-        return text.lower() if self.lower_case else text
-
-    def _encode(self, texts: list[str]) -> list[list[int]]:
-        encoded: list[list[int]] = self._processor.encode(texts, num_threads=os.cpu_count() or 1)
-        return encoded
 
     def _frame(self, encoded: list[int]) -> list[int]:
         kept = [self.cls_id, *encoded[: self.max_tokens - 2], self.sep_id]
         if self.pad_to is not None:
             kept += [0] * (self.pad_to - len(kept))
         return kept
-
-
-def _load(folder: EncoderFolder) -> Any:
-    import sentencepiece
-
-    try:
-        processor = sentencepiece.SentencePieceProcessor(model_file=str(folder.sentencepiece))
-    except (RuntimeError, OSError):
-        raise JabertError(f"{folder.sentencepiece} is not a SentencePiece model") from None
-    if processor.vocab_size() != folder.config.vocab_size:
-        raise JabertError(
-            f"{folder.sentencepiece} has {processor.vocab_size()} pieces, "
-            f"but bert_config.json says vocab_size = {folder.config.vocab_size}"
-        )
-    return processor
-
-
-def _special(processor: Any, piece: str, folder: EncoderFolder) -> int:
-    # piece_to_id never raises: what it does not know becomes <unk>.
-    token_id = int(processor.piece_to_id(piece))
-    if token_id == processor.unk_id():
-        raise JabertError(f"{folder.sentencepiece} has no piece {piece}")
-    return token_id
-
-
-def _lower_case(processor: Any, folder: EncoderFolder, settings: EncoderSettings) -> bool:
-    if settings.lower_case is not None:
-        return settings.lower_case
-    if "lower_case" in folder.settings:
-        return bool(folder.settings["lower_case"])
-    return is_lower_cased(processor)
-
-
-def is_lower_cased(processor: Any) -> bool:
-    """Whether no ordinary piece of a SentencePiece model has an upper-case Latin letter."""
-    ordinary = (
-        processor.id_to_piece(i)
-        for i in range(processor.vocab_size())
-        if not (processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i))
-    )
-    return not any(_UPPER_CASE_LATIN.search(piece) for piece in ordinary)

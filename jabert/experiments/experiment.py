@@ -14,9 +14,9 @@ from jabert.config import Settings
 from jabert.evaluation import EvaluationReport
 from jabert.experiments import recording, steps
 from jabert.experiments.packaging import build_package
-from jabert.experiments.steps import Data, Evaluated, Fit, Tokens, encoder_of
+from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized, Progress
-from jabert.methods import Epoch, method_of
+from jabert.methods import Epoch, encoder_of, method_of
 from jabert.tracking import Run, tracked_run, with_local_encoder
 from jabert.validation import ValidationReport
 
@@ -82,8 +82,7 @@ def run(experiment: Experiment, parent: str | None = None) -> EvaluationReport:
             fitted = fit(settings, data, tokens, measured_on, run=tracked)
 
         def package() -> Path:
-            labels, encoder = data.labels, encoder_of(settings)
-            return build_package(fitted.folder, labels, settings, encoder, Path(scratch) / "package")
+            return build_package(fitted.job, Path(scratch) / "package")
 
         with tracked.stage("evaluate"):
             return evaluate(settings, data, tokens, fitted, measured_on, package=package, run=tracked).report
@@ -151,7 +150,7 @@ def fit(
         on_epoch(epoch)
 
     fitted = steps.fit(settings, data, tokens, measured_on, on_epoch=report, unfinished=unfinished)
-    recording.record_fit(fitted, data.labels, encoder_of(settings), settings, run)
+    recording.record_fit(fitted, run)
     return fitted
 
 

@@ -6,7 +6,7 @@ from jabert.config import RENAMED, Settings, decisive
 from jabert.encoder import EncoderFolder
 from jabert.files import digest_of_file, digest_of_json
 from jabert.methods import method_of
-from jabert.validation import find_suite
+from jabert.validation import find_suite, rules_digest
 
 __all__ = ["attempt_key", "attempt_key_0_1"]
 
@@ -19,7 +19,7 @@ def attempt_key(settings: Settings, data_digest: str, encoder: EncoderFolder | N
         groups += ["encoder", "features"] if "vectors" in method.needs else ["encoder"]
     read = decisive(settings, [*groups, *method.reads])
     return digest_of_json(
-        ["2", read, _digests_of_suites(settings), data_digest, encoder and encoder.fingerprint]
+        ["2", read, [*map(rules_digest, _suites(settings))], data_digest, encoder and encoder.fingerprint]
     )[:16]
 
 
@@ -35,7 +35,8 @@ def attempt_key_0_1(settings: Settings, data_digest: str, encoder: EncoderFolder
     values = {name: flat[RENAMED.get(name, name)] for name in _SETTINGS_0_1}
     for name in ("validation.suite", "validation.pieces_suite"):
         values[name] = Path(values[name]).name
-    parts = [digest_of_json(values), _digests_of_suites(settings), data_digest, encoder.fingerprint]
+    suites = [_FILES_0_1.get(suite) or digest_of_file(find_suite(suite)) for suite in _suites(settings)]
+    parts = [digest_of_json(values), suites, data_digest, encoder.fingerprint]
     return digest_of_json(parts)[:16]
 
 
@@ -80,6 +81,13 @@ _SETTINGS_0_1 = [
 ]
 
 
-def _digests_of_suites(settings: Settings) -> list[str]:
-    suites = (settings.validation.suite, settings.validation.pieces_suite)
-    return [digest_of_file(find_suite(suite)) for suite in suites]
+# 0.1 took the digest of a suite's file; those that came with it were reworded since, their rules were not.
+_FILES_0_1 = {
+    "labelled_texts": "f10121286d15edb85fd3a2ca862c30bd2f5818949eff62f9ff2cede0b10aea6b",
+    "pieces": "1ee6e0916a7c3849f0822f3b08c0be96cd6d6bf422f4f42e05c1b22d2abcdda0",
+    "seed": "75268a5268e62e20f476038f4d94ed5e3a6a1cdd99cb6137ae5cb1ea1805aac9",
+}
+
+
+def _suites(settings: Settings) -> list[str]:
+    return [settings.validation.suite, settings.validation.pieces_suite]

@@ -7,10 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jabert.config import Settings
-from jabert.encoder import EncoderFolder
 from jabert.files import digest_of_file, write_json, write_text
-from jabert.methods import method_of
+from jabert.methods import Job, method_of
 from jabert.tracking import Run
 
 if TYPE_CHECKING:
@@ -23,25 +21,20 @@ _EXAMPLE = "京都の食堂で昼ごはんを食べた。"
 _REQUIRED = ("mlflow", "numpy", "pandas")  # what that file imports, whatever is in a package
 
 
-def build_package(
-    fitted: Path, labels: list[str], settings: Settings, encoder: EncoderFolder | None, target: Path
-) -> Path:
+def build_package(job: Job, target: Path) -> Path:
     """Write the folder that `jabert/runtime/text_classifier.py` describes.
 
     Args:
-        fitted: folder of a fitted classifier of the method that the settings name.
-        labels: class names in the order of the classifier's outputs.
-        settings: written into the package, without paths.
-        encoder: that the method needs, None if it needs none.
+        job: a fitted classifier; the settings are written into the package, without paths.
         target: the folder to make; what stood there is replaced.
     """
-    kind = settings.method.kind
+    settings, kind = job.settings, job.settings.method.kind
     shutil.rmtree(target, ignore_errors=True)
     (target / kind).mkdir(parents=True)
-    export = method_of(kind).export(settings, fitted, labels, encoder=encoder, target=target / kind)
+    export = method_of(kind).export(job, target / kind)
     about = {
         "format": "2",
-        "labels": labels,
+        "labels": list(job.labels),
         "max_texts": settings.package.max_texts,
         "members": [{"folder": kind, "runtime": export.runtime, "requires": export.requirements}],
     }

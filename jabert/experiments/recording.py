@@ -112,17 +112,15 @@ def by_split(metrics: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def record_fit(
-    fit: Fit, labels: Sequence[str], encoder: EncoderFolder | None, settings: Settings, run: Run
-) -> None:
+def record_fit(fit: Fit, run: Run) -> None:
     """The history as a table and a picture, TensorBoard's logs, and a drawing of the classifier."""
-    fitted = fit.fitted
+    fitted, settings = fit.fitted, fit.job.settings
     run.params({f"resolved.{name}": value for name, value in fitted.resolved.items()})
     run.metrics({f"train/{name}": value for name, value in fitted.metrics.items()})
-    described = method_of(settings.method.kind).describe(settings, fitted, labels, encoder)
+    described = method_of(settings.method.kind).describe(fit.job, fitted)
     _record_picture(plots.model_structure(described.layers), "training/model_structure.png", run)
-    if (fit.folder / "tensorboard").exists():
-        run.folder(fit.folder / "tensorboard", "tensorboard")
+    if (fit.job.folder / "tensorboard").exists():
+        run.folder(fit.job.folder / "tensorboard", "tensorboard")
     if not fitted.history:
         return
     history = pd.DataFrame(fitted.history)

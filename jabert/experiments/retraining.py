@@ -13,11 +13,11 @@ from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key, attempt_key_0_1
 from jabert.experiments.packaging import build_package, log_package
 from jabert.experiments.recording import record_card, record_comparison, record_verdict
-from jabert.experiments.steps import Data, Evaluated, Fit, Tokens, encoder_of
+from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.experiments.store import prune
 from jabert.features import Featurized
 from jabert.files import write_json
-from jabert.methods import method_of
+from jabert.methods import encoder_of, method_of
 from jabert.registry import Gate, Verdict
 from jabert.report.card import Card, Facts, make_card
 from jabert.tracking import Attempt, Run, find_run, provenance, with_local_encoder
@@ -160,11 +160,11 @@ def resume(work: Work, run: Run) -> None:
         log.info("going on from run %s, which did not finish", before)
 
 
-def package(settings: Settings, data: Data, fit: Fit, attempt: Attempt) -> Path:
+def package(fit: Fit, attempt: Attempt) -> Path:
     """The folder of the model package, made if this attempt has none yet."""
     folder = attempt.path / "package"
     if not (folder / "SHA256SUMS").exists():  # it is written last
-        build_package(fit.folder, data.labels, settings, encoder_of(settings), folder)
+        build_package(fit.job, folder)
     return folder
 
 
@@ -174,8 +174,10 @@ def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Ru
     note = attempt.path / "logged.json"
     uri = str(json.loads(note.read_text(encoding="utf-8"))) if note.exists() else ""
     if not (uri and run.has_model(uri)):
-        learned_from = registry.write_learned(data.table, data.split_by, attempt.path / "learned_from.json")
-        uri = log_package(package(settings, data, fit, attempt), learned_from, run)
+        learned_from = registry.write_training_digests(
+            data.table, data.split_by, attempt.path / "learned_from.json"
+        )
+        uri = log_package(package(fit, attempt), learned_from, run)
         write_json(note, uri)
     version = registered.register(uri)
     registered.tag(version, {"judged_in": run.id})
@@ -229,7 +231,7 @@ def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card
         lower_case=tokens.lower_case if tokens else None,
         max_tokens=tokens.max_tokens if tokens else None,
         features=results.features,
-        method=method.describe(settings, results.fit.fitted, data.labels, encoder),
+        method=method.describe(results.fit.job, results.fit.fitted),
         report=results.evaluated.report,
         verdict=results.verdict.facts(),
         environment=provenance(),

@@ -34,7 +34,7 @@ from jabert.experiments.store import find_or_make, key_of
 from jabert.features import Featurized, Progress, open_store
 from jabert.features import featurize as featurize_ids
 from jabert.files import digest_of_file
-from jabert.methods import Epoch, Fitted, method_of
+from jabert.methods import Epoch, Fitted, Job, encoder_of, method_of
 from jabert.training.rows import Rows, StoredVectors
 from jabert.validation import Finding, ValidationReport, check_pieces, check_texts, find_suite
 
@@ -43,7 +43,6 @@ __all__ = [
     "Evaluated",
     "Fit",
     "Tokens",
-    "encoder_of",
     "evaluate",
     "featurize",
     "fit",
@@ -149,9 +148,9 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted classifier: its files, and what fitting it did."""
+    """A fitted classifier: what its method is given, with the folder of its files, and what the fit did."""
 
-    folder: Path
+    job: Job
     key: str
     fitted: Fitted
 
@@ -169,16 +168,6 @@ class Evaluated:
     rows: pd.DataFrame
     probabilities: npt.NDArray[np.float64]
     report: EvaluationReport
-
-
-def encoder_of(settings: Settings) -> EncoderFolder | None:
-    """The encoder, None for a method that needs neither tokens nor vectors.
-
-    Raises:
-        JabertError: it is not set, or its files are not there.
-    """
-    needs = method_of(settings.method.kind).needs
-    return open_folder(settings.encoder.path) if {"tokens", "vectors"} & set(needs) else None
 
 
 def read(settings: Settings) -> Data:
@@ -214,28 +203,33 @@ def _digest_in_order(table: pd.DataFrame) -> str:
 
 def validate(settings: Settings, data: Data) -> ValidationReport:
     """Check the table against the suite of expectations; the caller decides what a failure means."""
-    suite = settings.validation.suite
-    key = key_of(_VALIDATE, data.key, digest_of_file(find_suite(suite)), settings.training.watch)
-    return _validated(settings, key, lambda folder: check_texts(data.table, settings, data.split_by, folder))
+    suite = find_suite(settings.validation.suite)
+    key = key_of(_VALIDATE, data.key, digest_of_file(suite), settings.training.watch)
+    return _validated(
+        settings, key, suite, lambda folder: check_texts(data.table, settings, data.split_by, folder)
+    )
 
 
 def validate_pieces(settings: Settings, data: Data, tokens: Tokens) -> ValidationReport:
     """Check the pieces of the texts against their suite of expectations."""
-    suite = settings.validation.pieces_suite
-    key = key_of(_VALIDATE, data.key, tokens.key, digest_of_file(find_suite(suite)))
-    return _validated(settings, key, lambda folder: check_pieces(tokens.beside(data.table), settings, folder))
+    suite = find_suite(settings.validation.pieces_suite)
+    key = key_of(_VALIDATE, data.key, tokens.key, digest_of_file(suite))
+    return _validated(
+        settings, key, suite, lambda folder: check_pieces(tokens.beside(data.table), settings, folder)
+    )
 
 
-def _validated(settings: Settings, key: str, check: Callable[[Path], ValidationReport]) -> ValidationReport:
+def _validated(
+    settings: Settings, key: str, suite: Path, check: Callable[[Path], ValidationReport]
+) -> ValidationReport:
     def make(folder: Path) -> dict[str, Any]:
-        found = check(folder)
-        return {**asdict(found), "suite_file": str(found.suite_file), "folder": ""}
+        return {**asdict(check(folder)), "suite_file": "", "folder": ""}
 
     folder, record = find_or_make(_work(settings), "validate", key, make)
     findings = tuple(
         Finding(**{**finding, "examples": tuple(finding["examples"])}) for finding in record["findings"]
     )
-    files = {"suite_file": Path(record["suite_file"]), "folder": folder}
+    files = {"suite_file": suite, "folder": folder}  # the same suite may lie elsewhere now
     return ValidationReport(**{**record, **files, "findings": findings})
 
 
@@ -323,25 +317,26 @@ def fit(
         tokens.key if tokens else None,
         _vectors_of(settings) if "vectors" in method.needs else None,
     )
-    told = 0
+    told: list[Epoch] = []
 
     def tell(epoch: Epoch) -> None:
-        nonlocal told
-        told += 1
+        told.append(epoch)
         on_epoch(epoch)
+
+    def job(folder: Path) -> Job:
+        return Job(settings, data.labels, encoder_of(settings), folder)
 
     def make(folder: Path) -> dict[str, Any]:
         if unfinished and not any(folder.iterdir()):
             shutil.copytree(unfinished, folder, dirs_exist_ok=True)
         train, validation = (_rows(settings, data, tokens, splits) for splits in (learned_from, watched))
-        fitted = method.fit(settings, train, validation, data.labels, folder=folder, on_epoch=tell)
-        return asdict(fitted)
+        return asdict(method.fit(job(folder), train, validation, tell))
 
     folder, record = find_or_make(_work(settings), "fit", key, make, resumes=True)
     fitted = Fitted(**record)
-    for epoch in fitted.history[told:]:
+    for epoch in fitted.history[len(told) :]:
         on_epoch(epoch)
-    return Fit(folder, key, fitted)
+    return Fit(job(folder), key, fitted)
 
 
 def _vectors_of(settings: Settings) -> list[Any]:

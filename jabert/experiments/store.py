@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from jabert.files import digest_of_json, exclusive, write_json
+from jabert.files import digest_of_file, digest_of_json, exclusive, write_json
 
 __all__ = ["find_or_make", "key_of", "prune"]
 
@@ -46,11 +46,11 @@ def find_or_make(
     if not _is_whole(folder):
         with exclusive(folder.with_suffix(".lock"), _WAITING % step):
             if not _is_whole(folder):
-                if not resumes:
+                if not resumes or (folder / _DONE).exists():  # what was finished and damaged has no use
                     shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True, exist_ok=True)
                 record = make(folder)
-                write_json(folder / _DONE, {"record": record, "files": _sizes(folder)})
+                write_json(folder / _DONE, {"record": record, "files": _digests(folder)})
     os.utime(folder / _DONE)  # it is in use
     found: Record = json.loads((folder / _DONE).read_text(encoding="utf-8"))["record"]
     return folder, found
@@ -78,9 +78,9 @@ def _is_whole(folder: Path) -> bool:
         expected = json.loads((folder / _DONE).read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, LookupError):
         return False
-    return bool(expected == _sizes(folder))
+    return bool(expected == _digests(folder))
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _digests(folder: Path) -> dict[str, str]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / _DONE)
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    return {path.relative_to(folder).as_posix(): digest_of_file(path) for path in files}

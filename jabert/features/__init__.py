@@ -1,4 +1,4 @@
-"""Token vectors of texts, computed once and kept on disk."""
+"""Token vectors of texts, computed once and stored on disk."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.config import Settings
 from jabert.encoder import (
@@ -25,17 +26,27 @@ from jabert.files import exclusive
 
 __all__ = ["FeatureStore", "Featurized", "Progress", "featurize", "open_store", "row_keys"]
 
-Progress = Callable[[int, int], None]  # rows done, rows to do
+Progress = Callable[[int, int], None]  # rows done, rows to do in all
 
-_WAITING = "another process computes vectors of the same encoder; waiting, so as not to compute them twice"
+_WAITING = "another process computes vectors of the same encoder; waiting, in order not to compute them twice"
 
 
 @dataclass(frozen=True)
 class Featurized:
     """What a featurization did.
 
-    `seconds` runs from token ids in memory to the last row on disk; `setup_seconds` is for finding the device
-    and the encoder's fingerprint and, if a row was missing, for loading the encoder.
+    Attributes:
+        texts: number of texts.
+        tokens: tokens of all texts.
+        computed: texts whose vectors were computed.
+        reused: texts whose vectors were in the store, or equal another text's.
+        seconds: from token ids in memory to the last row on disk, without `setup_seconds`.
+        setup_seconds: to find the device and the encoder's fingerprint, and to load the encoder if a row was
+            missing.
+        engine: as in `Choice`.
+        precision: as in `Choice`.
+        device: as in `Choice`.
+        store: folder of the store's partition.
     """
 
     texts: int
@@ -51,7 +62,7 @@ class Featurized:
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens of all texts over `seconds`."""
+        """Tokens of all texts, computed or reused, per second."""
         return self.tokens / max(self.seconds, 1e-9)
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,7 +71,7 @@ class Featurized:
 
 
 def open_store(folder: EncoderFolder, settings: Settings) -> FeatureStore:
-    """The space of the store that holds the vectors of these settings."""
+    """The partition of the store that holds the vectors of these settings."""
     origin = vector_origin(folder, settings.encoder)
     return FeatureStore(
         Path(settings.features.path), origin, folder.config.hidden_size, settings.features.dtype
@@ -77,13 +88,13 @@ def featurize(
 
     Args:
         ids: token ids of each text.
-        folder: the encoder.
-        settings: groups `encoder` and `features` are used.
-        on_progress: called with the rows done and the rows to do after each batch.
+        folder: the encoder folder.
+        settings: the groups `encoder` and `features` are used.
+        on_progress: called after each batch with the rows done and all rows to do.
 
     Raises:
-        JabertError: no such device, an unfit checkpoint, or the disk is full. Batches that were
-            finished before stay and are used by the next run.
+        JabertError: the device does not exist, the checkpoint does not fit its configuration, or the disk is
+            full. Batches written before the error stay, and the next run reuses them.
     """
     beginning = time.perf_counter()
     choice, _ = choose(settings.encoder), folder.fingerprint
@@ -112,37 +123,37 @@ def featurize(
     )
 
 
-def _missing(store: FeatureStore, keys: np.ndarray) -> np.ndarray:
-    """Numbers of the rows that the store lacks, the first of those that are equal."""
+def _missing(store: FeatureStore, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
+    """Indices of the rows that the store lacks, once for each distinct key."""
     absent = np.flatnonzero(store.find(keys) < 0)
     as_bytes = np.ascontiguousarray(keys[absent]).view(f"S{keys.shape[1]}").ravel()
     first = np.unique(as_bytes, return_index=True)[1]
-    missing: np.ndarray = np.sort(absent[first])
+    missing: npt.NDArray[np.intp] = np.sort(absent[first])
     return missing
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows to compute, by their numbers among the keys and token ids of all."""
+    """Rows to compute: their indices in the keys and token ids of all rows."""
 
-    numbers: np.ndarray
-    keys: np.ndarray
+    indices: npt.NDArray[np.intp]
+    keys: npt.NDArray[np.uint8]
     ids: TokenIds
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.indices)
 
-    def batches(self, budget: int, width_step: int) -> Iterator[tuple[np.ndarray, TokenIds]]:
-        """Keys and token ids of what is computed together."""
-        for batch in token_budget_batches(self.ids.lengths[self.numbers], budget, width_step):
-            numbers = self.numbers[batch]
-            yield self.keys[numbers], self.ids.take(numbers)
+    def batches(self, budget: int, width_step: int) -> Iterator[tuple[npt.NDArray[np.uint8], TokenIds]]:
+        """Keys and token ids of each batch."""
+        for batch in token_budget_batches(self.ids.lengths[self.indices], budget, width_step):
+            indices = self.indices[batch]
+            yield self.keys[indices], self.ids.take(indices)
 
 
 def _compute(
     rows: _Rows, store: FeatureStore, folder: EncoderFolder, settings: Settings, on_progress: Progress | None
 ) -> float:
-    """Compute and store rows; returns the seconds that loading the encoder took."""
+    """Compute and store rows; return the seconds that loading the encoder took."""
     loading = time.perf_counter()
     encoder = load_encoder(folder, settings.encoder)
     setup_seconds = time.perf_counter() - loading
@@ -155,11 +166,11 @@ def _compute(
 
 
 def _pipeline(
-    batches: Iterable[tuple[np.ndarray, TokenIds]], encoder: Encoder, writer: Writer
+    batches: Iterable[tuple[npt.NDArray[np.uint8], TokenIds]], encoder: Encoder, writer: Writer
 ) -> Iterator[int]:
-    """Yields the number of rows that are durable after each batch.
+    """Yield the number of rows that are durable after each batch.
 
-    While the engine computes a batch, a thread writes the one before.
+    While the engine computes a batch, a thread writes the previous one.
     """
     done = 0
     written: Future[None] | None = None

@@ -1,10 +1,9 @@
-"""Token vectors on disk, each found by what it was computed from.
+"""Token vectors on disk, each found by a digest of the token ids that it was computed from.
 
-A store is a folder; each *space* in it (one encoder, precision, padding and dtype) is a subfolder. Whoever
-computes vectors writes a file of its own there: an Arrow IPC stream, to which one record batch after another
-is appended. A batch counts once it is there whole, with its checksum: what a killed process left behind it
-is not read, and no file is ever changed by another process. So writers don't disturb each other, and a
-kill loses at most the batch that was being written.
+A store is a folder with a subfolder for each *partition*: one encoder, engine, precision, padding and dtype.
+Each writer appends to a file of its own there, an Arrow IPC stream of record batches. Readers take a batch
+only if it is complete and matches its checksum, and no process changes the file of another. So writers need
+no lock, and a kill loses at most the batch that was being written.
 """
 
 import os
@@ -20,22 +19,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from jabert.encoder.ragged import TokenIds
 from jabert.files import digest_of_json, on_disk, write_json
 
-__all__ = ["STORE_FORMAT", "FeatureStore", "Writer", "row_keys"]
+__all__ = ["DESCRIPTION", "STORE_FORMAT", "FeatureStore", "Vectors", "Writer", "row_keys"]
 
 STORE_FORMAT = "2"
+DESCRIPTION = "space.json"  # of a partition; the name keeps stores of earlier versions readable
+Vectors = npt.NDArray[np.floating[Any]]
+"""float16 or float32 (tokens, hidden)."""
+
 _SUFFIX = ".arrows"
 _KEY_BYTES = 16
 _CHECKSUM = b"crc32"
-_OWN = ("format", "dtype", "hidden_size")  # what describes a space besides the origin of its vectors
+_OWN = ("format", "dtype", "hidden_size")  # what describes a partition besides the origin of its vectors
 
 
-def row_keys(ids: Iterable[np.ndarray]) -> np.ndarray:
-    """Digest of the token ids (int32) of each text: uint8 (texts, 16)."""
+def row_keys(ids: Iterable[npt.NDArray[np.int32]]) -> npt.NDArray[np.uint8]:
+    """Digest of the token ids (tokens,) of each text: uint8 (texts, 16)."""
     digests = (
         blake2b(np.ascontiguousarray(row, dtype="<i4").data, digest_size=_KEY_BYTES).digest() for row in ids
     )
@@ -43,17 +47,24 @@ def row_keys(ids: Iterable[np.ndarray]) -> np.ndarray:
 
 
 class FeatureStore:
-    """The vectors of one space, as they were when it was opened or last refreshed.
+    """The vectors of one partition, as of when it was opened or last refreshed.
 
-    A row is known by its place, a number from 0 to `len(store) - 1` that holds as long as the object.
+    A row is one text. Its index, from 0 to `len(store) - 1`, is valid as long as the object.
 
     Args:
-        root: folder of the store; made when the first row is written.
-        origin: JSON values that a vector depends on besides its token ids: encoder fingerprint, engine,
-            precision, padding. Their digest names the space, so that another encoder can never be
-            served these vectors.
-        hidden_size: width of a vector.
-        dtype: `float16` or `float32`.
+        root: folder of the store; created when the first row is written.
+        origin: what a vector depends on besides its token ids: encoder fingerprint, engine, precision,
+            padding. A digest of it names the partition, so vectors of one encoder are never taken for those
+            of another.
+        hidden_size: columns of a vector.
+        dtype: of the vectors, `float16` or `float32`.
+
+    Attributes:
+        origin: what is written to the partition's description.
+        path: folder of the partition.
+        hidden_size: columns of a vector.
+        dtype: of the vectors.
+        schema: of the record batches.
     """
 
     def __init__(self, root: Path, origin: dict[str, str], hidden_size: int, dtype: str) -> None:
@@ -70,15 +81,15 @@ class FeatureStore:
             }
         )
         self._batches: list[_Batch] = []
-        self._starts: list[int] = []  # place of each batch's first row
-        self._last: dict[Path, _Batch] = {}  # of each file
+        self._starts: list[int] = []  # index of each batch's first row
+        self._last: dict[Path, _Batch] = {}  # last batch of each file
         self._rows = 0
         self._index: _Index | None = None
         self.refresh()
 
     @classmethod
     def at(cls, path: Path, described: dict[str, str]) -> "FeatureStore":
-        """The space in the folder `path`, by what its `space.json` says."""
+        """The partition in the folder `path`, by its description."""
         origin = {name: value for name, value in described.items() if name not in _OWN}
         return cls(path.parent, origin, int(described["hidden_size"]), described["dtype"])
 
@@ -91,48 +102,48 @@ class FeatureStore:
         return sum(len(batch.ids.flat) for batch in self._batches)
 
     def refresh(self) -> None:
-        """Take up what was written since the store was opened, also by other processes."""
+        """Read what this and other processes have written since the store was opened or last refreshed."""
         for path in sorted(self.path.glob(f"*{_SUFFIX}")):
             last = self._last.get(path)
             if last is None or path.stat().st_size > last.end:
                 for batch in _whole_batches(path, self.schema, self.hidden_size):
                     if last is None or batch.number > last.number:
-                        self._take_up(batch)
+                        self._add(batch)
 
-    def find(self, keys: np.ndarray) -> np.ndarray:
-        """Places of rows by their keys, uint8 (rows, 16): int64 (rows,), -1 where there is none."""
+    def find(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        """Indices int64 (rows,) of rows by their keys (rows, 16); -1 for a row that is not in the store."""
         if not len(keys) or not self._rows:
             return np.full(len(keys), -1, dtype=np.int64)
         if self._index is None:
             self._index = _Index(np.concatenate([batch.keys for batch in self._batches]))
         return self._index.find(keys)
 
-    def vectors(self, place: int) -> np.ndarray:
-        """The vectors of one text, (tokens, hidden), a view of the mapped file."""
-        batch, row = self._row(place)
-        vectors: np.ndarray = batch.vectors[batch.ids.offsets[row] : batch.ids.offsets[row + 1]]
+    def vectors(self, index: int) -> Vectors:
+        """The vectors (tokens, hidden) of one text, a view of the memory-mapped file."""
+        batch, row = self._row(index)
+        vectors: Vectors = batch.vectors[batch.ids.offsets[row] : batch.ids.offsets[row + 1]]
         return vectors
 
-    def key(self, place: int) -> bytes:
+    def key(self, index: int) -> bytes:
         """The key of one row, 16 bytes."""
-        batch, row = self._row(place)
+        batch, row = self._row(index)
         return bytes(batch.keys[row])
 
-    def token_ids(self, place: int) -> np.ndarray:
-        """The token ids that the vectors were computed from, int32 (tokens,)."""
-        batch, row = self._row(place)
+    def token_ids(self, index: int) -> npt.NDArray[np.int32]:
+        """The token ids (tokens,) that the vectors of one row were computed from."""
+        batch, row = self._row(index)
         return batch.ids[row]
 
     def damaged(self) -> list[str]:
-        """Checks all batches against their checksums; a sentence for each that differs."""
+        """Check all batches against their checksums; a sentence for each that does not match."""
         return [
-            f"{batch.path}: batch {batch.number} is not what was written; delete the file"
+            f"{batch.path}: batch {batch.number} does not match its checksum; delete the file"
             for batch in self._batches
             if not batch.is_whole()
         ]
 
     def unread(self) -> dict[Path, int]:
-        """Bytes at the end of files that belong to no whole batch: of a killed process, or damaged."""
+        """Bytes at the end of each file that ends in an incomplete batch: cut off by a kill, or damaged."""
         ends = dict.fromkeys(self.path.glob(f"*{_SUFFIX}"), 0)
         ends |= {path: batch.end for path, batch in self._last.items()}
         left = {path: path.stat().st_size - end for path, end in ends.items()}
@@ -140,12 +151,12 @@ class FeatureStore:
 
     @contextmanager
     def writer(self) -> Iterator["Writer"]:
-        """A file of one's own to append rows to; they are in the store after the next `refresh`.
+        """A new file to append rows to; the store has them after the next `refresh`.
 
         Raises:
             JabertError: the file cannot be written, e.g. the disk is full; what was appended before stays.
         """
-        description = self.path / "space.json"
+        description = self.path / DESCRIPTION
         if not description.exists():
             write_json(description, self.origin)
         path = self.path / f"{uuid.uuid4().hex}{_SUFFIX}"
@@ -158,18 +169,19 @@ class FeatureStore:
             if path.exists() and not path.stat().st_size:
                 path.unlink()
 
-    def _take_up(self, batch: "_Batch") -> None:
+    def _add(self, batch: "_Batch") -> None:
         self._starts.append(self._rows)
         self._batches.append(batch)
         self._rows += len(batch.keys)
         self._last[batch.path] = batch
         self._index = None
 
-    def _row(self, place: int) -> tuple["_Batch", int]:
-        if not 0 <= place < self._rows:
-            raise IndexError(f"the store has no row {place}")
-        number = bisect_right(self._starts, place) - 1
-        return self._batches[number], place - self._starts[number]
+    def _row(self, index: int) -> tuple["_Batch", int]:
+        """The batch of a row, and the row's index in it."""
+        if not 0 <= index < self._rows:
+            raise IndexError(f"the store has no row {index}")
+        number = bisect_right(self._starts, index) - 1
+        return self._batches[number], index - self._starts[number]
 
 
 class Writer:
@@ -180,11 +192,13 @@ class Writer:
         self._store = store
         self._stream = pa.ipc.new_stream(file, store.schema)
 
-    def append(self, keys: np.ndarray, ids: TokenIds, vectors: np.ndarray) -> None:
-        """Write rows as one batch; when this returns they are durable. After an error none of them is there.
+    def append(
+        self, keys: npt.NDArray[np.uint8], ids: TokenIds, vectors: npt.NDArray[np.floating[Any]]
+    ) -> None:
+        """Write rows as one batch, which is durable when this returns; after an error, nothing of it is left.
 
         Args:
-            keys: uint8 (rows, 16), as `row_keys` makes them.
+            keys: uint8 (rows, 16), from `row_keys`.
             ids: the token ids of the rows.
             vectors: (tokens of all rows, hidden), cast to the dtype of the store.
 
@@ -209,14 +223,21 @@ class Writer:
 
 
 class _Batch:
-    """One record batch in the mapped file, which it ends at byte `end`, its columns as NumPy arrays.
+    """A record batch of a memory-mapped file, its columns as NumPy arrays without a copy.
+
+    Args:
+        found: the batch with its custom metadata, as pyarrow reads it.
+        hidden_size: columns of a vector.
+        path: the file.
+        number: of the batch in the file, from 0.
+        end: offset of the batch's end in the file, bytes.
 
     Raises:
-        ValueError, LookupError: its parts do not fit each other.
+        ValueError, LookupError: columns or metadata are inconsistent.
     """
 
     def __init__(self, found: Any, hidden_size: int, path: Path, number: int, end: int) -> None:
-        found.batch.validate(full=True)  # or a damaged length would lead out of the file's memory
+        found.batch.validate(full=True)  # a damaged length would point outside the file's memory
         self._batch: pa.RecordBatch = found.batch
         self._checksum = int((found.custom_metadata or {})[_CHECKSUM])
         self.path = path
@@ -226,20 +247,20 @@ class _Batch:
         self.keys = np.frombuffer(key.buffers()[1], np.uint8, len(key) * _KEY_BYTES).reshape(-1, _KEY_BYTES)
         self.ids = TokenIds(_values(ids.values), _values(ids.offsets))
         if not np.array_equal(self.ids.offsets * hidden_size, _values(vectors.offsets)):
-            raise ValueError("the rows of ids are not those of vectors")
+            raise ValueError("ids and vectors have different numbers of tokens")
         # (tokens of all rows, hidden)
         self.vectors = _values(vectors.values).reshape(len(self.ids.flat), hidden_size)
 
     def is_whole(self) -> bool:
-        """Whether the bytes are those that were written."""
+        """Whether the bytes match the checksum."""
         return _checksum(self._batch) == self._checksum
 
 
 def _whole_batches(path: Path, schema: pa.Schema, hidden_size: int) -> Iterator[_Batch]:
-    """The batches of a file up to where a killed writer left it, or another is writing.
+    """The complete batches of a file.
 
-    Every batch but the last is known to be on disk, since the next was begun only then; the last is read
-    and held against its checksum, in case the machine lost power while it was written.
+    Every batch but the last was flushed to disk before the next was begun. The last is checked against its
+    checksum, in case the machine lost power while it was written.
     """
     batches = list(_readable_batches(path, schema, hidden_size))
     if batches and not batches[-1].is_whole():
@@ -248,11 +269,11 @@ def _whole_batches(path: Path, schema: pa.Schema, hidden_size: int) -> Iterator[
 
 
 def _readable_batches(path: Path, schema: pa.Schema, hidden_size: int) -> Iterator[_Batch]:
-    """Those before the file's end, or before the first that is damaged; Arrow has many names for that."""
+    """The batches before the end of the file, or before the first one that Arrow cannot read."""
     with suppress(StopIteration, pa.ArrowException, OSError, ValueError, LookupError):
         mapped = pa.memory_map(str(path))
         reader = pa.ipc.open_stream(mapped)
-        if not reader.schema.equals(schema):  # Arrow would take the bytes for whatever it says
+        if not reader.schema.equals(schema):  # a damaged schema would give the bytes another meaning
             return
         for number in count():
             found = reader.read_next_batch_with_custom_metadata()
@@ -260,43 +281,44 @@ def _readable_batches(path: Path, schema: pa.Schema, hidden_size: int) -> Iterat
 
 
 class _Index:
-    """Finds rows by their keys. Sorted once, for a table that is scored asks again for each chunk of it.
+    """Finds rows by their keys. Sorted once, since scoring a table looks up its rows chunk by chunk.
 
     Args:
-        keys: uint8 (rows, 16), of all rows; digests, so that their first half is enough to sort by.
+        keys: uint8 (rows, 16) of all rows. They are digests, so their first halves suffice as sort keys.
     """
 
-    def __init__(self, keys: np.ndarray) -> None:
+    def __init__(self, keys: npt.NDArray[np.uint8]) -> None:
         self._keys = keys
         halves = _first_halves(keys)
         self._order = np.argsort(halves, kind="stable")
         self._sorted = halves[self._order]
 
-    def find(self, keys: np.ndarray) -> np.ndarray:
+    def find(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """As `FeatureStore.find`."""
         nearest = np.searchsorted(self._sorted, _first_halves(keys)).clip(max=len(self._keys) - 1)
-        places = self._order[nearest]
-        # Of two keys that share their first half, once in 10^19 pairs, one is not found and is computed anew.
-        return np.where((self._keys[places] == keys).all(axis=1), places, -1)
+        indices = self._order[nearest]
+        # Of two keys with the same first half, once in 10^19 pairs, one is not found and is computed again.
+        return np.where((self._keys[indices] == keys).all(axis=1), indices, -1)
 
 
-def _first_halves(keys: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(keys).view("<u8")[:, 0]
+def _first_halves(keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    halves: npt.NDArray[np.uint64] = np.ascontiguousarray(keys).view("<u8")[:, 0]
+    return halves
 
 
-# By buffers, for pyarrow 25's own conversions from and to NumPy import pandas at their first call: that takes
-# longer than reading a store.
-def _numbers(values: np.ndarray) -> pa.Array:
+# By buffers, because pyarrow 25's own conversions from and to NumPy import pandas at their first call, which
+# takes longer than reading a store.
+def _numbers(values: npt.NDArray[Any]) -> pa.Array:
     return _array(pa.from_numpy_dtype(values.dtype), values, values.size)
 
 
-def _array(kind: pa.DataType, values: np.ndarray, length: int) -> pa.Array:
+def _array(kind: pa.DataType, values: npt.NDArray[Any], length: int) -> pa.Array:
     return pa.Array.from_buffers(kind, length, [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
-def _values(array: pa.Array) -> np.ndarray:
+def _values(array: pa.Array) -> npt.NDArray[Any]:
     if array.null_count:
-        raise ValueError("something is missing")
+        raise ValueError("the column has null values")
     kind = "f" if pa.types.is_floating(array.type) else "i"
     return np.frombuffer(array.buffers()[1], f"{kind}{array.type.bit_width // 8}", len(array))
 

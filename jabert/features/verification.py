@@ -1,4 +1,4 @@
-"""What lies in a feature store, and whether it is still what the encoder computes."""
+"""What a feature store holds, and whether the encoder still computes the same."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,19 +6,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.config import Settings
 from jabert.encoder import EncoderFolder, TokenIds, Tokenizer, load_encoder, token_budget
 from jabert.encoder.batching import token_budget_batches
 from jabert.errors import JabertError
 from jabert.features import open_store
-from jabert.features.store import STORE_FORMAT, FeatureStore, row_keys
+from jabert.features.store import DESCRIPTION, STORE_FORMAT, FeatureStore, Vectors, row_keys
 
-__all__ = ["Verified", "list_spaces", "verify"]
+__all__ = ["Difference", "Verified", "list_partitions", "verify"]
 
-# Of a token's vector with the same computed again, in a batch of another size and company: KNBC's are above
-# 0.999999 and 0.99997.
+# Smallest cosine similarity of a token's stored vector with the one computed again in another batch. Those of
+# KNBC are above 0.999999 and 0.99997.
 _SMALLEST_COSINE = {"float32": 0.99999, "bfloat16": 0.999}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row whose stored vectors are not those computed now.
+
+    Attributes:
+        text: the text of its token ids.
+        cosine: smallest cosine similarity between the stored and the computed vector of a token.
+        difference: largest absolute difference of an element.
+    """
+
+    text: str
+    cosine: float
+    difference: float
 
 
 @dataclass(frozen=True)
@@ -26,13 +42,13 @@ class Verified:
     """What a verification found.
 
     Attributes:
-        store: folder of the space.
+        store: folder of the partition.
         rows: rows in it.
         checked: rows that were computed again.
-        damaged: a sentence for each batch whose bytes are not those that were written.
-        unread: a sentence for each file with bytes that are no whole batch. Rows that are not there are
-            computed again, so nothing is wrong with the others.
-        differing: of each row that differs the text, its smallest cosine of a token and largest difference.
+        damaged: a sentence for each batch that does not match its checksum.
+        unread: a sentence for each file that ends in an incomplete batch. Its rows count as missing and are
+            computed again when they are needed, so this is not an error.
+        differing: the rows that differ.
     """
 
     store: str
@@ -40,11 +56,11 @@ class Verified:
     checked: int
     damaged: list[str]
     unread: list[str]
-    differing: list[dict[str, Any]]
+    differing: list[Difference]
 
     @property
     def ok(self) -> bool:
-        """Whether all that is read is right."""
+        """Whether every batch matches its checksum and no row differs."""
         return not (self.damaged or self.differing)
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,36 +68,39 @@ class Verified:
         return {**asdict(self), "ok": self.ok}
 
 
-def list_spaces(root: Path) -> list[dict[str, Any]]:
-    """The spaces of a store, JSON-ready: what each holds the vectors of, its rows, tokens, bytes and path.
+def list_partitions(root: Path) -> list[dict[str, Any]]:
+    """The partitions of a store, JSON-ready: the origin of the vectors, rows, tokens, bytes and path of each.
+
+    Rows and tokens are None in a partition of another format version, whose vectors are never read.
 
     Raises:
-        JabertError: the store is no folder, or a space's description cannot be read.
+        JabertError: the store is not a folder, or the description of a partition cannot be read.
     """
     if root.exists() and not root.is_dir():
         raise JabertError(f"features.path {root} is not a folder")
-    return [_described(path.parent) for path in sorted(root.glob("*/space.json"))]
+    return [_described(path) for path in sorted(root.glob(f"*/{DESCRIPTION}"))]
 
 
 def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int = 0) -> Verified:
     """Check all batches against their checksums, and compute a random sample of rows again.
 
-    A row differs if its token ids do not have its key, or if a token's vector points elsewhere than the one
-    computed now; the last digits of a vector are decided by its company in a batch and don't count.
+    A row differs if its key is not that of its token ids, or if the cosine similarity of a token's vector
+    with the one computed now is too small. The last digits depend on the batch and are not compared.
 
     Args:
-        folder: the encoder.
-        settings: groups `encoder` and `features` are used.
+        folder: the encoder folder.
+        settings: the groups `encoder` and `features` are used.
         rows: size of the sample.
-        seed: chooses it.
+        seed: of the sample.
 
     Raises:
-        JabertError: there is no row.
+        JabertError: the store has no row of this encoder, precision and dtype.
     """
     store = open_store(folder, settings)
     damaged = store.damaged()
     unread = [
-        f"{path}: {size:,} bytes are no whole batch: being written, left by a kill, or damaged"
+        f"{path}: the last {size:,} bytes are not a complete batch: it is being written, was cut off by a "
+        "kill, or is damaged"
         for path, size in store.unread().items()
     ]
     if not len(store):
@@ -93,43 +112,42 @@ def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int
 
 
 def _differing(
-    store: FeatureStore, chosen: np.ndarray, folder: EncoderFolder, settings: Settings
-) -> list[dict[str, Any]]:
-    ids = TokenIds.of(store.token_ids(place) for place in chosen)
+    store: FeatureStore, chosen: npt.NDArray[np.int64], folder: EncoderFolder, settings: Settings
+) -> list[Difference]:
+    ids = TokenIds.of(store.token_ids(index) for index in chosen)
     encoder, tokenizer = load_encoder(folder, settings.encoder), Tokenizer(folder, settings.encoder)
     budget = token_budget(folder, settings.encoder)
-    differing = []
+    differing: list[Difference] = []
     for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):
         texts = ids.take(batch)
         for i, computed in zip(batch, texts.parts(encoder(texts)), strict=True):
             stored = store.vectors(chosen[i])
-            cosine, difference = _compare(stored, computed.astype(store.dtype))
-            is_of_key = store.key(chosen[i]) == row_keys([ids[i]]).tobytes()
-            if not (is_of_key and cosine >= _SMALLEST_COSINE[store.origin["precision"]]):
-                text = tokenizer.text(ids[i])
-                differing.append({"text": text, "cosine": cosine, "difference": difference})
+            cosine, largest = _compare(stored, computed.astype(store.dtype))
+            has_its_key = store.key(chosen[i]) == row_keys([ids[i]]).tobytes()
+            if not (has_its_key and cosine >= _SMALLEST_COSINE[store.origin["precision"]]):
+                differing.append(Difference(tokenizer.text(ids[i]), cosine, largest))
     return differing
 
 
-def _compare(stored: np.ndarray, computed: np.ndarray) -> tuple[float, float]:
-    """Smallest cosine of a token and largest difference of a number."""
+def _compare(stored: Vectors, computed: Vectors) -> tuple[float, float]:
+    """Smallest cosine similarity of a token's two vectors, and largest absolute difference of an element."""
     a, b = stored.astype(np.float64), computed.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines = (a * b).sum(axis=1) / np.maximum(lengths, 1e-30)
     return float(cosines.min()), float(np.abs(a - b).max())
 
 
-def _described(path: Path) -> dict[str, Any]:
+def _described(description: Path) -> dict[str, Any]:
+    path = description.parent
     try:
-        origin = json.loads((path / "space.json").read_text(encoding="utf-8"))
+        origin = json.loads(description.read_text(encoding="utf-8"))
         store = FeatureStore.at(path, origin) if origin["format"] == STORE_FORMAT else None
     except (ValueError, LookupError, TypeError):
         raise JabertError(
-            f"{path / 'space.json'} does not describe vectors; delete {path}, and they are computed again"
+            f"{description} does not describe vectors; delete {path}, and they are computed again"
         ) from None
     return {
         **origin,
-        # None: written by another version, which counts as not there
         "rows": None if store is None else len(store),
         "tokens": None if store is None else store.tokens,
         "bytes": sum(file.stat().st_size for file in path.iterdir()),

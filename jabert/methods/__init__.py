@@ -14,16 +14,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from jabert import markdown
-from jabert.config import MethodSettings, Settings
+from jabert.config import MethodSettings, Settings, method_kinds
 
 if TYPE_CHECKING:
     from jabert.encoder import EncoderFolder
     from jabert.training.rows import Rows
 
-__all__ = ["Description", "Epoch", "Export", "Fitted", "Layer", "Method", "Need", "method_of"]
+__all__ = [
+    "Description",
+    "Epoch",
+    "Export",
+    "Fitted",
+    "Job",
+    "Layer",
+    "Method",
+    "Need",
+    "encoder_of",
+    "list_methods",
+    "method_of",
+]
 
 Need = Literal["texts", "tokens", "vectors"]
 Epoch = dict[str, float]
@@ -112,6 +124,23 @@ class Export:
     requirements: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Job:
+    """What all parts of a method are given.
+
+    Attributes:
+        settings: of the run; those in the group `method` are of the method's kind.
+        labels: class names in the order of the class indices.
+        encoder: that makes token ids and vectors, None if the method needs neither.
+        folder: of the fitted classifier: `fit` writes to it, `export` reads it.
+    """
+
+    settings: Settings
+    labels: Sequence[str]
+    encoder: "EncoderFolder | None"
+    folder: Path
+
+
 class Method(ABC):
     """One way to make a classifier of labelled texts.
 
@@ -134,55 +163,26 @@ class Method(ABC):
     chooses: ClassVar[bool] = False
 
     @abstractmethod
-    def fit(
-        self,
-        settings: Settings,
-        train: "Rows",
-        validation: "Rows",
-        labels: Sequence[str],
-        *,
-        folder: Path,
-        on_epoch: Callable[[Epoch], None],
-    ) -> Fitted:
-        """Learn from rows, and leave all that `export` needs in a folder.
+    def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
+        """Learn from rows, and leave all that `export` needs in `job.folder`.
 
-        It is reproducible: the same settings and rows give the same files on the same machine.
+        It is reproducible: the same settings and rows give the same files on the same machine. After a kill
+        it is called again with the same folder, and goes on from what it wrote there.
 
         Args:
-            settings: of the run; those in the group `method` are of this kind.
+            job: settings, labels, encoder and folder.
             train: rows to learn from, with what `needs` names.
-            validation: rows to choose on; without rows unless the method `chooses`.
-            labels: class names in the order of the class indices.
-            folder: to write to. After a kill it is called again with the same folder and goes on from what is
-                there, if it wrote anything.
+            validation: rows to choose on; none unless the method `chooses`.
             on_epoch: called with each epoch, also with those of an earlier process.
         """
 
     @abstractmethod
-    def export(
-        self,
-        settings: Settings,
-        folder: Path,
-        labels: Sequence[str],
-        *,
-        encoder: "EncoderFolder | None",
-        target: Path,
-    ) -> Export:
-        """Write what a registered model needs to run the classifier.
-
-        Args:
-            settings: as for `fit`.
-            folder: that `fit` wrote to.
-            labels: as for `fit`.
-            encoder: that made token ids and vectors, None if the method needs neither.
-            target: an empty folder.
-        """
+    def export(self, job: Job, target: Path) -> Export:
+        """Write what a registered model needs to run the classifier to an empty folder."""
 
     @abstractmethod
-    def describe(
-        self, settings: Settings, fitted: Fitted, labels: Sequence[str], encoder: "EncoderFolder | None"
-    ) -> Description:
-        """What people should know of a fitted classifier; arguments as for `export`."""
+    def describe(self, job: Job, fitted: Fitted) -> Description:
+        """What people should know of a fitted classifier."""
 
 
 def method_of(kind: str) -> Method:
@@ -194,3 +194,31 @@ def method_of(kind: str) -> Method:
     """
     found: Method = import_module(f"{__name__}.{kind.replace('-', '_')}").METHOD
     return found
+
+
+def encoder_of(settings: Settings) -> "EncoderFolder | None":
+    """The encoder that the settings name, None for a method that needs neither tokens nor vectors.
+
+    Raises:
+        JabertError: it is not set, or its files are not there.
+    """
+    if not {"tokens", "vectors"} & set(method_of(settings.method.kind).needs):
+        return None
+    from jabert.encoder import open_folder
+
+    return open_folder(settings.encoder.path)
+
+
+def list_methods() -> list[dict[str, Any]]:
+    """What there is to say of each method before it is used, JSON-ready, by kind."""
+    methods = {kind: method_of(kind) for kind in method_kinds()}
+    return [
+        {
+            "kind": kind,
+            "summary": method.summary,
+            "needs": list(method.needs),
+            "cost": method.cost,
+            "settings": method.settings_type().model_dump(exclude={"kind"}),
+        }
+        for kind, method in methods.items()
+    ]

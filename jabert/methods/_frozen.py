@@ -6,44 +6,44 @@ from typing import Any
 
 import numpy as np
 
-from jabert.config import Settings
 from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget
 from jabert.encoder.checkpoint import read_variables
-from jabert.encoder.folder import BertConfig
 from jabert.encoder.openvino import bert_graph, layout_graph
 from jabert.files import on_disk, write_json
-from jabert.methods import Export, Layer
+from jabert.methods import Export, Job, Layer
 
 __all__ = ["encoder_layers", "export_network"]
 
 _MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more than any encoder has positions
 
 
-def encoder_layers(config: BertConfig) -> list[Layer]:
-    """The layers from a text to the vectors (tokens, hidden) of a frozen BERT."""
+def encoder_layers(job: Job) -> tuple[list[Layer], int]:
+    """The layers from a text to the token vectors of the frozen BERT, and the columns of a vector."""
+    config = _encoder(job).config
     sizes = {name: int(np.prod(shape)) for name, shape in config.variables().items()}
     block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
     embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
     tokens = f"(tokens, {config.hidden_size})"
-    return [
+    layers = [
         Layer("text", "SentencePiece", "(tokens)", 0),
         Layer("embeddings", "BERT, frozen", tokens, embeddings),
         Layer("transformer block", "BERT, frozen", tokens, block, config.num_hidden_layers),
     ]
+    return layers, config.hidden_size
 
 
-def export_network(head: Any, encoder: EncoderFolder, settings: Settings, target: Path) -> Export:
+def export_network(head: Any, job: Job, target: Path) -> Export:
     """Write what `Network` of the runtime reads: tokenizer and encoder as they are, and the head.
 
     Args:
         head: an `openvino.Model` with the inputs `vectors` (tokens, hidden), of all texts one behind the
             other, and `lengths` int32 (texts,), and the output `probabilities` float32 (texts, classes).
-        encoder: its folder.
-        settings: the group `encoder` is used.
+        job: the encoder and its settings are used.
         target: an empty folder.
     """
     import openvino
 
+    encoder, settings = _encoder(job), job.settings
     tokenizer, precision = Tokenizer(encoder, settings.encoder), choose(settings.encoder).precision
     graphs = {
         "layout": layout_graph(mask_id_zero=settings.encoder.pad_to is not None),
@@ -67,3 +67,8 @@ def export_network(head: Any, encoder: EncoderFolder, settings: Settings, target
     }
     write_json(target / "network.json", habits)
     return Export("network", ("openvino", "sentencepiece"))
+
+
+def _encoder(job: Job) -> EncoderFolder:
+    assert job.encoder is not None, "the method needs vectors, so there is an encoder"
+    return job.encoder

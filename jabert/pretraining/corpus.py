@@ -6,23 +6,20 @@ corpus.
 
 import codecs
 import hashlib
-import lzma
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import fsspec
 
 from jabert.config import is_url
+from jabert.dataset.sources import reading
 from jabert.errors import JabertError
 
 __all__ = ["CorpusFacts", "documents", "examine", "files_of"]
 
 _LONGEST_LINE = 1_000_000  # bytes; beyond it a file is hardly one sentence a line
 _LONGEST_DOCUMENT = 1000  # sentences; what goes on is taken as another document
-_DAMAGED = (EOFError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def files_of(paths: Sequence[str]) -> list[str]:
 def _expand(path: str) -> list[str]:
     if path.startswith(("http://", "https://")):
         return [path]  # a web server has no folders; to ask it for one would read the whole file
-    with _reading(path):
+    with reading(path):
         system, local = fsspec.core.url_to_fs(path)
         if system.isdir(local):
             found = system.find(local)
@@ -118,7 +115,7 @@ def _documents_of(file: str) -> Iterator[list[str]]:
 
 def _sentences_of(file: str) -> Iterator[str]:
     """Each line as text without blank ends; "" for a blank one."""
-    with _reading(file), fsspec.open(file, "rb", compression="infer") as stream:
+    with reading(file), fsspec.open(file, "rb", compression="infer") as stream:
         number = 0
         while line := stream.readline(_LONGEST_LINE + 1):
             number += 1
@@ -135,18 +132,3 @@ def _decode(line: bytes, place: str, *, first: bool) -> str:
     if "\0" in text:
         raise JabertError(f"{place}: there is a NUL byte in the text")
     return text.strip()
-
-
-@contextmanager
-def _reading(location: str) -> Iterator[None]:
-    """Every failure to read becomes one sentence; each remote file system has exceptions of its own."""
-    try:
-        yield
-    except JabertError:
-        raise
-    except Exception as error:
-        if not is_url(location) and not isinstance(error, (OSError, *_DAMAGED)):
-            raise
-        missing = isinstance(error, FileNotFoundError)
-        reason = "there is no such file" if missing else str(error).partition("\n")[0] or type(error).__name__
-        raise JabertError(f"{location} cannot be read: {reason}") from error

@@ -96,7 +96,7 @@ def batches(
     order = random.permutation(len(examples))
     lengths = np.array([examples[i].tokens for i in order])
     chosen = list(token_budget_batches(lengths, settings.token_budget))
-    ordinary = np.array(vocabulary.ordinary(), dtype=np.int32)
+    ordinary = np.array(vocabulary.ordinary_ids(), dtype=np.int32)
     for number in random.permutation(len(chosen)):
         yield _batch([examples[i] for i in order[chosen[number]]], vocabulary, ordinary, settings, random)
 
@@ -148,7 +148,7 @@ def _batch(
     place = np.arange(clean.shape[1])  # (tokens,)
     second = np.array([len(example.first) + 2 for example in examples])[:, None]
     inside = place < lengths[:, None]
-    special = (clean == vocabulary.cls_id) | (clean == vocabulary.sep_id) | (clean == vocabulary.unknown)
+    special = (clean == vocabulary.cls_id) | (clean == vocabulary.sep_id) | (clean == vocabulary.unknown_id)
     shown, chosen = clean, np.zeros(clean.shape, dtype=bool)
     if settings.masked_lm_weight:  # otherwise nothing is to be predicted
         shown, chosen = mask(

@@ -1,8 +1,10 @@
 """One step of pretraining: losses, gradients, optimizer."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.config import PretrainingSettings
 from jabert.legacy_keras import import_tensorflow
@@ -10,18 +12,23 @@ from jabert.pretraining.examples import Batch
 from jabert.pretraining.model import PretrainingModel
 from jabert.pretraining.teacher import Teacher
 
-__all__ = ["Learner", "Metrics", "learning_rate"]
+__all__ = ["Learner", "Mean", "learning_rate"]
 
-Metrics = dict[str, tuple[float, int]]
-"""Mean of each metric and the number of things that it is the mean of."""
+
+@dataclass(frozen=True)
+class Mean:
+    """A metric of a batch: its mean over a number of texts, masked pieces or tokens."""
+
+    value: float
+    count: int
 
 
 class Learner:
     """A model with its optimizer.
 
-    Losses: cross-entropy of the masked pieces; with pairs, that of the next sentence; with a teacher,
-    the squared error of the model's vectors, projected to the teacher's columns, at every token and,
-    relative to how much texts differ, of their mean over each text.
+    The loss is the sum of the cross-entropy of the masked pieces; with pairs, that of the next sentence; with
+    a teacher, the mean squared error of the model's vectors, projected to the teacher's columns, of all
+    tokens, and that of the mean vector of each text, in standard deviations of such means.
 
     Args:
         model: what is trained; its weights are those to begin with.
@@ -38,48 +45,41 @@ class Learner:
         tf = import_tensorflow()
         self.model = model
         self._settings, self._teacher = settings, teacher
-        self._columns = columns = teacher.columns if teacher else 0
-        self._projection = tf.keras.layers.Dense(columns)
-        self._projection.build((None, model.config.hidden_size))
-        if teacher:
-            self._projection.set_weights([teacher.start.kernel, teacher.start.bias])
-        self._optimizer = _optimizer(settings, self._variables())
-        signature = _signature(columns)
+        # kernel (hidden, columns) and bias (columns,)
+        self._projection = (
+            [tf.Variable(a) for a in (teacher.start.kernel, teacher.start.bias)] if teacher else []
+        )
+        self._variables = [*model.variables.values(), *self._projection]
+        self._optimizer = _optimizer(settings, self._variables)
+        signature = _signature(teacher.columns if teacher else 0)
         self._learn = tf.function(self._learn_eagerly, input_signature=signature)
         self._measure = tf.function(self._measure_eagerly, input_signature=signature)
 
-    def learn(self, batch: Batch) -> Metrics:
-        """One step; the metrics are those before it."""
+    def learn(self, batch: Batch) -> dict[str, Mean]:
+        """Take one step; the metrics are those before it."""
         return self._metrics(self._learn(*self._arrays(batch)), batch)
 
-    def measure(self, batch: Batch) -> Metrics:
-        """The metrics without dropout, and without learning."""
+    def measure(self, batch: Batch) -> dict[str, Mean]:
+        """The metrics without dropout; nothing is learned."""
         return self._metrics(self._measure(*self._arrays(batch)), batch)
 
     def state(self) -> dict[str, Any]:
         """Everything that changes in training, for a TensorFlow checkpoint."""
-        # tf-keras 2.21 leaves the random numbers of dropout out of a model's checkpoint (BaseRandomLayer).
-        layers = self.model.keras._flatten_layers()
-        generators = [layer._random_generator for layer in layers if hasattr(layer, "_random_generator")]
         return {
-            "variables": self._variables(),
+            "variables": self._variables,
             "optimizer": self._optimizer,
-            "random_numbers": generators,
+            "random_numbers": self.model.bert.random,
         }
 
-    def _variables(self) -> list[Any]:
-        projection = self._projection.trainable_variables if self._teacher else []
-        return [*self.model.keras.trainable_variables, *projection]
-
-    def _arrays(self, batch: Batch) -> tuple[np.ndarray, ...]:
+    def _arrays(self, batch: Batch) -> tuple[npt.NDArray[Any], ...]:
         vectors = self._teacher(batch) if self._teacher else np.zeros((0, 0), np.float32)
         inputs = (batch.ids, batch.segments, batch.lengths, batch.positions, batch.targets)
         return (*inputs, batch.random_next, vectors)
 
-    def _metrics(self, values: dict[str, Any], batch: Batch) -> Metrics:
+    def _metrics(self, values: dict[str, Any], batch: Batch) -> dict[str, Mean]:
         counts = {"masked_lm": len(batch.positions), "next_sentence": len(batch.lengths)}
         return {
-            name: (float(value), counts.get(name.rpartition("_")[0], int(batch.lengths.sum())))
+            name: Mean(float(value), counts.get(name.rpartition("_")[0], int(batch.lengths.sum())))
             for name, value in values.items()
         }
 
@@ -87,8 +87,8 @@ class Learner:
         tf = import_tensorflow()
         with tf.GradientTape() as tape:
             metrics = self._losses(*arrays, training=True)
-        variables = self._variables()
-        pairs = zip(tape.gradient(metrics["loss"], variables), variables, strict=True)
+        gradients = tape.gradient(metrics["loss"], self._variables)
+        pairs = zip(gradients, self._variables, strict=True)
         # What no loss reaches, e.g. the next-sentence head without pairs, stays as it is.
         self._optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
         return metrics
@@ -111,7 +111,8 @@ class Learner:
             loss += metrics["next_sentence_loss"]
         if self._teacher:
             real = tf.boolean_mask(hidden, tf.sequence_mask(lengths, tf.shape(ids)[1]))  # (real, hidden)
-            error = self._projection(real) - vectors  # (real, columns)
+            kernel, bias = self._projection
+            error = self.model.bert.product(real, kernel) + bias - vectors  # (real, columns)
             of_text = tf.repeat(tf.range(tf.size(lengths)), lengths)  # (real,)
             of_texts = tf.math.segment_mean(error, of_text) / self._teacher.text_deviation
             metrics["teacher_error"] = tf.reduce_mean(tf.square(error))

@@ -33,6 +33,8 @@ __all__ = ["Texts", "read", "summary", "take_over", "tokenize", "train", "vocabu
 
 log = logging.getLogger("jabert")
 
+_FORMAT = 2  # of the working folder; raised when the state of a training changes
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -58,11 +60,9 @@ def read(settings: Settings, run: Run) -> Texts:
     origin = {role: folder.fingerprint for role, folder in given.items() if folder}
     model = settings.vocabulary.path
     pieces = digest_of_file(Path(model)) if model else None
-    name = digest_of_json([settings.digest(), facts.digest, origin, pieces])[:16]
-    work, out = (
-        Attempt(Path(settings.training.work_path) / f"pretrain-{name}"),
-        Path(settings.pretraining.out),
-    )
+    name = digest_of_json([_FORMAT, settings.digest(), facts.digest, origin, pieces])[:16]
+    work = Attempt(Path(settings.training.work_path) / f"pretrain-{name}")
+    out = Path(settings.pretraining.out)
     if not _is_written(out, work):
         check_out(out)
     run.tags({"job": "pretrain", "data_digest": facts.digest, **_prefixed(origin)})
@@ -248,10 +248,6 @@ def _check_sizes(
 def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
     pretraining = settings.pretraining
     config = texts.start.config if texts.start else _new_config(settings, pieces)
-    tf = import_tensorflow()
-    tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
-    tf.keras.utils.set_random_seed(pretraining.seed)
-    model = PretrainingModel(config, pretraining.dropout)
     # A GPU's engine fills every batch up to its budget: the teacher's is that of the batches it is shown.
     teaching = settings.encoder.model_copy(update={"token_budget": pretraining.token_budget})
     teacher = (
@@ -263,7 +259,13 @@ def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
         weights = initial_weights(config, pretraining.seed)
         if teacher:
             weights["bert/embeddings/word_embeddings"] = teacher.start.table
-    model.write(weights)
+    model = PretrainingModel(
+        weights,
+        config,
+        dropout=pretraining.dropout,
+        precision=pretraining.precision,
+        seed=pretraining.seed,
+    )
     return Learner(model, pretraining, teacher)
 
 

@@ -2,23 +2,22 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert import markdown
 from jabert.config import PretrainingSettings
 from jabert.encoder.folder import BertConfig
-from jabert.legacy_keras import import_tensorflow
 from jabert.pretraining.examples import Batch, batches, examples_of
-from jabert.pretraining.learning import Learner
+from jabert.pretraining.learning import Learner, Mean
 from jabert.pretraining.shards import read_shard, shards_of
 from jabert.pretraining.vocabulary import Vocabulary
 from jabert.training.state import TrainingState
 
-__all__ = ["Point", "Pretrained", "multiplying_in", "pretrain"]
+__all__ = ["Point", "Pretrained", "pretrain"]
 
 Point = dict[str, float]
 """step, epoch and batches (of that epoch) done, losses and shares of right answers, `val_…` of the held-out
@@ -39,7 +38,7 @@ class Pretrained:
     """
 
     config: BertConfig
-    weights: dict[str, np.ndarray]
+    weights: dict[str, npt.NDArray[np.float32]]
     history: list[Point]
     resumed: int
 
@@ -80,67 +79,45 @@ def pretrain(
     held_out = _held_out(shards, vocabulary, settings)
     at = history[-1] if history else {"step": 0, "epoch": 0, "batches": 0}
     stream = _stream(shards, vocabulary, settings, int(at["epoch"]), int(at["batches"]))
-    with multiplying_in(settings.precision):
-        while int(at["step"]) < settings.steps:
-            steps = min(settings.report_steps, settings.steps - int(at["step"]))
-            at = _advance(learner, stream, int(at["step"]), steps) | _measure(learner, held_out)
-            history.append(at)
-            state.save(history)
-            on_point(at)
+    while int(at["step"]) < settings.steps:
+        steps = min(settings.report_steps, settings.steps - int(at["step"]))
+        at = _advance(learner, stream, int(at["step"]), steps)
+        measured = _averages([learner.measure(batch) for batch in held_out])
+        at |= {f"val_{name}": value for name, value in measured.items()}
+        history.append(at)
+        state.save(history)
+        on_point(at)
     return Pretrained(learner.model.config, learner.model.read(), history, resumed)
-
-
-@contextmanager
-def multiplying_in(precision: str) -> Iterator[None]:
-    """Let TensorFlow compute matrix products on the CPU in bfloat16, or not; it holds for the whole process.
-
-    Not Keras's policy `mixed_bfloat16`: under it the token ids, floats in keras-bert 0.89, are rounded.
-    """
-    name, optimizer = "auto_mixed_precision_onednn_bfloat16", import_tensorflow().config.optimizer
-    optimizer.set_experimental_options({name: precision == "bfloat16"})
-    try:
-        yield
-    finally:
-        optimizer.set_experimental_options({name: False})
 
 
 def _advance(learner: Learner, stream: Iterator[tuple[int, int, Batch]], step: int, steps: int) -> Point:
     """Learn from the next batches; their mean metrics, and where the stream stands afterwards."""
     started, pieces = time.perf_counter(), 0
-    sums: dict[str, list[float]] = {}
+    metrics: list[dict[str, Mean]] = []
     epoch = done = 0
     for _ in range(steps):
         epoch, done, batch = next(stream)
         pieces += int(batch.lengths.sum())
-        _add(sums, learner.learn(batch))
+        metrics.append(learner.learn(batch))
     seconds = time.perf_counter() - started
     return {
         "step": step + steps,
         "epoch": epoch,
         "batches": done,
-        **_means(sums),
+        **_averages(metrics),
         "pieces_per_second": round(pieces / seconds, 1),
         "seconds": round(seconds, 3),
     }
 
 
-def _measure(learner: Learner, held_out: list[Batch]) -> Point:
-    sums: dict[str, list[float]] = {}
-    for batch in held_out:
-        _add(sums, learner.measure(batch))
-    return {f"val_{name}": value for name, value in _means(sums).items()}
-
-
-def _add(sums: dict[str, list[float]], metrics: dict[str, tuple[float, int]]) -> None:
-    """Metrics are means over a number of things, e.g. of masked pieces."""
-    for name, (mean, count) in metrics.items():
-        total = sums.setdefault(name, [0.0, 0.0])
-        total[0] += mean * count
-        total[1] += count
-
-
-def _means(sums: dict[str, list[float]]) -> Point:
-    return {name: total / max(1.0, count) for name, (total, count) in sums.items()}
+def _averages(metrics: list[dict[str, Mean]]) -> Point:
+    """Each metric of several batches, weighted by the count that it is the mean over."""
+    found: Point = {}
+    for name in metrics[0] if metrics else ():
+        means = [of_batch[name] for of_batch in metrics]
+        total = sum(mean.value * mean.count for mean in means)
+        found[name] = total / max(1.0, sum(mean.count for mean in means))
+    return found
 
 
 def _stream(

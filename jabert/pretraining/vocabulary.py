@@ -4,16 +4,15 @@ import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from jabert.config import VocabularySettings
-from jabert.encoder.tokenizer import is_lower_cased
+from jabert.encoder.sentencepiece import SentencePiece
 from jabert.errors import JabertError
 from jabert.files import atomic_path, write_text
 
 __all__ = ["Vocabulary", "train_sentencepiece"]
 
-_CONTROL = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")  # behind <unk> <s> </s>
+_CONTROL = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")  # after <unk> <s> </s>
 _LIMIT = re.compile(r"value <= (\d+)")
 
 
@@ -49,11 +48,10 @@ def train_sentencepiece(sentences: Iterable[str], settings: VocabularySettings, 
         )
     except (RuntimeError, OSError) as error:
         raise JabertError(_reason(error, settings.size)) from error
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    pieces = ((processor.id_to_piece(i), processor.get_score(i)) for i in range(processor.vocab_size()))
-    write_text(path.with_suffix(".vocab"), "".join(f"{piece}\t{score:g}\n" for piece, score in pieces))
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.getvalue())
+        scores = SentencePiece(temporary).scores()
+        write_text(path.with_suffix(".vocab"), "".join(f"{piece}\t{score:g}\n" for piece, score in scores))
 
 
 def _reason(error: Exception, size: int) -> str:
@@ -68,48 +66,21 @@ def _reason(error: Exception, size: int) -> str:
     return f"SentencePiece cannot be trained on this text: {message}"
 
 
-class Vocabulary:
-    """A SentencePiece model as pretraining sees it.
+class Vocabulary(SentencePiece):
+    """A SentencePiece model with the special pieces that pretraining needs, `<unk>` first.
 
     Args:
-        path: of the model.
-        lower_case: whether text is lower-cased before it is cut; None: if the model has no piece with an
-            upper-case Latin letter.
+        path: the `.model` file.
+        lower_case: as for `SentencePiece`.
 
     Raises:
-        JabertError: the file is no SentencePiece model, or lacks a special piece.
+        JabertError: the file is not a SentencePiece model, lacks a special piece, or `<unk>` is not id 0.
     """
 
     def __init__(self, path: Path, *, lower_case: bool | None) -> None:
-        import sentencepiece
-
-        try:
-            self._processor: Any = sentencepiece.SentencePieceProcessor(model_file=str(path))
-        except (RuntimeError, OSError):
-            raise JabertError(f"{path} is not a SentencePiece model") from None
-        self.path = path
-        self.lower_case = is_lower_cased(self._processor) if lower_case is None else lower_case
-        self.size = int(self._processor.vocab_size())
-        self.unknown = int(self._processor.unk_id())
-        self.cls_id, self.sep_id, self.mask_id = (
-            self._special(piece, path) for piece in ("[CLS]", "[SEP]", "[MASK]")
-        )
-        if self.unknown:
-            raise JabertError(f"{path}: <unk> has the id {self.unknown}; it must be 0, as in bert-japanese")
-
-    def encode(self, sentences: list[str]) -> list[list[int]]:
-        """Token ids of each sentence, without special pieces."""
-        prepared = [sentence.lower() for sentence in sentences] if self.lower_case else sentences
-        encoded: list[list[int]] = self._processor.encode(prepared)
-        return encoded
-
-    def ordinary(self) -> list[int]:
-        """Ids of the pieces that stand for text: neither control symbols nor `<unk>`."""
-        is_special = (self._processor.is_control, self._processor.is_unknown)
-        return [i for i in range(self.size) if not any(special(i) for special in is_special)]
-
-    def _special(self, piece: str, path: Path) -> int:
-        token_id = int(self._processor.piece_to_id(piece))  # never raises: what it lacks becomes <unk>
-        if token_id == self._processor.unk_id():
-            raise JabertError(f"{path} has no piece {piece}")
-        return token_id
+        super().__init__(path, lower_case=lower_case)
+        self.cls_id, self.sep_id, self.mask_id = map(self.special_id, ("[CLS]", "[SEP]", "[MASK]"))
+        if self.unknown_id:
+            raise JabertError(
+                f"{path}: <unk> has the id {self.unknown_id}; it must be 0, as in bert-japanese"
+            )

@@ -1,13 +1,12 @@
-"""The registered model: its versions, the gate that a new one must pass, and the way back."""
+"""The registered model: its versions, the gate that a new version must pass, and rollback."""
 
 from jabert.registry.gate import Gate, Verdict
-from jabert.registry.leaks import LEARNED_FROM, write_learned
+from jabert.registry.leaks import write_training_digests
 from jabert.registry.moves import CHAMPION, PREVIOUS, Move, champion_of
 from jabert.registry.versions import Registry, classify, open_registry
 
 __all__ = [
     "CHAMPION",
-    "LEARNED_FROM",
     "PREVIOUS",
     "Gate",
     "Move",
@@ -16,5 +15,5 @@ __all__ = [
     "champion_of",
     "classify",
     "open_registry",
-    "write_learned",
+    "write_training_digests",
 ]

@@ -1,4 +1,4 @@
-"""Two versions of the registered model side by side: settings, data, metrics, and the texts they part on."""
+"""Compare two versions of the registered model: settings, data, metrics, and texts they disagree on."""
 
 import io
 import json
@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from jabert.config import MethodSettings, rename_settings
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
 from jabert.registry import Registry
 
-__all__ = ["CommonRows", "Diff", "Parting", "diff"]
+__all__ = ["CommonRows", "Diff", "Disagreement", "diff"]
 
 _METRICS = {
     "weighted F1": "weighted_f1",
@@ -24,11 +25,12 @@ _METRICS = {
 }
 _PREDICTIONS = "report/predictions.csv"
 Pairs = dict[str, tuple[Any, Any]]
+"""Values of version `a` and version `b` by name."""
 
 
 @dataclass(frozen=True)
-class Parting:
-    """A text that one version classifies rightly and the other does not; `a` and `b` are what each said."""
+class Disagreement:
+    """A text that only one version classifies correctly; `a` and `b` are the labels that they predict."""
 
     text: str
     label: str
@@ -38,31 +40,31 @@ class Parting:
 
 @dataclass(frozen=True)
 class CommonRows:
-    """Two versions on the test rows that both have; what stands there several times counts once.
+    """Two versions on the distinct test rows that both have.
 
     Attributes:
-        rows: how many there are.
-        weighted_f1: of each version on them; None without rows.
-        only_a_right, only_b_right: the texts that the versions part on.
+        rows: number of these rows.
+        weighted_f1: weighted F1 of each version on these rows; None without rows.
+        only_a_right, only_b_right: the texts that only one of the versions classifies correctly.
     """
 
     rows: int
     weighted_f1: tuple[float, float] | None
-    only_a_right: tuple[Parting, ...]
-    only_b_right: tuple[Parting, ...]
+    only_a_right: tuple[Disagreement, ...]
+    only_b_right: tuple[Disagreement, ...]
 
 
 @dataclass(frozen=True)
 class Diff:
-    """Result of `diff`; in each pair the first is of version `a`, the second of version `b`.
+    """Result of `diff`; each pair has the value of version `a` first, that of version `b` second.
 
     Attributes:
-        a, b: the versions.
-        settings: those that differ; None where one is not set.
-        data: source, digest and rows.
-        metrics: of each version on its own test rows; None where it is not known.
-        common: both on the test rows that they share; None if that is not known.
-        unknown: a sentence on why it is not, else None.
+        a, b: numbers of the versions.
+        settings: the settings that differ; None where one is not set.
+        data: source, digest and number of rows.
+        metrics: metrics of each version on its own test rows; None where one is unknown.
+        common: both versions on the test rows that they share; None if the predictions of one are missing.
+        unknown: why `common` is None, one sentence; else None.
     """
 
     a: str
@@ -79,16 +81,22 @@ class Diff:
 
 
 def diff(registry: Registry, a: str, b: str) -> Diff:
-    """Hold two versions side by side, by what their runs recorded.
+    """Compare two versions by what their runs recorded.
+
+    Args:
+        registry: the registered model.
+        a, b: numbers of the versions.
 
     Raises:
-        JabertError: there is no such version, it is twice the same, or what its run recorded is gone.
+        JabertError: there is no such version, both are the same, or the run of one is gone.
     """
     if registry.get(a).version == registry.get(b).version:
         raise JabertError(f"{a} and {b} are one version of {registry.name!r}; name two")
     settings = _paired(_settings(registry, a), _settings(registry, b))
-    of_a, of_b = _predictions(registry, a), _predictions(registry, b)
-    common = None if of_a is None or of_b is None else _on_common_rows(of_a, of_b)
+    predictions_a, predictions_b = _predictions(registry, a), _predictions(registry, b)
+    common = None
+    if predictions_a is not None and predictions_b is not None:
+        common = _on_common_rows(predictions_a, predictions_b)
     return Diff(
         a,
         b,
@@ -96,7 +104,7 @@ def diff(registry: Registry, a: str, b: str) -> Diff:
         data=_paired(_data(registry, a), _data(registry, b)),
         metrics=_paired(_metrics(registry, a), _metrics(registry, b)),
         common=common,
-        unknown=None if common else _without_predictions(a if of_a is None else b),
+        unknown=None if common else _without_predictions(a if predictions_a is None else b),
     )
 
 
@@ -105,15 +113,18 @@ def _paired(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
 
 
 def _settings(registry: Registry, version: str) -> dict[str, Any]:
-    """The settings of a version's run by their dotted names, without passwords."""
+    """The settings of a version's run by their present dotted names, without passwords."""
     written = registry.artifact(version, "config.toml")
     if written is None:
         raise JabertError(
             f"the run of version {version} of {registry.name!r} has no config.toml; see `jabert doctor`"
         )
+    tree = tomllib.loads(written.decode())
+    rename_settings(tree)
+    tree.setdefault("method", {}).setdefault("kind", MethodSettings().kind)
     return {
         f"{group}.{key}" if isinstance(values, dict) else group: value
-        for group, values in tomllib.loads(written.decode()).items()
+        for group, values in tree.items()
         for key, value in (values.items() if isinstance(values, dict) else [("", values)])
     }
 
@@ -121,8 +132,10 @@ def _settings(registry: Registry, version: str) -> dict[str, Any]:
 def _data(registry: Registry, version: str) -> dict[str, Any]:
     run = registry.run(version)
     inputs = run.inputs.dataset_inputs if run.inputs else []
-    sources = {json.loads(of.dataset.source)["uri"]: None for of in inputs}
-    rows = {f"{side} rows": run.data.metrics.get(f"rows/{side}") for side in ("train", "validation", "test")}
+    sources = {json.loads(each.dataset.source)["uri"]: None for each in inputs}
+    rows = {
+        f"{split} rows": run.data.metrics.get(f"rows/{split}") for split in ("train", "validation", "test")
+    }
     return {
         "source": ", ".join(sources) or None,
         "digest": run.data.tags.get("data_digest"),
@@ -149,8 +162,8 @@ def _predictions(registry: Registry, version: str) -> pd.DataFrame | None:
 
 def _without_predictions(version: str) -> str:
     return (
-        f"which texts the versions part on is not known: the run of version {version} has no {_PREDICTIONS}, "
-        "as those before it was kept"
+        f"the texts that the versions disagree on are unknown: the run of version {version} has no "
+        f"{_PREDICTIONS}, which earlier releases did not record"
     )
 
 
@@ -161,17 +174,17 @@ def _on_common_rows(a: pd.DataFrame, b: pd.DataFrame) -> CommonRows:
     return CommonRows(
         rows=len(both),
         weighted_f1=_both_f1(both) if len(both) else None,
-        only_a_right=_partings(both[right_a & ~right_b]),
-        only_b_right=_partings(both[right_b & ~right_a]),
+        only_a_right=_disagreements(both[right_a & ~right_b]),
+        only_b_right=_disagreements(both[right_b & ~right_a]),
     )
 
 
 def _both_f1(both: pd.DataFrame) -> tuple[float, float]:
     labels = pd.Index(sorted(pd.unique(both[["label", "predicted_a", "predicted_b"]].to_numpy().ravel())))
-    true, of_a, of_b = (labels.get_indexer(both[name]) for name in ("label", "predicted_a", "predicted_b"))
-    return weighted_f1(true, of_a, len(labels)), weighted_f1(true, of_b, len(labels))
+    true, a, b = (labels.get_indexer(both[name]) for name in ("label", "predicted_a", "predicted_b"))
+    return weighted_f1(true, a, len(labels)), weighted_f1(true, b, len(labels))
 
 
-def _partings(rows: pd.DataFrame) -> tuple[Parting, ...]:
+def _disagreements(rows: pd.DataFrame) -> tuple[Disagreement, ...]:
     columns = ["text", "label", "predicted_a", "predicted_b"]
-    return tuple(Parting(*map(str, row)) for row in rows[columns].to_numpy())
+    return tuple(Disagreement(*map(str, row)) for row in rows[columns].to_numpy())

@@ -1,8 +1,8 @@
-"""A script: fetch a registered model, load it, and say what it makes of texts.
+"""A script that downloads a registered model, loads it and classifies texts with it.
 
-The smoke check runs it in a process of its own, apart from jabert: whoever pulls the model has no more.
-It reads a JSON object {"uri", "store", "texts"} from the file given first, fetches the model to the folder
-given second, and prints one line of JSON, a list of {label: probability}.
+The smoke check runs it in a process of its own and without jabert, as a user who downloads the model would.
+Arguments are a JSON file {"uri", "store", "texts"} and the folder to download to. It prints one line of JSON:
+for each text an object {label: probability}.
 """
 
 import json
@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 
 def main(request: str, folder: str) -> None:
-    """Answer a request."""
+    """Classify the texts of the file `request`."""
     import mlflow
     import pandas as pd
 

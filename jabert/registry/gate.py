@@ -1,21 +1,25 @@
-"""The gate: a new version becomes the champion only if it is strictly better on the same rows, now.
+"""The gate: a new version becomes the champion only if it is strictly better on the same test rows.
 
-Both are pulled from the registry and classify the test rows from text. The decision names the champion that
-it was made against; if that is another one by then, it is made again.
+The new version and the champion are both loaded from the registry and classify the test rows from text. A
+decision holds only against the champion that it names: if another process has changed the champion in the
+meantime, the gate decides again.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from jabert.config import PromotionSettings
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
 from jabert.evaluation.comparison import Comparison, compare
-from jabert.registry.leaks import has_seen, is_enough
+from jabert.registry.leaks import is_comparable, seen_rows
 from jabert.registry.smoke import smoke_check
 from jabert.registry.versions import Registry, classify
 
@@ -26,7 +30,7 @@ SmokeCheck = Callable[[str, str, list[str], pd.DataFrame], str | None]
 
 _CANARY_ROWS = 32
 _NAMED_LABELS = 5
-_NUMBERS = {  # of a verdict, as they stand in a version's tags
+_NUMBERS_IN_TAGS: dict[str, Callable[[str], float]] = {
     "weighted_f1": float,
     "compared_rows": int,
     "champion_weighted_f1": float,
@@ -40,22 +44,25 @@ _NUMBERS = {  # of a verdict, as they stand in a version's tags
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a new version.
+    """The gate's decision on a version; what compares it with a champion is None if there was no comparison.
 
     Attributes:
-        version: of the registered model.
-        outcome: `promoted`; `kept`: the champion stays, because the version is not better, or not by as much
-            as the settings ask; `refused`: it could not be compared fairly, or failed its smoke check.
+        version: number of the version in the registered model.
+        outcome: `promoted`: it is the new champion; `kept`: the champion stays, because the version is not
+            better, or not by as much as the settings ask; `refused`: it could not be compared fairly, or
+            failed its smoke check.
         reason: one sentence without a full stop.
         weighted_f1: of the version, on the compared rows.
-        compared_rows: the test rows that neither model learned from.
-        champion: the version that it was held against; None without one.
-        gain: in weighted F1 over that one, on the same rows; None if there was none, or too few rows.
-        gain_low, gain_high: ends of its 95 % interval.
-        became_right, became_wrong: texts that changed sides.
-        comparison: all of this in detail.
-        below_best: the version that was champion once and is still better, if there is one.
-        warnings: sentences that did not decide.
+        compared_rows: number of test rows that neither model was trained on.
+        champion: the version that it was compared with.
+        champion_weighted_f1: of the champion, on the compared rows.
+        gain: `weighted_f1` less `champion_weighted_f1`.
+        gain_low, gain_high: ends of the 95 % interval of the gain.
+        became_right, became_wrong: number of texts that only the version, only the champion classifies
+            rightly.
+        comparison: both models in detail.
+        below_best: a former champion that is better than the version, if there is one.
+        warnings: sentences that did not influence the outcome.
     """
 
     version: str
@@ -76,27 +83,29 @@ class Verdict:
 
     @property
     def promoted(self) -> bool:
-        """Whether the alias points to the version."""
+        """Whether the version became the champion."""
         return self.outcome == "promoted"
 
     def facts(self) -> dict[str, Any]:
-        """The verdict without the comparison, JSON-ready; what is None is left out."""
+        """The verdict without the comparison, JSON-ready; a field that is None is left out."""
         facts = {name: value for name, value in vars(self).items() if name not in ("comparison", "warnings")}
         facts["warnings"] = list(self.warnings) or None
         return {name: value for name, value in facts.items() if value is not None}
 
     def tags(self) -> dict[str, Any]:
-        """For the version; outcome and reason are not among them: writing those is the decision."""
+        """Tags of the version, without outcome and reason: writing those is what makes the verdict final."""
         decision = ("version", "outcome", "reason", "champion")
         facts = {name: value for name, value in self.facts().items() if name not in decision}
         return facts | {"compared_with": self.champion, "warnings": "\n".join(self.warnings) or None}
 
     @classmethod
     def from_tags(cls, version: str, tags: Mapping[str, str]) -> "Verdict | None":
-        """The verdict that stands in a version's tags, without the comparison; None if it is not judged."""
+        """Read the verdict, without the comparison, from a version's tags; None if there is none yet."""
         if tags.get("promotion") not in ("promoted", "kept", "refused"):
             return None
-        numbers: dict[str, Any] = {name: kind(tags[name]) for name, kind in _NUMBERS.items() if name in tags}
+        numbers: dict[str, Any] = {
+            name: parse(tags[name]) for name, parse in _NUMBERS_IN_TAGS.items() if name in tags
+        }
         return cls(
             version=version,
             outcome=cast(Outcome, tags["promotion"]),
@@ -114,11 +123,11 @@ class Gate:
 
     Attributes:
         registry: the registered model.
-        rows: the test rows, as for `evaluate`.
-        rules: how large and how sure a gain must be.
+        rows: the test rows, a table as for `jabert.evaluation.evaluate`.
+        rules: how large and how certain a gain must be.
         record: called with each verdict before it takes effect.
         seed: of the bootstrap.
-        smoke_check: as `jabert.registry.smoke.smoke_check`.
+        smoke_check: a function with the signature of `jabert.registry.smoke.smoke_check`.
     """
 
     registry: Registry
@@ -127,26 +136,26 @@ class Gate:
     record: Callable[[Verdict], None]
     seed: int = 0
     smoke_check: SmokeCheck = smoke_check
-    _probabilities: dict[str, pd.DataFrame] = field(default_factory=dict)
-    _checked: dict[str, str | None] = field(default_factory=dict)
+    _known_probabilities: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
+    _known_failures: dict[str, str | None] = field(default_factory=dict, init=False, repr=False)
 
     def judge_once(self, version: str) -> Verdict:
-        """The verdict on a version: one that a killed run still came to, or a new one."""
-        self.registry.settle()
+        """Return the verdict on a version that a killed run still reached, or judge the version."""
+        self.registry.recover()
         found = Verdict.from_tags(version, self.registry.get(version).tags)
         return found or self.judge(version)
 
     def judge(self, version: str, *, force: bool = False) -> Verdict:
-        """Decide on a version, and move the aliases if it is better than the champion of that moment.
+        """Decide on a version, and make it the champion if it is better than the present one.
 
         Args:
-            version: of the registered model.
-            force: promote it whatever the comparison says; the smoke check holds all the same.
+            version: number of the version.
+            force: promote it whatever the comparison says; the smoke check must pass all the same.
 
         Raises:
-            JabertError: the version or the champion cannot be loaded, or it is the champion already.
+            JabertError: the version cannot be loaded, or it is the champion already.
         """
-        self.registry.settle()
+        self.registry.recover()
         while True:
             champion = self.registry.champion()
             if champion == version:
@@ -155,125 +164,127 @@ class Gate:
             if force and not verdict.promoted:
                 reason = f"forced; by the rules it was {verdict.outcome}: {verdict.reason}"
                 verdict = replace(verdict, outcome="promoted", reason=reason)
-            if verdict.promoted and (trouble := self._trouble_of(version)):
-                verdict = replace(verdict, outcome="refused", reason=f"the smoke check failed: {trouble}")
+            if verdict.promoted and (failure := self._smoke_failure(version)):
+                verdict = replace(verdict, outcome="refused", reason=f"the smoke check failed: {failure}")
             self.record(verdict)
             self.registry.tag(version, verdict.tags())
-            if self.registry.conclude(version, over=champion, outcome=verdict.outcome, reason=verdict.reason):
+            if self.registry.apply_verdict(version, champion, verdict.outcome, verdict.reason):
                 return verdict
 
     def _decide(self, version: str, champion: str | None) -> Verdict:
-        fresh = self._unseen_by(version) if champion is None else self._unseen_by(version, champion)
-        own_f1 = self._weighted_f1(version, fresh)
-        verdict = Verdict(version, "kept", "", own_f1, int(fresh.sum()), champion)
-        if not is_enough(verdict.compared_rows, len(self.rows)):
+        """Apply the rules, but neither force nor the smoke check."""
+        unseen = self._unseen_rows(version) if champion is None else self._unseen_rows(version, champion)
+        own_f1, compared_rows = self._weighted_f1(version, unseen), int(unseen.sum())
+        verdict = partial(
+            Verdict, version, champion=champion, weighted_f1=own_f1, compared_rows=compared_rows
+        )
+        if not is_comparable(compared_rows, len(self.rows)):
             reason = (
-                f"of {len(self.rows):,} test rows only {verdict.compared_rows:,} are new to both versions; "
+                f"of {len(self.rows):,} test rows only {compared_rows:,} are new to both versions; "
                 "a fair comparison needs more: change tracking.model_name with the protocol"
             )
-            return replace(verdict, outcome="refused", reason=reason)
+            return verdict(outcome="refused", reason=reason)
         if champion is None:
-            return replace(
-                verdict, outcome="promoted", reason=f"there was no champion; weighted F1 {own_f1:.4f}"
-            )
+            return verdict(outcome="promoted", reason=f"there was no champion; weighted F1 {own_f1:.4f}")
+        return self._compare_with_champion(verdict, version, champion, unseen)
+
+    def _compare_with_champion(
+        self, verdict: "partial[Verdict]", version: str, champion: str, unseen: npt.NDArray[np.bool_]
+    ) -> Verdict:
         try:
-            before = self._of(champion)
+            champion_probabilities = self._probabilities(champion)
         except JabertError as error:
-            reason = f"{error}; or go back: `jabert models rollback`"
-            return replace(verdict, outcome="refused", reason=reason)
-        after = self._of(version)
-        comparison = compare(self.rows[fresh], before[fresh], after[fresh], seed=self.seed)
-        outcome, reason = _weigh(comparison, champion, self.rules)
-        if outcome == "promoted" and (gone := [*before.columns.difference(after.columns)]):
-            outcome, reason = "refused", _of_lost_labels(gone, champion)
-        below_best, warnings = self._hold_against_best(version, champion, fresh)
-        if left_out := int((~fresh).sum()):
+            return verdict(outcome="refused", reason=f"{error}; or go back: `jabert models rollback`")
+        probabilities = self._probabilities(version)
+        comparison = compare(
+            self.rows[unseen], champion_probabilities[unseen], probabilities[unseen], seed=self.seed
+        )
+        outcome, reason = _apply_rules(comparison, champion, self.rules)
+        lost_labels = champion_probabilities.columns.difference(probabilities.columns).tolist()
+        if outcome == "promoted" and lost_labels:
+            outcome, reason = "refused", _lost_labels_reason(lost_labels, champion)
+        below_best, warnings = self._compare_with_best(version, champion, unseen)
+        if left_out := int((~unseen).sum()):
             warnings += (f"{left_out:,} test rows were left out: a version learned from them",)
-        return replace(
-            verdict,
+        became = Counter(flip.became for flip in comparison.flips)
+        return verdict(
             outcome=outcome,
             reason=reason,
-            **_numbers(comparison),
+            champion_weighted_f1=comparison.champion.weighted_f1,
+            gain=comparison.gain,
+            gain_low=comparison.gain_interval[0],
+            gain_high=comparison.gain_interval[1],
+            became_right=became["right"],
+            became_wrong=became["wrong"],
             comparison=comparison,
             below_best=below_best,
             warnings=warnings,
         )
 
-    def _hold_against_best(
-        self, version: str, champion: str, fresh: np.ndarray
+    def _compare_with_best(
+        self, version: str, champion: str, unseen: npt.NDArray[np.bool_]
     ) -> tuple[str | None, tuple[str, ...]]:
-        """The best version that was ever champion, if it is better still, and the warning about it."""
+        """The best former champion, if it is better than the version, and the warning about it."""
         for best in self.registry.best_promoted():
             if best in (version, champion):
-                return None, ()
+                break
             try:
-                rows = fresh & self._unseen_by(best)
-                if not is_enough(int(rows.sum()), len(self.rows)):
+                rows = unseen & self._unseen_rows(best)
+                if not is_comparable(int(rows.sum()), len(self.rows)):
                     continue
                 best_f1, own_f1 = self._weighted_f1(best, rows), self._weighted_f1(version, rows)
             except JabertError as error:
                 return None, (f"the best version ever promoted could not be compared: {error}",)
             if best_f1 <= own_f1:
-                return None, ()
+                break
             return best, (
                 f"version {best}, the best ever promoted, has weighted F1 {best_f1:.4f} on {rows.sum():,} "
                 f"of these rows, version {version} {own_f1:.4f}",
             )
         return None, ()
 
-    def _of(self, version: str) -> pd.DataFrame:
-        """Probabilities of a version for all rows; computed once."""
-        if version not in self._probabilities:
-            model = self.registry.load(version)
-            self._probabilities[version] = classify(model, self.rows["text"]).set_index(self.rows.index)
-        return self._probabilities[version]
+    def _probabilities(self, version: str) -> pd.DataFrame:
+        """Probabilities of a version for all test rows, `(rows, labels)`; computed once."""
+        if version not in self._known_probabilities:
+            probabilities = classify(self.registry.load(version), self.rows["text"])
+            self._known_probabilities[version] = probabilities.set_index(self.rows.index)
+        return self._known_probabilities[version]
 
-    def _weighted_f1(self, version: str, chosen: np.ndarray) -> float:
+    def _weighted_f1(self, version: str, chosen: npt.NDArray[np.bool_]) -> float:
         if not chosen.any():
             return 0.0
-        predicted, true = self._of(version)[chosen].idxmax(axis=1), self.rows.loc[chosen, "label"]
+        predicted, true = self._probabilities(version)[chosen].idxmax(axis=1), self.rows.loc[chosen, "label"]
         labels = pd.Index(sorted({*predicted, *true}))
         return weighted_f1(labels.get_indexer(true), labels.get_indexer(predicted), len(labels))
 
-    def _unseen_by(self, *versions: str) -> np.ndarray:
-        seen = [has_seen(self.registry.learned(version), self.rows) for version in versions]
-        unseen: np.ndarray = ~np.logical_or.reduce(seen)
+    def _unseen_rows(self, *versions: str) -> npt.NDArray[np.bool_]:
+        """Mark the test rows that none of the versions was trained on: `(rows,)`."""
+        seen = [seen_rows(self.registry.training_digests(version), self.rows) for version in versions]
+        unseen: npt.NDArray[np.bool_] = ~np.logical_or.reduce(seen)
         return unseen
 
-    def _trouble_of(self, version: str) -> str | None:
-        if version not in self._checked:
+    def _smoke_failure(self, version: str) -> str | None:
+        """What is wrong with a version by its smoke check, None if nothing is; checked once."""
+        if version not in self._known_failures:
             canary = self.rows["text"].iloc[:_CANARY_ROWS]
             expected = classify(self.registry.load(version), canary)
-            self._checked[version] = self.smoke_check(
+            self._known_failures[version] = self.smoke_check(
                 self.registry.uri(version), self.registry.store, canary.tolist(), expected
             )
-        return self._checked[version]
+        return self._known_failures[version]
 
 
-def _numbers(comparison: Comparison) -> dict[str, Any]:
-    low, high = comparison.gain_interval
-    became = [flip.became for flip in comparison.flips]
-    return {
-        "champion_weighted_f1": comparison.champion.weighted_f1,
-        "gain": comparison.gain,
-        "gain_low": low,
-        "gain_high": high,
-        "became_right": became.count("right"),
-        "became_wrong": became.count("wrong"),
-    }
-
-
-def _of_lost_labels(gone: list[str], champion: str) -> str:
-    noun = "label" if len(gone) == 1 else "labels"
-    named = ", ".join(map(repr, gone[:_NAMED_LABELS])) + (" and others" if gone[_NAMED_LABELS:] else "")
+def _lost_labels_reason(lost: list[str], champion: str) -> str:
+    noun = "label" if len(lost) == 1 else "labels"
+    named = ", ".join(map(repr, lost[:_NAMED_LABELS])) + (" and others" if lost[_NAMED_LABELS:] else "")
     return (
         f"it does not know the {noun} {named} of champion {champion}, which clients rely on: change "
         "tracking.model_name with the labels, or promote it by force"
     )
 
 
-def _weigh(comparison: Comparison, champion: str, rules: PromotionSettings) -> tuple[Outcome, str]:
-    """Promote only what is strictly better; a tie keeps the champion. The rules can only ask for more."""
+def _apply_rules(comparison: Comparison, champion: str, rules: PromotionSettings) -> tuple[Outcome, str]:
+    """Promote only a strictly better version; the rules can only ask for more."""
     new, old, gain = comparison.challenger.weighted_f1, comparison.champion.weighted_f1, comparison.gain
     low, high = comparison.gain_interval
     scores = f"weighted F1 {new:.4f} against {old:.4f} of champion {champion} on the same rows"

@@ -1,66 +1,78 @@
-"""The leak guard: which of today's test rows a model has learned from."""
+"""The leak guard: which of today's test rows a registered model was trained on."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from jabert.dataset import row_digests
 from jabert.files import write_json
 
-__all__ = ["ENOUGH_ROWS", "LEARNED_FROM", "Learned", "has_seen", "is_enough", "read_learned", "write_learned"]
+__all__ = [
+    "TRAINING_DIGESTS_FILE",
+    "TrainingDigests",
+    "is_comparable",
+    "read_training_digests",
+    "seen_rows",
+    "write_training_digests",
+]
 
-LEARNED_FROM = "learned_from.json"
-"""Name of the file that travels with a model."""
+TRAINING_DIGESTS_FILE = "learned_from.json"
+"""Name of the digests among the artifacts of a model."""
 
-ENOUGH_ROWS = 200
-"""A comparison wants so many unseen rows, or half of the test rows if those are fewer."""
+_ENOUGH_ROWS = 200
 
 
 @dataclass(frozen=True)
-class Learned:
-    """Digests of the texts that a model learned from and, where the split was by group, of their groups."""
+class TrainingDigests:
+    """What a model was trained on.
+
+    Attributes:
+        rows: digests of the texts.
+        groups: digests of their groups if the split was by group, else empty.
+    """
 
     rows: frozenset[str]
     groups: frozenset[str]
 
 
-def write_learned(table: pd.DataFrame, split_by: str, path: Path) -> Path:
+def write_training_digests(table: pd.DataFrame, split_by: str, path: Path) -> Path:
     """Write the digests of the training and validation rows of a split table of texts.
 
-    Validation rows chose the epoch, so they are no fresh rows either.
+    Validation rows are included because they decide which epoch is kept.
     """
-    learned = table[table["split"] != "test"]
+    used = table[table["split"] != "test"]
     by_group = split_by == "group" and "group" in table
     digests = {
-        "rows": sorted(row_digests(learned["text"])),
-        "groups": sorted(row_digests(learned["group"].dropna().unique())) if by_group else [],
+        "rows": sorted(row_digests(used["text"])),
+        "groups": sorted(row_digests(used["group"].dropna().unique())) if by_group else [],
     }
     return write_json(path, digests)
 
 
-def read_learned(path: Path) -> Learned:
-    """What `write_learned` wrote."""
-    written = json.loads(path.read_text(encoding="utf-8"))
-    return Learned(frozenset(written["rows"]), frozenset(written["groups"]))
+def read_training_digests(path: Path) -> TrainingDigests:
+    """Read a file of `write_training_digests`."""
+    digests = json.loads(path.read_text(encoding="utf-8"))
+    return TrainingDigests(frozenset(digests["rows"]), frozenset(digests["groups"]))
 
 
-def has_seen(learned: Learned | None, rows: pd.DataFrame) -> np.ndarray:
-    """Which rows a model learned from, by their text or their group: bool (rows,).
+def seen_rows(digests: TrainingDigests | None, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Mark the rows that a model was trained on, by their text or their group: `(rows,)`.
 
-    Of a model that carries no digests nothing is known; all rows count as unseen.
+    Without digests, as for a model made outside of jabert, all rows count as unseen.
     """
-    if learned is None:
+    if digests is None:
         return np.zeros(len(rows), dtype=bool)
-    seen = np.array([digest in learned.rows for digest in row_digests(rows["text"])], dtype=bool)
-    if "group" in rows and learned.groups:
+    seen = np.array([digest in digests.rows for digest in row_digests(rows["text"])], dtype=bool)
+    if "group" in rows and digests.groups:
         groups = rows["group"].fillna("")
-        seen |= np.array([digest in learned.groups for digest in row_digests(groups)], dtype=bool)
+        seen |= np.array([digest in digests.groups for digest in row_digests(groups)], dtype=bool)
     return seen
 
 
-def is_enough(unseen: int, rows: int) -> bool:
-    """Whether so many unseen rows out of so many test rows carry a comparison."""
-    return unseen > 0 and (unseen >= ENOUGH_ROWS or 2 * unseen >= rows)
+def is_comparable(unseen_rows: int, test_rows: int) -> bool:
+    """Whether so many unseen test rows suffice to compare models: 200, or half of a smaller test set."""
+    return unseen_rows > 0 and (unseen_rows >= _ENOUGH_ROWS or 2 * unseen_rows >= test_rows)

@@ -1,4 +1,4 @@
-"""The lock around a change of aliases: a file for one machine, PostgreSQL for several."""
+"""The lock around a change of aliases: a file for one machine, a PostgreSQL advisory lock for several."""
 
 import hashlib
 import tempfile
@@ -14,9 +14,9 @@ __all__ = ["lock_location", "promotion_lock"]
 
 
 def lock_location(settings: Settings) -> str:
-    """`promotion.lock`, or without it a file that all processes of this machine find.
+    """`promotion.lock`, or without it a file that is the same for all processes of this machine.
 
-    It lies beside a local database; for a server in the system's folder of temporary files.
+    The file is next to a local database, or for a server in the system's folder of temporary files.
     """
     if settings.promotion.lock:
         return settings.promotion.lock
@@ -29,16 +29,16 @@ def lock_location(settings: Settings) -> str:
 
 @contextmanager
 def promotion_lock(location: str, name: str) -> Iterator[None]:
-    """Hold the lock of a registered model; wait for whoever has it.
+    """Hold the promotion lock of a registered model; wait while another process holds it.
 
     Kernel and database free the lock of a process that was killed.
 
     Args:
-        location: path of a file, or the URL of a PostgreSQL database.
-        name: of the registered model.
+        location: path of a file, or URL of a PostgreSQL database.
+        name: name of the registered model.
 
     Raises:
-        JabertError: the file cannot be written or the database cannot be reached; names `promotion.lock`.
+        JabertError: the file cannot be written or the database cannot be reached; names file or setting.
     """
     if is_url(location):
         with _advisory_lock(location, name):
@@ -53,7 +53,7 @@ def _advisory_lock(url: str, name: str) -> Iterator[None]:
     import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
-    # The key is of 64 bits, signed: PostgreSQL's manual, section 13.3.5.
+    # The key is a signed 64-bit integer: PostgreSQL's manual, section 13.3.5.
     key = int.from_bytes(hashlib.sha256(f"jabert:{name}".encode()).digest()[:8], signed=True)
     try:
         engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")

@@ -1,11 +1,12 @@
-"""Which version serves: the aliases `champion` and `previous`, and the history of their moves.
+"""The aliases `champion` and `previous`, and the history of their changes.
 
-MLflow can set one alias or one tag at a time, and a process may be killed between two. So a move is first
-written down whole, as a tag of the registered model, then carried out, then marked as done. Whoever holds
-the lock next finishes what was begun; each write may be made twice. The history is a chain of numbered moves,
-each a tag of the version that became the champion by it.
+MLflow sets one alias or one tag at a time, and a process may be killed between two calls. So each move of the
+aliases goes through a write-ahead log, which is a tag of the registered model: the whole move is logged, then
+applied, then marked as done. The next process that holds the promotion lock finishes a move that was
+interrupted; every step is idempotent. The history is a chain of numbered moves, each a tag of the version
+that it made the champion.
 
-`settle` and `carry_out` want the caller to hold the promotion lock.
+`recover` and `apply_move` expect the caller to hold the promotion lock.
 """
 
 import json
@@ -19,19 +20,19 @@ if TYPE_CHECKING:
 __all__ = [
     "CHAMPION",
     "PREVIOUS",
+    "AliasState",
     "Move",
-    "Standing",
-    "carry_out",
+    "apply_move",
     "champion_of",
     "moves_of",
-    "read_standing",
-    "settle",
+    "recover",
 ]
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
-_LAST = "champion.last"
-_MOVE = "champion.move."
+_LOG_TAG = "champion.last"
+_MOVE_TAG = "champion.move."
+Action = Literal["promoted", "rolled back", "set by hand"]
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,16 @@ class Move:
 
     Attributes:
         number: in the history, from 1.
-        action: `set by hand` is one that was made outside of jabert and found later.
-        version: the champion since.
-        over: the champion before.
-        previous: where a rollback from here leads.
-        at: time in ISO 8601, UTC.
+        action: `set by hand` if the alias was changed outside of jabert and noticed later.
+        version: the new champion.
+        over: the champion before it, if there was one.
+        previous: the version that a rollback would make the champion again.
         reason: one sentence.
+        at: time in ISO 8601, UTC.
     """
 
     number: int
-    action: Literal["promoted", "rolled back", "set by hand"]
+    action: Action
     version: str
     over: str | None
     previous: str | None
@@ -58,22 +59,26 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """The aliases, the last move and whether all of it was carried out; one read of the registry."""
+class AliasState:
+    """The aliases, the last logged move, and whether it was applied completely, from one read."""
 
     champion: str | None
     previous: str | None
     last: Move | None
     done: bool
 
-    def next(self, action: Any, version: str, previous: str | None, reason: str) -> Move:
-        """The move that would come next in the history."""
+    def next_move(self, action: Action, version: str, previous: str | None, reason: str) -> Move:
+        """The next move in the history."""
         number = self.last.number + 1 if self.last else 1
         return Move(number, action, version, self.champion, previous, reason)
 
 
-def read_standing(client: "MlflowClient", name: str) -> Standing:
-    """Where the aliases of a registered model point; nowhere if there is no such model."""
+def champion_of(client: "MlflowClient", name: str) -> str | None:
+    """Number of the champion of a registered model, None if there is no such model or alias."""
+    return _read_state(client, name).champion
+
+
+def _read_state(client: "MlflowClient", name: str) -> AliasState:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -81,42 +86,37 @@ def read_standing(client: "MlflowClient", name: str) -> Standing:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return Standing(None, None, None, done=True)
-    last = json.loads(model.tags[_LAST]) if _LAST in model.tags else None
+        return AliasState(None, None, None, done=True)
+    last = json.loads(model.tags[_LOG_TAG]) if _LOG_TAG in model.tags else None
     done = last.pop("done") if last else True
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
-    return Standing(aliases.get(CHAMPION), aliases.get(PREVIOUS), Move(**last) if last else None, done)
+    return AliasState(aliases.get(CHAMPION), aliases.get(PREVIOUS), Move(**last) if last else None, done)
 
 
-def champion_of(client: "MlflowClient", name: str) -> str | None:
-    """The version that serves, None if there is no such model or alias."""
-    return read_standing(client, name).champion
-
-
-def settle(client: "MlflowClient", name: str) -> Standing:
-    """Finish a move that a killed process began, and note one that was made outside of jabert."""
-    standing = read_standing(client, name)
-    last = standing.last
-    if last and not standing.done:
+def recover(client: "MlflowClient", name: str) -> AliasState:
+    """Finish a move that was interrupted, add one that was made outside of jabert to the history."""
+    state = _read_state(client, name)
+    last = state.last
+    if last and not state.done:
         if _exists(client, name, last.version):
-            carry_out(client, name, last)
-        else:  # deleted since, so the champion is still the one before
-            _write_down(client, name, last, done=True)
-        return settle(client, name)
-    known = last.version if last else None
-    if standing.champion and standing.champion != known:
+            apply_move(client, name, last)
+        else:  # the version was deleted in the meantime, so the champion has not changed
+            _log_move(client, name, last, done=True)
+        return recover(client, name)
+    logged = last.version if last else None
+    if state.champion and state.champion != logged:
         reason = "the alias was set outside of jabert"
-        found = standing.next("set by hand", standing.champion, standing.previous, reason)
-        carry_out(client, name, replace(found, over=known))
-        return read_standing(client, name)
-    return standing
+        found = state.next_move("set by hand", state.champion, state.previous, reason)
+        apply_move(client, name, replace(found, over=logged))
+        return _read_state(client, name)
+    return state
 
 
-def carry_out(client: "MlflowClient", name: str, move: Move) -> Move:
-    """Make a move, or what is left of it; returns it with the time at which it was begun."""
+def apply_move(client: "MlflowClient", name: str, move: Move) -> Move:
+    """Log a move and set its aliases and tags; returns the move with the time when it was first logged."""
     move = replace(move, at=move.at or datetime.now(UTC).isoformat(timespec="milliseconds"))
-    _write_down(client, name, move, done=False)
-    client.set_model_version_tag(name, move.version, f"{_MOVE}{move.number:05}", _json(asdict(move)))
+    _log_move(client, name, move, done=False)
+    client.set_model_version_tag(name, move.version, f"{_MOVE_TAG}{move.number:05}", _json(asdict(move)))
     if move.previous and _exists(client, name, move.previous):
         client.set_registered_model_alias(name, PREVIOUS, move.previous)
     else:
@@ -126,21 +126,21 @@ def carry_out(client: "MlflowClient", name: str, move: Move) -> Move:
         client.set_model_version_tag(name, move.version, tag, value)
     if move.action == "rolled back" and move.over and _exists(client, name, move.over):
         client.set_model_version_tag(name, move.over, "promotion", "rolled back")
-    _write_down(client, name, move, done=True)
+    _log_move(client, name, move, done=True)
     return move
 
 
 def moves_of(tags: dict[str, str]) -> list[Move]:
-    """The moves by which a version became the champion, read from its tags, the oldest first."""
-    return [Move(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(_MOVE)]
+    """Read from the tags of a version the moves that made it the champion, oldest first."""
+    return [Move(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(_MOVE_TAG)]
 
 
-def _write_down(client: "MlflowClient", name: str, move: Move, *, done: bool) -> None:
-    client.set_registered_model_tag(name, _LAST, _json({**asdict(move), "done": done}))
+def _log_move(client: "MlflowClient", name: str, move: Move, *, done: bool) -> None:
+    client.set_registered_model_tag(name, _LOG_TAG, _json({**asdict(move), "done": done}))
 
 
 def _tags(move: Move) -> dict[str, str]:
-    """What people look for in the UI; of a version that comes back, its promotion stays as it was noted."""
+    """Tags for people who look at the version in MLflow's UI; a rollback keeps those of its promotion."""
     if move.action == "rolled back":
         return {"promotion": "promoted"}
     over = {"promoted_over": move.over} if move.over else {}

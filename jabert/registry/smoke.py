@@ -1,4 +1,4 @@
-"""The smoke check: a version is what it was in its run, also when somebody else pulls it."""
+"""The smoke check: a version that is downloaded into a fresh process predicts what it did in its run."""
 
 import json
 import subprocess
@@ -15,21 +15,21 @@ from jabert.files import write_json
 __all__ = ["smoke_check"]
 
 _SCRIPT = Path(__file__).with_name("fresh_process.py")
-_TOLERANCE = 1e-5  # of a probability, for the same batch
+_TOLERANCE = 1e-5  # absolute difference of a probability, for the same batch
 _TIMEOUT_SECONDS = 600
 
 
 def smoke_check(uri: str, store: str, texts: list[str], expected: pd.DataFrame) -> str | None:
-    """Fetch a version from the registry into a fresh process and hold its answers against the expected ones.
+    """Download a version into a fresh process and compare its predictions with the expected ones.
 
     Args:
-        uri: of the version, `models:/name/version`.
+        uri: URI of the version, `models:/name/version`.
         store: URI of the MLflow store.
-        texts: the canary, one batch.
-        expected: its probabilities as the run saw them, a row a text and a column a label.
+        texts: the canary texts, one batch.
+        expected: their probabilities in this process, one row per text, one column per label.
 
     Returns:
-        None if all is well, else a sentence without a full stop: what is wrong.
+        None if they agree, else what is wrong, a sentence without a full stop.
     """
     with tempfile.TemporaryDirectory(prefix="jabert-smoke-") as scratch:
         request = write_json(Path(scratch) / "request.json", {"uri": uri, "store": store, "texts": texts})
@@ -53,6 +53,6 @@ def _difference(answers: list[dict[str, float]], expected: pd.DataFrame) -> str 
     if sorted(got.columns) != sorted(expected.columns) or len(got) != len(expected):
         return "in a fresh process it gives other labels"
     off = float(np.abs(got[expected.columns].to_numpy() - expected.to_numpy()).max())
-    if not off <= _TOLERANCE:  # nor is a number that is none
+    if not off <= _TOLERANCE:  # also where it is NaN
         return f"in a fresh process its probabilities differ by {off:.1e}"
     return None

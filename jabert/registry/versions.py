@@ -1,19 +1,19 @@
-"""The versions of one registered model: found, loaded, listed, promoted, rolled back."""
+"""The versions of a registered model: find, load, list, promote and roll them back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pandas as pd
 
 from jabert.config import Settings
 from jabert.errors import JabertError, reason_of
-from jabert.registry.leaks import LEARNED_FROM, Learned, read_learned
+from jabert.registry.leaks import TRAINING_DIGESTS_FILE, TrainingDigests, read_training_digests
 from jabert.registry.lock import lock_location, promotion_lock
-from jabert.registry.moves import Move, carry_out, champion_of, moves_of, settle
+from jabert.registry.moves import Move, apply_move, champion_of, moves_of, recover
 from jabert.tracking import connect, load_model
 
 if TYPE_CHECKING:
@@ -21,7 +21,23 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Registry", "classify", "open_registry", "predict"]
+__all__ = ["ListedVersion", "Registry", "classify", "open_registry", "predict"]
+
+
+class ListedVersion(TypedDict):
+    """A version as `jabert models --json` lists it.
+
+    `created` is in ISO 8601 with the local offset; what a version has no tag for is None.
+    """
+
+    version: str
+    aliases: list[str]
+    weighted_f1: float | None
+    run_id: str | None
+    created: str
+    promotion: str | None
+    promoted_over: str | None
+    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -29,10 +45,10 @@ class Registry:
     """A registered model.
 
     Attributes:
-        client: of the store.
-        store: its URI.
-        name: of the model.
-        lock: location of the promotion lock.
+        client: client of the MLflow store.
+        store: URI of the store.
+        name: name of the registered model.
+        lock: location of the promotion lock, see `promotion_lock`.
     """
 
     client: "MlflowClient"
@@ -41,15 +57,15 @@ class Registry:
     lock: str
 
     def champion(self) -> str | None:
-        """The version that serves, None without one."""
+        """Number of the champion, None without one."""
         return champion_of(self.client, self.name)
 
     def uri(self, version: str) -> str:
-        """The version as MLflow names it."""
+        """MLflow's URI of a version."""
         return f"models:/{self.name}/{version}"
 
     def get(self, version: str) -> "ModelVersion":
-        """A version's entry.
+        """MLflow's entry of a version.
 
         Raises:
             JabertError: there is no such version.
@@ -80,7 +96,7 @@ class Registry:
             ) from error
 
     def require_champion(self) -> str:
-        """The version that serves.
+        """Number of the champion.
 
         Raises:
             JabertError: there is none.
@@ -100,19 +116,20 @@ class Registry:
         """
         return self.load(self.require_champion())
 
-    def learned(self, version: str) -> Learned | None:
-        """Digests of what a version learned from, None of a model that carries none."""
+    def training_digests(self, version: str) -> TrainingDigests | None:
+        """Digests of what a version was trained on, None if its model has none."""
         from mlflow.artifacts import download_artifacts, list_artifacts
 
         folder = f"{self.uri(version)}/artifacts"
-        # A store that cannot be asked is an error: a version must not pass for one that learned from nothing.
-        if LEARNED_FROM not in {PurePosixPath(file.path).name for file in list_artifacts(folder)}:
+        # A store that does not answer is an error: the version must not pass for one without digests.
+        if TRAINING_DIGESTS_FILE not in {PurePosixPath(file.path).name for file in list_artifacts(folder)}:
             return None
         with TemporaryDirectory() as copy:
-            return read_learned(Path(download_artifacts(f"{folder}/{LEARNED_FROM}", dst_path=copy)))
+            file = download_artifacts(f"{folder}/{TRAINING_DIGESTS_FILE}", dst_path=copy)
+            return read_training_digests(Path(file))
 
     def run(self, version: str) -> "TrackedRun":
-        """The run that judged a version; the one that made it may have been killed before it came to that.
+        """The run that judged a version, or else made it: that one may have been killed before the gate.
 
         Raises:
             JabertError: there is no such version, or its run is gone.
@@ -128,10 +145,10 @@ class Registry:
             raise JabertError(f"the run of version {version} of {self.name!r} is gone") from None
 
     def artifact(self, version: str, name: str) -> bytes | None:
-        """A file among the artifacts of a version's run, None if there is none of that name.
+        """Contents of an artifact of a version's run, None if the run has none of that name.
 
         Raises:
-            JabertError: as `run`.
+            JabertError: there is no such version, or its run is gone.
         """
         run_id = self.run(version).info.run_id
         parent = str(PurePosixPath(name).parent)
@@ -154,80 +171,82 @@ class Registry:
         return sorted(found, key=lambda version: -int(version.version))
 
     def register(self, model_uri: str) -> str:
-        """The version of a logged model; one that a killed process registered is found again."""
+        """Register a logged model unless a killed process has done so; returns the version's number."""
         import mlflow
 
         known = [version.version for version in self.all() if version.source == model_uri]
         return str(known[0] if known else mlflow.register_model(model_uri, self.name).version)
 
     def tag(self, version: str, tags: Mapping[str, Any]) -> None:
-        """Set tags of a version; a None is left out."""
+        """Set tags of a version; those that are None are left out."""
         for key, value in tags.items():
             if value is not None:
                 self.client.set_model_version_tag(self.name, version, key, str(value))
 
     def describe(self, version: str, description: str) -> None:
-        """Set the description of a version, Markdown, which the UI shows."""
+        """Set the description of a version, Markdown, which MLflow's UI shows."""
         self.client.update_model_version(self.name, version, description)
 
-    def settle(self) -> None:
-        """Finish what a killed process began to move."""
+    def recover(self) -> None:
+        """Finish a move of the aliases that was interrupted."""
         with promotion_lock(self.lock, self.name):
-            settle(self.client, self.name)
+            recover(self.client, self.name)
 
-    def conclude(self, version: str, *, over: str | None, outcome: str, reason: str) -> bool:
-        """Let a decision take effect if the champion still is `over`; says whether it was.
+    def apply_verdict(self, version: str, champion: str | None, outcome: str, reason: str) -> bool:
+        """Put a decision into effect, unless the champion has changed since; returns whether it was.
 
         Args:
-            version: that was decided on.
-            over: the champion that the decision was made against.
-            outcome: `promoted` moves the aliases, any other is noted only.
+            version: the version that was judged.
+            champion: the champion that it was compared with.
+            outcome: `promoted` moves the aliases, any other only sets tags.
             reason: one sentence.
         """
         with promotion_lock(self.lock, self.name):
-            standing = settle(self.client, self.name)
-            if standing.champion != over:
+            state = recover(self.client, self.name)
+            if state.champion != champion:
                 return False
             if outcome == "promoted":
-                carry_out(self.client, self.name, standing.next("promoted", version, over, reason))
+                apply_move(self.client, self.name, state.next_move("promoted", version, champion, reason))
             else:
                 self.tag(version, {"reason": reason, "promotion": outcome})
             return True
 
     def rollback(self) -> Move:
-        """Make the version before the champion again, at once.
+        """Make the previous version the champion again, without judging it.
 
         Raises:
-            JabertError: there is nothing to go back to.
+            JabertError: there is no champion or no previous version.
         """
         with promotion_lock(self.lock, self.name):
-            standing = settle(self.client, self.name)
-            if not standing.champion:
+            state = recover(self.client, self.name)
+            if not state.champion:
                 raise JabertError(f"the registered model {self.name!r} has no champion to go back from")
-            if not standing.previous:
+            if not state.previous:
                 raise JabertError(
-                    f"there is nothing to go back to: version {standing.champion} of {self.name!r} "
+                    f"there is nothing to go back to: version {state.champion} of {self.name!r} "
                     "has no champion before it"
                 )
-            target = standing.previous
-            came = [move for move in moves_of(self.get(target).tags) if move.action != "rolled back"]
-            before = came[-1].over if came else None
-            reason = f"rolled back from version {standing.champion}"
-            return carry_out(self.client, self.name, standing.next("rolled back", target, before, reason))
+            target = state.previous
+            promotions = [move for move in moves_of(self.get(target).tags) if move.action != "rolled back"]
+            before = promotions[-1].over if promotions else None
+            reason = f"rolled back from version {state.champion}"
+            return apply_move(self.client, self.name, state.next_move("rolled back", target, before, reason))
 
     def best_promoted(self) -> list[str]:
-        """The versions that were champion once, those with the highest recorded weighted F1 first."""
-        were = [version for version in self.all() if moves_of(version.tags) and "weighted_f1" in version.tags]
-        return [
-            str(version.version) for version in sorted(were, key=lambda of: -float(of.tags["weighted_f1"]))
-        ]
+        """All versions that are or were champion, by their recorded weighted F1, the highest first."""
+        scores = {
+            str(version.version): float(version.tags["weighted_f1"])
+            for version in self.all()
+            if moves_of(version.tags) and "weighted_f1" in version.tags
+        }
+        return sorted(scores, key=lambda version: -scores[version])
 
     def history(self) -> list[Move]:
-        """Every change of the champion, the oldest first; those of deleted versions are gone."""
+        """Every change of the champion, oldest first, without those of versions deleted since."""
         moves = [move for version in self.all() for move in moves_of(version.tags)]
         return sorted(moves, key=lambda move: move.number)
 
-    def listing(self) -> list[dict[str, Any]]:
+    def listing(self) -> list[ListedVersion]:
         """All versions, newest first, JSON-ready."""
         versions = self.all()
         aliases = self.client.get_registered_model(self.name).aliases if versions else {}
@@ -238,7 +257,7 @@ class Registry:
 
 
 def open_registry(settings: Settings) -> Registry:
-    """The registered model of the settings.
+    """Open the registered model `tracking.model_name`.
 
     Raises:
         JabertError: the store cannot be reached.
@@ -248,16 +267,19 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def classify(model: Any, texts: "pd.Series[str]") -> pd.DataFrame:
-    """Probabilities of a pyfunc model for texts: a row a text, a column a label, float64."""
+    """Probabilities of a pyfunc model for texts: float64, one row per text, one column per label."""
     return pd.DataFrame(list(predict(model, texts.to_frame("text"))["probabilities"])).astype(float)
 
 
 def predict(model: Any, texts: pd.DataFrame) -> pd.DataFrame:
-    """What a loaded model says to any number of texts, in parts of as many as it takes at a time.
+    """Predict any number of texts, in chunks of at most the `max_texts` of the model's metadata.
 
     Args:
-        model: of `load_model`.
-        texts: one column, `text`.
+        model: pyfunc model, as of `Registry.load`.
+        texts: table with the column `text`.
+
+    Returns:
+        The model's columns, one row per text.
     """
     step = (model.metadata.metadata or {}).get("max_texts", max(1, len(texts)))
     starts = range(0, max(1, len(texts)), step)
@@ -265,7 +287,7 @@ def predict(model: Any, texts: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def _describe(version: "ModelVersion", aliases: list[str]) -> dict[str, Any]:
+def _describe(version: "ModelVersion", aliases: list[str]) -> ListedVersion:
     tags = version.tags
     return {
         "version": str(version.version),

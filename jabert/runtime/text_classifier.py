@@ -33,7 +33,12 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 __all__ = ["BadInput", "Network", "Ngrams", "TextClassifier", "Vectors", "ngram_vectorizer"]
 
 _SUMS = "SHA256SUMS"
-_INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # of Unicode: control, format (zero-width …) and white space
+_INVISIBLE_CATEGORIES = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # control, format (zero-width …) and white space
+_INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph, as in jabert/texts.py
+    (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800),
+    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF),
+)  # fmt: skip
+_INVISIBLE = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
 _FEW = 8  # texts; measured on 2 cores
 _SMALLEST = 1e-7  # probability whose logarithm is taken
 _Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -137,7 +142,7 @@ class TextClassifier(PythonModel):
         if not isinstance(text, str):
             is_null = pd.api.types.is_scalar(text) and pd.isna(text)
             return "null" if is_null else f"{reprlib.repr(text)}, not a string"
-        if all(unicodedata.category(character) in _INVISIBLE for character in text):
+        if not any(map(_is_visible, text)):
             return "blank"
         try:
             text.encode()
@@ -341,6 +346,10 @@ def _batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
         end = max(start + 1, min(end, fitting))
         yield order[start:end]
         start = end
+
+
+def _is_visible(character: str) -> bool:
+    return character not in _INVISIBLE and unicodedata.category(character) not in _INVISIBLE_CATEGORIES
 
 
 def _check_files(folder: Path) -> None:

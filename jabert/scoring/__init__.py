@@ -1,4 +1,4 @@
-"""A table of texts scored by the champion: a chunk at a time, and on from where a killed run was."""
+"""Scores a table of texts with the champion, chunk by chunk; a killed run is resumed at its chunk."""
 
 import json
 import logging
@@ -12,36 +12,37 @@ from pathlib import Path
 from typing import Any
 
 from jabert.config import Settings, is_url
-from jabert.dataset.chunks import Chunk, read_chunks
-from jabert.dataset.tables import table_ending
+from jabert.dataset.chunks import Chunk, read_chunks, require_column, table_ending
+from jabert.dataset.writing import require_writable_ending
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, exclusive, write_json
 from jabert.registry import Registry, open_registry
 from jabert.scoring.champion import Champion
-from jabert.scoring.output import ending_of, write_output, write_part
+from jabert.scoring.output import write_output, write_part
+from jabert.texts import fault_of
 
 __all__ = ["Job", "Progress", "Scored", "open_job", "score"]
 
 log = logging.getLogger("jabert")
 
-Progress = Callable[[int, int], None]  # rows done, rows that the table seems to have
+Progress = Callable[[int, int], None]  # rows done, estimated rows of the table
 
 _FORMAT = "1"  # of the files of an unfinished run
-_PART = ".arrow"  # how they end
-_CHUNK_ROWS = 4096  # enough for full batches of like length, and what a kill costs
+_PART = ".arrow"  # their suffix
+_CHUNK_ROWS = 4096  # enough to fill batches of similar length; a kill costs the work on one chunk
 _WAITING = "another process scores the same table into the same file; waiting for it to end"
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """A table to score, and where to.
+    """A table to score, and the file for the result.
 
     Attributes:
         source: path or URL of the table.
         target: the file to write.
         settings: `data.text_column`, `features`, `training.work_path` and `tracking` are used.
-        chunk_rows: rows that are read, scored and kept at a time.
+        chunk_rows: rows that are read, scored and saved at a time.
     """
 
     source: str
@@ -51,35 +52,46 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """What is finished of the job; the same job finds it again."""
+        """The folder of the finished chunks; its name is a digest of the job, so that a rerun finds it."""
         tracking, column = self.settings.tracking, self.settings.data.text_column
         parts = [_FORMAT, self.source, str(self.target), column, tracking.uri, tracking.model_name]
         return Path(self.settings.training.work_path) / f"score-{digest_of_json(parts)[:16]}"
 
     @property
     def note(self) -> Path:
-        """The version that the job was begun with."""
+        """The file that names the model version with which the job was begun."""
         return self.folder / "version.json"
 
-    def chunks(self) -> Iterator[Chunk]:
-        """The rows of the table."""
-        return read_chunks(self.source, self.settings.data.text_column, self.chunk_rows)
+    def chunks(self) -> Iterator[tuple[Chunk, list[Any]]]:
+        """The rows of the table, and the cells of its text column.
+
+        Raises:
+            JabertError: as `read_chunks`; or the first rows lack the text column, or have one column twice.
+        """
+        column = self.settings.data.text_column
+        for number, chunk in enumerate(read_chunks(self.source, self.chunk_rows)):
+            if number == 0 and (chunk.names or chunk.lines):
+                for name in (*chunk.names, column):
+                    require_column(name, chunk.names, self.source)
+            yield chunk, chunk.cells(column)
 
 
 @dataclass
 class Scored:
-    """What a scoring did.
+    """The result of a scoring.
 
     Attributes:
-        rows: of the table: those `scored` and those `failed`, whose text is none.
+        rows: of the table.
+        scored: rows with a label.
+        failed: rows without one, because their text is null, blank, not a string or not Unicode.
         computed: texts that went through encoder and classifier in this run.
         reused: texts whose vectors the feature store had.
-        resumed: rows that an earlier run, which did not finish, had done.
-        seconds: from the first row read to the output in place, without loading the model.
+        resumed: rows that an earlier, unfinished run had scored.
+        seconds: from reading the first row to the finished output, without loading the model.
         setup_seconds: for loading the model.
-        model_version: that scored.
-        model_digest: SHA-256 of `SHA256SUMS` in its package, in hexadecimal.
-        output: the file.
+        model_version: of the model that scored.
+        model_digest: SHA-256 of `SHA256SUMS` in the package of that model, in hexadecimal.
+        output: path of the scored table.
     """
 
     rows: int = 0
@@ -95,7 +107,7 @@ class Scored:
     output: str = ""
 
     def count(self, faults: list[str | None]) -> None:
-        """Count rows by what is wrong with their texts."""
+        """Count rows; None in `faults` means a text that can be scored."""
         failed = sum(fault is not None for fault in faults)
         self.rows += len(faults)
         self.failed += failed
@@ -108,7 +120,7 @@ class Scored:
 
 
 def open_job(settings: Settings, source: str, target: str) -> Job:
-    """Check what a scoring cannot do without, as far as that is quick; the first rows are read.
+    """Check quickly whether a table can be scored; its first rows are read.
 
     Raises:
         JabertError: the table cannot be read or has no text column, the target cannot be written, or there
@@ -127,7 +139,7 @@ def _writable(target: str) -> Path:
     if is_url(target):
         raise JabertError(f"{target} is a URL, but a scored table is written to a path")
     path = Path(target).resolve()
-    ending_of(path)
+    require_writable_ending(path)
     if path.is_dir():
         raise JabertError(f"{path} is a folder")
     if not path.parent.is_dir():
@@ -138,15 +150,15 @@ def _writable(target: str) -> Path:
 
 
 def score(job: Job, on_progress: Progress | None = None) -> Scored:
-    """Score a table, or finish what a killed run began, with the version that it began with.
+    """Score a table, or resume a killed run with the model version with which it began.
 
     Args:
-        job: of `open_job`.
+        job: as `open_job` returns it.
         on_progress: called after each chunk.
 
     Raises:
         JabertError: the table cannot be read to its end, the model cannot be loaded, or the disk is full.
-            What was finished before stays for the next run of the same job.
+            The next run of the same job reuses the finished chunks.
     """
     with exclusive(job.folder.with_suffix(".lock"), _WAITING):
         began = time.perf_counter()
@@ -169,14 +181,14 @@ def _champion(job: Job) -> Champion:
     registry = open_registry(job.settings)
     version = _begun_with(job, registry)
     if version:
-        log.info("going on from a run that did not finish, with its version %s of the model", version)
+        log.info("resuming an unfinished run with its model version %s", version)
     champion = Champion(registry, version or registry.require_champion(), job.settings)
     write_json(job.note, champion.version)
     return champion
 
 
 def _begun_with(job: Job, registry: Registry) -> str | None:
-    """The version that an unfinished run began with, None if it finished nothing or that version is gone."""
+    """The version with which an unfinished run began; None if it finished no chunk or the version is gone."""
     if not any(job.folder.glob(f"*{_PART}")):
         return None
     version = str(json.loads(job.note.read_text(encoding="utf-8")))
@@ -189,7 +201,14 @@ def _begun_with(job: Job, registry: Registry) -> str | None:
 
 @dataclass(frozen=True)
 class _Part:
-    """A chunk, the file for its answers, what is wrong with its cells; what to classify if it is missing."""
+    """A chunk to score.
+
+    Attributes:
+        chunk: the rows.
+        path: the file for rows and answers.
+        faults: what is wrong with each text, None where nothing is.
+        prepared: what each member of the model reads of the texts without a fault; None if the file exists.
+    """
 
     chunk: Chunk
     path: Path
@@ -199,17 +218,17 @@ class _Part:
 
 def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
     model = f"{champion.version}-{champion.digest[:16]}"  # a new registry counts from 1 again
-    for number, chunk in enumerate(job.chunks()):
+    for number, (chunk, texts) in enumerate(job.chunks()):
         path = job.folder / f"{number:06}-{chunk.digest()}-{model}{_PART}"
-        faults = champion.faults(chunk.texts)
-        prepared = None if path.exists() else champion.prepare(chunk.texts, faults)
+        faults = [fault_of(text) for text in texts]
+        prepared = None if path.exists() else champion.prepare(texts, faults)
         yield _Part(chunk, path, faults, prepared)
 
 
 def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Progress) -> list[Path]:
-    """Score the chunks that are not done yet, and count; returns the files of all, in order.
+    """Score the chunks that have no file yet, and count all; returns their files, in order.
 
-    While a chunk is scored, a thread reads and tokenizes the next and another writes the one before.
+    While a chunk is scored, one thread reads and tokenizes the next, and another writes the previous one.
     """
     paths: list[Path] = []
     written: Future[None] | None = None
@@ -237,7 +256,7 @@ def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Pro
 
 
 def _logged(on_progress: Progress | None) -> Progress:
-    """Progress that is told in the log, too, now and then."""
+    """Report progress to `on_progress`, and every few seconds in the log."""
     said = time.monotonic()
 
     def report(done: int, expected: int) -> None:

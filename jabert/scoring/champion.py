@@ -64,10 +64,6 @@ class Champion:
         self._members = [_Member(member, Path(settings.features.path)) for member in members]
         self.digest: str = self._classifier.digest
 
-    def faults(self, cells: list[Any]) -> list[str | None]:
-        """What is wrong with each cell of a text column, None where it is a text."""
-        return [self._classifier.fault_of(cell) for cell in cells]
-
     def prepare(self, cells: list[Any], faults: list[str | None]) -> list[list[Any]]:
         """What each member reads of the cells with which nothing is wrong: token ids, or texts."""
         good = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]

@@ -1,4 +1,4 @@
-"""HTTP over the registered model: MLflow's formats and routes, the version that the alias points to."""
+"""HTTP server for the registered model: MLflow's formats and routes, following the alias."""
 
 from jabert.serving.server import serve
 

@@ -1,4 +1,4 @@
-"""What is noted of each request: the version in its headers, a line of the log, metrics."""
+"""Version headers, access log and metrics of each request."""
 
 import asyncio
 import sys
@@ -12,18 +12,18 @@ from jabert.serving.follower import Follower
 from jabert.serving.log import to_line
 from jabert.serving.metrics import Metrics
 
-__all__ = ["Observed"]
+__all__ = ["AccessLog"]
 
 _PATHS = {"/invocations", "/ping", "/health", "/version", "/metrics", "/docs", "/openapi.json"}
-_UNESCAPED = " @:/"  # allowed in a header as they are; all else outside ASCII is percent-encoded
-_GONE = 499  # nginx's status of a request whose client went away before the answer
+_UNESCAPED = " @:/"  # kept in a header; everything else but letters, digits and _.-~ is percent-encoded
+_CLIENT_CLOSED = 499  # as in nginx: the client closed the connection before the answer
 
 
-class Observed:
-    """ASGI middleware around the whole application, so that no answer gets past it.
+class AccessLog:
+    """ASGI middleware around the whole application, so that it sees every response.
 
-    The application leaves `rows` and `version` of a request in its state; without the latter an answer
-    bears the version that serves when it begins.
+    The application stores `rows` and `version` in the state of a request. A response without a `version`
+    gets the one that is served when the response starts.
     """
 
     def __init__(self, app: ASGIApp, follower: Follower, metrics: Metrics) -> None:
@@ -34,13 +34,13 @@ class Observed:
         self._lines: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request, or the start and end of the server."""
+        """Handle a request, or the lifespan of the server."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
         state: dict[str, Any] = scope.setdefault("state", {})
-        seen = {"status": _GONE}
+        seen = {"status": _CLIENT_CLOSED}
 
         async def send_with_version(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -56,9 +56,9 @@ class Observed:
         try:
             await self._app(scope, receive, send_with_version)
         finally:
-            self._note(scope, state, seen["status"], time.perf_counter() - started)
+            self._record(scope, state, seen["status"], time.perf_counter() - started)
 
-    def _note(self, scope: Scope, state: dict[str, Any], status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, state: dict[str, Any], status: int, seconds: float) -> None:
         path = scope["path"] if scope["path"] in _PATHS else "other"
         self._metrics.requests.labels(path, str(status)).inc()
         if path == "/invocations":
@@ -72,7 +72,7 @@ class Observed:
             milliseconds=round(1000 * seconds, 2),
             version=state.get("version"),
         )
-        if not self._lines:  # the requests of a batch end at once, and are written at once
+        if not self._lines:  # requests of a batch end together: one write for all of them
             asyncio.get_running_loop().call_soon(self._write_lines)
         self._lines.append(line)
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
-from fastapi_offline import FastAPIOffline  # FastAPI's own pages load their scripts from another host
+from fastapi_offline import FastAPIOffline  # FastAPI's own pages load scripts from another host
 from mlflow.exceptions import MlflowException
 from mlflow.utils.proto_json_utils import NumpyEncoder
 from mlflow.version import VERSION as MLFLOW_VERSION
@@ -18,11 +18,11 @@ from starlette.types import ASGIApp
 
 import jabert
 from jabert.config import ServingSettings
-from jabert.serving.access import Observed
+from jabert.serving.access import AccessLog
 from jabert.serving.batcher import Answer, Batcher
 from jabert.serving.errors import RequestError, sentence_of
 from jabert.serving.follower import Follower
-from jabert.serving.formats import Asked, read_request
+from jabert.serving.formats import Inputs, read_request
 from jabert.serving.log import write_failure
 from jabert.serving.metrics import Metrics
 from jabert.serving.openapi import ABOUT, INVOCATIONS, RESPONSES, Health
@@ -34,7 +34,7 @@ _CLOSE = {"Connection": "close"}
 
 
 def build_app(follower: Follower, settings: ServingSettings, metrics: Metrics) -> ASGIApp:
-    """The ASGI application; it starts and stops the batcher and the follower."""
+    """Build the ASGI application, whose lifespan starts and stops the batcher and the follower."""
     batcher = Batcher(lambda: follower.served, settings, metrics)
 
     @asynccontextmanager
@@ -56,7 +56,7 @@ def build_app(follower: Follower, settings: ServingSettings, metrics: Metrics) -
     )
     _add_routes(app, follower, batcher, settings, metrics)
     _add_error_handlers(app)
-    return Observed(app, follower, metrics)
+    return AccessLog(app, follower, metrics)
 
 
 def _add_routes(
@@ -73,9 +73,9 @@ def _add_routes(
     async def invocations(request: Request) -> Response:
         until = asyncio.get_running_loop().time() + settings.timeout_seconds
         body = await _read_body(request, settings.max_body_bytes, until)
-        asked = read_request(body, request.headers.get("content-type", ""), settings)
-        request.state.rows = len(asked.texts)
-        answer = await _predict(batcher, asked, until)
+        inputs = read_request(body, request.headers.get("content-type", ""), settings)
+        request.state.rows = len(inputs.texts)
+        answer = await _predict(batcher, inputs, until)
         request.state.version = answer.version
         return Response(json.dumps({"predictions": answer.rows}, cls=NumpyEncoder), media_type=_JSON)
 
@@ -83,7 +83,7 @@ def _add_routes(
     async def ping() -> Response:
         return PlainTextResponse("\n")
 
-    @app.get("/health", tags=["server"], summary="What serves, and what is in the way of following the alias")
+    @app.get("/health", tags=["server"], summary="The version served, and why the alias cannot be followed")
     async def health() -> Health:
         trouble = follower.trouble
         status = "degraded" if trouble else "ok"
@@ -100,7 +100,7 @@ def _add_routes(
 
 
 async def _read_body(request: Request, longest: int, until: float) -> bytes:
-    """The body, given up as soon as it is too long or, at loop time `until`, still incomplete."""
+    """Read the body; fails as soon as it is too long, or if it is incomplete at loop time `until`."""
     too_long = RequestError(413, f"the body is too long, at most {longest} bytes are taken", _CLOSE)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > longest:
@@ -119,10 +119,10 @@ async def _read_body(request: Request, longest: int, until: float) -> bytes:
     return bytes(body)
 
 
-async def _predict(batcher: Batcher, asked: Asked, until: float) -> Answer:
+async def _predict(batcher: Batcher, inputs: Inputs, until: float) -> Answer:
     try:
         async with asyncio.timeout_at(until):
-            return await batcher.submit(asked)
+            return await batcher.submit(inputs)
     except TimeoutError:
         raise RequestError(504, "the prediction did not end in time") from None
     except MlflowException as error:
@@ -131,7 +131,7 @@ async def _predict(batcher: Batcher, asked: Asked, until: float) -> Answer:
         raise RequestError(400, sentence_of(error.message)) from None
     except RequestError:
         raise
-    except Exception as error:  # of any kind: the model's own code ran
+    except Exception as error:  # of any type: the model's own code ran
         raise _failed(error) from None
 
 
@@ -150,7 +150,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def refuse_route(request: Request, error: HTTPException) -> Response:
         reason = HTTPStatus(error.status_code).phrase.lower()
         sentence = f"{reason}: POST /invocations classifies texts, GET /docs shows how"
-        # What is left of the request's body is not read to its end.
+        # The connection is closed because the rest of the request's body is not read.
         headers = {**(error.headers or {}), **_CLOSE}
         return await refuse(request, RequestError(error.status_code, sentence, headers))
 

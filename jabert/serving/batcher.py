@@ -1,4 +1,4 @@
-"""Requests that wait together are predicted together."""
+"""Micro-batching: requests that wait at the same time are predicted together."""
 
 import asyncio
 import json
@@ -10,9 +10,9 @@ from typing import Any
 
 from jabert.config import ServingSettings
 from jabert.serving.errors import RequestError
-from jabert.serving.formats import Asked
+from jabert.serving.formats import Inputs
 from jabert.serving.metrics import Metrics
-from jabert.serving.models import Served
+from jabert.serving.models import LoadedVersion
 
 __all__ = ["Answer", "Batcher"]
 
@@ -22,7 +22,7 @@ _LATER = {"Retry-After": "1"}
 
 @dataclass(frozen=True)
 class Answer:
-    """Predictions of one request, a JSON-ready row a text, and the version that made them."""
+    """Predictions of one request, one JSON-ready row per text, and the version that made them."""
 
     rows: list[Any]
     version: str
@@ -30,19 +30,22 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    asked: Asked
-    params: str  # as JSON: requests under the same parameters can be predicted together
+    inputs: Inputs
+    params: str  # as JSON: only requests with the same parameters are predicted together
     answer: "asyncio.Future[Answer]"
 
 
 class Batcher:
-    """One thread that predicts, on the union of the requests that wait when it is free.
+    """A thread that predicts requests from a bounded queue in batches.
 
-    No request waits for company: the first is predicted at once, those that come meanwhile form the next
-    batch. The queue is bounded; a request that a batch fails on fails alone.
+    No request waits for a batch to fill: the first is predicted at once, those that arrive in the meantime
+    form the next batch. If a batch fails, its requests are predicted one by one, so that only those at fault
+    fail.
     """
 
-    def __init__(self, served: Callable[[], Served], settings: ServingSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, served: Callable[[], LoadedVersion], settings: ServingSettings, metrics: Metrics
+    ) -> None:
         self._served = served
         self._settings = settings
         self._metrics = metrics
@@ -58,95 +61,96 @@ class Batcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread once the queue is empty; a prediction that hangs is left behind."""
+        """End the thread once the queue is empty; gives up after 5 s on a prediction that hangs."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join(_SECONDS_TO_END)
 
-    def submit(self, asked: Asked) -> "asyncio.Future[Answer]":
-        """Queue a request; who no longer wants the answer cancels the future.
+    def submit(self, inputs: Inputs) -> "asyncio.Future[Answer]":
+        """Queue a request; cancel the future to withdraw it.
 
         Raises:
-            RequestError: 503 when the queue is full; a request longer than the queue fits an empty one.
+            RequestError: 503 when the queue is full. An empty queue takes a request of any size.
         """
-        count = len(asked.texts)
+        count = len(inputs.texts)
         answer: asyncio.Future[Answer] = self._loop.create_future()
         if not count:
             answer.set_result(Answer([], self._served().version.label))
             return answer
-        waiting = _Waiting(asked, json.dumps(asked.params, sort_keys=True) if asked.params else "", answer)
+        waiting = _Waiting(inputs, json.dumps(inputs.params, sort_keys=True) if inputs.params else "", answer)
         with self._changed:
             if self._is_full(count):
-                self._forget_cancelled()
+                self._remove_cancelled()
             if self._is_full(count):
                 raise RequestError(503, "too many texts are waiting, try again in a second", _LATER)
             self._queue.append(waiting)
-            self._count(count)
+            self._change_count(count)
             self._changed.notify()
         return answer
 
     def _is_full(self, count: int) -> bool:
         return bool(self._queue) and self._texts + count > self._settings.queue_texts
 
-    def _count(self, change: int) -> None:
+    def _change_count(self, change: int) -> None:
         self._texts += change
         self._metrics.queue_texts.set(self._texts)
 
-    def _forget_cancelled(self) -> None:
+    def _remove_cancelled(self) -> None:
         cancelled = [waiting for waiting in self._queue if waiting.answer.cancelled()]
         for waiting in cancelled:
             self._queue.remove(waiting)
-            self._count(-len(waiting.asked.texts))
+            self._change_count(-len(waiting.inputs.texts))
 
     def _work(self) -> None:
         while batch := self._take():
             served = self._served()
             outcomes = _outcomes(served, batch)
-            self._metrics.batch_texts.observe(sum(len(waiting.asked.texts) for waiting in batch))
+            self._metrics.batch_texts.observe(sum(len(waiting.inputs.texts) for waiting in batch))
             self._loop.call_soon_threadsafe(_deliver, batch, outcomes, served.version.label)
 
     def _take(self) -> list[_Waiting]:
-        """The oldest request and others under the same parameters, none once the batcher is closed."""
+        """Wait for a batch; it is empty only when the batcher is closed and the queue empty."""
         batch: list[_Waiting] = []
         with self._changed:
             while not batch and not (self._closed and not self._queue):
                 self._changed.wait_for(lambda: self._queue or self._closed)
-                self._forget_cancelled()
-                batch = self._together()
+                self._remove_cancelled()
+                batch = self._next_batch()
         return batch
 
-    def _together(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[_Waiting]:
+        """Remove from the queue the oldest request and what fits into a batch with it."""
         batch: list[_Waiting] = []
         left: deque[_Waiting] = deque()
         room = self._settings.batch_texts
         for waiting in self._queue:
-            count = len(waiting.asked.texts)
+            count = len(waiting.inputs.texts)
             if not batch or (count <= room and waiting.params == batch[0].params):
                 batch.append(waiting)
                 room -= count
             else:
                 left.append(waiting)
         self._queue = left
-        self._count(-sum(len(waiting.asked.texts) for waiting in batch))
+        self._change_count(-sum(len(waiting.inputs.texts) for waiting in batch))
         return batch
 
 
-def _outcomes(served: Served, batch: list[_Waiting]) -> list[list[Any] | Exception]:
-    """Rows of each request, or the error that it alone is to blame for."""
-    texts = [text for waiting in batch for text in waiting.asked.texts]
+def _outcomes(served: LoadedVersion, batch: list[_Waiting]) -> list[list[Any] | Exception]:
+    """The rows of each request, or the error that this request alone causes."""
+    texts = [text for waiting in batch for text in waiting.inputs.texts]
     try:
-        rows = iter(served.predict(texts, batch[0].asked.params))
+        rows = iter(served.predict(texts, batch[0].inputs.params))
     except Exception as error:
         if len(batch) == 1:
             return [error]
         return [outcome for waiting in batch for outcome in _outcomes(served, [waiting])]
-    return [[next(rows) for _ in waiting.asked.texts] for waiting in batch]
+    return [[next(rows) for _ in waiting.inputs.texts] for waiting in batch]
 
 
 def _deliver(batch: list[_Waiting], outcomes: list[list[Any] | Exception], version: str) -> None:
     for waiting, outcome in zip(batch, outcomes, strict=True):
-        if waiting.answer.done():  # cancelled: nobody waits any more
+        if waiting.answer.done():  # cancelled
             continue
         if isinstance(outcome, Exception):
             waiting.answer.set_exception(outcome)

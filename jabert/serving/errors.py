@@ -1,4 +1,4 @@
-"""What a client is told when it gets no prediction: a status and one sentence."""
+"""Error responses: a status and one sentence."""
 
 import re
 
@@ -19,12 +19,12 @@ _LONGEST = 300
 
 
 class RequestError(Exception):
-    """A request that is answered with an error.
+    """An error that is the response to a request.
 
     Attributes:
-        status: of HTTP.
-        sentence: for the client, without paths or texts.
-        headers: to send along.
+        status: HTTP status.
+        sentence: message for the client, without paths and texts.
+        headers: additional headers of the response.
     """
 
     def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
@@ -35,11 +35,11 @@ class RequestError(Exception):
 
     @property
     def content(self) -> dict[str, str]:
-        """The body of the answer, in the form of MLflow's scoring server."""
+        """The body of the response, in the form of MLflow's scoring server."""
         return {"error_code": _NAMES.get(self.status, "INTERNAL_ERROR"), "message": self.sentence}
 
 
 def sentence_of(message: str) -> str:
-    """The first line of a library's message, shortened, with `…` for each path."""
+    """The first line of a library's error message, shortened, with `…` in place of paths."""
     first = (message.strip() or "no reason is given").splitlines()[0]
     return _PATH.sub("…", first)[:_LONGEST]

@@ -1,4 +1,4 @@
-"""The version that serves, kept up with the alias."""
+"""Following the alias: the version that is served is the one that the alias points to."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from jabert.config import ServingSettings
 from jabert.errors import JabertError, reason_of
 from jabert.serving.log import write_event
 from jabert.serving.metrics import Metrics
-from jabert.serving.models import Address, Served, Version, find_version, load
+from jabert.serving.models import Address, LoadedVersion, Version, find_version, load
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -20,10 +20,12 @@ _SECONDS_TO_END = 5.0
 
 
 class Follower:
-    """Asks the registry at intervals, loads what the alias points to, and only then lets go of the old one.
+    """Polls the registry, and replaces the served version once the new one is loaded.
 
     Attributes:
-        served: the version that serves. One reference: who predicts takes it once and keeps it as long.
+        address: what is served.
+        served: the version that is served. It is replaced as a whole, so a caller reads the attribute once
+            and uses the same version for its whole prediction.
         trouble: a sentence for `/health` while the alias cannot be followed, else None.
     """
 
@@ -47,35 +49,35 @@ class Follower:
             self._thread.start()
 
     def stop(self) -> None:
-        """Follow no longer; a version that is being loaded is waited for a few seconds."""
+        """Stop following; waits at most 5 s for a version that is being loaded."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(_SECONDS_TO_END)
 
-    def look(self) -> None:
-        """Ask once, and take up a change."""
+    def poll(self) -> None:
+        """Ask the registry once, and switch to another version if the alias has moved."""
         serving = f"version {self.served.version.label} goes on serving"
         try:
             found = find_version(self._client, self.address)
-        except Exception as error:  # of any kind: what serves goes on
+        except Exception as error:  # of any type: the present version is served all the same
             self._failed = None
-            self._tell(f"the registry cannot be asked, {serving}", error)
+            self._report(f"the registry cannot be asked, {serving}", error)
             return
         if found is not None and found == self._failed and time.monotonic() < self._retry_at:
             return
         self._failed = None
         if found is None:
-            self._tell(f"alias {self.address.alias!r} of {self.address.name!r} is gone, {serving}")
+            self._report(f"alias {self.address.alias!r} of {self.address.name!r} is gone, {serving}")
         elif found == self.served.version:
-            self._tell(None)
+            self._report(None)
         else:
-            self._take_up(found, serving)
+            self._switch_to(found, serving)
 
     def _follow(self) -> None:
         while not self._ended.wait(self._settings.poll_seconds):
-            self.look()
+            self.poll()
 
-    def _load_first(self) -> Served:
+    def _load_first(self) -> LoadedVersion:
         uri, name, alias = self.address.uri, self.address.name, self.address.alias
         version = find_version(self._client, self.address)
         if version is None:
@@ -85,28 +87,28 @@ class Follower:
             )
         try:
             served = load(version, self._settings.batch_texts)
-        except Exception as error:  # of any kind: the model's own code ran
+        except Exception as error:  # of any type: the model's own code ran
             reason = reason_of(error)
             raise JabertError(f"{uri}: version {version.label} cannot be loaded ({reason})") from error
         self._metrics.set_version(version.label)
         return served
 
-    def _take_up(self, version: Version, serving: str) -> None:
+    def _switch_to(self, version: Version, serving: str) -> None:
         started = time.perf_counter()
         try:
             served = load(version, self._settings.batch_texts)
-        except Exception as error:  # of any kind: the model's own code ran
+        except Exception as error:  # of any type: the model's own code ran
             self._failed, self._retry_at = version, time.monotonic() + _SECONDS_BEFORE_RETRY
             self._metrics.load_failures.inc()
-            self._tell(f"version {version.label} cannot be loaded, {serving}", error)
+            self._report(f"version {version.label} cannot be loaded, {serving}", error)
             return
         self.served = served
         self._metrics.set_version(version.label)
         write_event("version", version=version.label, seconds=round(time.perf_counter() - started, 3))
-        self._tell(None)
+        self._report(None)
 
-    def _tell(self, trouble: str | None, error: Exception | None = None) -> None:
-        """Keep the sentence for `/health`, which names no path; the log has the reason, once."""
+    def _report(self, trouble: str | None, error: Exception | None = None) -> None:
+        """Set the sentence for `/health`, which names no path, and log it once with the reason."""
         sentence = f"{trouble} ({type(error).__name__})" if error else trouble
         if sentence and sentence != self.trouble:
             reason = {"reason": reason_of(error, 500)} if error else {}

@@ -1,8 +1,8 @@
-"""The request formats of MLflow's scoring server, read into texts and parameters.
+"""The request formats of MLflow's scoring server.
 
-Written out here and not taken from `mlflow.pyfunc.scoring_server`: that makes a pandas or NumPy table
-of a request before anyone can count its rows, which takes a third of a millisecond for a single text, and
-for one long text among many short ones more memory than there is.
+`mlflow.pyfunc.scoring_server` is not used because it makes a pandas or NumPy table of a request before its
+rows can be counted: that takes a third of a millisecond for a single text, and for one long text among many
+short ones it can exhaust the memory.
 """
 
 import csv
@@ -14,42 +14,43 @@ from typing import Any
 
 from jabert.config import ServingSettings
 from jabert.serving.errors import RequestError
+from jabert.texts import fault_of
 
-__all__ = ["FORMATS", "Asked", "read_request"]
+__all__ = ["FORMATS", "Inputs", "read_request"]
 
 _COLUMN = "text"
 _TYPES = "application/json and text/csv"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a request asks for: predictions of texts, one row each, under parameters of the model."""
+class Inputs:
+    """The content of a request: texts to predict, one row each, and parameters of the model."""
 
     texts: list[str]
     params: dict[str, Any]
 
 
-def read_request(body: bytes, content_type: str, limits: ServingSettings) -> Asked:
+def read_request(body: bytes, content_type: str, limits: ServingSettings) -> Inputs:
     """Read the body of a request.
 
     Args:
-        body: as it was sent.
+        body: the body as received.
         content_type: `application/json` or `text/csv`, with no parameter but `charset=utf-8`.
         limits: on the number of texts and on their length.
 
     Raises:
-        RequestError: 415 for another content type, 413 for too many rows, 400 for all else that is wrong.
+        RequestError: 415 for another content type, 413 for too many rows, 400 for any other mistake.
     """
-    kind = _kind_of(content_type)
+    kind = _media_type(content_type)
     values, params = _read_json(body) if kind == "application/json" else (_read_csv(body, limits), {})
     if len(values) > limits.max_texts:
         raise RequestError(413, f"{len(values)} rows are too many, at most {limits.max_texts} are taken")
     for row, value in enumerate(values):
         _check_text(row, value, limits.max_characters)
-    return Asked(values, params)
+    return Inputs(values, params)
 
 
-def _kind_of(content_type: str) -> str:
+def _media_type(content_type: str) -> str:
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     if kind not in ("application/json", "text/csv"):
         raise RequestError(415, f"the content type must be one of {_TYPES}")
@@ -59,20 +60,19 @@ def _kind_of(content_type: str) -> str:
 
 
 def _check_text(row: int, value: Any, longest: int) -> None:
-    if not isinstance(value, str):
-        raise RequestError(400, f"row {row}: text is not a string")
-    if len(value) > longest:
+    if isinstance(value, str) and len(value) > longest:
         raise RequestError(400, f"row {row}: text has {len(value)} characters, at most {longest} are taken")
-    if not value or value.isspace():
-        raise RequestError(400, f"row {row}: text is blank")
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise RequestError(400, f"row {row}: text holds half of a surrogate pair, which is no character")
+    if fault := fault_of(value):
+        raise RequestError(400, f"row {row}: text is {fault}")
 
 
 def _read_json(body: bytes) -> tuple[list[Any], dict[str, Any]]:
     try:
         request = json.loads(body)
-    except (ValueError, RecursionError):  # also bytes that are not UTF-8, and numbers of thousands of digits
+    except (
+        ValueError,
+        RecursionError,
+    ):  # ValueError also for bytes that are not UTF-8, and numbers of thousands of digits
         raise RequestError(400, "the body is not JSON") from None
     given = [name for name in FORMATS if name in request] if isinstance(request, dict) else []
     if len(given) != 1:
@@ -83,8 +83,8 @@ def _read_json(body: bytes) -> tuple[list[Any], dict[str, Any]]:
     return FORMATS[given[0]](request[given[0]]), params or {}
 
 
-def _of_split(value: Any) -> list[Any]:
-    """`{"columns": ["text"], "data": [["…"], …]}`, maybe with `index`."""
+def _from_split(value: Any) -> list[Any]:
+    """`{"columns": ["text"], "data": [["…"], …]}`, optionally with `index`."""
     if not isinstance(value, dict) or not value.keys() <= {"columns", "data", "index"}:
         raise RequestError(
             400, "dataframe_split must be an object with columns, data and at most index besides"
@@ -102,11 +102,11 @@ def _of_split(value: Any) -> list[Any]:
             )
     if index is not None and not (isinstance(index, list) and len(index) == len(data)):
         raise RequestError(400, "dataframe_split.index must be a list as long as data")
-    place = columns.index(_COLUMN)
-    return [cells[place] for cells in rows]
+    column = columns.index(_COLUMN)
+    return [cells[column] for cells in rows]
 
 
-def _of_records(value: Any) -> list[Any]:
+def _from_records(value: Any) -> list[Any]:
     """`[{"text": "…"}, …]`."""
     if not isinstance(value, list):
         raise RequestError(400, f"records must be a list of objects with {_COLUMN!r}")
@@ -116,8 +116,8 @@ def _of_records(value: Any) -> list[Any]:
     return [record[_COLUMN] for record in value]
 
 
-def _of_values(value: Any) -> list[Any]:
-    """`["…", …]`, as `dataframe_records`, or by column, `{"text": ["…", …]}`."""
+def _from_values(value: Any) -> list[Any]:
+    """`["…", …]`, records as in `dataframe_records`, or a column `{"text": ["…", …]}`."""
     if isinstance(value, dict) and _COLUMN in value:
         column = value[_COLUMN]
         return column if isinstance(column, list) else [column]
@@ -125,34 +125,34 @@ def _of_values(value: Any) -> list[Any]:
         raise RequestError(
             400, f"inputs and instances must be a list of texts, or an object with {_COLUMN!r}"
         )
-    return _of_records(value) if any(isinstance(element, dict) for element in value) else value
+    return _from_records(value) if any(isinstance(element, dict) for element in value) else value
 
 
 FORMATS: dict[str, Callable[[Any], list[Any]]] = {
-    "dataframe_split": _of_split,
-    "dataframe_records": _of_records,
-    "inputs": _of_values,
-    "instances": _of_values,
+    "dataframe_split": _from_split,
+    "dataframe_records": _from_records,
+    "inputs": _from_values,
+    "instances": _from_values,
 }
 
 
 def _read_csv(body: bytes, limits: ServingSettings) -> list[Any]:
-    """A header row with the column `text`, as `DataFrame.to_csv` writes it, with or without an index."""
+    """CSV as `DataFrame.to_csv` writes it, with or without the index; the header has the column `text`."""
     try:
         rows = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
         header = next(rows, [])
         if header.count(_COLUMN) != 1:
             raise RequestError(400, f"the first line of the CSV must name the column {_COLUMN!r} once")
-        place = header.index(_COLUMN)
+        column = header.index(_COLUMN)
         texts: list[Any] = []
         for cells in rows:
             if not cells:  # an empty line
                 continue
-            if not place < len(cells) <= len(header):
+            if not column < len(cells) <= len(header):
                 raise RequestError(
                     400, f"row {len(texts)}: it has {len(cells)} cells, the header {len(header)}"
                 )
-            texts.append(cells[place])
+            texts.append(cells[column])
             if len(texts) > limits.max_texts:
                 break
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line on stderr, without texts."""
+"""The log: one JSON object per line on stderr, without any texts of requests."""
 
 import json
 import sys
@@ -10,23 +10,23 @@ __all__ = ["to_line", "write_event", "write_failure"]
 
 
 def write_event(event: str, **fields: Any) -> None:
-    """Write a line.
+    """Write a line to the log.
 
     Args:
-        event: its kind, e.g. `version`.
-        fields: JSON values.
+        event: kind of the event, e.g. `version`.
+        fields: JSON values that describe it.
     """
     print(end=to_line(event, **fields), file=sys.stderr, flush=True)
 
 
 def write_failure(sentence: str, error: Exception) -> None:
-    """Write a line about an error in code: where it came from, but not its message, which may hold a text."""
+    """Log where an error was raised, but not its message, which may contain a text."""
     frames = traceback.extract_tb(error.__traceback__)
-    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    write_event("failure", sentence=sentence, error=type(error).__name__, frames=places)
+    stack = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    write_event("failure", sentence=sentence, error=type(error).__name__, frames=stack)
 
 
 def to_line(event: str, **fields: Any) -> str:
-    """A line, its end included."""
+    """A line of the log with its line feed."""
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
     return json.dumps({"time": time, "event": event, **fields}, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""What Prometheus can ask for at `/metrics`."""
+"""The metrics at `/metrics`, for Prometheus."""
 
 from prometheus_client import (
     CollectorRegistry,
@@ -42,10 +42,10 @@ class Metrics:
         self._served = Gauge("jabert_model_info", "The version that serves.", ("version",), registry=registry)
 
     def set_version(self, version: str) -> None:
-        """The version that serves from now on."""
+        """Set the version that is served."""
         self._served.clear()
         self._served.labels(version).set(1)
 
     def to_text(self) -> bytes:
-        """In Prometheus's text format."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Which model is served: its address, the version that this means now, and that version loaded."""
+"""The model that is served: its URI, the version that it refers to at present, and that version loaded."""
 
 import re
 from collections.abc import Hashable
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Address", "Served", "Version", "address_of", "find_version", "load"]
+__all__ = ["Address", "LoadedVersion", "Version", "address_of", "find_version", "load"]
 
 _ALIAS = re.compile(r"models:/(?P<name>[^/:@]+)@(?P<alias>[^/:@]+)")
 _FIXED = re.compile(r"models:/(?P<name>[^/:@]+)/(?P<version>\d+)|models:/(?P<id>m-[^/:@]+)|runs:/[^/]+/.+")
@@ -21,7 +21,7 @@ _SHORT, _LONG = "京都。", "京都の食堂で昼ごはんを食べた。" * 4
 
 @dataclass(frozen=True)
 class Address:
-    """A model's URI; `name` and `alias` are set where it is followed."""
+    """URI of a model; `name` and `alias` are set if the URI has an alias, which is followed."""
 
     uri: str
     name: str = ""
@@ -30,12 +30,12 @@ class Address:
 
 @dataclass(frozen=True)
 class Version:
-    """What an address means at one time.
+    """The version that an address refers to at a point in time.
 
     Attributes:
-        label: the version's number; of a model that is not registered its id or URI.
-        uri: of exactly this version.
-        created: epoch, ms; tells a version from a namesake that was deleted.
+        label: number of the version; id or URI if the model is not registered.
+        uri: URI of this very version.
+        created: ms since the epoch; distinguishes a version from a deleted one with the same number.
     """
 
     label: str
@@ -43,8 +43,13 @@ class Version:
     created: int = 0
 
 
-class Served:
-    """A version in memory."""
+class LoadedVersion:
+    """A version in memory.
+
+    Args:
+        version: what was loaded.
+        model: the pyfunc model, with the column `text` in its signature.
+    """
 
     def __init__(self, version: Version, model: "PyFuncModel") -> None:
         self.version = version
@@ -57,31 +62,31 @@ class Served:
 
         Args:
             texts: not blank.
-            params: of the model; others are left out, as MLflow does.
+            params: parameters; those that are not in the model's signature are ignored, as MLflow does.
 
         Returns:
-            A JSON-ready row a text.
+            One JSON-ready row per text, with the columns of the model's table.
 
         Raises:
-            MlflowException: the model refuses a text or a parameter.
-            TypeError: the model does not answer with a table of one row a text.
+            MlflowException: the model rejects a text or a parameter.
+            TypeError: the model does not return a table with one row per text.
         """
         import pandas as pd
 
         known = {name: value for name, value in params.items() if name in self._params}
         table = self._model.predict(pd.DataFrame({"text": texts}), params=known or None)
         if not isinstance(table, pd.DataFrame) or len(table) != len(texts):
-            raise TypeError("the model does not answer with a table of one row a text")
-        # Not table.to_dict: that takes half a millisecond for one row.
+            raise TypeError("the model does not return a table with one row per text")
+        # Not table.to_dict, which takes half a millisecond for one row.
         columns = [table[name].tolist() for name in table]
         return [dict(zip(table, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def address_of(uri: str) -> Address:
-    """Read a model's URI.
+    """Parse the URI of a model.
 
     Raises:
-        JabertError: it has none of the forms that are served.
+        JabertError: the URI has none of the supported forms.
     """
     if found := _ALIAS.fullmatch(uri):
         return Address(uri, found["name"], found["alias"])
@@ -93,10 +98,10 @@ def address_of(uri: str) -> Address:
 
 
 def find_version(client: "MlflowClient", address: Address) -> Version | None:
-    """The version that an address means now, None if there is no such model or alias.
+    """The version that an address refers to at present, None if there is no such model or alias.
 
     Raises:
-        MlflowException: the registry cannot be asked.
+        MlflowException: the registry does not answer.
     """
     if not address.alias:
         found = _FIXED.fullmatch(address.uri)
@@ -115,13 +120,17 @@ def find_version(client: "MlflowClient", address: Address) -> Version | None:
     return Version(str(version.version), uri, int(version.creation_timestamp))
 
 
-def load(version: Version, batch_texts: int) -> Served:
-    """Load a version and predict with it, short and long texts, alone and in a batch: what is first is slow.
+def load(version: Version, batch_texts: int) -> LoadedVersion:
+    """Load a version and warm it up: the first prediction of each shape is slow.
+
+    Args:
+        version: the version to load.
+        batch_texts: number of texts in the largest warm-up batch.
 
     Raises:
-        Exception: whatever the model's own code or its files come up with.
+        Exception: of any type, as the model's own code runs.
     """
-    served = Served(version, load_model(version.uri))
+    served = LoadedVersion(version, load_model(version.uri))
     for texts in ([_SHORT], [_LONG], [_SHORT, _LONG] * (batch_texts // 2)):
         if texts:
             served.predict(texts, {})

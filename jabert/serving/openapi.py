@@ -1,4 +1,4 @@
-"""What the OpenAPI page says of `/invocations`."""
+"""The description of `/invocations` in the OpenAPI page."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["ABOUT", "INVOCATIONS", "RESPONSES", "Health"]
 
 ABOUT = (
     "Classifies Japanese texts, in the formats and on the routes of `mlflow models serve`. "
-    "The version that answered stands in the header `X-Jabert-Version`."
+    "The header `X-Jabert-Version` names the version that answered."
 )
 _EXAMPLE = "紅葉の京都を一日歩いた。"
 _TEXT = {"type": "string", "minLength": 1, "pattern": r"\S"}
@@ -19,7 +19,7 @@ _SPLIT = {
     "type": "object",
     "properties": {
         "columns": {"type": "array", "contains": {"const": "text"}},
-        "data": {"type": "array", "description": "Rows, each with a cell a column."},
+        "data": {"type": "array", "description": "Rows, each with one cell per column."},
         "index": {"type": ["array", "null"]},
     },
     "required": ["columns", "data"],
@@ -34,7 +34,10 @@ _VALUES = {"anyOf": [_TEXTS, _RECORDS, _BY_COLUMN]}
 
 
 def _format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    params = {"type": ["object", "null"], "description": "Of the model, such as `top_k` and `threshold`."}
+    params = {
+        "type": ["object", "null"],
+        "description": "Parameters of the model, such as `top_k` and `threshold`.",
+    }
     return {
         "title": name,
         "type": "object",
@@ -66,22 +69,22 @@ INVOCATIONS: dict[str, Any] = {
 
 
 class Health(BaseModel):
-    """What serves."""
+    """What is served, and whether the alias can be followed."""
 
     status: str = Field(description="`ok`, or `degraded` while the alias cannot be followed")
-    model: str = Field(description="URI that is served")
-    version: str = Field(description="of the model that serves now")
+    model: str = Field(description="URI of the model that is served")
+    version: str = Field(description="version of the model that is served now")
     trouble: str | None = Field(description="a sentence on why the alias cannot be followed")
 
 
 class Predictions(BaseModel):
-    """A row a text, in the order of the request."""
+    """One row per text, in the order of the request."""
 
     predictions: list[dict[str, Any]]
 
 
 class Error(BaseModel):
-    """Why there are no predictions."""
+    """The reason why there are no predictions."""
 
     error_code: str
     message: str = Field(description="one sentence")

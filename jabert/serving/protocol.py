@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on the head of a request."""
+"""uvicorn's HTTP/1.1 protocol with limits on the head of a request."""
 
 import asyncio
 from typing import Any
@@ -11,10 +11,10 @@ _LONGEST_HEAD = 65_536  # bytes
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn (0.54) waits for a request's head for ever and takes one of any length.
+    """Limits time and length of a request's head, which uvicorn (0.54) does not.
 
-    Here a connection is closed when a head does not arrive within `timeout_keep_alive` seconds, be it the
-    first of a connection or a later one, and a head of more than 64 KiB is refused.
+    A connection is closed when a head, the first or a later one, does not arrive within `timeout_keep_alive`
+    seconds, and a head of more than 64 KiB is refused.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -23,17 +23,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection: its first head is awaited."""
+        """Start waiting for the first head of a connection."""
         super().connection_made(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """Stop waiting when the connection is closed."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse bytes; until a head is complete, its time runs and its length counts."""
+        """Parse bytes; they count towards the length of the head until it is complete."""
         super().data_received(data)
         if self.transport.is_closing() or not (self.cycle is None or self.cycle.response_complete):
             return
@@ -44,7 +44,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._await_head()
 
     def on_headers_complete(self) -> None:
-        """The head is complete, what follows is the application's concern."""
+        """Stop waiting when the head is complete; the application limits the body."""
         self._stop_waiting()
         super().on_headers_complete()
 

@@ -1,53 +1,38 @@
-"""The process behind `jabert serve`: a socket, a model, uvicorn."""
+"""The process of `jabert serve`."""
 
 import gc
 import math
 import signal
-import socket
+from socket import socket
 
 from jabert.config import Settings
-from jabert.errors import JabertError
 from jabert.serving.models import Address, address_of
+from jabert.sockets import listen
 
 __all__ = ["serve"]
 
-_BACKLOG = 2048
-
 
 def serve(settings: Settings, uri: str, host: str, port: int) -> None:
-    """Serve a model over HTTP until SIGTERM or Ctrl-C; what was accepted is answered first.
+    """Serve a model over HTTP until SIGTERM or Ctrl-C; accepted requests are answered first.
 
     Args:
-        settings: the store and the limits.
-        uri: `models:/NAME@ALIAS`, which is followed, or one of the forms that mean one version.
-        host: a name or address of this machine.
-        port: to listen on.
+        settings: the settings of `tracking` and `serving`.
+        uri: `models:/NAME@ALIAS`, which is followed, or `models:/NAME/VERSION`, `models:/m-…`, `runs:/…/…`.
+        host: name or address of this machine.
+        port: port to listen on.
 
     Raises:
-        JabertError: the URI has no such form, the address cannot be used, the registry cannot be reached,
-            there is no such version, or it cannot be loaded.
+        JabertError: the URI is malformed, the port cannot be used, the registry cannot be reached, or the
+            version does not exist or cannot be loaded.
     """
     address = address_of(uri)
-    with _listen(host, port) as listening:  # before anything heavy
+    with listen(
+        host, port, "give others with --host and --port"
+    ) as listening:  # before heavy imports, so that a taken port is reported at once
         _run(settings, address, listening)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        # Without this a port that a server has just left counts as taken.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(place)
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        raise JabertError(
-            f"{host} port {port} cannot be used ({error.strerror}); give others with --host and --port"
-        ) from None
-    return listening
-
-
-def _run(settings: Settings, address: Address, listening: socket.socket) -> None:
+def _run(settings: Settings, address: Address, listening: socket) -> None:
     from jabert.tracking import connect
 
     client = connect(settings.tracking)
@@ -75,10 +60,10 @@ def _run(settings: Settings, address: Address, listening: socket.socket) -> None
     )
     server = uvicorn.Server(config)
     for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn does so itself only when it has begun, and raises them again when it has ended.
+        # uvicorn installs its handlers only once it runs, and raises the signals again when it has ended.
         signal.signal(number, server.handle_exit)
     gc.collect()
-    gc.freeze()  # else each full collection walks through all imported libraries, which takes 0.15 s
+    gc.freeze()  # otherwise each full collection scans all imported libraries, which takes 0.15 s
     url = "http://{}:{}".format(*listening.getsockname())
     print(
         f"{url} serves version {follower.served.version.label} of {address.uri}; Ctrl-C ends it", flush=True

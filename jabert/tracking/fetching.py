@@ -1,4 +1,4 @@
-"""Models and encoders fetched from the store, without leaving copies behind."""
+"""Download models and encoders from the MLflow store without leaving copies behind."""
 
 import atexit
 import shutil
@@ -18,12 +18,15 @@ __all__ = ["load_model", "with_local_encoder"]
 
 
 def load_model(uri: str) -> "PyFuncModel":
-    """A logged or registered model in memory, from a copy that is gone when it is loaded.
+    """Load a logged or registered model, and delete the downloaded copy.
 
-    MLflow by itself leaves what it fetches from a server in the temporary folder, for good.
+    MLflow itself never deletes what it downloads from a server into the temporary folder.
+
+    Args:
+        uri: URI of the model, e.g. `models:/NAME/VERSION`.
 
     Raises:
-        Exception: whatever the store, the model's own code or its files come up with.
+        Exception: of any type, as the store may fail and the model's own code runs.
     """
     import mlflow.pyfunc
 
@@ -33,14 +36,14 @@ def load_model(uri: str) -> "PyFuncModel":
 
 
 def with_local_encoder(settings: Settings, name: str = "encoder.path") -> Settings:
-    """The settings with an encoder as a folder here if it is one of a run's artifacts, `runs:/…`.
+    """Replace the encoder of the settings by a local folder if it is an artifact of a run, `runs:/…`.
 
-    Artifacts that lie on this machine are used where they are; others are fetched once by each process,
-    which removes them when it ends.
+    An artifact on this machine is used in its folder. Any other is downloaded once per process, which deletes
+    the copy when it ends.
 
     Args:
-        settings: those of a job.
-        name: of the setting that is the encoder.
+        settings: settings with the encoder.
+        name: name of the setting that is the encoder.
 
     Raises:
         JabertError: there is no such run or artifact; names the setting.
@@ -53,20 +56,20 @@ def with_local_encoder(settings: Settings, name: str = "encoder.path") -> Settin
     from mlflow.exceptions import MlflowException
 
     try:
-        folder = _fetched(uri, settings.tracking)
+        folder = _local_artifact(uri, settings.tracking)
     except (MlflowException, OSError) as error:
         raise JabertError(f"{name} {uri} cannot be fetched from MLflow ({reason_of(error)})") from error
     return settings.model_copy(update={group: values.model_copy(update={key: folder})})
 
 
 @cache
-def _fetched(uri: str, store: TrackingSettings) -> str:
-    """A folder of a run's artifacts on this machine."""
+def _local_artifact(uri: str, store: TrackingSettings) -> str:
+    """A folder on this machine with an artifact of a run."""
     from mlflow.artifacts import download_artifacts
 
     run_id, _, name = uri.removeprefix("runs:/").partition("/")
     artifacts = local_path(connect(store).get_run(run_id).info.artifact_uri)
-    if artifacts and (artifacts / name).is_dir():  # MLflow would make a copy
+    if artifacts and (artifacts / name).is_dir():  # MLflow would copy it
         return str(artifacts / name)
     copy = tempfile.mkdtemp(prefix="jabert-encoder-")
     atexit.register(shutil.rmtree, copy, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a result came of: versions, commit and machine."""
+"""Provenance of a result: versions, commit and machine."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ _LIBRARIES = (
 
 
 def provenance() -> dict[str, str]:
-    """Versions, commit and machine, by the names of a run's tags."""
+    """Versions, commit and machine as tags of a run."""
     libraries = {f"library.{name}": version(name) for name in _LIBRARIES}
     commit = _git_commit()
     return {
@@ -38,7 +38,7 @@ def provenance() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """Commit of the checkout that jabert runs from, None where it is installed or git is missing."""
+    """Commit of the checkout that jabert runs from; None if it is not a checkout or git is missing."""
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         return None

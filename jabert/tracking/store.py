@@ -1,11 +1,11 @@
-"""The MLflow store: reached or made, its experiments and what runs are in them."""
+"""The MLflow store: connect to it, its experiments and runs."""
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from jabert.config import TrackingSettings, is_url, local_database
 from jabert.errors import JabertError, reason_of
@@ -15,19 +15,37 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
     from mlflow.tracking import MlflowClient
 
-__all__ = ["connect", "find_run", "list_runs", "open_experiment"]
+__all__ = ["ListedRun", "connect", "find_run", "list_runs", "open_experiment"]
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for jabert's own result
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # MLflow's 7 take minutes to say that a server is away
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for the result of a command
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # with MLflow's 7, a missing server is reported after minutes
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
 
+class ListedRun(TypedDict):
+    """A run as `jabert runs --json` lists it.
+
+    `started` is in ISO 8601 with the local offset; `seconds` is None while the run goes on; `reason` says why
+    the model was promoted or kept, or what stopped the run. What the run did not record is None.
+    """
+
+    run_id: str
+    name: str | None
+    status: str
+    started: str
+    seconds: float | None
+    weighted_f1: float | None
+    version: str | None
+    promoted: bool | None
+    reason: str | None
+
+
 def connect(settings: TrackingSettings) -> "MlflowClient":
-    """A client of the tracking store, which is made if it is a local one that does not exist yet.
+    """Connect to the MLflow store; a local one is created if it does not exist yet.
 
     Raises:
         JabertError: the store cannot be reached; names `tracking.uri`.
@@ -40,7 +58,7 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
 
     uri = str(settings.uri)
     try:
-        with _made_whole(local_database(uri)):
+        with _created_completely(local_database(uri)):
             _use_store(uri)
             client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
@@ -52,11 +70,11 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
 
 
 @contextmanager
-def _made_whole(database: Path | None) -> Iterator[None]:
-    """Let one process at a time make a database that is not there, and begin anew where one was killed at it.
+def _created_completely(database: Path | None) -> Iterator[None]:
+    """Let one process at a time create a database, and start over if a process was killed in between.
 
-    MLflow makes the tables one by one, which takes seconds, and cannot go on with some of them. While that
-    lasts a file beside the database says so.
+    MLflow creates the tables one by one, which takes seconds, and cannot resume that. Meanwhile a marker file
+    is next to the database.
     """
     if database is None:
         yield
@@ -65,7 +83,9 @@ def _made_whole(database: Path | None) -> Iterator[None]:
     if database.exists() and not unfinished.exists():
         yield
         return
-    with exclusive(unfinished.with_suffix(".lock"), "another process makes the MLflow store; waiting for it"):
+    with exclusive(
+        unfinished.with_suffix(".lock"), "another process creates the MLflow store; waiting for it"
+    ):
         if unfinished.exists():
             _put_aside(database)
         if database.exists():
@@ -77,7 +97,7 @@ def _made_whole(database: Path | None) -> Iterator[None]:
 
 
 def _put_aside(database: Path) -> None:
-    """Make room for another; moved and not deleted, in case somebody has put something into it since."""
+    """Rename an incomplete database; it is not deleted, in case something was written to it since."""
     for ending in ("", "-journal", "-wal", "-shm"):
         part = database.with_name(database.name + ending)
         if part.exists():
@@ -85,11 +105,11 @@ def _put_aside(database: Path) -> None:
 
 
 def _use_store(uri: str) -> None:
-    """Make MLflow's global functions use the store, in this process and not in its environment."""
+    """Make MLflow's global functions use the store, without changing the environment."""
     import mlflow
 
     before = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)  # also sets the variable, which would become the default of later settings
+    mlflow.set_tracking_uri(uri)  # also sets the variable, the default of later settings
     mlflow.set_registry_uri(uri)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     if before is not None:
@@ -97,10 +117,10 @@ def _use_store(uri: str) -> None:
 
 
 def open_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
-    """The id of the experiment of the settings, which is made if it is not there.
+    """Id of the experiment of the settings, which is created if it does not exist.
 
     Raises:
-        JabertError: it was deleted.
+        JabertError: the experiment was deleted.
     """
     experiment = client.get_experiment_by_name(settings.experiment)
     if experiment is None:
@@ -122,7 +142,7 @@ def _create_experiment(client: "MlflowClient", settings: TrackingSettings) -> st
         experiment = client.get_experiment_by_name(settings.experiment)
         if experiment is None:
             raise
-        return experiment.experiment_id  # another process was quicker
+        return experiment.experiment_id  # another process has just created it
 
 
 def _artifact_uri(location: str) -> str:
@@ -133,8 +153,8 @@ def find_run(settings: TrackingSettings, tags: Mapping[str, str]) -> "TrackedRun
     """The newest finished run of the experiment that has these tags, None if there is none.
 
     Args:
-        settings: name store and experiment.
-        tags: with their values, which hold no quotation mark.
+        settings: store and experiment.
+        tags: values by name; a value must not contain quotation marks.
 
     Raises:
         JabertError: the store cannot be reached.
@@ -149,12 +169,8 @@ def find_run(settings: TrackingSettings, tags: Mapping[str, str]) -> "TrackedRun
     return runs[0] if runs else None
 
 
-def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[dict[str, Any]]:
-    """The runs of an experiment, newest first, at most `limit`, JSON-ready; none if there is no experiment.
-
-    `started` is in ISO 8601 with the local offset; `seconds` is None while a run goes on; `reason` says
-    why the model was promoted or kept, or what stopped the run.
-    """
+def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[ListedRun]:
+    """The newest runs of an experiment, at most `limit`, JSON-ready; none if there is no experiment."""
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return []
@@ -164,7 +180,7 @@ def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[dict[
     return [_describe_run(run) for run in runs]
 
 
-def _describe_run(run: "TrackedRun") -> dict[str, Any]:
+def _describe_run(run: "TrackedRun") -> ListedRun:
     info, tags, metrics = run.info, run.data.tags, run.data.metrics
     started = datetime.fromtimestamp(info.start_time / 1000).astimezone()
     return {

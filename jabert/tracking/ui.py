@@ -1,13 +1,13 @@
-"""MLflow's web pages on the project's own store."""
+"""MLflow's web UI on the store of the settings."""
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 
 from jabert.config import TrackingSettings, local_database
 from jabert.errors import JabertError, redacted
+from jabert.sockets import listen
 
 __all__ = ["serve"]
 
@@ -15,27 +15,27 @@ _HOST = "127.0.0.1"
 _SECONDS_TO_END = 10.0
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else 15 processes and 3 GB
-    "PYTHONWARNINGS": "ignore",  # MLflow's own imports are deprecated, which is not the reader's concern
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # otherwise 15 processes and 3 GB
+    "PYTHONWARNINGS": "ignore",  # MLflow imports deprecated modules, which users cannot change
 }
 
 
 def serve(settings: TrackingSettings, port: int) -> None:
-    """Serve the MLflow UI at `http://127.0.0.1:<port>` until Ctrl-C; no process outlives this call.
+    """Serve MLflow's UI at `http://127.0.0.1:<port>` until Ctrl-C; no process outlives this call.
 
     Args:
-        settings: the store, a local one or a database.
-        port: to listen on.
+        settings: settings of the store, a local file or a database.
+        port: port to listen on.
 
     Raises:
-        JabertError: the store is a server, does not exist yet or cannot be reached, the port is
-            taken, or the server ended by itself.
+        JabertError: the store is a server, does not exist yet or cannot be reached, the port is taken, or the
+            server ended unexpectedly.
     """
     _check_store(settings)
-    _check_port(port)
+    listen(_HOST, port, "give another with --port").close()
     store = redacted(str(settings.uri))
     print(f"http://{_HOST}:{port} shows {store} in a few seconds; Ctrl-C ends it", flush=True)
-    # A session of its own: Ctrl-C reaches only this process, which then ends MLflow's as a group.
+    # In a session of its own: Ctrl-C reaches only this process, which then ends MLflow's process group.
     server = subprocess.Popen(_command(settings, port), env=_environment(settings), start_new_session=True)
     try:
         code = server.wait()
@@ -43,7 +43,7 @@ def serve(settings: TrackingSettings, port: int) -> None:
         return
     finally:
         _end(server)
-    raise JabertError(f"the MLflow server ended by itself with exit code {code}; its own words are above")
+    raise JabertError(f"the MLflow server ended by itself with exit code {code}; its messages are above")
 
 
 def _check_store(settings: TrackingSettings) -> None:
@@ -52,23 +52,11 @@ def _check_store(settings: TrackingSettings) -> None:
         raise JabertError(f"tracking.uri {uri} is an MLflow server; open that address for its own UI")
     if database := local_database(settings.uri):
         if not database.is_file():
-            raise JabertError(f"there is no MLflow store at {database} yet; `jabert retrain` makes it")
+            raise JabertError(f"there is no MLflow store at {database} yet; `jabert retrain` creates it")
         return
     from jabert.tracking import connect
 
     connect(settings)
-
-
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        # Without this a port that a server has just left counts as taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as error:
-            raise JabertError(
-                f"port {port} cannot be used ({error.strerror}); give another with --port"
-            ) from None
 
 
 def _command(settings: TrackingSettings, port: int) -> list[str]:
@@ -81,7 +69,7 @@ def _command(settings: TrackingSettings, port: int) -> list[str]:
 
 
 def _environment(settings: TrackingSettings) -> dict[str, str]:
-    """With the store, which may hold a password: unlike a command line `ps` does not show it."""
+    """The environment with the store's URI, which may contain a password that `ps` must not show."""
     uri = str(settings.uri)
     return {
         **os.environ,
@@ -92,7 +80,7 @@ def _environment(settings: TrackingSettings) -> dict[str, str]:
 
 
 def _end(server: "subprocess.Popen[bytes]") -> None:
-    """End the server and the process that it started, politely first."""
+    """Terminate the server and the process that it started, then kill them."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(server.pid, number)
@@ -100,5 +88,5 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
             return  # the whole group is gone
         try:
             server.wait(_SECONDS_TO_END)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C: no longer politely
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # after a second Ctrl-C: kill
             continue

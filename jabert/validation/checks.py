@@ -1,8 +1,8 @@
-"""The checks: what a suite may ask of a row is put into columns, then the suite runs on them.
+"""Runs the suites: measures each row, then evaluates the expectations on these measures.
 
-Everything that a suite can ask of a row (on how many sides its text stands, how many rows its class has)
-gets a column of its own, so that plain column expectations suffice and name the offending rows.
-`expectations/README.md` lists those columns.
+Everything that a suite can ask of a row (in how many splits its text occurs, how many rows its class has)
+is computed into a column of its own, so that plain column expectations suffice and name the offending rows.
+`expectations/README.md` lists these columns.
 """
 
 import html
@@ -14,17 +14,19 @@ from typing import Any
 import pandas as pd
 
 from jabert.config import Settings
+from jabert.dataset.splits import SPLITS
 from jabert.files import write_json
+from jabert.texts import visible_characters
 from jabert.validation.report import Finding, ValidationReport
 from jabert.validation.suites import find_suite, run_suite
 
-__all__ = ["check_pieces", "check_texts", "visible_characters"]
+__all__ = ["check_pieces", "check_texts"]
 
 _SEVERITIES = ("critical", "warning", "info")
 _SPECIAL_PIECES = 2  # [CLS] and [SEP]
 _EXCERPT = 40  # characters of a text
 _EXAMPLES = 5  # rows of a finding
-_KEPT = 20  # rows of an expectation in result.json
+_KEPT = 20  # offending rows of an expectation in result.json
 
 
 def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: Path) -> ValidationReport:
@@ -32,9 +34,9 @@ def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: 
 
     Args:
         table: columns `text`, `label`, `split`, `file`, `line` (counted from 1) and maybe `group`.
-        settings: names the suite and gives its parameters `labels` and `sides`.
+        settings: name the suite and give its parameters `labels` and `sides` (splits that must have rows).
         split_by: `given`, `sentence` or `group`; expectations meant for another one are left out.
-        folder: where `data_docs/` and `result.json` go, whatever the outcome.
+        folder: where `data_docs/` and `result.json` are written, whatever the outcome.
 
     Raises:
         JabertError: the suite cannot be read or does not fit the table, or one of its
@@ -44,19 +46,19 @@ def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: 
     watches_test = settings.training.watch == "test"
     parameters = {
         "labels": list(settings.data.labels) or sorted(training_labels.unique()),
-        "sides": ["train", "test"] if watches_test else ["train", "validation", "test"],
+        "sides": ["train", "test"] if watches_test else list(SPLITS),
     }
     return _check(_measured_texts(table), settings.validation.suite, parameters, split_by, folder)
 
 
 def check_pieces(pieces: pd.DataFrame, settings: Settings, folder: Path) -> ValidationReport:
-    """Run `settings.validation.pieces_suite` on what the tokenizer made of the texts.
+    """Run `settings.validation.pieces_suite` on the numbers of pieces into which the texts were tokenized.
 
     Args:
-        pieces: a row per text, with columns `text`, `split`, `file`, `line`, `pieces` (before
-            cutting, [CLS] and [SEP] included), `unknown` (pieces that are `<unk>`) and `truncated`.
-        settings: names the suite.
-        folder: where `data_docs/` and `result.json` go, whatever the outcome.
+        pieces: one row for each text, with columns `text`, `split`, `file`, `line`, `pieces` (their number
+            before truncation, with [CLS] and [SEP]), `unknown` (how many are `<unk>`) and `truncated`.
+        settings: name the suite.
+        folder: where `data_docs/` and `result.json` are written, whatever the outcome.
 
     Raises:
         JabertError: as `check_texts`.
@@ -65,20 +67,21 @@ def check_pieces(pieces: pd.DataFrame, settings: Settings, folder: Path) -> Vali
 
 
 def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column for everything that a suite may ask of a row; null where it is moot."""
-    frame = _placed(table)
-    texts, labels = (frame[name].astype("str") for name in ("text", "label"))  # or the suite refuses it
-    spelled = labels.map(_in_one_spelling, na_action="ignore")
+    """The table with a column for everything that a suite may ask of a row; null where it does not apply."""
+    frame = _located(table)
+    # Of another type only here: the suite refuses such a column.
+    texts, labels = (frame[name].astype("str") for name in ("text", "label"))
+    normalized = labels.map(_normalized, na_action="ignore")
     counts = pd.crosstab(frame["label"], frame["split"])
     class_rows = {
-        f"class_rows_{side}": frame["label"].map(counts[side]) if side in counts else None
-        for side in ("train", "validation", "test")
+        f"class_rows_{split}": frame["label"].map(counts[split]) if split in counts else None
+        for split in SPLITS
     }
     return frame.assign(
         characters=texts.str.len(),
         visible_characters=texts.map(visible_characters, na_action="ignore"),
         visible_label_characters=labels.map(visible_characters, na_action="ignore"),
-        label_spellings=labels.groupby(spelled).transform("nunique"),
+        label_spellings=labels.groupby(normalized).transform("nunique"),
         text_sides=frame.groupby("text")["split"].transform("nunique"),
         text_labels=frame.groupby("text")["label"].transform("nunique"),
         group_sides=frame.groupby("group")["split"].transform("nunique") if "group" in frame else None,
@@ -88,8 +91,8 @@ def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measured_pieces(pieces: pd.DataFrame) -> pd.DataFrame:
-    """The pieces with the rates of unknown ones: of each text, and of all texts together."""
-    frame = _placed(pieces)
+    """The pieces with the rate of unknown pieces of each text, and of all texts together."""
+    frame = _located(pieces)
     ordinary = frame["pieces"] - _SPECIAL_PIECES
     return frame.assign(
         unknown_share=frame["unknown"] / ordinary.where(ordinary > 0),
@@ -97,30 +100,25 @@ def _measured_pieces(pieces: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _placed(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the start of each text in `excerpt`, and an index that says where a row is.
+def _located(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the start of each text in `excerpt`, and an index that says where a row comes from.
 
-    Great Expectations then names offending rows by file and line, in its pages too; its own
-    means, `unexpected_index_column_names`, takes ten times as long as all else. Its pages show
-    values without escaping them, so both are escaped here: a text may hold HTML.
+    With this index, Great Expectations names offending rows by file and line, in its pages too; its own
+    option for it, `unexpected_index_column_names`, takes ten times as long as everything else. Its pages show
+    values without escaping them, so excerpt and index are escaped here: a text may contain HTML.
     """
     texts = table["text"].astype("str")
     excerpts = texts.where(~(texts.str.len() > _EXCERPT), texts.str[:_EXCERPT] + "…")
     quoted = excerpts.map(repr, na_action="ignore").fillna("no text")
-    places = table["file"].astype("str") + " line " + table["line"].astype("str") + ": " + quoted
+    index = table["file"].astype("str") + " line " + table["line"].astype("str") + ": " + quoted
     if "label" in table:
-        places += " (" + table["label"].astype("str").fillna("no label") + ")"
+        index += " (" + table["label"].astype("str").fillna("no label") + ")"
     escaped = excerpts.map(html.escape, na_action="ignore")
-    return table.assign(excerpt=escaped).set_axis(pd.Index(places.map(html.escape), name=None))
+    return table.assign(excerpt=escaped).set_axis(pd.Index(index.map(html.escape), name=None))
 
 
-def visible_characters(text: str) -> int:
-    """Characters other than white space, control and format characters (e.g. zero-width space)."""
-    return sum(unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp") for character in text)
-
-
-def _in_one_spelling(label: str) -> str:
-    """The same for labels that differ in width, case, composition or white space at their ends only."""
+def _normalized(label: str) -> str:
+    """The same for labels that differ only in width, case, composition or white space at their ends."""
     return unicodedata.normalize("NFKC", label).strip().casefold()
 
 
@@ -141,7 +139,7 @@ def _check(
 
 def _finding(result: Mapping[str, Any]) -> Finding:
     expectation, found = result["expectation_config"], result["result"]
-    places = found.get("unexpected_index_list") or []
+    rows = found.get("unexpected_index_list") or []
     missing = found.get("partial_missing_list")
     observed = f"none of {', '.join(sorted(map(str, missing)))}" if missing else found.get("observed_value")
     return Finding(
@@ -151,12 +149,12 @@ def _finding(result: Mapping[str, Any]) -> Finding:
         meaning=expectation.get("description") or expectation["type"].replace("_", " "),
         observed="" if observed is None else str(observed),
         rows=found.get("unexpected_count", 0),
-        examples=tuple(html.unescape(place) for place in places[:_EXAMPLES]),
+        examples=tuple(html.unescape(row) for row in rows[:_EXAMPLES]),
     )
 
 
 def _shortened(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The result with the first of the offending rows; their number is in it anyway."""
+    """The result with only the first of the offending rows; their number is kept."""
     details = {
         key: value[:_KEPT] if isinstance(value, list) else value for key, value in result["result"].items()
     }

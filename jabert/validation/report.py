@@ -1,4 +1,4 @@
-"""What became of a suite: its findings, in plain sentences."""
+"""The outcome of a suite: its findings, in plain sentences."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,16 +12,16 @@ __all__ = ["Finding", "ValidationReport"]
 
 @dataclass(frozen=True)
 class Finding:
-    """An expectation that the data do not meet.
+    """An expectation that the data does not meet.
 
     Attributes:
         expectation: its type, e.g. `expect_column_values_to_not_be_null`.
-        column: the column it is about; None if it is about the table.
+        column: the column that it checks; None if it checks the table.
         severity: critical, warning or info.
         meaning: its description in the suite, a plain sentence.
-        observed: what was found, if it is about a column as a whole; otherwise empty.
-        rows: number of offending rows; 0 if it is about a column as a whole.
-        examples: the first of them, e.g. `data.csv line 12: 'text…' (label)`.
+        observed: the value found, if it checks a column as a whole; otherwise empty.
+        rows: number of offending rows; 0 if it checks a column as a whole.
+        examples: the first offending rows, e.g. `data.csv line 12: 'text…' (label)`.
     """
 
     expectation: str
@@ -42,13 +42,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What became of a suite.
+    """The outcome of a suite.
 
     Attributes:
         suite_file: the JSON file.
-        success: no finding is critical.
-        evaluated: number of expectations that were run.
-        findings: the expectations not met, the critical ones first, otherwise in the suite's order.
+        success: whether no finding is critical.
+        evaluated: number of expectations that were evaluated.
+        findings: the expectations that are not met, the critical ones first, otherwise in the suite's order.
         folder: holds `data_docs/index.html` and `result.json`.
     """
 
@@ -60,27 +60,27 @@ class ValidationReport:
 
     @property
     def suite(self) -> str:
-        """Its name."""
+        """Name of the suite."""
         return self.suite_file.stem
 
     @property
     def page(self) -> Path:
-        """The page of the results. `index.html` only leads there with scripts from the network."""
+        """The page of the results. `index.html` links to it only with scripts from the network."""
         pages = (self.folder / "data_docs").glob("validations/**/*.html")
         return next(pages, self.folder / "data_docs" / "index.html")
 
     def raise_if_critical(self) -> None:
-        """Stop the run if the data must not be used.
+        """Raise if the data must not be used.
 
         Raises:
-            JabertError: a finding is critical; names the first one with the file and line of its
+            JabertError: a finding is critical; names the first of these, with the file and line of its
                 first offending rows.
         """
         critical = [str(finding) for finding in self.findings if finding.severity == "critical"]
         if critical:
             more = f"; {len(critical) - 1} more critical" if critical[1:] else ""
             raise JabertError(
-                f"the data do not meet suite {self.suite}: {critical[0]}{more}; see {self.page}"
+                f"the data does not meet suite {self.suite}: {critical[0]}{more}; see {self.page}"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class ValidationReport:
         return {"suite": self.suite, **facts}
 
     def to_markdown(self) -> str:
-        """One line on the outcome and a table of the findings."""
+        """One line with the outcome, and a table of the findings."""
         verdict = "passed" if self.success else "**failed**"
         outcome = f"Suite `{self.suite}` {verdict}: {len(self.findings)} of {self.evaluated} not met.\n"
         if not self.findings:

@@ -1,7 +1,7 @@
-"""Suites of Great Expectations: find one, read it, run it on a table. The only module that imports it.
+"""Finds, reads and runs suites of Great Expectations; no other module imports that library.
 
-Only JSON is kept of a suite. It runs in a context that lives in memory, so that nothing but the
-pages of its results is written, and committed files stay as they are.
+A suite is kept as JSON only. It runs in a context in memory, so that nothing but the
+pages of its results is written, and committed files are not changed.
 """
 
 import difflib
@@ -16,25 +16,29 @@ import pandas as pd
 
 from jabert.config import expanded
 from jabert.errors import JabertError
+from jabert.files import digest_of_json
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite, ValidationDefinition
     from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
     from great_expectations.expectations.expectation import Expectation
 
-__all__ = ["find_suite", "import_great_expectations", "run_suite"]
+__all__ = ["find_suite", "import_great_expectations", "rules_digest", "run_suite"]
 
-_WAYS_TO_SPLIT = ("given", "sentence", "group")
+_SPLIT_BY = ("given", "sentence", "group")
 
 
 def import_great_expectations() -> None:
-    """Import the library, which takes seconds, with its reports to its makers off."""
+    """Import the library with its telemetry off; this takes seconds."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read by the import
     import great_expectations  # noqa: F401
 
 
 def find_suite(name: str) -> Path:
-    """The JSON file of a suite: by name if it comes with jabert, by path if it is the user's own.
+    """The JSON file of a suite.
+
+    Args:
+        name: of a suite that comes with jabert, or the path of the user's own.
 
     Raises:
         JabertError: it is neither.
@@ -49,20 +53,36 @@ def find_suite(name: str) -> Path:
     raise JabertError(f"validation suite {name!r} is neither a file nor a suite of jabert; {hint}")
 
 
+def rules_digest(name: str) -> str:
+    """Digest of all in a suite that decides its findings: not its descriptions and notes.
+
+    Args:
+        name: as for `find_suite`.
+
+    Raises:
+        JabertError: there is no such suite, or it cannot be read.
+    """
+    rules = [
+        [kind, {key: entry[key] for key in ("kwargs", "severity", "meta") if key in entry}]
+        for kind, entry in _entries(find_suite(name))
+    ]
+    return digest_of_json(rules)
+
+
 def run_suite(
     path: Path, frame: pd.DataFrame, parameters: Mapping[str, Any], split_by: str | None, docs: Path
 ) -> list[dict[str, Any]]:
-    """Evaluate a suite on a table and write the pages of its results.
+    """Evaluate a suite on a table, and write the pages of its results.
 
     Args:
         path: JSON file of the suite.
         frame: the table; results and pages name offending rows by its index.
         parameters: values for `{"$PARAMETER": name}` in the suite.
-        split_by: expectations whose meta has a `when` other than this are left out.
-        docs: folder of the pages, emptied first.
+        split_by: expectations whose meta has another `when` are left out.
+        docs: folder of the pages; what is in it is removed first.
 
     Returns:
-        A result of Great Expectations per expectation, as JSON values, in the order of the suite.
+        The result of Great Expectations for each expectation, as JSON values, in the order of the suite.
 
     Raises:
         JabertError: the suite cannot be read; it names an unknown expectation, column or
@@ -71,7 +91,7 @@ def run_suite(
     suite = _read(path, split_by)
     for expectation in suite.expectations:
         _refuse_unknown_names(expectation, _where(path, expectation.expectation_type), frame, parameters)
-    shutil.rmtree(docs, ignore_errors=True)  # of an earlier run
+    shutil.rmtree(docs, ignore_errors=True)  # pages of an earlier run
     context = _context(docs)
     suite = context.suites.add(suite)
     result = _definition(context, suite).run(
@@ -80,7 +100,7 @@ def run_suite(
         result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False},
     )
     context.build_data_docs()
-    for tutorial in docs.rglob("*.gif"):  # 3 of 4 MB, for buttons that are off
+    for tutorial in docs.rglob("*.gif"):  # 3 of 4 MB, for buttons that are not shown
         tutorial.unlink()
     order = {expectation.id: number for number, expectation in enumerate(suite.expectations)}
     results: list[dict[str, Any]] = result.to_json_dict()["results"]  # type: ignore[no-untyped-call]
@@ -94,32 +114,36 @@ def _where(path: Path, kind: str) -> str:
 
 
 def _read(path: Path, split_by: str | None) -> "ExpectationSuite":
-    """The suite without ids and without expectations that are meant for another way to split."""
+    """The suite without ids, and without expectations that are meant for another kind of split."""
     import_great_expectations()
     from great_expectations import ExpectationSuite
 
+    expectations = [
+        _expectation(kind, entry, _where(path, kind))
+        for kind, entry in _entries(path)
+        if _meant_for(entry, _where(path, kind)) in (None, split_by)
+    ]
+    return ExpectationSuite(name=path.stem, expectations=expectations)
+
+
+def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Type and other fields of each expectation in a suite's file."""
     try:
         entries = [dict(entry) for entry in json.loads(path.read_bytes())["expectations"]]
-        kinds = [str(entry.pop("type")) for entry in entries]
+        return [(str(entry.pop("type")), entry) for entry in entries]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise JabertError(f"validation suite {path} cannot be read as JSON: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise JabertError(
             f"validation suite {path} has no list 'expectations', each with a 'type'"
         ) from error
-    expectations = [
-        _expectation(kind, entry, _where(path, kind))
-        for kind, entry in zip(kinds, entries, strict=True)
-        if _meant_for(entry, _where(path, kind)) in (None, split_by)
-    ]
-    return ExpectationSuite(name=path.stem, expectations=expectations)
 
 
 def _meant_for(entry: Mapping[str, Any], where: str) -> str | None:
-    """The way to split for which an expectation is meant: `when` in its meta, None for all."""
+    """The kind of split for which an expectation is meant: `when` in its meta, None for all."""
     when: str | None = (entry.get("meta") or {}).get("when")
-    if when is not None and when not in _WAYS_TO_SPLIT:
-        raise JabertError(f"{where} has the unknown 'when' {when!r}; {_nearest(when, _WAYS_TO_SPLIT)}")
+    if when is not None and when not in _SPLIT_BY:
+        raise JabertError(f"{where} has the unknown 'when' {when!r}; {_nearest(when, _SPLIT_BY)}")
     return when
 
 
@@ -158,7 +182,7 @@ def _refuse_unknown_names(
 
 
 def _refuse_exception(info: Mapping[str, Any], where: str) -> None:
-    """Refuse a result that is no result. Great Expectations keeps what was raised, once or per metric."""
+    """Raise if an expectation failed with an exception: Great Expectations keeps one, or one per metric."""
     records = [record for record in (info, *info.values()) if isinstance(record, Mapping)]
     messages = [record["exception_message"] for record in records if record.get("exception_message")]
     if messages:

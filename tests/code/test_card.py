@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from jabert.config import load_settings
 from jabert.encoder import open_folder
 from jabert.evaluation import evaluate
 from jabert.features import Featurized
-from jabert.methods import Description, Fitted, method_of
+from jabert.methods import Description, Fitted, Job, method_of
 from jabert.report import plots
 from jabert.report.card import CONFUSION_MATRIX, Facts, make_card
 
@@ -99,6 +100,7 @@ def toy_facts(encoder, recipe, overrides, texts, labels):
         resolved={"training_precision": "float32", "gpu": "none"},
     )
     folder, method = open_folder(encoder), method_of(settings.method.kind)
+    described = method.describe(Job(settings, labels, folder, Path("training")), fitted)
     return Facts(
         version="3",
         run_id="0123456789abcdef",
@@ -125,7 +127,7 @@ def toy_facts(encoder, recipe, overrides, texts, labels):
         lower_case=True,
         max_tokens=64,
         features=Featurized(8, 80, 8, 0, 1.0, 0.5, "openvino", "bfloat16", "/CPU:0", "store"),
-        method=method.describe(settings, fitted, labels, folder),
+        method=described,
         report=evaluate(rows, probabilities, labels),
         verdict=VERDICT,
         environment={

@@ -627,4 +627,4 @@ def test_features_are_verified_and_a_damaged_file_is_named(say, features):
     code, out, _ = say("features", "verify", *features, "--json")
     found = json.loads(out)
     assert (code, found["ok"]) == (1, False)
-    assert found["damaged"] == [f"{again}: batch 0 is not what was written; delete the file"]
+    assert found["damaged"] == [f"{again}: batch 0 does not match its checksum; delete the file"]

@@ -77,7 +77,7 @@ def test_recipe_seed_is_the_articles_protocol_and_says_what_is_wrong_with_it():
 def test_without_a_recipe_the_defaults_hold():
     settings = load_settings()
     assert settings.recipe == ""
-    assert settings.classifier.units == 356
+    assert settings.method.units == 356
     assert settings.features.dtype == "float16"
 
 
@@ -87,7 +87,7 @@ def test_without_a_recipe_the_defaults_hold():
         ("data.pat=x", "data.path"),
         ("training.batchsize=3", "training.batch_size"),
         ("data.patience=1", "training.patience"),  # the right key in the wrong group
-        ("classifier.unit=3", "classifier.units"),
+        ("method.unit=3", "method.units"),
         ("datta.path=x", "data.path"),
     ],
 )
@@ -356,7 +356,7 @@ def test_the_digest_leaves_out_what_does_not_decide_the_result(override):
 
 @pytest.mark.parametrize(
     "override",
-    ["data.seed=1", "encoder.pad_to=64", "features.dtype=float32", "classifier.units=8", "training.seed=1"],
+    ["data.seed=1", "encoder.pad_to=64", "features.dtype=float32", "method.units=8", "training.seed=1"],
 )
 def test_the_digest_changes_with_what_decides_the_result(override):
     assert load_settings("knbc", [override]).digest() != load_settings("knbc").digest()
@@ -370,9 +370,64 @@ def test_the_digest_is_that_of_the_settings_not_of_the_folder_they_were_read_in(
 
 
 def test_every_setting_has_a_flat_name():
-    flat = load_settings().flat()
-    assert sorted(flat) == sorted(setting_names())
+    settings = load_settings()
+    flat = settings.flat()
+    assert sorted(flat) == sorted(setting_names(type(settings)))
+    assert set(setting_names()) <= set(flat)
     assert flat["training.batch_size"] == 64
+
+
+# Names of an earlier version
+
+
+def test_a_setting_of_an_earlier_version_is_accepted_under_its_old_name_and_one_line_says_so(
+    tmp_path, caplog
+):
+    path = recipe_file(tmp_path, "[classifier]\nunits = 8\ndropout = 0.3\n")
+    with caplog.at_level("INFO", logger="jabert"):
+        settings = load_settings(path)
+    assert (settings.method.units, settings.method.dropout) == (8, 0.3)
+    assert caplog.messages == [
+        f"recipe {path}: classifier.units is called method.units now; "
+        "classifier.dropout is called method.dropout now"
+    ]
+    assert settings == load_settings(None, ["method.units=8", "method.dropout=0.3"]).model_copy(
+        update={"recipe": settings.recipe}
+    )
+
+
+def test_an_override_under_an_old_name_wins_over_a_recipe_under_either(tmp_path, caplog):
+    for text in ("[classifier]\nunits = 8\n", "[method]\nunits = 8\n"):
+        path = recipe_file(tmp_path, text)
+        assert load_settings(path, ["classifier.units=9"]).method.units == 9
+    with caplog.at_level("INFO", logger="jabert"):
+        load_settings(None, ["classifier.units=9"])
+    assert caplog.messages == ["settings: classifier.units is called method.units now"]
+
+
+def test_present_names_are_taken_without_a_word(caplog):
+    with caplog.at_level("INFO", logger="jabert"):
+        load_settings("knbc", ["method.units=9"])
+    assert caplog.messages == []
+
+
+def test_a_wrong_value_under_an_old_name_is_named_by_the_present_one():
+    with pytest.raises(JabertError, match=r"^setting method\.units cannot be 'many'"):
+        load_settings(None, ["classifier.units=many"])
+
+
+def test_an_old_group_with_a_name_that_never_was_is_refused(tmp_path):
+    with pytest.raises(JabertError, match=r"no setting classifier\.unit; the nearest is method\.unit"):
+        load_settings(None, ["classifier.unit=8"])
+    with pytest.raises(JabertError, match=r"there is no setting classifier\b"):
+        load_settings(recipe_file(tmp_path, "[classifier]\nunits = 8\nunitz = 8\n"))
+
+
+def test_a_kind_that_nobody_knows_is_answered_with_the_nearest():
+    with pytest.raises(JabertError, match=r"method\.kind cannot be 'bi-lstn'; the nearest is 'bi-lstm'$"):
+        load_settings(None, ["method.kind=bi-lstn"])
+    with pytest.raises(JabertError, match=r"^setting method\.kind cannot be 'zzz'; there are: .*bi-lstm"):
+        load_settings(None, ["method.kind=zzz"])
 
 
 words = st.text(max_size=20)

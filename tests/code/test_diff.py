@@ -65,7 +65,7 @@ def test_settings_data_and_metrics_side_by_side(registry):
     found = diff(registry, "1", "2")
 
     assert found.settings == {
-        "classifier.units": (356, 8),
+        "method.units": (356, 8),
         "data.labels": ([], ["京都", "グルメ"]),
     }
     assert found.data == {
@@ -152,12 +152,23 @@ def test_a_run_that_is_gone_is_named(tmp_path):
         diff(registry, "1", "2")
 
 
+def test_a_version_of_jabert_0_1_is_compared_by_the_present_names_of_its_settings(tmp_path):
+    store = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+    registry = register([store], None)
+    of_0_1 = "[data]\nlabels = []\n\n[classifier]\nunits = 8\ndropout = 0.0\n"
+    register([store, "method.units=8"], None)
+    run_id = registry.get("1").tags["judged_in"]
+    registry.client.log_text(run_id, of_0_1, "config.toml")
+    found = diff(registry, "1", "2").settings
+    assert not [name for name in found if name.startswith(("classifier.", "method."))]
+
+
 def test_people_see_both_columns_and_the_first_texts(registry, capsys):
     print_diff(diff(registry, "1", "2"))
 
     out = capsys.readouterr().out
     lines = [line.split() for line in out.splitlines()]
-    assert ["classifier.units", "356", "8"] in lines
+    assert ["method.units", "356", "8"] in lines
     assert ["train", "rows", "10", "10"] in lines
     assert "each on its own test rows" in out
     assert "test rows in common: 4" in out

@@ -81,9 +81,9 @@ def test_what_is_not_in_order_has_a_remedy_and_ends_with_1(capsys):
     with pytest.raises(SystemExit) as ended:
         main(words)
     lines = capsys.readouterr().out.splitlines()
-    (place,) = [i for i, line in enumerate(lines) if "nowhere is not a folder" in line]
-    assert lines[place].startswith("✗  encoder")
-    assert lines[place + 1].strip() == f"→ {checks['encoder']['remedy']}"
+    (line_number,) = [i for i, line in enumerate(lines) if "nowhere is not a folder" in line]
+    assert lines[line_number].startswith("✗  encoder")
+    assert lines[line_number + 1].strip() == f"→ {checks['encoder']['remedy']}"
 
 
 def test_a_library_outside_the_bounds_is_named(tmp_path, monkeypatch):
@@ -194,7 +194,7 @@ def test_a_moved_store_has_lost_its_artifacts_and_the_remedy_helps(project):
     assert not check.ok
     assert "finished runs that have lost them: 1 of 1" in check.found
     assert str(project / "mlruns" / "artifacts") in check.found
-    _, _, commands = check.remedy.partition("the new: ")
+    _, _, commands = check.remedy.partition("the new one: ")
     subprocess.run(commands, shell=True, check=True)
     assert look_at_store(moved)["artifacts"].ok
 
@@ -203,7 +203,7 @@ def test_artifacts_that_were_deleted_are_missed(project):
     shutil.rmtree(project / "mlruns" / "artifacts")
     check = look_at_store(project)["artifacts"]
     assert not check.ok
-    assert check.remedy.startswith("put them back from a copy")
+    assert check.remedy.startswith("restore them from a backup")
 
 
 def test_a_setting_that_an_existing_experiment_ignores_is_told(project):
@@ -272,7 +272,7 @@ def test_a_full_disk_is_told(monkeypatch):
     monkeypatch.setattr(machine, "_ENOUGH_GIGABYTES", 1e9)
     (check,) = machine.disk(["features", "work"])
     assert not check.ok
-    assert asdict(check)["remedy"].startswith("make room")
+    assert asdict(check)["remedy"].startswith("free some space")
 
 
 def test_the_engine_is_said_and_one_that_cannot_be_is_explained():

@@ -1,4 +1,4 @@
-"""The error that a user reads, and passwords that nobody does."""
+"""The error for the user, and redaction of passwords."""
 
 import pickle
 

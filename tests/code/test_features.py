@@ -32,8 +32,8 @@ def folder(toy_encoder):
 
 
 def vectors_of(store, ids):
-    (place,) = store.find(row_keys([ids]))
-    return store.vectors(place)
+    (index,) = store.find(row_keys([ids]))
+    return store.vectors(index)
 
 
 def ids_of(folder, texts, **encoder):
@@ -319,9 +319,9 @@ def test_a_row_with_another_text_s_vectors_is_named(folder, tmp_path):
     found = verify(folder, settings)
     assert not found.ok
     (row,) = found.differing
-    assert row["text"] == Tokenizer(folder, settings.encoder).text(swapped[0])
-    assert row["cosine"] < 0.999
-    assert row["difference"] > 0.01
+    assert row.text == Tokenizer(folder, settings.encoder).text(swapped[0])
+    assert row.cosine < 0.999
+    assert row.difference > 0.01
 
 
 def test_a_row_under_a_key_that_is_not_its_own_is_named(folder, tmp_path):
@@ -331,7 +331,7 @@ def test_a_row_under_a_key_that_is_not_its_own_is_named(folder, tmp_path):
         vectors = load_encoder(folder, settings.encoder)(ids[:1])
         writer.append(row_keys([ids[1]]), ids[:1], vectors)
     (row,) = verify(folder, settings).differing
-    assert row["cosine"] > 0.9999
+    assert row.cosine > 0.9999
 
 
 def test_the_verified_record_is_ready_for_json(folder, tmp_path):
@@ -352,7 +352,9 @@ def test_a_verification_tells_of_bytes_that_no_row_is_made_of(folder, tmp_path):
     assert found.ok and 0 < found.rows < len(TEXTS)
     assert [sentence.partition(":")[0] for sentence in found.unread] == [str(path)]
     path.write_bytes(b"\0" * 1000)
-    with pytest.raises(JabertError, match=r"holds no vectors of this .*; .*: 1,000 bytes are no whole batch"):
+    with pytest.raises(
+        JabertError, match=r"holds no vectors of this .*; .*: the last 1,000 bytes are not a complete batch"
+    ):
         verify(folder, settings)
 
 

@@ -1,4 +1,4 @@
-"""What `make up` starts on one host."""
+"""The processes that `make up` starts."""
 
 import shlex
 
@@ -19,7 +19,7 @@ def test_paths_with_a_space_are_one_word_of_a_command(tmp_path, monkeypatch):
     options.realize(["-c", str(host.CONFIG)])
 
     commands = {
-        group.name: shlex.split(process.command)  # as supervisor takes it apart
+        group.name: shlex.split(process.command)  # as supervisor splits it
         for group in options.process_group_configs
         for process in group.process_configs
     }

@@ -1,5 +1,4 @@
 import ast
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -19,27 +18,31 @@ import numpy as np
 import pandas as pd
 import pytest
 import toy
+import toy_package
 from mlflow.exceptions import MlflowException
 
 from jabert.config import (
-    ClassifierSettings,
     EncoderSettings,
     FeaturesSettings,
     Settings,
     TrackingSettings,
     load_settings,
+    settings_with_method,
 )
 from jabert.encoder import Tokenizer, open_folder
-from jabert.experiments.packaging import build_package, log_package
-from jabert.features import featurize, open_store, row_keys
+from jabert.experiments.packaging import build_package, log_package, open_package
+from jabert.features import featurize, open_store
 from jabert.files import write_json
-from jabert.methods.bi_lstm import LabelledRows, load_classifier
+from jabert.methods import Job
+from jabert.methods.bi_lstm import BiLstmSettings
 from jabert.methods.bi_lstm.network import build_classifier
+from jabert.methods.bi_lstm.training import load_classifier
 from jabert.registry.versions import predict as predict_in_parts
 from jabert.tracking import tracked_run
-from jabert.training.batches import read_batch
+from jabert.training.rows import StoredVectors
 
 TEXTS = [*toy.toy_rows()["text"][:40], "料理😀の話", "ＳＮＳの通知", "".join(toy.SENTENCES), "電話"]
+UNITS = 6
 
 
 class Trained:
@@ -50,35 +53,31 @@ class Trained:
 
     def __init__(self, encoder_folder, root, **encoder):
         self.folder = open_folder(encoder_folder)
-        self.settings = Settings(
+        self.settings = settings_with_method("bi-lstm")(
             encoder=EncoderSettings(
                 **{"device": "cpu", "precision": "float32", "cache_path": str(root / "engines"), **encoder}
             ),
             features=FeaturesSettings(path=str(root / "features")),
-            classifier=ClassifierSettings(units=6),
+            method=BiLstmSettings(units=UNITS),
         )
         self.training = root / "training"
         self.training.mkdir()
         random = np.random.default_rng(0)
         self.hidden_size = self.folder.config.hidden_size
-        model = build_classifier(self.hidden_size, 4, self.settings.classifier)
+        model = build_classifier(self.hidden_size, 4, UNITS)
         scale = 1.2 * (16 / self.hidden_size) ** 0.5
         model.set_weights([random.normal(0, scale, weight.shape) for weight in model.get_weights()])
         model.save_weights(self.training / "best.h5")
 
-    def _rows(self, texts):
+    def probabilities(self, texts):
         ids = Tokenizer(self.folder, self.settings.encoder)(texts).ids
         featurize(ids, self.folder, self.settings)
-        return LabelledRows(row_keys(ids), ids.lengths, np.zeros(len(ids), dtype=np.int32))
-
-    def probabilities(self, texts):
-        rows = self._rows(texts)
-        batch = read_batch(rows.find_in(open_store(self.folder, self.settings)), np.arange(len(rows)))
-        model = load_classifier(self.training, self.hidden_size, 4, self.settings.classifier)
-        return model.predict_on_batch([batch.vectors, batch.lengths])
+        stored = StoredVectors.find(open_store(self.folder, self.settings), ids)
+        model = load_classifier(self.training, self.hidden_size, 4, UNITS)
+        return model.predict_on_batch([stored.padded(np.arange(len(stored))), stored.lengths])
 
     def build(self, target):
-        return build_package(self.folder, self.training, toy.LABELS, self.settings, target)
+        return build_package(Job(self.settings, toy.LABELS, self.folder, self.training), target)
 
 
 def loaded(package):
@@ -130,15 +129,8 @@ def predict_few(package, tmp_path_factory):
     copy = shutil.copytree(package, tmp_path_factory.mktemp("few") / "package")
     about = json.loads((copy / "package.json").read_text(encoding="utf-8"))
     (copy / "package.json").write_text(json.dumps({**about, "max_texts": 5}), encoding="utf-8")
-    sign(copy)
+    toy_package.sign(copy)
     return loaded(copy)
-
-
-def sign(package):
-    """Write SHA256SUMS anew, as coreutils do."""
-    names = sorted(path.name for path in package.iterdir() if path.name != "SHA256SUMS")
-    sums = [f"{hashlib.sha256((package / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
-    (package / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
 
 
 def test_the_package_classifies_as_training_did(predict, expected):
@@ -264,11 +256,34 @@ def test_no_texts_are_no_predictions(predict):
 
 def test_the_package_says_what_it_was_made_from(package, trained):
     about = json.loads((package / "package.json").read_text(encoding="utf-8"))
+    habits = json.loads((package / "bi-lstm" / "network.json").read_text(encoding="utf-8"))
     assert about["labels"] == toy.LABELS
-    assert (about["lower_case"], about["cls_id"], about["sep_id"], about["max_tokens"]) == (True, 4, 5, 64)
+    assert (habits["lower_case"], habits["cls_id"], habits["sep_id"], habits["max_tokens"]) == (
+        True,
+        4,
+        5,
+        64,
+    )
     settings = load_settings(package / "config.toml")
-    assert settings.classifier == trained.settings.classifier
+    assert settings.method == trained.settings.method
     assert settings.digest() == trained.settings.digest()
+
+
+def test_a_network_and_another_classifier_join_their_probabilities(package, expected, tmp_path):
+    """As a stack does: a softmax layer on the logarithms, first those of the network."""
+    copy = shutil.copytree(package, tmp_path / "package")
+    random = np.random.default_rng(0)
+    toy_package.write_ngrams(copy / "linear", ["京", "電"], random.normal(size=(2, 4)), random.normal(size=4))
+    join = {"kernel": random.normal(size=(8, 4)).tolist(), "bias": random.normal(size=4).tolist()}
+    members = {"bi-lstm": "network", "linear": "ngrams"}
+    joined = open_package(toy_package.write_about(copy, toy.LABELS, members, join=join))
+    network, linear = (member.classify(TEXTS) for member in joined.members)
+    np.testing.assert_allclose(network, expected, atol=2e-5, rtol=0)
+    scores = np.log(np.concatenate([network, linear], axis=1)) @ join["kernel"] + join["bias"]
+    powers = np.exp(scores)
+    found = joined.classify(TEXTS)
+    np.testing.assert_allclose(found, powers / powers.sum(axis=1, keepdims=True), atol=1e-9)
+    np.testing.assert_allclose(table_of(loaded(copy)(TEXTS)), found, atol=1e-6)
 
 
 def test_a_padded_classifier_is_packaged_with_its_padding(toy_encoder, tmp_path):
@@ -279,20 +294,23 @@ def test_a_padded_classifier_is_packaged_with_its_padding(toy_encoder, tmp_path)
 
 
 def test_a_package_that_stood_there_is_replaced(package):
-    assert sorted(path.name for path in package.iterdir()) == FILES
+    files = (path for path in package.rglob("*") if path.is_file())
+    assert sorted(path.relative_to(package).as_posix() for path in files) == FILES
+    assert sorted(path.name for path in package.iterdir() if path.is_dir()) == ["bi-lstm"]
 
 
 FILES = [
     "SHA256SUMS",
-    "classifier.bin",
-    "classifier.xml",
+    "bi-lstm/encoder.bin",
+    "bi-lstm/encoder.xml",
+    "bi-lstm/head.bin",
+    "bi-lstm/head.xml",
+    "bi-lstm/layout.bin",
+    "bi-lstm/layout.xml",
+    "bi-lstm/network.json",
+    "bi-lstm/sentencepiece.model",
     "config.toml",
-    "encoder.bin",
-    "encoder.xml",
-    "layout.bin",
-    "layout.xml",
     "package.json",
-    "sentencepiece.model",
 ]
 
 
@@ -555,9 +573,11 @@ def test_the_requirements_of_the_model_are_those_that_its_code_imports(model_uri
     listed = Path(mlflow.pyfunc.get_model_dependencies(model_uri)).read_text(encoding="utf-8")
     required = {line.partition("==")[0] for line in listed.splitlines()}
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    parts = [node for node in tree.body if getattr(node, "name", "") not in ("Ngrams", "ngram_vectorizer")]
     imported = {
         name.partition(".")[0]
-        for node in ast.walk(tree)
+        for part in parts  # a network needs nothing of what a linear model on n-grams does
+        for node in ast.walk(part)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in (
             [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]

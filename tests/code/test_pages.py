@@ -1,4 +1,4 @@
-"""What a stage shows in the Prefect UI."""
+"""The artifacts of a stage in the Prefect UI."""
 
 import httpx
 import pytest
@@ -8,7 +8,7 @@ from flows import pages
 
 @pytest.fixture
 def bar(monkeypatch):
-    """Percentages that a progress bar is set to."""
+    """The percentages that a progress bar is set to."""
     shown = []
     monkeypatch.setattr(pages, "create_progress_artifact", lambda progress, key: key)
     monkeypatch.setattr(pages, "update_progress_artifact", lambda artifact, progress: shown.append(progress))
@@ -24,7 +24,7 @@ def test_progress_is_a_percentage_also_where_there_is_nothing_to_do(bar, monkeyp
 
 @pytest.fixture
 def away(monkeypatch):
-    """Prefect's server went away: nobody listens at its address."""
+    """Prefect's server is away: nothing listens at its address."""
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     pages._warn.cache_clear()

@@ -60,7 +60,7 @@ def test_a_url_is_read_as_it_is(tmp_path):
         Thread(target=server.serve_forever, daemon=True).start()
         there = f"http://127.0.0.1:{server.server_port}"
         assert read(f"{there}/a.txt.gz") == [["一。"], ["二。"]]
-        with pytest.raises(JabertError, match=r"http://.*/none\.txt cannot be read"):
+        with pytest.raises(JabertError, match=r"http://.*/none\.txt could not be read"):
             read(f"{there}/none.txt")
         server.shutdown()
 
@@ -105,7 +105,7 @@ def test_what_is_no_text_is_refused_with_file_and_line(tmp_path, content, senten
     [
         ("none.txt", "means no file"),
         ("*.none", "means no file"),
-        ("cut.txt.gz", "cannot be read"),
+        ("cut.txt.gz", "cannot be unpacked"),
         ("file:///nowhere/text.txt", "means no file"),
     ],
 )

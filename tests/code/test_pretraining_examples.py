@@ -43,8 +43,8 @@ def test_the_vocabulary_has_the_layout_of_bert_japanese(vocabulary):
     pieces = [line.split("\t")[0] for line in lines]
     assert pieces[:7] == ["<unk>", "<s>", "</s>", "[PAD]", "[CLS]", "[SEP]", "[MASK]"]
     assert len(pieces) == vocabulary.size == 320
-    assert (vocabulary.unknown, vocabulary.cls_id, vocabulary.sep_id, vocabulary.mask_id) == (0, 4, 5, 6)
-    assert vocabulary.ordinary() == list(range(7, 320))
+    assert (vocabulary.unknown_id, vocabulary.cls_id, vocabulary.sep_id, vocabulary.mask_id) == (0, 4, 5, 6)
+    assert vocabulary.ordinary_ids() == list(range(7, 320))
 
 
 def test_a_vocabulary_that_the_text_does_not_support_is_refused(tmp_path):

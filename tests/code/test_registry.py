@@ -19,7 +19,13 @@ from toy_registry import ROWS, gate, log_model, new_version, toy_registry
 from jabert.config import load_settings
 from jabert.errors import JabertError
 from jabert.registry import classify
-from jabert.registry.leaks import Learned, has_seen, is_enough, read_learned, write_learned
+from jabert.registry.leaks import (
+    TrainingDigests,
+    is_comparable,
+    read_training_digests,
+    seen_rows,
+    write_training_digests,
+)
 from jabert.registry.smoke import smoke_check
 from jabert.report.pages import comparison_page
 
@@ -165,7 +171,7 @@ def test_a_version_below_the_best_ever_promoted_is_warned_of(registry, version):
 def test_rows_that_a_champion_learned_from_are_left_out(models, registry, version):
     root, _, _ = models
     table = ROWS.assign(split=["train" if number < 30 else "test" for number in range(100)])
-    learned = read_learned(write_learned(table, "sentence", root / "sentence.json"))
+    learned = read_training_digests(write_training_digests(table, "sentence", root / "sentence.json"))
     uri = log_model(registry, root / "leaky", 80, {"rows": sorted(learned.rows), "groups": []})
     gate(registry).judge(version(50))
     first = gate(registry).judge(new_version(registry, uri))
@@ -181,7 +187,7 @@ def test_rows_that_a_champion_learned_from_are_left_out(models, registry, versio
 def test_too_few_unseen_rows_are_refused_unless_forced(models, registry, version):
     root, _, _ = models
     table = ROWS.assign(split=["train" if number < 60 else "test" for number in range(100)])
-    learned = read_learned(write_learned(table, "group", root / "group.json"))
+    learned = read_training_digests(write_training_digests(table, "group", root / "group.json"))
     uri = log_model(registry, root / "too-leaky", 80, {"rows": [], "groups": sorted(learned.groups)})
     champion = new_version(registry, uri)
     assert gate(registry).judge(champion).outcome == "refused", "it learned from the test rows itself"
@@ -201,15 +207,15 @@ def test_too_few_unseen_rows_are_refused_unless_forced(models, registry, version
 
 def test_seen_rows_are_known_by_text_or_by_group(tmp_path):
     table = ROWS.assign(split=["train"] * 10 + ["validation"] * 5 + ["test"] * 85)
-    by_text = read_learned(write_learned(table, "sentence", tmp_path / "a.json"))
-    by_group = read_learned(write_learned(table, "group", tmp_path / "b.json"))
+    by_text = read_training_digests(write_training_digests(table, "sentence", tmp_path / "a.json"))
+    by_group = read_training_digests(write_training_digests(table, "group", tmp_path / "b.json"))
     new_texts = ROWS.assign(text=[f"new {number}" for number in range(100)])
 
-    assert has_seen(by_text, ROWS).sum() == 15
-    assert has_seen(by_text, new_texts).sum() == 0
-    assert has_seen(by_group, new_texts).sum() == 15
-    assert has_seen(None, ROWS).sum() == 0
-    assert [is_enough(*of) for of in ((0, 0), (1, 2), (1, 3), (200, 10_000), (199, 10_000))] == [
+    assert seen_rows(by_text, ROWS).sum() == 15
+    assert seen_rows(by_text, new_texts).sum() == 0
+    assert seen_rows(by_group, new_texts).sum() == 15
+    assert seen_rows(None, ROWS).sum() == 0
+    assert [is_comparable(*of) for of in ((0, 0), (1, 2), (1, 3), (200, 10_000), (199, 10_000))] == [
         False,
         True,
         False,
@@ -231,14 +237,14 @@ def test_a_version_that_fails_its_smoke_check_is_refused_even_by_force(registry,
 
 def test_a_store_that_cannot_be_asked_is_no_version_that_learned_from_nothing(version, registry, monkeypatch):
     new = version(60)
-    assert registry.learned(new) is None
+    assert registry.training_digests(new) is None
 
     def away(*_, **__):
         raise MlflowException("API request failed")
 
     monkeypatch.setattr(LocalArtifactRepository, "list_artifacts", away)
     with pytest.raises(MlflowException, match="API request failed"):
-        registry.learned(new)
+        registry.training_digests(new)
 
 
 def test_what_is_fetched_from_a_server_is_gone_when_it_is_loaded(models, registry, monkeypatch, tmp_path):
@@ -257,7 +263,7 @@ def test_what_is_fetched_from_a_server_is_gone_when_it_is_loaded(models, registr
     monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", fetch)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    assert registry.learned(new) == Learned(frozenset(), frozenset())
+    assert registry.training_digests(new) == TrainingDigests(frozenset(), frozenset())
     assert len(classify(registry.load(new), ROWS["text"])) == len(ROWS)
 
     assert list(tmp_path.iterdir()) == []
@@ -403,7 +409,7 @@ def test_a_lock_that_cannot_be_reached_is_named(models):
     with pytest.raises(
         JabertError, match=r"promotion\.lock postgresql://me:\*\*\*@127\.0\.0\.1:1/x: the data"
     ) as error:
-        registry.settle()
+        registry.recover()
     assert "secret" not in str(error.value)
 
 

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from jabert.features import featurize
 from jabert.registry import open_registry
 from jabert.scoring import open_job, score
 from jabert.scoring.champion import Champion
+from jabert.texts import visible_characters
 
 JABERT = str(Path(sys.executable).with_name("jabert"))
 SCORE = """
@@ -227,10 +227,6 @@ def test_what_json_lacks_becomes_a_string(own, tmp_path):
     assert (second["real"], second["reals"], second["raw"]) == ("nan", "[1.5]", "")
 
 
-def is_visible(character):
-    return unicodedata.category(character) not in {"Cc", "Cf", "Zs", "Zl", "Zp"}
-
-
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(ODD, min_size=1, max_size=30))
@@ -240,7 +236,7 @@ def test_odd_texts_come_back_as_they_are(own, tmp_path, ending, texts):
     rows = read(tmp_path / f"out.{ending}")
     assert [(row["text"], row["again"]) for row in rows] == [(text, text) for text in texts]
     assert [row["reason"] or None for row in rows] == [
-        None if any(map(is_visible, text)) else "text is blank" for text in texts
+        None if visible_characters(text) else "text is blank" for text in texts
     ]
     assert result.rows == len(texts)
 
@@ -362,7 +358,7 @@ def test_what_is_wrong_far_down_stops_the_run_and_what_was_done_stays(own, tmp_p
     ("target", "message"),
     [
         ("out.xlsx", r"out\.xlsx has none of the endings"),
-        ("out.parquet.gz", r"leave \.gz away"),
+        ("out.parquet.gz", r"already compressed; give a name without \.gz"),
         ("nowhere/out.csv", r"there is no folder .*nowhere$"),
         ("in.csv", r"in\.csv is the table itself"),
         ("folder.csv", r"folder\.csv is a folder"),

@@ -15,7 +15,8 @@ import hypothesis
 import pytest
 import requests
 from hypothesis import strategies as st
-from served import Registry, Server, free_port, serve
+from ports import free_port
+from served import Registry, Server, serve
 
 from jabert.config import ServingSettings
 from jabert.errors import JabertError
@@ -136,12 +137,13 @@ def test_csv_is_read(body, texts):
         ("application/json", b'{"inputs": ["a"], "params": [1]}', 400, "params must be a JSON object"),
         ("application/json", b'{"inputs": "a"}', 400, "must be a list of texts"),
         ("application/json", b'{"inputs": {"texts": ["a"]}}', 400, "must be a list of texts"),
-        ("application/json", b'{"inputs": ["a", 5]}', 400, "row 1: text is not a string"),
-        ("application/json", b'{"inputs": ["a", null]}', 400, "row 1: text is not a string"),
-        ("application/json", b'{"inputs": ["a", ["b"]]}', 400, "row 1: text is not a string"),
+        ("application/json", b'{"inputs": ["a", 5]}', 400, "row 1: text is 5, not a string"),
+        ("application/json", b'{"inputs": ["a", null]}', 400, "row 1: text is null"),
+        ("application/json", b'{"inputs": ["a", ["b"]]}', 400, "row 1: text is ['b'], not a string"),
         ("application/json", b'{"inputs": [" \\u3000"]}', 400, "row 0: text is blank"),
         ("application/json", b'{"inputs": [""]}', 400, "row 0: text is blank"),
-        ("application/json", b'{"inputs": ["\\ud800"]}', 400, "row 0: text holds half of a surrogate pair"),
+        ("application/json", b'{"inputs": ["\\u3164"]}', 400, "row 0: text is blank"),
+        ("application/json", b'{"inputs": ["\\ud800"]}', 400, "row 0: text is not Unicode: it holds half"),
         ("application/json", b'{"dataframe_records": {"text": ["a"]}}', 400, "records must be a list"),
         (
             "application/json",

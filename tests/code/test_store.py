@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jabert.encoder import TokenIds
 from jabert.errors import JabertError
 from jabert.features import FeatureStore, row_keys
-from jabert.features.verification import list_spaces
+from jabert.features.verification import list_partitions
 
 ORIGIN = {"encoder": "e", "engine": "any", "precision": "float32", "padding": "length"}
 HIDDEN = 4
@@ -42,7 +42,7 @@ def fill(store, *batches):
 
 
 def rows_of(store, ids):
-    return [store.vectors(place) for place in store.find(row_keys(ids))]
+    return [store.vectors(index) for index in store.find(row_keys(ids))]
 
 
 def the_file(store):
@@ -64,10 +64,10 @@ def test_what_was_appended_is_read_back_now_and_later(rows, cut, dtype, tmp_path
         assert len(reader) == len(rows)
         for ids in parts:
             expected = np.split(some_vectors(ids).astype(dtype), ids.offsets[1:-1])
-            for place, row, vectors in zip(reader.find(row_keys(ids)), ids, expected, strict=True):
-                np.testing.assert_array_equal(reader.vectors(place), vectors)
-                assert reader.token_ids(place).tolist() == row.tolist()
-                assert reader.key(place) == row_keys([row]).tobytes()
+            for index, row, vectors in zip(reader.find(row_keys(ids)), ids, expected, strict=True):
+                np.testing.assert_array_equal(reader.vectors(index), vectors)
+                assert reader.token_ids(index).tolist() == row.tolist()
+                assert reader.key(index) == row_keys([row]).tobytes()
 
 
 def test_a_row_that_is_not_there_is_not_found(tmp_path):
@@ -76,19 +76,19 @@ def test_a_row_that_is_not_there_is_not_found(tmp_path):
     assert store.find(row_keys(ids)).tolist() == [-1] * 5
     fill(store, (ids[:3], some_vectors(ids[:3])))
     assert store.find(row_keys(ids)).tolist() == [0, 1, 2, -1, -1]
-    for place in (-1, 3):
-        with pytest.raises(IndexError, match=f"the store has no row {place}"):
-            store.vectors(place)
+    for index in (-1, 3):
+        with pytest.raises(IndexError, match=f"the store has no row {index}"):
+            store.vectors(index)
 
 
-def test_a_space_tells_what_it_holds(tmp_path):
+def test_a_partition_tells_what_it_holds(tmp_path):
     store = store_at(tmp_path)
     ids = some_ids(3)
     fill(store, (ids, some_vectors(ids)))
     described = json.loads((store.path / "space.json").read_text(encoding="utf-8"))
     assert described == {"format": "2", "dtype": "float16", "hidden_size": "4", **ORIGIN}
-    (space,) = list_spaces(tmp_path)
-    assert space == {
+    (partition,) = list_partitions(tmp_path)
+    assert partition == {
         **described,
         "rows": 3,
         "tokens": len(ids.flat),
@@ -103,29 +103,29 @@ def test_a_description_that_is_damaged_is_named(tmp_path, written):
     fill(store, (some_ids(3), some_vectors(some_ids(3))))
     (store.path / "space.json").write_text(written)
     with pytest.raises(JabertError, match=r"space\.json does not describe vectors; delete .*computed again"):
-        list_spaces(tmp_path)
+        list_partitions(tmp_path)
 
 
 def test_a_store_that_is_no_folder_is_named(tmp_path):
     (tmp_path / "store").touch()
     with pytest.raises(JabertError, match=r"features\.path .*store is not a folder"):
-        list_spaces(tmp_path / "store")
+        list_partitions(tmp_path / "store")
 
 
-def test_a_space_without_rows_is_not_one_of_another_format(tmp_path):
+def test_a_partition_without_rows_is_not_one_of_another_format(tmp_path):
     store = store_at(tmp_path)
     fill(store, (some_ids(3), some_vectors(some_ids(3))))
     the_file(store).unlink()
-    (space,) = list_spaces(tmp_path)
-    assert (space["rows"], space["tokens"]) == (0, 0)
+    (partition,) = list_partitions(tmp_path)
+    assert (partition["rows"], partition["tokens"]) == (0, 0)
 
 
-def test_a_space_of_another_format_is_listed_and_not_read(tmp_path):
+def test_a_partition_of_another_format_is_listed_and_not_read(tmp_path):
     folder = tmp_path / "0123456789abcdef"
     folder.mkdir()
     (folder / "space.json").write_text(json.dumps({"format": "1", "dtype": "float16", **ORIGIN}))
-    (space,) = list_spaces(tmp_path)
-    assert (space["format"], space["rows"]) == ("1", None)
+    (partition,) = list_partitions(tmp_path)
+    assert (partition["format"], partition["rows"]) == ("1", None)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_changed_byte_is_found_by_its_checksum(tmp_path):
     path = the_file(store)
     path.unlink()
     path.write_bytes(content)
-    assert store_at(tmp_path).damaged() == [f"{path}: batch 0 is not what was written; delete the file"]
+    assert store_at(tmp_path).damaged() == [f"{path}: batch 0 does not match its checksum; delete the file"]
 
 
 # Several processes, kills and full disks
@@ -335,8 +335,8 @@ FLIPS = textwrap.dedent("""
         path.write_bytes(damaged)
         store = open_store()
         for number, ids in enumerate(rows):
-            for place in store.find(row_keys(ids)):
-                right = place < 0 or np.array_equal(store.vectors(place), np.full((3, 4), number))
+            for index in store.find(row_keys(ids)):
+                right = index < 0 or np.array_equal(store.vectors(index), np.full((3, 4), number))
                 assert right or store.damaged(), f"bit {bit}: a wrong row"
         assert len(store) == 12 or store.unread(), f"bit {bit}: rows are lost and nobody says so"
 """)

@@ -7,7 +7,7 @@ import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jabert.config import EncoderSettings
+from jabert.config import EncoderSettings, load_settings
 from jabert.encoder import Tokenizer, open_folder
 from jabert.errors import JabertError
 
@@ -223,20 +223,20 @@ def test_a_text_is_tokenized_the_same_alone_and_in_company(tokenizer, batch):
 
 @pytest.fixture(scope="module")
 def packaged(toy_encoder):
-    """The package's own tokenizer, for some settings, as `build_package` and `load_context` set it up."""
+    """The package's own tokenizer, for some settings, as `build_package` and `Network` set it up."""
     import sentencepiece
 
-    from jabert.runtime.text_classifier import TextClassifier
+    from jabert.runtime.text_classifier import Network
 
     processor = sentencepiece.SentencePieceProcessor(model_file=str(toy_encoder / "toy-ja.model"))
 
     def of(tokenizer):
-        classifier = TextClassifier()
-        classifier._processor = processor
+        network = Network.__new__(Network)
+        network._processor = processor
         names = ("lower_case", "cls_id", "sep_id", "max_tokens", "pad_to")
-        about = {name: getattr(tokenizer, name) for name in names} | {"max_characters": 100_000}
-        classifier.about = json.loads(json.dumps(about))
-        return classifier
+        habits = {name: getattr(tokenizer, name) for name in names} | {"max_characters": 100_000}
+        network._habits = json.loads(json.dumps(habits))
+        return network
 
     return of
 
@@ -254,13 +254,14 @@ def test_the_package_tokenizes_any_text_as_training_does(
     assert packaged(tokenizer).token_ids(text).tolist() == tokenizer([text]).ids[0].tolist()
 
 
-def test_token_ids_survive_the_work_folder(tokenizer, tmp_path):
-    from jabert.experiments.work import Work
+def test_token_ids_survive_the_work_folder(toy_encoder, tokenizer, tmp_path):
+    from jabert.experiments import steps
 
-    tokens = tokenizer(["昨日は試合の話をした。", "", "😀" * 100])
-    work = Work(tmp_path / "work")
-    work.write_tokens(tokens)
-    read = work.read_tokens()
+    texts = ["昨日は試合の話をした。", "-", "😀" * 100]
+    pd.DataFrame({"text": texts, "label": ["a", "b", "a"]}).to_csv("texts.csv", index=False)
+    settings = load_settings(None, ["data.path=texts.csv", f"encoder.path={toy_encoder}"])
+    tokens = tokenizer(texts)
+    read = steps.tokenize(settings, steps.read(settings)).tokenized
     assert [ids.tolist() for ids in read.ids] == [ids.tolist() for ids in tokens.ids]
     assert all(ids.dtype == np.int32 for ids in read.ids)
     for name in ("pieces", "unknown", "truncated"):

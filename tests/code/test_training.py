@@ -2,6 +2,8 @@ import itertools
 import json
 import math
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,23 +11,26 @@ import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jabert.config import ClassifierSettings, EncoderSettings, FeaturesSettings, Settings, TrainingSettings
-from jabert.encoder import Tokenizer, open_folder
+from jabert.config import EncoderSettings, FeaturesSettings, Settings, TrainingSettings
+from jabert.encoder import TokenIds, Tokenizer, open_folder
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
-from jabert.features import featurize, open_store, row_keys
-from jabert.methods.bi_lstm import LabelledRows, load_classifier, train
+from jabert.features import featurize, open_store
+from jabert.methods import Fitted
+from jabert.methods.bi_lstm import BiLstmSettings
 from jabert.methods.bi_lstm import training as training_module
 from jabert.methods.bi_lstm.network import build_classifier
+from jabert.methods.bi_lstm.training import load_classifier, train
 from jabert.training import state as training_state
-from jabert.training.batches import in_order, read_batch, shuffled_buckets
+from jabert.training.batches import in_order, shuffled_buckets
+from jabert.training.rows import Rows, StoredVectors
 
 CLASSES = 4
 
 
 @pytest.fixture(scope="module")
 def corpus(toy_encoder, tmp_path_factory):
-    """The toy's vectors: the store, and the rows of a training and a watched side, no article on both."""
+    """The toy's rows with their vectors: a training and a watched split, no article in both."""
     return stored(toy_encoder, tmp_path_factory.mktemp("features"), EncoderSettings(device="cpu"))
 
 
@@ -36,32 +41,52 @@ def stored(toy_encoder, path, encoder):
     ids = Tokenizer(folder, encoder)(table["text"].tolist()).ids
     featurize(ids, folder, settings)
     classes = np.array([toy.LABELS.index(label) for label in table["label"]], dtype=np.int32)
+    vectors = StoredVectors.find(open_store(folder, settings), ids)
+    rows = Rows(table["text"].tolist(), classes, table["group"].tolist(), ids, vectors)
     held_out = (table["group"] >= "article-32").to_numpy()
-
-    def side(mask):
-        chosen = np.flatnonzero(mask)
-        return LabelledRows(row_keys(ids)[chosen], ids.lengths[chosen], classes[chosen])
-
-    return open_store(folder, settings), side(~held_out), side(held_out)
+    return rows.take(np.flatnonzero(~held_out)), rows.take(np.flatnonzero(held_out))
 
 
-def run(corpus, folder, on_epoch=None, *, units=6, dropout=0.0, **training):
-    store, rows, watched = corpus
-    return train(
-        store,
+@dataclass(frozen=True)
+class Trained:
+    """A finished training and its folder."""
+
+    fitted: Fitted
+    folder: Path
+
+    @property
+    def history(self):
+        return self.fitted.history
+
+    @property
+    def best(self):
+        return self.history[self.fitted.best_epoch - 1]
+
+
+def run(corpus, folder, on_epoch=lambda _: None, *, units=6, dropout=0.0, **training):
+    rows, watched = corpus
+    fitted = train(
         rows,
         watched,
         CLASSES,
-        classifier=ClassifierSettings(units=units, dropout=dropout),
+        units=units,
+        dropout=dropout,
         training=TrainingSettings(**{"epochs": 3, "batch_size": 32, "precision": "float32"} | training),
         folder=folder,
         on_epoch=on_epoch,
     )
+    return Trained(fitted, folder)
 
 
 def weights_of(folder, units=6):
-    model = load_classifier(folder, 16, CLASSES, ClassifierSettings(units=units))
-    return model.get_weights()
+    return load_classifier(folder, 16, CLASSES, units).get_weights()
+
+
+def whole_batch(rows, count=None):
+    """The first rows, or all, as one batch: padded vectors, lengths and classes."""
+    numbers = np.arange(len(rows) if count is None else count)
+    vectors = rows.stored_vectors()
+    return vectors.padded(numbers), vectors.lengths[numbers], rows.classes[numbers]
 
 
 def without_seconds(history):
@@ -91,33 +116,33 @@ def test_an_epoch_has_the_metrics_of_both_sides(learned):
 
 
 def test_the_best_weights_have_the_metrics_of_the_best_epoch(learned, corpus):
-    store, _, watched = corpus
-    model = load_classifier(learned.folder, 16, CLASSES, ClassifierSettings(units=16))
+    _, watched = corpus
+    model = load_classifier(learned.folder, 16, CLASSES, 16)
     model.compile("nadam", "categorical_crossentropy", metrics=["mae", "mse", "acc"])
-    batch = read_batch(watched.find_in(store), np.arange(len(watched)))
-    truth = np.eye(CLASSES)[batch.classes]
-    loss, mae, mse, acc = model.evaluate([batch.vectors, batch.lengths], truth, verbose=0, batch_size=1000)
-    predicted = model.predict([batch.vectors, batch.lengths], verbose=0).argmax(axis=1)
+    vectors, lengths, classes = whole_batch(watched)
+    truth = np.eye(CLASSES)[classes]
+    loss, mae, mse, acc = model.evaluate([vectors, lengths], truth, verbose=0, batch_size=1000)
+    predicted = model.predict([vectors, lengths], verbose=0).argmax(axis=1)
     best = learned.best
     assert loss == pytest.approx(best["val_loss"], abs=1e-6)
     assert mae == pytest.approx(best["val_mae"], abs=1e-6)
     assert mse == pytest.approx(best["val_mse"], abs=1e-6)
     assert acc == pytest.approx(best["val_acc"], abs=1e-6)
-    assert weighted_f1(batch.classes, predicted, CLASSES) == pytest.approx(best["val_weighted_f1"])
+    assert weighted_f1(classes, predicted, CLASSES) == pytest.approx(best["val_weighted_f1"])
 
 
 def test_the_seed_decides_the_first_weights_and_metrics_are_those_of_keras(corpus, tmp_path):
     """One batch holds all rows, so the metrics of the epoch are those of the untrained weights."""
     import tensorflow as tf
 
-    store, rows, _ = corpus
+    rows, _ = corpus
     trained = run(corpus, tmp_path, epochs=1, batch_size=1000, seed=7)
     tf.keras.utils.set_random_seed(7)
-    model = build_classifier(16, CLASSES, ClassifierSettings(units=6))
+    model = build_classifier(16, CLASSES, 6)
     model.compile("nadam", "categorical_crossentropy", metrics=["mae", "mse", "acc"])
-    batch = read_batch(rows.find_in(store), np.arange(len(rows)))
-    truth = np.eye(CLASSES)[batch.classes]
-    expected = model.evaluate([batch.vectors, batch.lengths], truth, verbose=0, batch_size=1000)
+    vectors, lengths, classes = whole_batch(rows)
+    truth = np.eye(CLASSES)[classes]
+    expected = model.evaluate([vectors, lengths], truth, verbose=0, batch_size=1000)
     for name, value in zip(("loss", "mae", "mse", "acc"), expected, strict=True):
         assert trained.history[0][name] == pytest.approx(value, abs=1e-6)
 
@@ -136,10 +161,10 @@ def test_the_logs_of_tensorboard_hold_both_sides(learned):
 
 
 def test_the_history_reads_as_a_table(learned):
-    lines = learned.to_markdown().splitlines()
+    lines = learned.fitted.to_markdown().splitlines()
     assert lines[0].startswith("| epoch | loss |")
     assert len([line for line in lines if line.startswith("|")]) == 2 + len(learned.history)
-    assert f"epoch {learned.best['epoch']}" in lines[-1]
+    assert f"epoch {learned.fitted.best_epoch}." in lines[-1]
 
 
 # The same again
@@ -156,7 +181,7 @@ def whole(corpus, tmp_path_factory):
 def assert_same(one, other):
     """Equal to the last bit: the history but for its seconds, the best epoch and its weights."""
     assert without_seconds(one.history) == without_seconds(other.history)
-    assert one.best["epoch"] == other.best["epoch"]
+    assert one.fitted.best_epoch == other.fitted.best_epoch
     for a, b in zip(weights_of(one.folder), weights_of(other.folder), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -189,7 +214,7 @@ def test_a_training_killed_twice_goes_on_and_ends_as_if_it_had_not_been(corpus, 
         run(corpus, tmp_path, killed_after_epoch_3, **OPTIONS)
     assert seen == [1, 2, 3]  # epoch 1 is that of the first process, 2 was made again
     continued = run(corpus, tmp_path, lambda epoch: seen.append(epoch["epoch"]), **OPTIONS)
-    assert continued.resumed == 3
+    assert continued.fitted.resumed == 3
     assert seen == [1, 2, 3, 1, 2, 3, 4]
     assert_same(continued, whole)
 
@@ -208,7 +233,7 @@ def test_a_finished_training_is_only_read_again(corpus, tmp_path, whole, monkeyp
     shutil.copytree(whole.folder, tmp_path / "again")
     monkeypatch.setattr(training_module, "_learn", None)
     again = run(corpus, tmp_path / "again", **OPTIONS)
-    assert again.resumed == 4
+    assert again.fitted.resumed == 4
     assert again.history == whole.history
     assert_same(again, whole)
 
@@ -259,7 +284,7 @@ def test_it_stops_after_so_many_epochs_without_a_better_value_and_keeps_the_best
     scripted(monitor, values)
     trained = run(corpus, tmp_path, units=1, epochs=6, patience=patience, monitor=monitor)
     assert len(trained.history) == epochs
-    assert trained.best["epoch"] == best
+    assert trained.fitted.best_epoch == best
     assert all((weight == best).all() for weight in weights_of(tmp_path, units=1))
 
 
@@ -303,21 +328,22 @@ def test_without_shuffling_the_order_is_that_of_the_data(rows, batch_size):
 
 def epoch_of(corpus, number=1, **training):
     """The batches that an epoch is given."""
-    store, rows, _ = corpus
+    rows, _ = corpus
     settings = TrainingSettings(batch_size=32, **training)
-    return list(training_module._batches(rows.find_in(store), settings, number))
+    return list(training_module._batches(rows.stored_vectors(), rows.classes, settings, number))
 
 
 def test_an_epoch_is_fed_every_row_once_with_its_class(corpus):
-    store, rows, _ = corpus
+    rows, _ = corpus
+    stored = rows.stored_vectors()
     fed = [
-        (length, batch.classes[row], batch.vectors[row, :length].tobytes())
-        for batch in epoch_of(corpus)
-        for row, length in enumerate(batch.lengths)
+        (length, classes[row], vectors[row, :length].tobytes())
+        for vectors, lengths, classes in epoch_of(corpus)
+        for row, length in enumerate(lengths)
     ]
     expected = [
-        (length, label, store.vectors(place).tobytes())
-        for length, label, place in zip(rows.lengths, rows.classes, store.find(rows.keys), strict=True)
+        (length, label, stored.read(number).tobytes())
+        for number, (length, label) in enumerate(zip(stored.lengths, rows.classes, strict=True))
     ]
     assert fed != expected
     assert sorted(fed) == sorted(expected)
@@ -325,7 +351,7 @@ def test_an_epoch_is_fed_every_row_once_with_its_class(corpus):
 
 def order_of(batches):
     """What tells two orders of the rows apart."""
-    return [vectors.tobytes() for batch in batches for vectors in batch.vectors]
+    return [text.tobytes() for vectors, _, _ in batches for text in vectors]
 
 
 def test_each_epoch_and_seed_has_an_order_of_its_own_and_always_the_same(corpus):
@@ -335,24 +361,42 @@ def test_each_epoch_and_seed_has_an_order_of_its_own_and_always_the_same(corpus)
 
 
 def test_without_shuffling_every_epoch_is_in_the_order_of_the_data(corpus):
-    _, rows, _ = corpus
+    rows, _ = corpus
     for epoch in (1, 2):
-        batches = epoch_of(corpus, epoch, shuffle=False)
-        assert np.concatenate([batch.lengths for batch in batches]).tolist() == rows.lengths.tolist()
-        assert np.concatenate([batch.classes for batch in batches]).tolist() == rows.classes.tolist()
+        _, lengths, classes = zip(*epoch_of(corpus, epoch, shuffle=False), strict=True)
+        assert np.concatenate(lengths).tolist() == rows.ids.lengths.tolist()
+        assert np.concatenate(classes).tolist() == rows.classes.tolist()
 
 
 def test_a_batch_is_padded_on_the_right_with_zeros(corpus):
-    store, rows, _ = corpus
+    rows, _ = corpus
     numbers = np.array([3, 0, 5])
-    found = rows.find_in(store)
-    batch = read_batch(found, numbers)
-    assert batch.vectors.dtype == store.dtype == np.float16
-    assert batch.vectors.shape == (3, rows.lengths[numbers].max(), 16)
-    for vectors, length, number in zip(batch.vectors, batch.lengths, numbers, strict=True):
-        np.testing.assert_array_equal(vectors[:length], store.vectors(found.places[number]))
+    stored = rows.stored_vectors()
+    batch = stored.padded(numbers)
+    assert batch.dtype == stored.store.dtype == np.float16
+    assert batch.shape == (3, stored.lengths[numbers].max(), 16)
+    for vectors, number in zip(batch, numbers, strict=True):
+        length = stored.lengths[number]
+        np.testing.assert_array_equal(vectors[:length], stored.read(number))
         assert not vectors[length:].any()
-    assert batch.classes.tolist() == rows.classes[numbers].tolist()
+
+
+def test_some_rows_keep_what_belongs_to_them(corpus):
+    rows, _ = corpus
+    numbers = np.array([3, 0, 5])
+    taken = rows.take(numbers)
+    assert taken.texts == [rows.texts[number] for number in numbers]
+    assert taken.groups == [rows.groups[number] for number in numbers]
+    assert taken.classes.tolist() == rows.classes[numbers].tolist()
+    for row, number in enumerate(numbers):
+        assert taken.ids[row].tolist() == rows.ids[number].tolist()
+        np.testing.assert_array_equal(taken.stored_vectors().read(row), rows.stored_vectors().read(number))
+
+
+def test_rows_without_vectors_say_whose_fault_it_is(corpus):
+    rows, _ = corpus
+    with pytest.raises(ValueError, match="the method does not name them in `needs`"):
+        Rows(rows.texts, rows.classes).stored_vectors()
 
 
 # The model
@@ -360,7 +404,7 @@ def test_a_batch_is_padded_on_the_right_with_zeros(corpus):
 
 @pytest.fixture(scope="module")
 def classifier():
-    return build_classifier(16, CLASSES, ClassifierSettings(units=6))
+    return build_classifier(16, CLASSES, 6)
 
 
 @settings(max_examples=20)
@@ -387,20 +431,20 @@ def test_probabilities_sum_to_one_and_the_output_is_as_wide_as_the_classes(class
 
 
 def test_the_model_is_the_articles():
-    model = build_classifier(384, CLASSES, ClassifierSettings())
+    model = build_classifier(384, CLASSES, BiLstmSettings().units)
     shapes = [tuple(weight.shape) for weight in model.get_weights()]
     lstm = [(384, 4 * 356), (356, 4 * 356), (4 * 356,)]
     assert shapes == [*lstm, *lstm, (2 * 356, CLASSES), (CLASSES,)]
 
 
 def test_texts_padded_by_setting_are_fed_whole_as_in_the_article(toy_encoder, tmp_path, classifier):
-    store, rows, _ = stored(toy_encoder, tmp_path / "features", EncoderSettings(device="cpu", pad_to=24))
-    assert set(rows.lengths.tolist()) == {24}
-    batch = read_batch(rows.find_in(store), np.arange(4))
-    before = classifier.predict_on_batch([batch.vectors, batch.lengths])
-    changed = batch.vectors.copy()
+    rows, _ = stored(toy_encoder, tmp_path / "features", EncoderSettings(device="cpu", pad_to=24))
+    assert set(rows.ids.lengths.tolist()) == {24}
+    vectors, lengths, _ = whole_batch(rows, 4)
+    before = classifier.predict_on_batch([vectors, lengths])
+    changed = vectors.copy()
     changed[:, -1] += 1  # the last row of padding
-    assert np.abs(classifier.predict_on_batch([changed, batch.lengths]) - before).max() > 1e-4
+    assert np.abs(classifier.predict_on_batch([changed, lengths]) - before).max() > 1e-4
 
 
 def test_history_on_disk_is_plain_json(learned):
@@ -409,8 +453,7 @@ def test_history_on_disk_is_plain_json(learned):
 
 
 def test_a_row_that_the_store_lost_is_an_error_not_a_wrong_training(corpus):
-    store, rows, watched = corpus
-    keys = np.concatenate([rows.keys[:-1], np.zeros((1, 16), dtype=np.uint8)])
-    lost = LabelledRows(keys, rows.lengths, rows.classes)
+    rows, _ = corpus
+    lost = TokenIds.of([*list(rows.ids)[:-1], [7, 7, 7]])
     with pytest.raises(JabertError, match=rf"lacks 1 of {len(rows)} rows; `jabert featurize` computes them"):
-        epoch_of((store, lost, watched))
+        StoredVectors.find(rows.stored_vectors().store, lost)

@@ -1,5 +1,6 @@
 """The KNB corpus in every form it comes in, and what is refused."""
 
+import hashlib
 import io
 import tarfile
 import zipfile
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from jabert.config import DataSettings
-from jabert.dataset import import_knbc, read_corpus, read_rows, table_digest
+from jabert.dataset import content_digest, import_knbc, read_corpus, read_rows, table_digest
 from jabert.errors import JabertError
 from jabert.files import digest_of_file
 
@@ -207,6 +208,25 @@ def test_the_digest_of_the_archive_is_checked(tmp_path, corpus):
         read(path, sha256="00ff")
     with pytest.raises(JabertError, match=r"data\.sha256 is the digest of a file, but .* is a folder"):
         read(corpus, sha256="00ff")
+
+
+def test_the_content_digest_is_of_the_topics_or_of_the_archive(corpus, tmp_path):
+    def digest(path):
+        return content_digest(DataSettings(path=str(path), format="knbc"))
+
+    folder = corpus / "KNBC_v1.0"
+    first = digest(folder)
+    (folder / "corpus2" / "README").write_text("not read")
+    assert digest(corpus) == digest(folder / "corpus2") == first, "at any depth"
+    archive = write_archive(tmp_path / "k.zip")
+    line = f"{digest_of_file(archive)}  k.zip\n"
+    assert digest(archive) == hashlib.sha256(line.encode()).hexdigest()
+    kyoto = folder / "corpus2" / "Kyoto.tsv"
+    kyoto.write_bytes(kyoto.read_bytes() + b"\n")
+    assert digest(folder) != first
+    kyoto.unlink()
+    with pytest.raises(JabertError, match=r"has no file corpus2/Kyoto\.tsv"):
+        digest(folder)
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

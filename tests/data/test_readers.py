@@ -2,9 +2,15 @@
 
 import csv
 import gzip
+import hashlib
 import io
 import json
+import random
+import re
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import permutations
+from threading import Thread
 
 import fsspec
 import pandas as pd
@@ -15,9 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jabert.config import DataSettings
-from jabert.dataset import read_corpus, read_rows, table_digest
-from jabert.dataset.tables import write_table
+from jabert.dataset import content_digest, read_corpus, read_rows, table_digest
+from jabert.dataset.writing import write_table
 from jabert.errors import JabertError
+from jabert.files import digest_of_file
 
 ODD_TEXTS = [
     "絵文字😀👨‍👩‍👧",
@@ -121,6 +128,40 @@ def test_a_table_at_a_url_of_fsspec():
     with fsspec.open("memory://data/t.csv", "wb") as file:
         file.write(b"text,label\na,b\n")
     assert read_rows(DataSettings(path="memory://data/t.csv"))["text"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.jsonl", "t.parquet", "t.parquet.gz"])
+def test_a_long_table_at_a_web_server_without_ranges(tmp_path, name):
+    """It is longer than a block of fsspec, which asks for ranges of bytes."""
+    texts = [f"{number}の" + random.Random(number).randbytes(1000).hex() for number in range(8000)]
+    labels = [str(number % 2) for number in range(8000)]
+    table = pd.DataFrame({"text": texts, "label": labels}, dtype="str")
+    write_table(table, tmp_path / name.removesuffix(".gz"))
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / name[:-3]).read_bytes(), 1))
+    assert (tmp_path / name).stat().st_size > 6_000_000
+    digest = digest_of_file(tmp_path / name)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{name}"
+        for sha256 in (None, digest):
+            assert read_rows(DataSettings(path=url, sha256=sha256))["text"].tolist() == texts
+        with pytest.raises(JabertError, match=rf"has the SHA-256 {digest}, but data\.sha256 is beef"):
+            read_rows(DataSettings(path=url, sha256="beef"))
+        server.shutdown()
+
+
+def test_a_key_of_jsonl_may_come_late(read):
+    """Later than the first chunk: the rows before have none of it."""
+    early, late = {"text": "文", "label": "a"}, {"text": "字", "label": "b", "group": "g"}
+    rows = read("t.jsonl", jsonl_bytes(*[early] * 5000, late))
+    assert rows["group"].isna().sum() == 5000
+    assert rows.iloc[-1][["text", "label", "group", "line"]].tolist() == ["字", "b", "g", 5001]
 
 
 def test_a_password_in_a_url_is_not_kept_with_the_rows():
@@ -310,6 +351,62 @@ def test_a_folder_of_tables_is_read_file_after_file_and_may_grow(tmp_path):
         read_rows(DataSettings(path=str(tmp_path), sha256="0" * 64))
 
 
+def test_the_content_digest_is_of_names_and_contents_and_not_of_the_place(tmp_path):
+    def digest(folder, **files):
+        for name, data in files.items():
+            path = tmp_path / folder / f"{name}.csv"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+        return content_digest(DataSettings(path=str(tmp_path / folder)))
+
+    first = digest("a", x=b"1", y=b"2")
+    (tmp_path / "a" / "notes.txt").write_text("not a table")
+    (tmp_path / "a" / "_SUCCESS.csv").write_text("not read")
+    assert digest("a") == digest("b", y=b"2", x=b"1") == first, "what is not read does not count"
+    others = [
+        digest("c", x=b"1", z=b"2"),
+        digest("d", x=b"12", y=b""),
+        digest("b", w=b""),
+        digest("a", x=b"3"),
+    ]
+    assert len({first, *others}) == 5
+    assert content_digest(DataSettings(path=f"{tmp_path}/b/")) == digest("b")
+
+
+def test_the_content_digest_of_a_file_parses_nothing_and_heeds_no_other_setting(tmp_path):
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(b"neither gzip nor a table")
+    lines = f"{digest_of_file(path)}  t.csv.gz\n"
+    expected = hashlib.sha256(lines.encode()).hexdigest()
+    assert content_digest(DataSettings(path=str(path))) == expected
+    assert content_digest(DataSettings(path=str(path), text_column="x", seed=3)) == expected
+    moved = path.replace(tmp_path / "u.csv.gz")
+    assert content_digest(DataSettings(path=str(moved))) != expected
+
+
+def test_the_content_digest_of_a_url_is_that_of_the_file(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"text,label\na,b\n")
+    with fsspec.open("memory://digests/t.csv", "wb") as file:
+        file.write((tmp_path / "t.csv").read_bytes())
+    expected = content_digest(DataSettings(path=str(tmp_path / "t.csv")))
+    assert content_digest(DataSettings(path="memory://digests/t.csv")) == expected
+    known = digest_of_file(tmp_path / "t.csv").upper()
+    unreachable = "http://127.0.0.1:1/t.csv"
+    assert content_digest(DataSettings(path=unreachable, sha256=known)) == expected, "it is not fetched"
+    with pytest.raises(JabertError, match=r"t\.csv could not be read"):
+        content_digest(DataSettings(path=unreachable))
+
+
+def test_the_content_digest_is_of_data_that_is_there(tmp_path):
+    assert re.fullmatch("[0-9a-f]{64}", content_digest(DataSettings(path="sample")))
+    for path in (None, str(tmp_path / "nowhere.csv"), str(tmp_path)):
+        with pytest.raises(JabertError):
+            content_digest(DataSettings(path=path))
+    (tmp_path / "t.csv").touch()
+    with pytest.raises(JabertError, match=r"data\.sha256 is the digest of a file"):
+        content_digest(DataSettings(path=str(tmp_path), sha256="0"))
+
+
 def test_the_path_must_be_set():
     with pytest.raises(JabertError, match=r"the setting data\.path is missing"):
         read_rows(DataSettings())
@@ -373,6 +470,19 @@ def test_a_missing_header_of_the_articles_files_is_named(seed_folder, headers, n
         read_rows(DataSettings(path=str(seed_folder(TRAINS, TESTS, headers))))
 
 
+def test_the_content_digest_of_the_articles_folders_is_of_four_files(seed_folder):
+    path = seed_folder(TRAINS, TESTS)
+    settings = DataSettings(path=str(path))
+    first = content_digest(settings)
+    (path / "trains" / "notes.csv").touch()
+    assert content_digest(settings) == first
+    (path / "tests" / "labels.csv").write_text("label\n1\n1\n")
+    assert content_digest(settings) != first
+    (path / "tests" / "labels.csv").unlink()
+    with pytest.raises(JabertError, match=r"tests/labels\.csv cannot be read"):
+        content_digest(settings)
+
+
 @pytest.mark.parametrize("missing", ["tests", "trains/labels.csv"])
 def test_a_missing_part_of_the_articles_folders_is_named(seed_folder, missing):
     path = seed_folder(TRAINS, TESTS)
@@ -430,7 +540,7 @@ def test_duplicates_can_be_kept_and_are_still_counted(tmp_path):
 def test_data_of_contradictions_only_is_refused(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(b"text,label\nx,a\nx,b\n")
-    with pytest.raises(JabertError, match=r"t\.csv: every text stands under two labels"):
+    with pytest.raises(JabertError, match=r"t\.csv: every text has two labels"):
         read_corpus(DataSettings(path=str(path)))
 
 

@@ -89,6 +89,7 @@ def test_emoji_widths_controls_and_very_long_texts_are_good_input(tmp_path: Path
         ({"text": None}, "expect_column_values_to_not_be_null", "text", "no text (グルメ)"),
         ({"label": None}, "expect_column_values_to_not_be_null", "label", "の2番目の文' (no label)"),
         ({"text": ""}, "expect_column_values_to_be_between", "visible_characters", "'' (グルメ)"),
+        ({"text": "\u3164"}, "expect_column_values_to_be_between", "visible_characters", "(グルメ)"),
         (
             {"text": " \u3000\t\u200b"},
             "expect_column_values_to_be_between",

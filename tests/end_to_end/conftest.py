@@ -1,18 +1,12 @@
-"""One temporary Prefect server for all end-to-end tests of the process."""
+"""What all end-to-end tests share."""
 
 import pytest
 import toy
 
-import flows
-
 
 @pytest.fixture(scope="session", autouse=True)
-def prefect_server():
-    assert flows  # its settings must be there before Prefect is imported
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=90):
-        yield
+def flows_run(prefect_server):
+    """Flows find a server."""
 
 
 @pytest.fixture

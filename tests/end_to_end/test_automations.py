@@ -1,4 +1,4 @@
-"""What the Prefect server is told to do by itself."""
+"""The automations of the Prefect server."""
 
 from prefect.client.orchestration import get_client
 
@@ -8,7 +8,7 @@ OWN = ["jabert: lost runs", "jabert: stuck runs"]
 TOLD = ["jabert: failures", "jabert: promotions"]
 
 
-def there():
+def existing():
     with get_client(sync_client=True) as client:
         found = client.request("POST", "/automations/filter", json={}).json()
     return {automation["name"]: automation["id"] for automation in found}
@@ -16,11 +16,11 @@ def there():
 
 def test_a_webhook_is_told_until_there_is_none_any_more():
     assert ensure("http://127.0.0.1:9/told") == [*OWN, *TOLD]
-    before = there()
+    before = existing()
     assert sorted(before) == sorted([*OWN, *TOLD])
 
     assert ensure("") == OWN
-    assert there() == {name: before[name] for name in OWN}
+    assert existing() == {name: before[name] for name in OWN}
 
-    assert ensure("") == OWN  # nothing is there to be deleted
-    assert there().keys() == set(OWN)
+    assert ensure("") == OWN  # nothing to delete
+    assert existing().keys() == set(OWN)

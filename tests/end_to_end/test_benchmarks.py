@@ -1,4 +1,4 @@
-"""The benchmarks run as a user runs them, on the toy: what they measure is what they say."""
+"""The benchmarks, run as a user runs them, on toy data: they measure what they claim to."""
 
 import json
 import subprocess
@@ -20,16 +20,16 @@ def run(benchmark, *arguments):
 
 
 @pytest.mark.parametrize("only", ["article", "jabert, exact"])
-def test_a_way_to_vectors_is_timed_beside_the_reference_and_gives_its_vectors(toy_table, toy_encoder, only):
+def test_a_contender_is_timed_beside_the_reference_and_gives_its_vectors(toy_table, toy_encoder, only):
     counts = ["--texts", 16, "--slow-texts", 2, "--passes", 1]
     result, printed = run("forward.py", toy_table, toy_encoder, *counts, "--only", only)
     assert result["texts"] == 16
     assert len(result["ways"]) == 2
-    for way in result["ways"]:
-        assert way["ms"] > 0
-        assert way["peak_bytes"] > 1e8
-        assert way["smallest_cosine"] > 0.99999
-        assert way["way"] in printed
+    for row in result["ways"]:
+        assert row["ms"] > 0
+        assert row["peak_bytes"] > 1e8
+        assert row["smallest_cosine"] > 0.99999
+        assert row["way"] in printed
 
 
 def test_featurization_is_measured_cold_unchanged_and_changed(toy_table, toy_encoder):
@@ -43,7 +43,7 @@ def test_featurization_is_measured_cold_unchanged_and_changed(toy_table, toy_enc
 
 
 def test_quality_is_measured_beside_tf_idf_on_the_same_rows(toy_table, toy_encoder):
-    quick = ["--set", "data.test_rows=40", "--set", "training.epochs=2", "--set", "classifier.units=8"]
+    quick = ["--set", "data.test_rows=40", "--set", "training.epochs=2", "--set", "method.units=8"]
     (row,), printed = run("quality.py", toy_table, toy_encoder, "--seeds", 3, "--only", "seed", *quick)
     assert (row["seed"], row["test_rows"]) == (3, 40)
     assert 0 < row["jabert"] <= 1
@@ -55,7 +55,7 @@ def test_quality_is_measured_beside_tf_idf_on_the_same_rows(toy_table, toy_encod
 def test_epochs_of_three_bi_lstms_and_the_reading_of_batches_are_timed(toy_table, toy_encoder):
     result, printed = run("bi_lstm.py", toy_table, toy_encoder, "--rows", 8, "--epochs", 1)
     assert result["rows"] == 8
-    assert {way: len(seconds) for way, seconds in result["epochs"].items()} == {
+    assert {name: len(seconds) for name, seconds in result["epochs"].items()} == {
         "article": 1,
         "keras": 1,
         "jabert": 1,

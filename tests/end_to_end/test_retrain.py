@@ -9,15 +9,16 @@ import mlflow
 import pandas as pd
 import pytest
 
-from flows import judging
+from flows import stages
 from flows.featurize import featurize
 from flows.retrain import retrain
 from jabert.cli import main
 from jabert.config import load_settings
 from jabert.errors import JabertError
-from jabert.experiments import retraining
+from jabert.experiments import recording, retraining, steps
+from jabert.experiments.keys import attempt_key
 from jabert.registry import open_registry
-from jabert.tracking import connect
+from jabert.tracking import Attempt, connect
 
 RESULT = {
     "run_id",
@@ -117,7 +118,8 @@ def test_a_first_run_trains_registers_and_promotes(overrides):
     assert registry().champion() == "1"
     predicted = registry().load_champion().predict(pd.DataFrame({"text": ["京都のお寺", "野球の試合"]}))
     assert predicted["probabilities"].map(lambda of: sum(of.values())).round(5).eq(1).all()
-    assert [path.name for path in Path(".jabert/work").glob("*/")] == ["living"], "no work is left behind"
+    left = sorted(path.name for path in Path(".jabert/work").glob("*/"))
+    assert left == ["living", "steps"], "no unfinished work is left behind"
     assert not list(Path(".jabert/work/living").iterdir())
     assert not leftovers()
 
@@ -160,8 +162,8 @@ def test_nothing_new_is_nothing_done_unless_it_is_forced(overrides, toy_table):
 
 
 def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides, capsys):
-    retrain("", [*overrides, "training.epochs=1", "classifier.units=1"])
-    better = retrain("", [*overrides, "training.epochs=12", "classifier.units=24", "training.batch_size=8"])
+    retrain("", [*overrides, "training.epochs=1", "method.units=1"])
+    better = retrain("", [*overrides, "training.epochs=12", "method.units=24", "training.batch_size=8"])
 
     assert better["weighted_f1"] > better["champion_weighted_f1"]
     assert better["outcome"] == "promoted"
@@ -181,7 +183,7 @@ def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides
     assert said(capsys, "models", "card", "2", "--html", "card.html") == "card.html\n"
     assert "data:image/png;base64," in Path("card.html").read_text(encoding="utf-8")
     found = json.loads(said(capsys, "models", "diff", "1", "2", "--json"))
-    assert found["settings"]["classifier.units"] == [1, 24]
+    assert found["settings"]["method.units"] == [1, 24]
     assert found["metrics"]["weighted F1"] == [better["champion_weighted_f1"], better["weighted_f1"]]
     assert found["common"]["rows"] == better["rows"]["test"]
     flips = len(found["common"]["only_b_right"]) - len(found["common"]["only_a_right"])
@@ -190,8 +192,8 @@ def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides
 
 
 def test_a_version_can_be_taken_back_and_promoted_again_by_hand(overrides, capsys):
-    retrain("", [*overrides, "training.epochs=1", "classifier.units=1"])
-    retrain("", [*overrides, "training.epochs=12", "classifier.units=24", "training.batch_size=8"])
+    retrain("", [*overrides, "training.epochs=1", "method.units=1"])
+    retrain("", [*overrides, "training.epochs=12", "method.units=24", "training.batch_size=8"])
     options = [word for override in overrides for word in ("--set", override)]
 
     def jabert(*words):
@@ -244,7 +246,7 @@ def test_a_verdict_stands_whatever_fails_after_it(overrides, monkeypatch):
         raise OSError("no page today")
 
     with monkeypatch.context() as patched:
-        patched.setattr(judging, "show_table", fail)
+        patched.setattr(stages, "show_table", fail)
         with pytest.raises(OSError, match="no page today"):
             retrain("", overrides)
     assert registry().get("1").tags["promotion"] == "promoted"
@@ -298,14 +300,14 @@ def test_a_suite_of_one_s_own_decides_and_is_kept_with_the_run(overrides):
 def test_an_interrupted_run_is_killed_and_the_next_goes_on_from_its_last_epoch(overrides, monkeypatch):
     uninterrupted = retrain("", [*overrides, "tracking.model_name=other"])
 
-    def interrupt(epoch, run):
-        record(epoch, run)
+    def interrupt(epoch, monitor, run):
+        record(epoch, monitor, run)
         if epoch["epoch"] == 2:
             raise KeyboardInterrupt
 
-    record = retraining.record_epoch
+    record = recording.record_epoch
     with monkeypatch.context() as ctrl_c, pytest.raises(KeyboardInterrupt):
-        ctrl_c.setattr(retraining, "record_epoch", interrupt)
+        ctrl_c.setattr(recording, "record_epoch", interrupt)
         retrain("", overrides)
     (status, killed), *_ = runs()
     assert status == "KILLED"
@@ -322,9 +324,9 @@ def test_an_interrupted_run_is_killed_and_the_next_goes_on_from_its_last_epoch(o
 
 def test_a_run_whose_process_vanished_is_closed_by_the_next(overrides):
     settings = load_settings("", overrides)
-    data = retraining.read(settings)
+    key = attempt_key(settings, steps.read(settings).digest, steps.encoder_of(settings))
     lost = client().create_run(client().create_experiment("jabert"))
-    data.work.take_over(lost.info.run_id)
+    Attempt(Path(settings.training.work_path) / key).resume(lost.info.run_id)
 
     retrain("", overrides)
 
@@ -340,8 +342,8 @@ def test_a_full_disk_while_writing_features_registers_nothing(overrides, monkeyp
             full.setattr(os, "fsync", no_space)
             return featurize_ids(*arguments)
 
-    featurize_ids = retraining.featurize_ids
-    monkeypatch.setattr(retraining, "featurize_ids", featurize_on_a_full_disk)
+    featurize_ids = steps.featurize_ids
+    monkeypatch.setattr(steps, "featurize_ids", featurize_on_a_full_disk)
     with pytest.raises(JabertError, match="disk is full"):
         retrain("", overrides)
 

@@ -12,27 +12,28 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from prefect.states import Failed
 
-from flows import judging, stages
-from flows.retrain import evaluate, retrain, train
+from flows import stages
+from flows.retrain import retrain
 from flows.stage import is_worth_another_try
 from jabert.config import TrackingSettings, load_settings
 from jabert.errors import JabertError
-from jabert.experiments import retraining
+from jabert.experiments import experiment, retraining
 from jabert.registry import Verdict, open_registry
 from jabert.tracking import Run, connect
 
 TASKS = {
-    "read": stages.read,
-    "check_texts": stages.validate,
-    "tokenize": stages.tokenize,
-    "featurize": stages.featurize,
-    "train": train,
-    "evaluate": evaluate,
-    "register": judging.register,
-    "promote": judging.promote,
-    "describe": judging.describe,
+    (experiment, "read"): stages.read,
+    (experiment, "validate"): stages.validate,
+    (experiment, "tokenize"): stages.tokenize,
+    (experiment, "validate_pieces"): stages.validate_pieces,
+    (experiment, "featurize"): stages.featurize,
+    (experiment, "fit"): stages.train,
+    (experiment, "evaluate"): stages.evaluate,
+    (retraining, "register"): stages.register,
+    (retraining, "promote"): stages.promote,
+    (retraining, "describe"): stages.describe,
 }
-"""The tasks of a retraining by their steps."""
+"""The tasks of a retraining by the module and name of their steps."""
 
 
 def failing_once(step, error, when="before"):
@@ -53,15 +54,15 @@ def failing_once(step, error, when="before"):
 def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(overrides, monkeypatch, when):
     error = MlflowException("API request to http://nowhere failed")
     calls = {}
-    for step, task in TASKS.items():
-        fail_once, calls[step] = failing_once(getattr(retraining, step), error, when)
-        monkeypatch.setattr(retraining, step, fail_once)
+    for (module, step), task in TASKS.items():
+        fail_once, calls[step] = failing_once(getattr(module, step), error, when)
+        monkeypatch.setattr(module, step, fail_once)
         monkeypatch.setattr(task, "retry_delay_seconds", [0, 0])  # nobody waits for the second try
 
     result = retrain("", overrides)
 
     assert result["promoted"]
-    assert {step: len(made) for step, made in calls.items()} == dict.fromkeys(TASKS, 2)
+    assert {step: len(made) for step, made in calls.items()} == dict.fromkeys(calls, 2)
     settings = load_settings()
     (version,) = open_registry(settings).listing()
     assert version["promotion"] == "promoted"
@@ -80,7 +81,7 @@ def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(
 def test_ctrl_c_of_which_a_library_made_something_else_ends_the_run_after_the_stage(
     overrides, monkeypatch, error
 ):
-    step = retraining.tokenize
+    step = experiment.tokenize
 
     def dropping(*arguments, **named):
         with suppress(KeyboardInterrupt):
@@ -89,13 +90,13 @@ def test_ctrl_c_of_which_a_library_made_something_else_ends_the_run_after_the_st
             raise error
         return step(*arguments, **named)
 
-    monkeypatch.setattr(retraining, "tokenize", dropping)
+    monkeypatch.setattr(experiment, "tokenize", dropping)
     with pytest.raises(KeyboardInterrupt):
         retrain("", overrides)
     settings = load_settings()
     client = connect(settings.tracking)
-    experiment = client.get_experiment_by_name(settings.tracking.experiment)
-    (run,) = client.search_runs([experiment.experiment_id])
+    recorded = client.get_experiment_by_name(settings.tracking.experiment)
+    (run,) = client.search_runs([recorded.experiment_id])
     assert run.info.status == "KILLED"
     assert run.data.tags["stage"] == "tokenize"
 
@@ -122,8 +123,8 @@ def test_a_password_in_a_url_is_not_in_the_state_that_prefect_keeps(overrides):
 
 
 def test_a_password_in_the_error_of_a_library_is_not_in_the_log_that_prefect_keeps(overrides, monkeypatch):
-    fail_once, _ = failing_once(retraining.read, OSError("http://me:secret@host/x.csv"))
-    monkeypatch.setattr(retraining, "read", fail_once)
+    fail_once, _ = failing_once(experiment.read, OSError("http://me:secret@host/x.csv"))
+    monkeypatch.setattr(experiment, "read", fail_once)
     said = io.StringIO()
     handler = logging.StreamHandler(said)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
@@ -135,17 +136,17 @@ def test_a_password_in_the_error_of_a_library_is_not_in_the_log_that_prefect_kee
 
 def test_a_password_of_the_store_is_not_in_what_is_told_of_a_champion(monkeypatch):
     told = {}
-    monkeypatch.setattr("flows.judging.emit_event", lambda event, **facts: told.update(facts))
+    monkeypatch.setattr("flows.stages.emit_event", lambda event, **facts: told.update(facts))
     tracking = TrackingSettings(uri="http://me:secret@mlflow:5000")
-    judging._announce(tracking, Verdict("3", "promoted", "better", 0.5, 10), Run(None, "7", "1"))
+    stages._announce(tracking, Verdict("3", "promoted", "better", 0.5, 10), Run(None, "7", "1"))
     links = told["payload"]["links"].splitlines()
     assert links[-1] == "http://me:***@mlflow:5000/#/models/jabert/versions/3"
     assert "secret" not in str(told)
 
 
 def test_wrong_data_are_not_read_twice(overrides, monkeypatch):
-    fail_once, calls = failing_once(retraining.tokenize, JabertError("the data are wrong"))
-    monkeypatch.setattr(retraining, "tokenize", fail_once)
+    fail_once, calls = failing_once(experiment.tokenize, JabertError("the data are wrong"))
+    monkeypatch.setattr(experiment, "tokenize", fail_once)
     with pytest.raises(JabertError, match="the data are wrong"):
         retrain("", overrides)
     assert len(calls) == 1

@@ -6,7 +6,8 @@ import tempfile
 
 import pytest
 import requests
-from hosts import PostgreSQL, free_port, process, receiver, running_host, wait_until
+from hosts import PostgreSQL, process, receiver, running_host, wait_until
+from ports import free_port
 
 
 @pytest.fixture(scope="session")

@@ -241,10 +241,10 @@ def test_what_cannot_start_is_said_in_a_sentence(host, tmp_path):
     other = Host(tmp_path)
     taken = {"JABERT_PREFECT_PORT": str(host.ports[0])}
     for settings, sentence in [
-        (taken, "JABERT_PREFECT_PORT"),
-        ({"JABERT_MLFLOW_PORT": "many"}, "JABERT_MLFLOW_PORT many cannot be used"),
+        (taken, "cannot be used (Address already in use); set JABERT_PREFECT_PORT to"),
+        ({"JABERT_MLFLOW_PORT": "many"}, "port many cannot be used (invalid literal"),
         ({"JABERT_DATABASE": "mysql://elsewhere"}, "is not of the form postgresql://"),
-        ({"JABERT_DATABASE": "postgresql://nobody@127.0.0.1:1"}, "the databases cannot be made"),
+        ({"JABERT_DATABASE": "postgresql://nobody@127.0.0.1:1"}, "the databases cannot be created"),
     ]:
         done = other.make("up", **settings)
         assert done.returncode == 1

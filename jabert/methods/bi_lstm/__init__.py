@@ -1,18 +1,17 @@
 """The article's classifier: a bidirectional LSTM and a softmax layer on the vectors of a frozen BERT."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
 
-from jabert.config import Count, MethodSettings, Settings, Share
+from jabert.config import Count, MethodSettings, Share
 from jabert.errors import JabertError
-from jabert.methods import Description, Epoch, Export, Fitted, Layer, Method
+from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
 if TYPE_CHECKING:
-    from jabert.encoder import EncoderFolder
     from jabert.training.rows import Rows
 
 __all__ = ["METHOD", "BiLstm", "BiLstmSettings"]
@@ -33,92 +32,62 @@ class BiLstm(Method):
     summary = "a Bi-LSTM on the token vectors of a frozen BERT, the article's method"
     cost = "minutes to train on a CPU; serves at the cost of the encoder and as much again"
     needs = ("vectors",)
-    reads = tuple(
-        f"training.{name}"
-        for name in (
-            "epochs",
-            "batch_size",
-            "patience",
-            "monitor",
-            "watch",
-            "averaging",
-            "shuffle",
-            "precision",
-            "seed",
-        )
+    reads = (
+        *("training.epochs", "training.batch_size", "training.patience", "training.monitor"),
+        *("training.watch", "training.averaging", "training.shuffle", "training.precision", "training.seed"),
     )
     chooses = True
 
-    def fit(
-        self,
-        settings: Settings,
-        train: "Rows",
-        validation: "Rows",
-        labels: Sequence[str],
-        *,
-        folder: Path,
-        on_epoch: Callable[[Epoch], None],
-    ) -> Fitted:
+    def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
         """See `Method.fit`."""
         from jabert.legacy_keras import gpu_names, use_device
         from jabert.methods.bi_lstm import training
 
+        procedure = job.settings.training
         if not len(validation):
-            raise JabertError(f"there are no {settings.training.watch} rows to choose the epoch on")
-        own, device = cast(BiLstmSettings, settings.method), use_device(settings.encoder.device)
+            raise JabertError(f"there are no {procedure.watch} rows to choose the epoch on")
+        own, device = cast(BiLstmSettings, job.settings.method), use_device(job.settings.encoder.device)
         fitted = training.train(
             train,
             validation,
-            len(labels),
+            len(job.labels),
             units=own.units,
             dropout=own.dropout,
-            training=settings.training,
-            folder=folder,
+            training=procedure,
+            folder=job.folder,
             on_epoch=on_epoch,
         )
         resolved = {
             "training_device": device,
-            "training_precision": training.training_precision(settings.training),
+            "training_precision": training.training_precision(procedure),
             "gpu": ", ".join(gpu_names()) or "none",
         }
         return replace(fitted, resolved=resolved)
 
-    def export(
-        self,
-        settings: Settings,
-        folder: Path,
-        labels: Sequence[str],
-        *,
-        encoder: "EncoderFolder | None",
-        target: Path,
-    ) -> Export:
+    def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`; encoder and Bi-LSTM become OpenVINO graphs."""
         import numpy as np
 
-        from jabert.methods._frozen import export_network
+        from jabert.methods._frozen import encoder_layers, export_network
         from jabert.methods.bi_lstm.export import head_graph
         from jabert.methods.bi_lstm.training import load_classifier
 
-        assert encoder is not None, "it needs vectors, so there is an encoder"
-        own = cast(BiLstmSettings, settings.method)
-        model = load_classifier(folder, encoder.config.hidden_size, len(labels), own.units)
-        head = head_graph(model, np.dtype(settings.features.dtype))
-        return export_network(head, encoder, settings, target)
+        hidden, units = encoder_layers(job)[1], cast(BiLstmSettings, job.settings.method).units
+        model = load_classifier(job.folder, hidden, len(job.labels), units)
+        return export_network(head_graph(model, np.dtype(job.settings.features.dtype)), job, target)
 
-    def describe(
-        self, settings: Settings, fitted: Fitted, labels: Sequence[str], encoder: "EncoderFolder | None"
-    ) -> Description:
+    def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""
         from jabert.methods._frozen import encoder_layers
 
-        assert encoder is not None, "it needs vectors, so there is an encoder"
-        own, training = cast(BiLstmSettings, settings.method), settings.training
-        hidden, classes = encoder.config.hidden_size, len(labels)
+        own, training = cast(BiLstmSettings, job.settings.method), job.settings.training
+        frozen, hidden = encoder_layers(job)
         lstm_parameters = 8 * own.units * (hidden + own.units + 1)  # 2 directions, 4 gates
+        classes = len(job.labels)
         return Description(
             summary="A Bi-LSTM on the token vectors of a frozen BERT",
             layers=[
-                *encoder_layers(encoder.config),
+                *frozen,
                 Layer("bi_lstm", "Bidirectional LSTM", f"({2 * own.units})", lstm_parameters),
                 Layer("softmax", "Dense", f"({classes})", (2 * own.units + 1) * classes),
             ],

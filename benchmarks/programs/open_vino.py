@@ -1,4 +1,4 @@
-"""OpenVINO the way its users run it: the exported model converted, compiled, and called."""
+"""OpenVINO as its users run it: the exported model converted, compiled and called."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""The article's way: keras-bert with all positions, `model.predict` for one text after another."""
+"""The article's loop: keras-bert with all positions, `model.predict` on one text after another."""
 
 import argparse
 import os

@@ -1,8 +1,8 @@
-"""The machine's own limit: products of square matrices, 2,048 by 2,048, with PyTorch.
+"""The machine's limit: products of square matrices, 2,048 by 2,048, with PyTorch.
 
     python matrix_multiply.py float32|bfloat16
 
-Prints for each line on stdin the floating-point operations in a second.
+Prints floating-point operations per second for each line on stdin.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Token ids and weights for all ways: `python prepare.py DATA ENCODER FOLDER [--texts 1024] [--bert-base]`.
+"""Token ids and weights for the others: `python prepare.py DATA ENCODER FOLDER [--texts 1024] [--bert-base]`.
 
 Run in jabert's environment. Writes into `FOLDER` the encoder folder `encoder`, `texts.npz`, `weights.npz` and
 `bert_config.json`.
@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from protocol import open_answers, say, write_texts
+from protocol import open_answers, send, write_texts
 
 from jabert.config import EncoderSettings, load_settings
 from jabert.dataset import read_corpus
@@ -40,20 +40,22 @@ def main() -> None:
     ids, encoder = tokenize(options.data, options.encoder, options.texts), options.folder / "encoder"
     if options.bert_base:
         write_bert_base(encoder, options.encoder)
-        ids = [row % BERT_BASE.vocab_size for row in ids]  # the weights are random; any piece is like another
+        ids = [
+            row % BERT_BASE.vocab_size for row in ids
+        ]  # with random weights it does not matter which pieces
     else:
         encoder.symlink_to(options.encoder.resolve())
     write_texts(options.folder / "texts.npz", ids)
     folder = open_folder(encoder)
     np.savez(options.folder / "weights.npz", **read_variables(folder))  # type: ignore[arg-type]
     shutil.copyfile(encoder / "bert_config.json", options.folder / "bert_config.json")
-    # The engine's own form of the encoder is made once in the life of an encoder, and not again in a way.
+    # Converting the encoder for the engine happens once per encoder, so it does not count in a benchmark.
     load_encoder(folder, EncoderSettings(path=str(encoder), cache_path=str(options.folder / "engines")))
-    say(answers, {"texts": len(ids)})
+    send(answers, {"texts": len(ids)})
 
 
 def tokenize(data: str, encoder: Path, texts: int) -> list[np.ndarray]:
-    """Token ids of so many texts, evenly spread over the corpus."""
+    """Token ids of texts evenly spread over the corpus."""
     settings = load_settings(None, [f"data.path={data}", f"encoder.path={encoder}"])
     table = read_corpus(settings.data).table
     chosen = np.linspace(0, len(table) - 1, min(texts, len(table))).astype(int)
@@ -62,7 +64,7 @@ def tokenize(data: str, encoder: Path, texts: int) -> list[np.ndarray]:
 
 
 def write_bert_base(folder: Path, pieces_of: Path) -> None:
-    """An encoder folder with random weights, drawn as BERT's training begins."""
+    """Write an encoder folder with random weights, initialized as BERT's."""
     folder.mkdir()
     shutil.copyfile(open_folder(pieces_of).sentencepiece, folder / "pieces.model")
     (folder / "bert_config.json").write_text(json.dumps(vars(BERT_BASE)), encoding="utf-8")

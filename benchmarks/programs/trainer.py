@@ -1,8 +1,6 @@
-"""The other side of `pretraining.py`: Hugging Face's Trainer on a CPU; runs in the peers' environment.
+"""Pretraining with Hugging Face's Trainer on a CPU: `python trainer.py EXAMPLES.npz GROUPED PRECISION SIZES`.
 
-    python benchmarks/pretraining_peer.py EXAMPLES.npz GROUPED PRECISION SIZES
-
-Prints pieces (tokens without padding) a second of one epoch, after a few steps of warming up.
+The answer has the pieces (tokens without padding) per second of one epoch after a few warm-up steps.
 """
 
 import json
@@ -12,14 +10,15 @@ import time
 
 import numpy as np
 import torch
+from protocol import open_answers, send
 from transformers import BertConfig, BertForPreTraining, Trainer, TrainerCallback, TrainingArguments
 
-BUDGET = 4096  # tokens of a batch, as on jabert's side
-WARM_UP = 3
+BUDGET = 4096  # tokens of a batch, as for jabert
+WARM_UP = 3  # steps
 
 
 class Examples(torch.utils.data.Dataset):
-    """The rows of the file, without their padding."""
+    """The rows of the file without their padding."""
 
     def __init__(self, path):
         with np.load(path) as arrays:
@@ -40,7 +39,7 @@ class Examples(torch.utils.data.Dataset):
 
 
 def collate(examples):
-    """Right-padded to the longest of the batch."""
+    """Pad on the right to the longest example of the batch."""
     width = max(example["length"] for example in examples)
 
     def padded(name, fill):
@@ -61,22 +60,22 @@ def collate(examples):
 
 
 class Clock(TrainerCallback):
-    """Starts when the warming up is over."""
+    """Measures the time after the warm-up."""
 
     def on_step_end(self, args, state, control, **kwargs):  # noqa: ARG002
-        """After each step."""
+        """Start the clock when the warm-up is over."""
         if state.global_step == WARM_UP:
             self.started = time.perf_counter()
 
     def on_train_end(self, args, state, control, **kwargs):  # noqa: ARG002
-        """After the last one."""
+        """Stop the clock."""
         self.seconds = time.perf_counter() - self.started
         self.share = (state.global_step - WARM_UP) / state.global_step
 
 
 def main():
     path, grouped, precision, sizes = sys.argv[1], sys.argv[2] == "1", sys.argv[3], json.loads(sys.argv[4])
-    examples = Examples(path)
+    answers, examples = open_answers(), Examples(path)
     config = BertConfig(
         vocab_size=sizes["vocabulary"],
         hidden_size=sizes["hidden"],
@@ -114,7 +113,7 @@ def main():
             callbacks=[clock],
         )
         trainer.train()
-    print(round(pieces * clock.share / clock.seconds, 1))
+    send(answers, {"pieces_per_second": round(pieces * clock.share / clock.seconds, 1)})
 
 
 if __name__ == "__main__":

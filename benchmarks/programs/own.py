@@ -1,4 +1,4 @@
-"""jabert's own engines; `--variant` is the engine."""
+"""jabert's engines; `--variant` is the engine."""
 
 import argparse
 

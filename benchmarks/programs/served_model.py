@@ -1,7 +1,7 @@
-"""The rate of a registered model without HTTP: `served_model.py STORE URI TEXTS.json`, texts a second.
+"""Texts per second of a registered model without HTTP: `served_model.py STORE URI TEXTS.json`.
 
-`network@N`: token ids to probabilities, encoder and head, N texts at a time in the order given. `predict`:
-the whole model, from all texts to a table. Answers each line of input with one measurement of all.
+`network@N`: from token ids to probabilities, encoder and head, N texts at a time in the order given.
+`predict`: the whole model, from all texts to a table. Each line of stdin is answered with one measurement.
 """
 
 import json

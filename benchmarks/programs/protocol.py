@@ -1,7 +1,7 @@
-"""What all ways to compute vectors share: the same texts, passes timed on request, vectors to compare.
+"""What the programs share: lines of JSON on stdin and stdout, reading the texts, timing passes on request.
 
-A way is a program, so that its memory is its own. It loads its model, and then answers each line of JSON on
-stdin with one on stdout. Needs NumPy and nothing of jabert: the peers live in another environment.
+Each program is a process of its own, so that its memory can be measured. This module needs NumPy but not
+jabert, since the peers run in another environment.
 """
 
 import argparse
@@ -24,19 +24,19 @@ __all__ = [
     "open_answers",
     "peak_bytes",
     "read_texts",
-    "say",
+    "send",
     "serve",
     "write_texts",
 ]
 
 Compute = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Vectors float32 (batch, tokens, hidden) of ids int32 (batch, tokens) and lengths int32 (batch,); or without
-the padding (tokens, hidden)."""
+"""From ids int32 `(batch, tokens)` and lengths int32 `(batch,)` to vectors float32, `(batch, tokens, hidden)`
+or without padding `(tokens, hidden)`."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A way that is ready. `facts` go into the results; `token_budget` is what the way itself chose."""
+    """A loaded model. `facts` go into the results; `token_budget` is the one that it prefers, if any."""
 
     compute: Compute
     facts: dict[str, Any]
@@ -44,51 +44,51 @@ class Loaded:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line of every way."""
+    """The command line of every program that computes vectors."""
     parser = argparse.ArgumentParser()
     parser.add_argument("texts", type=Path, help="token ids, as `write_texts` wrote them")
-    parser.add_argument("model", type=Path, help="folder of what the way loads")
+    parser.add_argument("model", type=Path, help="folder of the model")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "int8"])
-    parser.add_argument("--variant", default="", help="what the way can do in several manners")
+    parser.add_argument("--variant", default="", help="device, engine or graph, if the program has several")
     return parser.parse_args()
 
 
 def write_texts(path: Path, texts: Sequence[np.ndarray]) -> None:
-    """Token ids of texts, flat, and the number of each text's."""
+    """Write token ids of texts as one flat array and the length of each text."""
     np.savez(path, ids=np.concatenate(texts), lengths=[len(ids) for ids in texts])
 
 
 def read_texts(path: Path) -> list[np.ndarray]:
-    """Token ids int32 (tokens,) of each text."""
+    """Read token ids int32 `(tokens,)` of each text."""
     with np.load(path) as arrays:
         return np.split(arrays["ids"].astype(np.int32), np.cumsum(arrays["lengths"])[:-1])
 
 
 def serve(load: Callable[[argparse.Namespace], Loaded]) -> None:
-    """Load a way and answer requests until stdin ends.
+    """Load a model and answer requests until stdin ends.
 
-    Requests are `{"rows": STEP, "budget": B}`: every STEP-th text, in batches of B tokens, longest first, or
-    without B in batches of 32 in their order. The answer has `seconds`. With `"write": PATH` the vectors are
-    written there instead, float32 (tokens, hidden), text after text.
+    A request `{"rows": STEP, "budget": B}` computes every STEP-th text in batches of at most B tokens,
+    longest texts first, or if B is null in batches of 32 texts in their order; the answer has `seconds`. With
+    `"write": PATH` the vectors, float32 `(tokens, hidden)`, are written there; the answer has `peak_bytes`.
     """
     options, answers = arguments(), open_answers()
     texts = read_texts(options.texts)
     loaded = load(options)
-    say(answers, {**loaded.facts, "budget": loaded.token_budget})
+    send(answers, {**loaded.facts, "budget": loaded.token_budget})
     for line in sys.stdin:
         request = json.loads(line)
         chosen = texts[:: request["rows"]]
         if "write" in request:
             np.save(request["write"], np.concatenate(_vectors(loaded.compute, chosen, request["budget"])))
-            say(answers, {"peak_bytes": peak_bytes()})
+            send(answers, {"peak_bytes": peak_bytes()})
         else:
-            say(answers, {"seconds": _seconds(loaded.compute, chosen, request["budget"])})
+            send(answers, {"seconds": _seconds(loaded.compute, chosen, request["budget"])})
 
 
 def peak_bytes() -> int:
-    """Most memory that this process has had in RAM.
+    """Peak resident memory of this process, bytes.
 
-    On Linux not by getrusage: its figure outlives exec, so a small child shows the peak of a large parent.
+    On Linux not by getrusage, whose value survives exec: a small child would report the peak of its parent.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -98,14 +98,14 @@ def peak_bytes() -> int:
 
 
 def open_answers() -> IO[str]:
-    """The real stdout; what libraries print goes to stderr from here on."""
+    """Return the real stdout; from here on, what libraries print goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers
 
 
-def say(answers: IO[str], answer: dict[str, Any]) -> None:
-    """One line of JSON."""
+def send(answers: IO[str], answer: dict[str, Any]) -> None:
+    """Write one line of JSON."""
     print(json.dumps(answer), file=answers, flush=True)
 
 

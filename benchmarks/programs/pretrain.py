@@ -1,8 +1,8 @@
-"""`jabert pretrain` in the current directory, `python pretrain.py ARGUMENTS…`; its peak memory."""
+"""Peak memory of `jabert pretrain` in the current directory: `python pretrain.py ARGUMENTS…`."""
 
 import sys
 
-from protocol import open_answers, peak_bytes, say
+from protocol import open_answers, peak_bytes, send
 
 from jabert.cli import main
 
@@ -14,7 +14,7 @@ def pretrain() -> None:
     except SystemExit as end:
         if end.code:
             raise
-    say(answers, {"peak_bytes": peak_bytes()})
+    send(answers, {"peak_bytes": peak_bytes()})
 
 
 if __name__ == "__main__":

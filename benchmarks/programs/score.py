@@ -1,11 +1,11 @@
-"""One table scored by the champion; says what `jabert score` says, and the process's largest memory.
+"""Scores a table with the champion; the answer is that of `jabert score --json` and the peak memory.
 
 python score.py TABLE OUT [--set GROUP.KEY=VALUE …]
 """
 
 import argparse
-import json
-import resource
+
+from protocol import open_answers, peak_bytes, send
 
 from jabert.config import load_settings
 from jabert.scoring import open_job, score
@@ -16,11 +16,10 @@ def main() -> None:
     parser.add_argument("table")
     parser.add_argument("out")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
-    options = parser.parse_args()
+    options, answers = parser.parse_args(), open_answers()
     scored = score(open_job(load_settings(None, options.overrides), options.table, options.out))
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    facts = {name: value for name, value in scored.to_dict().items() if name != "output"}  # a scratch file
-    print(json.dumps({**facts, "peak_bytes": peak_bytes}), flush=True)
+    facts = {name: value for name, value in scored.to_dict().items() if name != "output"}  # a temporary file
+    send(answers, {**facts, "peak_bytes": peak_bytes()})
 
 
 if __name__ == "__main__":

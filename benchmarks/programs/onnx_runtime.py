@@ -1,4 +1,4 @@
-"""ONNX Runtime on the exported model; `--variant` is the graph: as exported, or through its optimizer."""
+"""ONNX Runtime on the exported model; `--variant` is the graph, `exported` or `optimized`."""
 
 import argparse
 

@@ -1,8 +1,8 @@
-"""Writes a checkpoint in the forms that the peers load: Hugging Face's, ONNX, and ONNX in int8.
+"""Converts a checkpoint to the formats that the peers load: Hugging Face's, ONNX, and ONNX in int8.
 
     python export.py MODEL
 
-`MODEL` is a folder with `weights.npz`, by Google BERT's names, and `bert_config.json`; what is written goes
+`MODEL` is a folder with `weights.npz`, by Google BERT's names, and `bert_config.json`; the files are written
 there too.
 """
 
@@ -16,10 +16,10 @@ import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.optimizer import optimize_model
-from protocol import open_answers, say
+from protocol import open_answers, send
 from transformers import BertConfig, BertModel
 
-# As keras-bert computes it: gelu in its tanh form, and the square of 1e-7 in layer normalisation.
+# As keras-bert computes: tanh approximation of gelu, and an epsilon of 1e-7 squared in layer normalization.
 LIKE_KERAS_BERT = {"layer_norm_eps": 1e-14}
 ACTIVATIONS = {"gelu": "gelu_pytorch_tanh"}
 
@@ -36,10 +36,10 @@ def main() -> None:
             folder / f"{graph}-float32.onnx",
             folder / f"{graph}-int8.onnx",
             weight_type=QuantType.QInt8,
-            # ONNX cannot infer types behind the optimizer's fused operators.
+            # ONNX cannot infer the types of the optimizer's fused operators.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
-    say(answers, {"written": sorted(path.name for path in folder.iterdir())})
+    send(answers, {"written": sorted(path.name for path in folder.iterdir())})
 
 
 def hugging_face(folder: Path, config: dict[str, Any]) -> BertModel:
@@ -54,12 +54,12 @@ def hugging_face(folder: Path, config: dict[str, Any]) -> BertModel:
 
 
 def renamed(name: str, values: np.ndarray) -> tuple[str, torch.Tensor]:
-    """A variable of Google BERT as Hugging Face has it: other names, kernels transposed."""
+    """A variable of Google BERT with Hugging Face's name; kernels are transposed."""
     path, _, last = name.removeprefix("bert/").rpartition("/")
     known = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"}
-    place = f"{path}/{known[last]}" if last in known else f"{path}/{last}/weight"
+    renamed_path = f"{path}/{known[last]}" if last in known else f"{path}/{last}/weight"
     tensor = torch.from_numpy(values.T.copy() if last == "kernel" else values)
-    return place.replace("/", ".").replace("layer_", "layer."), tensor
+    return renamed_path.replace("/", ".").replace("layer_", "layer."), tensor
 
 
 class Exported(torch.nn.Module):
@@ -76,7 +76,7 @@ class Exported(torch.nn.Module):
 
 
 def export(model: BertModel, path: Path) -> None:
-    """By tracing, since the optimizer knows the graphs of that exporter and little of the newer one's."""
+    """Export by tracing: the optimizer recognizes that exporter's graphs, but few of the newer exporter's."""
     ids = torch.ones(2, 8, dtype=torch.int64)
     mask = torch.tensor([[1] * 8, [1] * 5 + [0] * 3])
     names = ["input_ids", "attention_mask", "vectors"]
@@ -93,7 +93,7 @@ def export(model: BertModel, path: Path) -> None:
 
 
 def optimize(folder: Path, config: dict[str, Any]) -> None:
-    """Fuse attention, normalisation and activation with ONNX Runtime's optimizer."""
+    """Fuse attention, normalization and activation with ONNX Runtime's optimizer."""
     heads, hidden = config["num_attention_heads"], config["hidden_size"]
     source = str(folder / "exported-float32.onnx")
     optimized = optimize_model(source, model_type="bert", num_heads=heads, hidden_size=hidden)

@@ -1,14 +1,14 @@
 """One featurization: `python featurize.py TEXTS ENCODER STORE [--copies N] [--changed ROWS --round K]`.
 
-`--copies` makes N times the texts, each copy with other last pieces, so that lengths stay as they are.
-`--changed` gives so many of the texts another last piece, in each `--round` others.
+`--copies` repeats the texts N times; each copy has different last pieces, so that no two texts are equal and
+lengths stay the same. `--changed` changes the last piece of ROWS texts, different ones in each `--round`.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
-from protocol import open_answers, peak_bytes, read_texts, say
+from protocol import open_answers, peak_bytes, read_texts, send
 
 from jabert.config import load_settings
 from jabert.encoder import TokenIds, open_folder
@@ -24,22 +24,22 @@ def main() -> None:
     parser.add_argument("--changed", type=int, default=0)
     parser.add_argument("--round", type=int, default=0)
     options, answers = parser.parse_args(), open_answers()
-    places = {
+    paths = {
         "encoder.path": options.encoder,
         "features.path": options.store,
         "encoder.cache_path": options.texts.with_name("engines"),
     }
-    settings = load_settings(None, [f"{name}={path}" for name, path in places.items()])
+    settings = load_settings(None, [f"{name}={path}" for name, path in paths.items()])
     folder = open_folder(options.encoder)
     ids = texts(options, folder.config.vocab_size)
     done = featurize(ids, folder, settings)
     facts = done.to_dict()
     del facts["store"]  # a temporary folder
-    say(answers, {**facts, "peak_bytes": peak_bytes()})
+    send(answers, {**facts, "peak_bytes": peak_bytes()})
 
 
 def texts(options: argparse.Namespace, vocabulary: int) -> TokenIds:
-    """The token ids of all texts, in one array."""
+    """The token ids of all texts and their copies."""
     once = TokenIds.of(read_texts(options.texts))
     last = once.offsets[1:] - 2  # before [SEP]
     copies = []

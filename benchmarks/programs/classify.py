@@ -1,4 +1,4 @@
-"""The raw rate of the champion: token ids in memory through encoder and classifier, batched by length.
+"""The raw rate of the champion: encoder and classifier on token ids in memory, bucketed by length.
 
 python classify.py TABLE [--set GROUP.KEY=VALUE …]
 """

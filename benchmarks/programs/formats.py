@@ -1,8 +1,8 @@
 """Rows of vectors in one file format: `python formats.py FORMAT VECTORS FOLDER`.
 
-`VECTORS` is an npz of `vectors` (tokens, hidden) and `lengths`. They are written in batches of 16,384 tokens,
-each on disk before the next begins, as a store must that loses no finished batch. Then the rows are read one
-by one in random order, each copied into memory of one's own; the files are in the page cache by then.
+`VECTORS` is an npz of `vectors` (tokens, hidden) and `lengths`. They are written in batches of 16,384 tokens;
+each batch is flushed to disk before the next, as in a store that must not lose a finished batch. Then the
+rows are read one by one in random order and copied; the files are in the page cache by then.
 """
 
 # ruff: noqa: D102  `Format` says what the methods of each format do
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from protocol import open_answers, say
+from protocol import open_answers, send
 
 TOKENS = 16_384
 Read = Callable[[int], np.ndarray]
@@ -39,29 +39,29 @@ class Format(ABC):
 
     @abstractmethod
     def reader(self) -> Read:
-        """What gives row number i."""
+        """A function that reads the row of an index."""
 
     def sync(self) -> None:
-        """Flush to disk the files and folders that are new since the last call."""
+        """Flush to disk the files and folders created since the last call."""
         for path in set(self.folder.rglob("*")) - self.synced:
             sync(path)
             self.synced.add(path)
 
 
 class Batches(Format):
-    """A format that has files of batches: the reader finds the batch of a row."""
+    """A format that stores batches, in which the reader must find the batch of a row."""
 
     def __init__(self, folder: Path, hidden: int) -> None:
         super().__init__(folder, hidden)
         self.starts = [0]
 
-    def place(self, row: int) -> tuple[int, int]:
+    def locate(self, row: int) -> tuple[int, int]:
         batch = int(np.searchsorted(self.starts, row, side="right")) - 1
         return batch, row - self.starts[batch]
 
 
 class ArrowIpc(Batches):
-    """One stream, a record batch after another, read through a memory map: what jabert's store is made of."""
+    """One stream of record batches, read through a memory map: the format of jabert's store."""
 
     def append(self, rows: list[np.ndarray]) -> None:
         import pyarrow as pa
@@ -81,9 +81,9 @@ class ArrowIpc(Batches):
         parts = [(column.values.to_numpy(), column.offsets.to_numpy()) for column in columns]
 
         def read(row: int) -> np.ndarray:
-            batch, place = self.place(row)
+            batch, index = self.locate(row)
             values, offsets = parts[batch]
-            found: np.ndarray = values[offsets[place] : offsets[place + 1]]
+            found: np.ndarray = values[offsets[index] : offsets[index + 1]]
             return found
 
         return read
@@ -114,12 +114,12 @@ class Store(Format):
 
         self.open.close()
         self.store.refresh()
-        places = self.store.find(row_keys(self.ids))
-        return lambda row: self.store.vectors(places[row]).ravel()
+        indices = self.store.find(row_keys(self.ids))
+        return lambda row: self.store.vectors(indices[row]).ravel()
 
 
 class Parquet(Batches):
-    """A file a batch, uncompressed; a page holds many rows, so that one row costs a page or a row group."""
+    """A file per batch, uncompressed; reading one row costs a whole row group."""
 
     def append(self, rows: list[np.ndarray]) -> None:
         import pyarrow as pa
@@ -137,16 +137,16 @@ class Parquet(Batches):
         files = [pq.ParquetFile(path, memory_map=True) for path in sorted(self.folder.glob("*.parquet"))]
 
         def read(row: int) -> np.ndarray:
-            batch, place = self.place(row)
-            column = files[batch].read_row_group(place // 32, use_threads=False).column("vectors")
-            found: np.ndarray = column.chunk(0)[place % 32].values.to_numpy()
+            batch, index = self.locate(row)
+            column = files[batch].read_row_group(index // 32, use_threads=False).column("vectors")
+            found: np.ndarray = column.chunk(0)[index % 32].values.to_numpy()
             return found
 
         return read
 
 
 class Lance(Format):
-    """A dataset; each batch is a fragment, and a version."""
+    """A dataset; each batch is a fragment and a new version."""
 
     def append(self, rows: list[np.ndarray]) -> None:
         import lance
@@ -171,7 +171,7 @@ class Lance(Format):
 
 
 class Hdf5(Format):
-    """Two data sets that grow: the numbers, and where each row ends."""
+    """Two resizable data sets: the values, and the end of each row."""
 
     def append(self, rows: list[np.ndarray]) -> None:
         import h5py
@@ -226,7 +226,7 @@ class Lmdb(Format):
 
 
 class Memmap(Format):
-    """The numbers and nothing else in a file, where each row ends in another."""
+    """The bare values in one file, the length of each row in another."""
 
     def append(self, rows: list[np.ndarray]) -> None:
         for name, numbers in (
@@ -270,7 +270,7 @@ def main() -> None:
     batches = [rows[start:end] for start, end in pairwise(cuts) if end > start]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    say(answers, measure(FORMATS[name](folder, hidden), rows, batches))
+    send(answers, measure(FORMATS[name](folder, hidden), rows, batches))
 
 
 def measure(form: Format, rows: list[np.ndarray], batches: list[list[np.ndarray]]) -> dict[str, Any]:
@@ -283,7 +283,7 @@ def measure(form: Format, rows: list[np.ndarray], batches: list[list[np.ndarray]
     order = np.random.default_rng(0).permutation(len(rows))
     for row in order[:100].tolist():
         if not np.array_equal(read(row), rows[row]):
-            raise ValueError(f"row {row} is not what was written")
+            raise ValueError(f"row {row} differs from what was written")
     opened = time.perf_counter()
     for row in order.tolist():
         np.array(read(row))
@@ -304,7 +304,7 @@ def large_list(rows: list[np.ndarray]) -> Any:
 
 
 def read_batches(stream: Any, count: int) -> list[Any]:
-    """The batches of a stream that is not closed and so has no end."""
+    """The batches of a stream that was not closed and so lacks its end marker."""
     return [stream.read_next_batch() for _ in range(count)]
 
 

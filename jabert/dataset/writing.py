@@ -1,0 +1,123 @@
+"""The one writer of table files: CSV, TSV, JSONL (also with .gz) and Parquet."""
+
+import csv
+import gzip
+import json
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jabert.dataset.chunks import ending_of
+from jabert.dataset.lines import is_packed
+from jabert.dataset.records import json_text, plain_text
+from jabert.errors import JabertError
+from jabert.files import atomic_path
+
+__all__ = ["require_writable_ending", "write_chunks", "write_table"]
+
+
+def require_writable_ending(path: Path) -> str:
+    """The ending of a table file that can be written.
+
+    Raises:
+        JabertError: it is not that of a table, or is `.parquet.gz`.
+    """
+    ending = ending_of(str(path))
+    if ending == ".parquet" and is_packed(path.name):
+        raise JabertError(f"{path}: a Parquet file is already compressed; give a name without .gz")
+    return ending
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table in the format of the path's ending, whole or not at all; errors as `write_chunks`."""
+    rows = pa.Table.from_pandas(table, preserve_index=False)
+    write_chunks([rows], rows.schema, path)
+
+
+def write_chunks(
+    tables: Iterable[pa.Table], schema: pa.Schema, path: Path, json_columns: Collection[str] = ()
+) -> None:
+    """Write tables one after another into one file, in the format of its ending, whole or not at all.
+
+    Args:
+        tables: of the schema; only one at a time is held in memory.
+        schema: names and types of the columns.
+        path: of the file.
+        json_columns: columns whose cells are JSON text, null where a JSON object lacks the key.
+
+    Raises:
+        JabertError: the file has no ending that can be written, or cannot be written.
+    """
+    ending = require_writable_ending(path)
+    with atomic_path(path) as temporary:
+        if ending == ".parquet":
+            _write_parquet(tables, schema, temporary, json_columns)
+            return
+        with _text_file(temporary) as file:
+            if ending == ".jsonl":
+                for table in tables:
+                    file.writelines(_json_lines(table, json_columns))
+                return
+            writer = csv.writer(file, delimiter="\t" if ending == ".tsv" else ",")
+            writer.writerow(schema.names)
+            for table in tables:
+                columns = [map(_as_text, _values(table, name, json_columns)) for name in schema.names]
+                writer.writerows(zip(*columns, strict=True))
+
+
+def _write_parquet(
+    tables: Iterable[pa.Table], schema: pa.Schema, path: Path, json_columns: Collection[str]
+) -> None:
+    with pq.ParquetWriter(path, schema) as writer:
+        for table in tables:
+            columns = [
+                _json_as_strings(table, name, json_columns) if name in json_columns else table[name]
+                for name in schema.names
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _json_as_strings(table: pa.Table, name: str, json_columns: Collection[str]) -> pa.Array:
+    values = _values(table, name, json_columns)
+    return pa.array([None if value is None else _as_text(value) for value in values], pa.string())
+
+
+def _json_lines(table: pa.Table, json_columns: Collection[str]) -> Iterator[str]:
+    keys = [json_text(name) for name in table.column_names]
+    columns = [
+        table[name].to_pylist() if name in json_columns else map(json_text, _values(table, name))
+        for name in table.column_names
+    ]
+    for values in zip(*columns, strict=True):
+        pairs = (f"{key}: {value}" for key, value in zip(keys, values, strict=True) if value is not None)
+        yield f"{{{', '.join(pairs)}}}\n"
+
+
+def _values(table: pa.Table, name: str, json_columns: Collection[str] = ()) -> list[Any]:
+    """The cells of a column as Python values, a map from strings as a dict."""
+    cells: list[Any] = table[name].to_pylist()
+    kind = table.schema.field(name).type
+    if name in json_columns:
+        return [None if cell is None else json.loads(cell) for cell in cells]
+    if pa.types.is_map(kind) and pa.types.is_string(kind.key_type):
+        return [None if cell is None else dict(cell) for cell in cells]
+    return cells
+
+
+def _as_text(value: Any) -> str:
+    """A value as text: a string as it is, nothing for null, else JSON where JSON has such a value."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    return json_text(value) if isinstance(value, bool | list | dict) else plain_text(value)
+
+
+def _text_file(path: Path) -> IO[str]:
+    if is_packed(path.name):
+        return gzip.open(path, "wt", encoding="utf-8", newline="")
+    return path.open("w", encoding="utf-8", newline="")

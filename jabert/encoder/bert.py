@@ -1,0 +1,189 @@
+"""BERT's encoder in TensorFlow: the one that is trained, and that a GPU computes token vectors with.
+
+On a GPU each operation is a pass over memory, and those beside the matrix products take most of the time. So
+there are few of them: query, key and value are one product, and the gradient of gelu is written out.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jabert.encoder.folder import BertConfig
+from jabert.legacy_keras import import_tensorflow
+
+__all__ = ["Bert", "activate", "gelu", "layer_norm"]
+
+_EPSILON = 1e-14  # of keras-bert's layer normalization: keras_layer_normalization squares its 1e-7
+# gelu(x) = x sigmoid(2 u) with 2 u = _LINEAR x + _CUBIC x^3
+_LINEAR = 2 * math.sqrt(2 / math.pi)
+_CUBIC = _LINEAR * 0.044715
+
+
+class Bert:
+    """BERT's encoder (Devlin et al. 2018) as keras-bert computes it.
+
+    Args:
+        weights: float32 arrays by Google's variable names; those that `config.variables()` lists are used.
+        config: the sizes.
+        precision: of the matrix products and of query, key and value, `float32` or `bfloat16`; everything
+            else is float32, the variables and their gradients included.
+        dropout: share of hidden units dropped in training, at the places where keras-bert does so: the
+            embeddings and the output of each attention and feed-forward layer.
+        seed: of the random numbers of dropout.
+        trainable: False for inference only: no variables are kept, and the kernels are prepared once instead
+            of in every call.
+
+    Attributes:
+        config: the sizes.
+        variables: the `tf.Variable`s by Google's names, to choose those that learn and at which rate; empty
+            unless `trainable`.
+        random: the `tf.random.Generator` of dropout, to be saved with the variables.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, npt.NDArray[np.float32]],
+        config: BertConfig,
+        *,
+        precision: str = "float32",
+        dropout: float = 0.0,
+        seed: int = 0,
+        trainable: bool = True,
+    ) -> None:
+        tf = import_tensorflow()
+        own = {name: weights[name] for name in config.variables()}
+        self.config = config
+        self.variables = {name: tf.Variable(own[name], name=name) for name in own} if trainable else {}
+        self.random = tf.random.Generator.from_seed(seed)
+        self._dtype, self._dropout = tf.as_dtype(precision), dropout
+        self._constants = {} if trainable else self._prepared(own)
+
+    def __call__(self, ids: Any, attended: Any, segments: Any = None, *, training: bool = False) -> Any:
+        """Vectors float32 (batch, tokens, hidden) of all positions; those of padding mean nothing.
+
+        Args:
+            ids: int32 (batch, tokens).
+            attended: bool (batch, tokens), true at the positions that the tokens of a row attend to; at
+                least one in each row.
+            segments: int32 (batch, tokens), 1 in the second segment; None if there is only a first.
+            training: whether hidden units are dropped.
+        """
+        tf = import_tensorflow()
+        dropout = self._dropout if training else 0.0
+        weights = self._constants or self._prepared(self.variables)
+        layers = _Layers(weights, self.config, self._dtype, dropout, self.random)
+        mask = tf.where(attended, 0.0, -1e9)[:, None, None, :]  # (batch, 1, 1, tokens)
+        x = layers.embed(ids, segments)  # (batch * tokens, hidden)
+        for number in range(self.config.num_hidden_layers):
+            x = layers.transform(x, mask, f"bert/encoder/layer_{number}")
+        return tf.reshape(x, [*tf.unstack(tf.shape(ids)), self.config.hidden_size])
+
+    def product(self, x: Any, kernel: Any) -> Any:
+        """`x @ kernel` in the precision of the encoder's products, as float32; for heads on top of it."""
+        tf = import_tensorflow()
+        return tf.cast(tf.cast(x, self._dtype) @ tf.cast(kernel, self._dtype), tf.float32)
+
+    def _prepared(self, weights: Mapping[str, Any]) -> dict[str, Any]:
+        """The weights with query, key and value of a layer as one product, the query already scaled."""
+        tf = import_tensorflow()
+        prepared = dict(weights)
+        scale = (self.config.hidden_size / self.config.num_attention_heads) ** -0.5
+        for number in range(self.config.num_hidden_layers):
+            name = f"bert/encoder/layer_{number}/attention/self"
+            for part in ("kernel", "bias"):
+                query, key, value = (prepared.pop(f"{name}/{of}/{part}") for of in ("query", "key", "value"))
+                prepared[f"{name}/joined/{part}"] = tf.concat([query * np.float32(scale), key, value], -1)
+        return {
+            name: tf.cast(value, self._dtype if "kernel" in name or "joined" in name else tf.float32)
+            for name, value in prepared.items()
+        }
+
+
+class _Layers:
+    """The parts of BERT in one call; vectors are float32 (batch * tokens, hidden)."""
+
+    def __init__(
+        self, weights: Mapping[str, Any], config: BertConfig, dtype: Any, dropout: float, random: Any
+    ) -> None:
+        self._weights, self._config, self._dtype = weights, config, dtype
+        self._dropout, self._random = dropout, random
+
+    def embed(self, ids: Any, segments: Any) -> Any:
+        tf = import_tensorflow()
+        words, positions, types = (
+            self._weights[f"bert/embeddings/{kind}_embeddings"] for kind in ("word", "position", "token_type")
+        )
+        # With one segment its row is added to the table of positions, not to every token.
+        types = types[:1] if segments is None else tf.gather(types, segments)
+        x = tf.gather(words, ids) + (positions[: tf.shape(ids)[1]] + types)  # (batch, tokens, hidden)
+        x = self._drop(tf.reshape(x, [-1, self._config.hidden_size]))
+        return self._norm(x, "bert/embeddings/LayerNorm")
+
+    def transform(self, x: Any, mask: Any, name: str) -> Any:
+        context = self._attend(x, mask, f"{name}/attention/self")
+        attention = self._drop(self._dense(context, f"{name}/attention/output/dense"))
+        x = self._norm(x + attention, f"{name}/attention/output/LayerNorm")
+        wide = activate(self._dense(x, f"{name}/intermediate/dense"), self._config.hidden_act)
+        output = self._drop(self._dense(wide, f"{name}/output/dense"))
+        return self._norm(x + output, f"{name}/output/LayerNorm")
+
+    def _attend(self, x: Any, mask: Any, name: str) -> Any:
+        tf = import_tensorflow()
+        heads, hidden = self._config.num_attention_heads, self._config.hidden_size
+        joined = tf.cast(x, self._dtype) @ self._weights[f"{name}/joined/kernel"]
+        joined = tf.nn.bias_add(joined, self._weights[f"{name}/joined/bias"])  # (batch * tokens, 3 * hidden)
+        joined = tf.reshape(joined, [tf.shape(mask)[0], tf.shape(mask)[3], 3, heads, hidden // heads])
+        joined = tf.transpose(joined, [2, 0, 3, 1, 4])  # (3, batch, heads, tokens, hidden / heads)
+        query, key, value = tf.unstack(joined)
+        scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
+        shares = tf.nn.softmax(scores + mask)  # (batch, heads, tokens, tokens)
+        context = tf.matmul(tf.cast(shares, self._dtype), value)
+        return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, hidden])
+
+    def _dense(self, x: Any, name: str) -> Any:
+        tf = import_tensorflow()
+        product = tf.cast(x, self._dtype) @ self._weights[f"{name}/kernel"]
+        return tf.nn.bias_add(tf.cast(product, tf.float32), self._weights[f"{name}/bias"])
+
+    def _norm(self, x: Any, name: str) -> Any:
+        return layer_norm(x, self._weights[f"{name}/gamma"], self._weights[f"{name}/beta"])
+
+    def _drop(self, x: Any) -> Any:
+        if not self._dropout:
+            return x
+        tf = import_tensorflow()
+        return tf.nn.experimental.general_dropout(x, self._dropout, uniform_sampler=self._random.uniform)
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any) -> Any:
+    """keras-bert's layer normalization of float32 (rows, hidden)."""
+    tf = import_tensorflow()
+    centred = x - tf.reduce_mean(x, -1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
+    return centred * tf.math.rsqrt(variance + _EPSILON) * gamma + beta
+
+
+def activate(x: Any, name: str) -> Any:
+    """The activation that `hidden_act` of `bert_config.json` names."""
+    tf = import_tensorflow()
+    return {"gelu": gelu, "linear": tf.identity, "relu": tf.nn.relu, "tanh": tf.tanh}[name](x)
+
+
+def gelu(x: Any) -> Any:
+    """keras-transformer's gelu, 0.5 x (1 + tanh(u)) = x sigmoid(2 u), with its gradient written out."""
+    tf = import_tensorflow()
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def gated(x: Any) -> Any:
+        gate = tf.sigmoid(x * (_LINEAR + _CUBIC * tf.square(x)))
+
+        def gradient(upstream: Any) -> Any:
+            slope = x * (_LINEAR + 3 * _CUBIC * tf.square(x))
+            return upstream * gate + slope * tf.raw_ops.SigmoidGrad(y=gate, dy=upstream)
+
+        return x * gate, gradient
+
+    return gated(x)

@@ -1,0 +1,119 @@
+"""Experiments: a method measured without registering anything, and what is shared between them."""
+
+import pandas as pd
+import pytest
+import toy
+import toy_method
+
+from jabert.config import load_settings
+from jabert.errors import JabertError
+from jabert.experiments import Experiment, run, steps
+from jabert.registry import open_registry
+from jabert.tracking import connect, tracked_run
+
+
+@pytest.fixture
+def majority(monkeypatch):
+    toy_method.install(monkeypatch)
+    return toy_method.Majority
+
+
+def children_of(settings, parent):
+    """The runs that are children of a run, the oldest first."""
+    client = connect(settings.tracking)
+    found = client.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{parent}'", order_by=["start_time ASC"])
+    return list(found)
+
+
+def refuse(*_, **__):
+    raise AssertionError("it was made before")
+
+
+def test_it_measures_on_validation_rows_under_a_parent_and_registers_nothing(majority, toy_table):
+    settings = toy_method.settings_of(toy_table)
+    with tracked_run(settings) as parent:
+        report = run(Experiment(settings, "validation"), parent.id)
+    (child,) = children_of(settings, parent.id)
+    counts = steps.read(settings).counts
+    assert report.rows == counts["validation"]
+    assert child.info.status == "FINISHED"
+    assert child.data.tags["measured_on"] == "validation"
+    assert child.data.metrics["validation/weighted_f1"] == report.weighted_f1
+    assert child.data.metrics["train/rows"] == counts["train"], (
+        "those that it is measured on taught it nothing"
+    )
+    assert "test/weighted_f1" not in child.data.metrics
+    assert open_registry(settings).listing() == []
+    assert connect(settings.tracking).search_logged_models(["1"]) == []
+
+
+def test_it_measures_on_test_rows_and_learns_from_the_rest(majority, toy_table):
+    settings = toy_method.settings_of(toy_table)
+    report = run(Experiment(settings))
+    (found,) = connect(settings.tracking).search_runs(["1"])
+    counts = steps.read(settings).counts
+    assert report.rows == counts["test"]
+    assert found.data.metrics["test/weighted_f1"] == report.weighted_f1
+    assert found.data.metrics["train/rows"] == counts["train"] + counts["validation"]
+    assert "mlflow.parentRunId" not in found.data.tags
+    truth = steps.read(settings).table.query("split == 'test'")["label"]
+    shares = truth.value_counts(normalize=True)
+    assert report.accuracy in pytest.approx(list(shares)) or report.accuracy in list(shares)
+
+
+def test_the_same_again_computes_nothing_and_says_the_same(majority, monkeypatch, toy_table):
+    settings = toy_method.settings_of(toy_table)
+    first = run(Experiment(settings))
+    for name in ("read_corpus", "check_texts", "open_package"):
+        monkeypatch.setattr(steps, name, refuse)
+    again = run(Experiment(settings))
+    assert again.to_dict() == first.to_dict()
+    assert len(majority.fits) == 1
+    one, other = connect(settings.tracking).search_runs(["1"])
+    measured = [
+        {name: value for name, value in of.data.metrics.items() if not name.startswith("seconds/")}
+        for of in (one, other)
+    ]
+    assert measured[0] == measured[1], "also what was found is recorded"
+
+
+def test_a_second_experiment_on_the_same_data_tokenizes_and_featurizes_nothing(
+    majority, monkeypatch, toy_encoder, toy_table
+):
+    overrides = [*toy.quick_settings(toy_table, toy_encoder), "encoder.device=cpu", "training.epochs=1"]
+    first = load_settings(None, [*overrides, "method.units=2"])
+    with tracked_run(first) as parent:
+        run(Experiment(first, "validation"), parent.id)
+        for name in ("read_corpus", "check_texts", "check_pieces", "Tokenizer"):
+            monkeypatch.setattr(steps, name, refuse)
+        run(Experiment(load_settings(None, [*overrides, "method.units=3"]), "validation"), parent.id)
+    one, other = children_of(first, parent.id)
+    assert (one.data.metrics["features/computed"], one.data.metrics["features/reused"]) == (160, 0)
+    assert (other.data.metrics["features/computed"], other.data.metrics["features/reused"]) == (0, 160)
+    assert {of.data.metrics["rows/validation"] for of in (one, other)} == {
+        steps.read(first).counts["validation"]
+    }
+    assert open_registry(first).listing() == []
+
+
+def test_data_that_fail_validation_stop_it_and_keep_their_report(majority, toy_table):
+    rows = pd.read_csv(toy_table)
+    rows.loc[7, "text"] = "  "
+    rows.to_csv("blank.csv", index=False)
+    settings = toy_method.settings_of("blank.csv")
+    for _ in range(2):  # also when the report is found
+        with pytest.raises(JabertError, match=r"blank\.csv line 9"):
+            run(Experiment(settings))
+    client = connect(settings.tracking)
+    found = client.search_runs(["1"])
+    assert [of.info.status for of in found] == ["FAILED", "FAILED"]
+    for of in found:
+        kept = {entry.path for entry in client.list_artifacts(of.info.run_id, "validation/texts")}
+        assert {"validation/texts/result.json", "validation/texts/data_docs"} <= kept
+    assert majority.fits == []
+
+
+def test_without_rows_to_measure_on_there_is_a_sentence(majority, toy_table):
+    settings = toy_method.settings_of(toy_table, "data.validation_share=0")
+    with pytest.raises(JabertError, match=r"^there are no validation rows to evaluate on$"):
+        run(Experiment(settings, "validation"))

@@ -1,0 +1,172 @@
+"""What holds of every method: fitted, exported, measured, described, by nothing but its kind."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import toy
+
+from jabert.config import decisive, load_settings, method_kinds
+from jabert.errors import JabertError
+from jabert.experiments import steps
+from jabert.experiments.packaging import build_package, open_package
+from jabert.methods import list_methods, method_of
+
+TEXTS = ["京都のお寺を歩いた。", "電話の電池が切れた。", "カレーを食べた。"]
+
+
+def settings_of(kind, table, encoder, *more):
+    return load_settings(None, [*toy.quick_settings(table, encoder), f"method.kind={kind}", *more])
+
+
+def results_of(settings, measured_on="test"):
+    """Data, tokens and fit of a method, whatever it needs."""
+    data, tokens = steps.read(settings), None
+    needs = method_of(settings.method.kind).needs
+    if {"tokens", "vectors"} & set(needs):
+        tokens = steps.tokenize(settings, data)
+    if "vectors" in needs:
+        steps.featurize(settings, tokens)
+    return data, tokens, steps.fit(settings, data, tokens, measured_on, on_epoch=lambda epoch: None)
+
+
+@pytest.fixture(params=method_kinds())
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def settings(kind, toy_table, toy_encoder):
+    return settings_of(kind, toy_table, toy_encoder)
+
+
+def test_a_fit_is_packaged_and_answers(kind, settings, tmp_path):
+    data, tokens, fit = results_of(settings)
+
+    package = build_package(fit.job, tmp_path / "package")
+    classifier = open_package(package)
+    probabilities = classifier.classify(TEXTS)
+
+    assert probabilities.shape == (3, 4) and probabilities.dtype == np.float64
+    assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-6)
+    assert classifier.classify([]).shape == (0, 4)
+    assert classifier.classify(TEXTS[:1])[0] == pytest.approx(probabilities[0], abs=1e-5)
+    assert classifier.about["labels"] == toy.LABELS
+    evaluated = steps.evaluate(settings, data, tokens, fit, "test", package=lambda: package)
+    predicted = classifier.classify(evaluated.rows["text"].tolist())
+    assert np.array_equal(evaluated.probabilities, predicted), "measured as it is served"
+    assert evaluated.report.rows == data.counts["test"]
+
+
+def test_a_fit_is_reproducible(kind, settings, toy_table, toy_encoder, tmp_path):
+    first = results_of(settings)[2]
+    again = results_of(settings_of(kind, toy_table, toy_encoder, f"training.work_path={tmp_path}/again"))[2]
+
+    assert first.key == again.key
+    assert [{**epoch, "seconds": 0} for epoch in first.fitted.history] == [
+        {**epoch, "seconds": 0} for epoch in again.fitted.history
+    ]
+    assert first.fitted.metrics == again.fitted.metrics
+
+
+def test_a_method_is_described(kind, settings):
+    *_, fit = results_of(settings)
+    method = method_of(kind)
+
+    described = method.describe(fit.job, fit.fitted)
+
+    assert described.summary[0].isupper() and not described.summary.endswith(".")
+    assert described.layers[0].name == "text"
+    assert described.layers[-1].shape == "(4)"
+    assert all(sentence.endswith(".") for sentence in (*described.protocol, *described.limits))
+    listed = next(entry for entry in list_methods() if entry["kind"] == kind)
+    assert listed["summary"] and listed["cost"] and listed["needs"] == list(method.needs)
+
+
+def test_only_a_method_that_chooses_spares_the_validation_rows(kind, settings):
+    data, tokens, _ = results_of(settings)
+    method = method_of(kind)
+    seen = {}
+
+    class Spy(type(method)):
+        def fit(self, job, train, validation, on_epoch):
+            seen.update(train=len(train), validation=len(validation))
+            return super().fit(job, train, validation, on_epoch)
+
+    for measured_on, learned in (("test", "train validation"), ("validation", "train")):
+        expected = sum(data.counts[split] for split in learned.split())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("jabert.experiments.steps.method_of", lambda kind: Spy())
+            patch.setattr("jabert.experiments.steps._FIT", "another")
+            steps.fit(settings, data, tokens, measured_on, on_epoch=lambda epoch: None)
+        if method.chooses:
+            assert seen == {"train": data.counts["train"], "validation": data.counts["validation"]}
+        else:
+            assert seen == {"train": expected, "validation": 0}
+
+
+def test_the_rows_of_a_method_come_with_what_it_asked_for(settings, kind):
+    data, tokens, _ = results_of(settings)
+    rows = steps._rows(settings, data, tokens, ["train"])
+
+    train = data.table[data.table["split"] == "train"]
+    assert rows.texts == train["text"].tolist()
+    assert [data.labels[index] for index in rows.classes] == train["label"].tolist()
+    assert rows.groups == train["group"].tolist()
+    assert (rows.ids is not None) == bool({"tokens", "vectors"} & set(method_of(kind).needs))
+    assert (rows.vectors is not None) == ("vectors" in method_of(kind).needs)
+    some = rows.take(np.array([3, 1]))
+    assert some.texts == [rows.texts[3], rows.texts[1]]
+    if rows.vectors is not None:
+        assert np.array_equal(some.vectors.read(1), rows.vectors.read(1))
+
+
+def test_every_kind_has_a_digest_of_its_own(toy_table, toy_encoder):
+    digests = {settings_of(kind, toy_table, toy_encoder).digest() for kind in method_kinds()}
+    assert len(digests) == len(method_kinds())
+    for kind in method_kinds():
+        found = decisive(load_settings(None, [f"method.kind={kind}"]), ["method"])
+        assert found == ({} if kind == "bi-lstm" else {"method.kind": kind})
+
+
+def test_one_label_only_is_refused_in_one_sentence(toy_table, toy_encoder, kind):
+    if method_of(kind).chooses:
+        pytest.skip("the suite of expectations stops such data; a network would learn it")
+    rows = pd.read_csv(toy_table).assign(label="京都")
+    rows.to_csv("one.csv", index=False)
+    with pytest.raises(JabertError, match="one label only"):
+        results_of(settings_of(kind, "one.csv", toy_encoder))
+
+
+def test_two_labels_are_as_good_as_more(kind, toy_table, toy_encoder, tmp_path):
+    rows = pd.read_csv(toy_table)
+    rows[rows["label"].isin(["京都", "グルメ"])].to_csv("two.csv", index=False)
+    settings = settings_of(kind, "two.csv", toy_encoder)
+    data, _, fit = results_of(settings)
+
+    package = build_package(fit.job, tmp_path / "package")
+
+    assert data.labels == ["グルメ", "京都"]
+    assert open_package(package).classify(TEXTS).sum(axis=1) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_kind_that_there_is_not_is_named_with_the_nearest():
+    with pytest.raises(
+        JabertError, match=r"method\.kind cannot be 'mean_pooling'; the nearest is 'mean-pooling'"
+    ):
+        load_settings(None, ["method.kind=mean_pooling"])
+
+
+def test_no_module_of_a_method_loads_anything_heavy():
+    program = """
+import json, sys
+from jabert.methods import list_methods
+list_methods()
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    heavy = {"tensorflow", "openvino", "mlflow", "sklearn", "pandas", "pyarrow", "prefect", "keras_bert"}
+    assert not heavy & set(json.loads(done.stdout))

@@ -1,0 +1,58 @@
+"""A method for tests: always the most frequent class. It is quick, and needs no encoder and no network."""
+
+import sys
+from typing import ClassVar
+
+import numpy as np
+from toy_package import write_ngrams
+
+from jabert import config
+from jabert.config import MethodSettings, Positive, load_settings
+from jabert.methods import Description, Export, Fitted, Layer, Method
+
+
+class MajoritySettings(MethodSettings):
+    kind: str = "majority"
+    smoothing: Positive = 1.0
+
+
+class Majority(Method):
+    settings_type = MajoritySettings
+    summary = "always the most frequent class"
+    cost = "nothing"
+    needs = ("texts",)
+    fits: ClassVar[list[int]] = []
+    """Rows of each fit since the method was installed."""
+
+    def fit(self, settings, train, validation, labels, *, folder, on_epoch):
+        self.fits.append(len(train))
+        counts = np.bincount(train.classes, minlength=len(labels)) + settings.method.smoothing
+        np.save(folder / "counts.npy", counts)
+        return Fitted(metrics={"rows": len(train)})
+
+    def export(self, settings, folder, labels, *, encoder, target):
+        bias = np.log(np.load(folder / "counts.npy"))
+        write_ngrams(target, ["a"], np.zeros((1, len(labels))), bias)
+        return Export("ngrams", ("scikit-learn",))
+
+    def describe(self, settings, fitted, labels, encoder):
+        return Description(
+            "The most frequent class, always", [Layer("counts", "share", "(classes)", len(labels))]
+        )
+
+
+METHOD = Majority()
+
+
+def install(monkeypatch):
+    """Let there be a kind `majority` until the test is over."""
+    kinds = [*config.method_kinds(), "majority"]
+    monkeypatch.setitem(sys.modules, "jabert.methods.majority", sys.modules[__name__])
+    monkeypatch.setattr("jabert.config.reading.method_kinds", lambda: kinds)
+    Majority.fits.clear()
+
+
+def settings_of(table, *overrides):
+    """Settings of a quick experiment with the toy method, on a toy table."""
+    shares = ["data.test_share=0.25", "data.validation_share=0.25"]
+    return load_settings(None, [f"data.path={table}", *shares, "method.kind=majority", *overrides])
