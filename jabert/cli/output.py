@@ -20,21 +20,20 @@ __all__ = [
     "print_listing",
     "print_pairs",
     "print_rich",
-    "shown",
 ]
 
-_PARTINGS = 20
-_WIDE = 1000  # columns of a file or pipe, where folded lines would be in the way
+_SHOWN_TEXTS = 20
+_UNFOLDED = 1000  # columns; wide enough that lines in a file or pipe are not folded
 
 
 def print_json(value: Any) -> None:
-    """Print a JSON value, Japanese text as it is."""
+    """Print a JSON value; Japanese text is not escaped."""
     print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def print_pairs(values: Mapping[str, Any]) -> None:
-    """Print names and values, one pair a line."""
-    print_rich(grid((name, shown(value)) for name, value in values.items()))
+    """Print names and values, one pair on each line."""
+    print_rich(grid((name, _shown(value)) for name, value in values.items()))
 
 
 def print_listing(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], empty: str) -> None:
@@ -46,15 +45,15 @@ def print_listing(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], emp
         print(empty)
         return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in columns:  # where it is narrow, the last one gives way
+    for column in columns:  # in a narrow terminal only the last column is folded
         table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
     for row in rows:
-        table.add_row(*(shown(row[column]) for column in columns))
+        table.add_row(*(_shown(row[column]) for column in columns))
     print_rich(table)
 
 
 def print_checks(checks: Iterable["Check"]) -> None:
-    """Print what was looked at, with the remedy under what is not in order."""
+    """Print checks and their findings, and under each failed check its remedy."""
     rows = []
     for check in checks:
         rows.append(("✓" if check.ok else "✗", check.what, check.found))
@@ -64,32 +63,32 @@ def print_checks(checks: Iterable["Check"]) -> None:
 
 
 def print_diff(diff: "Diff") -> None:
-    """Print two versions side by side, and the first texts that they part on."""
+    """Print two versions side by side, and the first texts that only one of them classifies correctly."""
     a, b = f"version {diff.a}", f"version {diff.b}"
     for name, pairs in (
         ("settings", diff.settings),
         ("data", diff.data),
         ("metrics, each on its own test rows", diff.metrics),
     ):
-        lines = [(what, *map(shown, pair)) for what, pair in pairs.items()] or [("none differs", "", "")]
+        lines = [(key, *map(_shown, pair)) for key, pair in pairs.items()] or [("no difference", "", "")]
         print_rich(grid([(name, a, b), *lines]), "")
     if diff.common is None:
         print(diff.unknown)
         return
     print(f"test rows in common: {diff.common.rows:,}")
     if diff.common.weighted_f1:
-        of_a, of_b = diff.common.weighted_f1
-        print(f"weighted F1 on them: {a} {of_a:.4f}, {b} {of_b:.4f}")
+        f1_a, f1_b = diff.common.weighted_f1
+        print(f"weighted F1 on them: {a} {f1_a:.4f}, {b} {f1_b:.4f}")
     for version, texts in ((a, diff.common.only_a_right), (b, diff.common.only_b_right)):
-        first = f", the first {_PARTINGS}" if len(texts) > _PARTINGS else ""
+        first = f", the first {_SHOWN_TEXTS}" if len(texts) > _SHOWN_TEXTS else ""
         print(f"\nonly {version} is right: {len(texts):,}{first}")
-        rows = [{"label": of.label, a: of.a, b: of.b, "text": of.text} for of in texts[:_PARTINGS]]
+        rows = [{"label": row.label, a: row.a, b: row.b, "text": row.text} for row in texts[:_SHOWN_TEXTS]]
         if rows:
             print_listing(rows, ("label", a, b, "text"), "")
 
 
 def grid(rows: Iterable[Sequence[str]]) -> "Table":
-    """Rows in aligned columns without lines; long words are folded, never cut."""
+    """Rows as aligned columns without borders; long words are folded, not cut."""
     from rich.table import Table
 
     lines = list(rows)
@@ -102,17 +101,17 @@ def grid(rows: Iterable[Sequence[str]]) -> "Table":
 
 
 def print_rich(*parts: "RenderableType") -> None:
-    """Print with rich: as wide as the terminal, and never folded into a file or pipe."""
+    """Print with rich: folded to the width of the terminal, unfolded in a file or pipe."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else _WIDE
+    width = None if sys.stdout.isatty() else _UNFOLDED
     console = Console(width=width, markup=False, highlight=False, emoji=False)
     for part in parts:
         console.print(part)
 
 
-def shown(value: Any) -> str:
-    """A value as people read it: nothing for None, four decimals, lists and dicts without brackets."""
+def _shown(value: Any) -> str:
+    """A value as people read it: None as nothing, floats with four decimals, lists and dicts bare."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -120,7 +119,7 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {shown(part)}" for name, part in value.items())
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(shown(part) for part in value)
+        return ", ".join(_shown(part) for part in value)
     return str(value)

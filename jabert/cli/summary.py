@@ -1,4 +1,4 @@
-"""What a person sees when a retraining is done."""
+"""The summary that `jabert retrain` prints at its end."""
 
 from pathlib import Path
 from shlex import quote
@@ -14,32 +14,32 @@ _EXAMPLE = "紅葉の京都を一日歩いた。"
 
 
 def print_summary(result: dict[str, Any], settings: Settings) -> None:
-    """Print what became of a retraining, where its results are, and what to try next.
+    """Print the outcome of a retraining, where its results are, and which commands to try next.
 
     Args:
-        result: as the flow `retrain` returns it.
-        settings: those of the run.
+        result: returned by the flow `retrain`.
+        settings: of the run.
     """
     model = settings.tracking.model_name
-    fate = {
+    outcome = {
         "promoted": "is the new champion",
         "kept": "is registered; the champion stays",
         "refused": "is registered but was refused; the champion stays",
-        "unchanged": "came of the same data, encoder and settings; nothing was done",
+        "unchanged": "was made from the same data, encoder and settings; nothing was done",
     }[result["outcome"]]
-    headline = f"Version {result['model_version']} of model {model!r} {fate}."
+    headline = f"Version {result['model_version']} of model {model!r} {outcome}."
     print_rich("", headline, "", grid(_facts(result, settings).items()), "", "Try next:")
     for command in _commands(settings.tracking):
-        print(f"  {command}")  # not folded, so that it can be copied
+        print(f"  {command}")  # without rich, which would fold it: it is there to be copied
 
 
 def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
     champion_f1, features = result["champion_weighted_f1"], result["features"]
-    against = "no champion before" if champion_f1 is None else f"the champion before: {champion_f1:.4f}"
+    before = "no champion before" if champion_f1 is None else f"the champion before: {champion_f1:.4f}"
     return {
-        "weighted F1": f"{result['weighted_f1']:.4f} on the test rows ({against})",
+        "weighted F1": f"{result['weighted_f1']:.4f} on the test rows ({before})",
         "reason": ". ".join([result["reason"], *result["warnings"]]),
-        "rows": ", ".join(f"{side} {count:,}" for side, count in result["rows"].items()),
+        "rows": ", ".join(f"{split} {count:,}" for split, count in result["rows"].items()),
         "features": f"{features['computed']:,} texts computed, {features['reused']:,} reused",
         **({"seconds": _seconds(result["stages"])} if result["stages"] else {}),
         "recipe": f"{settings.recipe or 'none'}, settings {result['config_digest'][:12]}",
@@ -51,18 +51,18 @@ def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
 
 
 def _seconds(stages: dict[str, float]) -> str:
-    each = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
-    return f"{sum(stages.values()):.1f} ({each})"
+    by_stage = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
+    return f"{sum(stages.values()):.1f} ({by_stage})"
 
 
 def _report(run_id: str, settings: TrackingSettings) -> str:
-    """A path where the artifacts are on this machine, else the name among them."""
+    """Path of the report if the artifacts are on this machine, else its name among them."""
     path = Path(settings.artifacts or "") / run_id / "artifacts" / "report" / "report.md"
     return str(path) if path.is_file() else "report/report.md among the artifacts of the run"
 
 
 def _commands(settings: TrackingSettings) -> list[str]:
-    """With the settings that lead to the same store and model, where the built-in defaults would not."""
+    """Commands to try next, with the settings of the store and the model where they are not the defaults."""
     default = load_settings().tracking
     changed = [name for name in ("uri", "model_name") if getattr(settings, name) != getattr(default, name)]
     values = {name: redacted(getattr(settings, name)) for name in changed}

@@ -1,8 +1,8 @@
-"""Pictures of a run: confusion matrix, scores of the classes, learning curves, the model's structure.
+"""Pictures of a run: confusion matrix, scores by class, learning curves, structure of the model.
 
-They are drawn on matplotlib's own objects, without pyplot and its global state. Japanese is set in
-IPAexGothic, which matplotlib-fontja brings; a character that neither it nor DejaVu Sans can draw,
-such as most emoji, becomes the geta mark 〓, a Japanese printer's sign for a missing letter.
+They are drawn with matplotlib's objects, without pyplot and its global state. Japanese is drawn in
+IPAexGothic, which comes with matplotlib-fontja. A character that is neither in it nor in DejaVu Sans, such as
+most emoji, becomes the geta mark 〓, which stands for a missing letter in Japanese print.
 """
 
 import functools
@@ -59,17 +59,17 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "savefig.dpi": 144,
 }
-_Numbers = npt.NDArray[Any]
+_LEFT, _MIDDLE = 0.3, 3.0  # of the boxes in `model_structure`, inches
 _Arguments = ParamSpec("_Arguments")
 
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Fonts and colours for the time of drawing; the settings of the process come back afterwards."""
+    """Use the fonts and colours of this module while drawing; restore matplotlib's settings afterwards."""
     import matplotlib
 
     with matplotlib.rc_context():
-        import matplotlib_fontja  # noqa: F401  registers its font, and would make it the default
+        import matplotlib_fontja  # noqa: F401  registers the font, and makes it the default
 
         matplotlib.rcParams.update(_STYLE)
         yield
@@ -85,8 +85,8 @@ def _styled(draw: "Callable[_Arguments, Figure]") -> "Callable[_Arguments, Figur
 
 
 def save(figure: "Figure", path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all, and give back `path`."""
-    with _style(), atomic_path(path) as temporary:  # the ticks are made only now
+    """Write a figure as PNG, atomically, and return `path`."""
+    with _style(), atomic_path(path) as temporary:  # ticks are made on saving
         figure.savefig(temporary, format="png")
     return path
 
@@ -105,8 +105,8 @@ def confusion_matrix(report: EvaluationReport) -> "Figure":
     names = [_printable(label) for label in report.labels]
     classes, longest = len(names), 0.085 * max(map(_columns, names))  # inches
     cell = min(max(0.45, 0.95 - 0.05 * classes, 2 / classes), 30 / classes)
-    side, crowded = cell * classes, longest > cell
-    figure = _figure(longest + side + 1.8, side + (longest if crowded else 0.2) + 0.9)
+    width, crowded = cell * classes, longest > cell
+    figure = _figure(longest + width + 1.8, width + (longest if crowded else 0.2) + 0.9)
     axes = figure.add_subplot(xlabel="predicted", ylabel="true", title=f"{report.rows:,} test rows")
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(classes), names, rotation=90 if crowded else 0)
@@ -114,14 +114,16 @@ def confusion_matrix(report: EvaluationReport) -> "Figure":
     axes.tick_params(length=0, labelsize=min(11, 60 * cell))
     axes.spines[:].set_visible(False)
     _write_counts(axes, counts, shares, cell)
-    beside = axes.inset_axes((1 + 0.15 / side, 0, 0.18 / side, 1))
+    beside = axes.inset_axes((1 + 0.15 / width, 0, 0.18 / width, 1))
     bar = figure.colorbar(image, beside, format="{x:.0%}", label="share of the true class")
     bar.outline.set_visible(False)
     return figure
 
 
-def _write_counts(axes: "Axes", counts: _Numbers, shares: _Numbers, cell: float) -> None:
-    """Write into each cell, `cell` inches wide, its count and, where there is room, its share."""
+def _write_counts(
+    axes: "Axes", counts: npt.NDArray[np.int64], shares: npt.NDArray[np.float64], cell: float
+) -> None:
+    """Write the count into each cell, `cell` inches wide, and also its share if there is room."""
     roomy = cell > 0.45
     size = 11 if roomy else 20 * cell
     for (true, predicted), count in np.ndenumerate(counts):
@@ -162,20 +164,22 @@ def learning_curves(history: pd.DataFrame, watched: str = "validation") -> "Figu
 
     Args:
         history: one row for each epoch with the columns `epoch`, `loss`, `val_loss`, `acc`, `val_acc`
-            and `val_weighted_f1`; an optional bool `best` is true where a new best was reached, so
-            that its last such row is the kept one. Without it the best weighted F1 counts.
-        watched: what the rows behind `val_…` are called in the legend.
+            and `val_weighted_f1`, and the bool `best`: the last row where it is true is the kept epoch.
+            `loss` and `acc`, on training rows, may be missing, and `weighted_f1` may be there.
+        watched: name of the rows that the `val_…` metrics are measured on, for the legend.
     """
     figure = _figure(11.4, 3.9)
     panels = figure.subplots(1, 3)
-    epochs, best = history["epoch"], _best(history)
+    epochs, kept = history["epoch"], history[history["best"].astype(bool)].tail(1)
     names = {"Loss": "loss", "Accuracy": "acc", "Weighted F1": "weighted_f1"}
     for axes, (title, column) in zip(panels, names.items(), strict=True):
         if column in history:
             axes.plot(epochs, history[column], ".-", color=_LIGHT_BLUE, label="training")
         axes.plot(epochs, history[f"val_{column}"], ".-", color=_BLUE, label=watched)
-        if len(best):
-            _mark(axes, best["epoch"].iloc[-1], best[f"val_{column}"].iloc[-1])
+        for epoch, value in zip(kept["epoch"], kept[f"val_{column}"], strict=True):
+            axes.axvline(epoch, color=_ORANGE, linewidth=1, linestyle=":", zorder=1)
+            axes.plot([epoch], [value], "o", color=_ORANGE, label=f"kept: epoch {epoch}", zorder=3)
+            axes.set_title(f"{value:.3f}", loc="right", color=_ORANGE)
         axes.set(title=title, xlabel="epoch", xlim=(epochs.min() - 0.5, epochs.max() + 0.5))
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(axis="y")
@@ -185,12 +189,12 @@ def learning_curves(history: pd.DataFrame, watched: str = "validation") -> "Figu
 
 @_styled
 def pretraining_curves(history: pd.DataFrame) -> "Figure":
-    """Losses and shares of right answers by step, in training and on the held-out part.
+    """Losses and accuracies of a pretraining by step, on training and held-out texts.
 
     Args:
-        history: one row for each measurement with the column `step`; drawn is what is there of
-            `masked_lm_loss`, `masked_lm_accuracy`, `next_sentence_accuracy`, `teacher_error` and of the
-            same with `val_` before it.
+        history: one row for each measurement with the column `step` and any of `masked_lm_loss`,
+            `masked_lm_accuracy`, `next_sentence_accuracy` and `teacher_error`; the values on held-out texts
+            under the same names with `val_` in front.
     """
     titles = {
         "masked_lm_loss": "Masked LM, loss",
@@ -198,10 +202,10 @@ def pretraining_curves(history: pd.DataFrame) -> "Figure":
         "next_sentence_accuracy": "Next sentence, accuracy",
         "teacher_error": "Squared error to the teacher",
     }
-    there = [name for name in titles if name in history]
-    figure = _figure(3.8 * max(2, len(there)), 3.9)
-    panels = np.atleast_1d(figure.subplots(1, len(there)))
-    for axes, name in zip(panels, there, strict=True):
+    present = [name for name in titles if name in history]
+    figure = _figure(3.8 * max(2, len(present)), 3.9)
+    panels = np.atleast_1d(figure.subplots(1, len(present)))
+    for axes, name in zip(panels, present, strict=True):
         axes.plot(history["step"], history[name], ".-", color=_LIGHT_BLUE, label="training")
         if f"val_{name}" in history:
             axes.plot(history["step"], history[f"val_{name}"], ".-", color=_BLUE, label="held out")
@@ -211,23 +215,12 @@ def pretraining_curves(history: pd.DataFrame) -> "Figure":
     return figure
 
 
-def _best(history: pd.DataFrame) -> pd.DataFrame:
-    """Rows of which the last is the kept epoch; none if no epoch was good enough to keep."""
-    return history.loc[history["best"].astype(bool)]
-
-
-def _mark(axes: "Axes", epoch: int, value: float) -> None:
-    axes.axvline(epoch, color=_ORANGE, linewidth=1, linestyle=":", zorder=1)
-    axes.plot([epoch], [value], "o", color=_ORANGE, label=f"kept: epoch {epoch}", zorder=3)
-    axes.set_title(f"{value:.3f}", loc="right", color=_ORANGE)
-
-
 @_styled
 def model_structure(layers: Sequence[Layer]) -> "Figure":
-    """The model from its input at the top to its output, as boxes with arrows between them.
+    """The layers as boxes with arrows between them, from the input at the top to the output.
 
-    Each box shows name and kind, and the shape of the output and the number of parameters of one
-    block; a repeated block is drawn as a pile with its count.
+    A box shows a layer's name, its kind, the shape of its output and its number of parameters; a repeated
+    layer is drawn as a pile with the number of repetitions.
     """
     width, step = 6.7, 1.15  # one unit of the axes is an inch
     height = step * len(layers) + 0.45
@@ -235,18 +228,15 @@ def model_structure(layers: Sequence[Layer]) -> "Figure":
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
-    for place, layer in enumerate(layers):
-        top = 0.2 + step * place
+    for index, layer in enumerate(layers):
+        top = 0.2 + step * index
         _draw_box(axes, layer, top)
-        if place:
+        if index:
             arrow = {"arrowstyle": "-|>", "color": _GREY, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", (_MIDDLE, top - 0.02), (_MIDDLE, top - 0.3), arrowprops=arrow)
     total = sum(layer.parameters * layer.repeated for layer in layers)
     axes.text(_LEFT, height - 0.25, f"{total:,} parameters in all", color=_GREY, size=10)
     return figure
-
-
-_LEFT, _MIDDLE = 0.3, 3.0  # of the boxes, inches
 
 
 def _draw_box(axes: "Axes", layer: Layer, top: float) -> None:
@@ -274,29 +264,28 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _printable(text: str, columns: int = 24) -> str:
-    """`text` on one line, in characters that can be drawn, at most `columns` half-width ones wide."""
+    """The text on one line, in characters that can be drawn, cut to `columns` half-width characters."""
     known = _characters()
     line = "".join(
         character if ord(character) in known else "〓"
         for character in unicodedata.normalize("NFC", " ".join(text.split()))
-        if unicodedata.category(character) not in ("Cc", "Cf", "Mn", "Me")  # they take no room
+        if unicodedata.category(character) not in ("Cc", "Cf", "Mn", "Me")  # control and combining characters
     )
-    return line if _columns(line) <= columns else _cut(line, columns - 1) + "…"
-
-
-def _cut(line: str, columns: int) -> str:
-    while _columns(line) > columns:
+    if _columns(line) <= columns:
+        return line
+    while _columns(line) > columns - 1:
         line = line[:-1]
-    return line
+    return line + "…"
 
 
 def _columns(line: str) -> int:
+    """Width in half-width characters."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in line)
 
 
 @functools.cache
 def _characters() -> frozenset[int]:
-    """Code points that the fonts can draw."""
+    """Code points of the characters in the fonts."""
     from matplotlib import font_manager
 
     fonts = [font_manager.get_font(font_manager.findfont(name, fallback_to_default=False)) for name in _FONTS]

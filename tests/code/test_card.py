@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from jabert.config import load_settings
 from jabert.encoder import open_folder
 from jabert.evaluation import evaluate
 from jabert.features import Featurized
-from jabert.methods import Fitted, method_of
+from jabert.methods import Description, Fitted, Job, method_of
 from jabert.report import plots
 from jabert.report.card import CONFUSION_MATRIX, Facts, make_card
 
@@ -82,28 +83,29 @@ def facts_of(toy_encoder):
     """Facts about a toy version; what is given replaces its own."""
 
     def make(recipe="", overrides=(), texts=("一", "二", "三", "四"), labels=("グルメ", "京都"), **changes):
-        return toy_facts(toy_encoder, recipe, overrides, texts, labels, **changes)
+        return replace(toy_facts(toy_encoder, recipe, overrides, texts, labels), **changes)
 
     return make
 
 
-def toy_facts(encoder, recipe, overrides, texts, labels, **changes):
+def toy_facts(encoder, recipe, overrides, texts, labels):
     truth = [labels[i % 2] for i in range(len(texts))]
     rows = pd.DataFrame({"text": texts, "label": truth, "split": "test", "group": "g"})
     learned = rows.assign(split=["train", "validation"] * (len(rows) // 2), text=rows["text"] + "学習")
     probabilities = np.tile([0.9, 0.1], (len(rows), 1))
-    folder = open_folder(encoder)
-    own = load_settings(recipe, ["data.path=texts.csv", "data.format=table", *overrides])
+    settings = load_settings(recipe, ["data.path=texts.csv", "data.format=table", *overrides])
     fitted = Fitted(
         history=[{"epoch": 1}, {"epoch": 2}, {"epoch": 3}],
         best_epoch=2,
-        resolved={"training_device": "/CPU:0", "training_precision": "float32", "gpu": "none"},
+        resolved={"training_precision": "float32", "gpu": "none"},
     )
-    facts = Facts(
+    folder, method = open_folder(encoder), method_of(settings.method.kind)
+    described = method.describe(Job(settings, labels, folder, Path("training")), fitted)
+    return Facts(
         version="3",
         run_id="0123456789abcdef",
         date="2025-11-25",
-        settings=own,
+        settings=settings,
         source="https://me:***@host/texts.csv",
         split_by="group",
         counts={
@@ -119,13 +121,13 @@ def toy_facts(encoder, recipe, overrides, texts, labels, **changes):
         },
         table=pd.concat([learned, rows], ignore_index=True),
         learned_from=["train"],
-        test_chose=own.training.watch == "test",
+        test_chose=settings.training.watch == "test",
         validation=("Suite `labelled_texts` passed: 0 of 12 not met.\n", "Suite `pieces` passed.\n"),
         encoder=folder,
         lower_case=True,
         max_tokens=64,
         features=Featurized(8, 80, 8, 0, 1.0, 0.5, "openvino", "bfloat16", "/CPU:0", "store"),
-        method=method_of(own.method.kind).describe(own, fitted, labels, folder),
+        method=described,
         report=evaluate(rows, probabilities, labels),
         verdict=VERDICT,
         environment={
@@ -136,7 +138,6 @@ def toy_facts(encoder, recipe, overrides, texts, labels, **changes):
             "library.numpy": "2.4.1",
         },
     )
-    return replace(facts, **changes)
 
 
 @pytest.fixture(scope="session")
@@ -196,12 +197,38 @@ def test_every_section_is_there_with_its_facts(facts_of):
             "356 units",
             "config.toml",
         ],
-        "Encoder": ["| name | toy |", "| layers | 2, of 16 columns |", "licence | not stated", "lower-cased"],
-        "Environment": ["openvino, bfloat16", "3.12.1", "Linux, 2 cores", "numpy 2.4.1", "abcdef"],
+        "Encoder": [
+            "| name | toy |",
+            "| layers | 2, hidden size 16 |",
+            "licence | not stated",
+            "lower-cased",
+        ],
+        "Environment": [
+            "openvino, bfloat16",
+            "| LSTM | float32 |",
+            "| GPU | none |",
+            "3.12.1",
+            "Linux, 2 cores",
+            "numpy 2.4.1",
+            "abcdef",
+        ],
     }.items():
         for fact in facts:
             assert fact in section(markdown, heading), (heading, fact)
+    assert "trained by recipe knbc on 2 texts" in markdown
     assert "Sample:" not in markdown
+
+
+def test_a_method_without_an_encoder_has_the_same_sections(facts_of):
+    method = Description("Word counts", layers=[], limits=["It ignores word order."])
+    without = {"encoder": None, "lower_case": None, "max_tokens": None, "features": None}
+    card = make_card(facts_of(method=method, learned_from=["train", "validation"], **without))
+    markdown = card.to_markdown()
+    assert headings(markdown) == HEADINGS
+    assert "Word counts, trained on 4 texts" in markdown
+    assert "- It ignores word order." in section(markdown, "Limits")
+    assert section(markdown, "Encoder") == "None: this method uses no encoder."
+    assert "token vectors" not in section(markdown, "Environment")
 
 
 def test_what_makes_figures_too_good_is_said(facts_of):
@@ -216,7 +243,7 @@ def test_what_makes_figures_too_good_is_said(facts_of):
     assert "**They chose the epoch" in section(markdown, "Result")
     assert "The test rows chose the epoch" in section(markdown, "Limits")
     assert "tags were kept" in section(markdown, "Protocol")
-    assert "may stand on both sides" in section(markdown, "Protocol")
+    assert "may be in two splits" in section(markdown, "Protocol")
     assert "3 rows kept" in section(markdown, "Data")
 
 
@@ -258,7 +285,7 @@ def test_hostile_texts_labels_and_notes_stay_texts(facts_of, picture):
             texts=[HOSTILE, HOSTILE + "2", "三", "四"],
             labels=["a|b\n- <b>", "`c` [d](e)"],
             source=HOSTILE,
-            environment={"machine": HOSTILE, "python": "", "gpu": "", "jabert": HOSTILE},
+            environment={"machine": HOSTILE, "python": "", "jabert": HOSTILE},
         )
     )
     check_harmless(card, picture)

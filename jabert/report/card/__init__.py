@@ -1,4 +1,4 @@
-"""The model card: what a version is, how good, on what evidence, how it was made and how it is loaded."""
+"""The model card: what a version is, how good it is, on what evidence, how it was made and how to load it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 from jabert.markdown import escaped
 from jabert.report.card import sections
-from jabert.report.card.facts import Facts
+from jabert.report.card.sections import Facts
 from jabert.report.card.webpage import webpage
 from jabert.report.pages import evaluation_tables
 
 __all__ = ["CONFUSION_MATRIX", "Card", "Facts", "make_card"]
 
 CONFUSION_MATRIX = "../report/confusion_matrix.png"
-"""Address of the picture, from the folder of the card among the artifacts of its run."""
+"""Path of the picture relative to the folder of the card among the artifacts of the run."""
 
-_LONGEST_DESCRIPTION = 5000  # characters: the column of MLflow's database
+_LONGEST_DESCRIPTION = 5000  # characters, the width of the column in MLflow's database
 
 
 class Section(NamedTuple):
-    """A part of the card; the description of a version has room for the brief ones only."""
+    """A section of the card; only brief ones go into the description of a version."""
 
     heading: str
     body: str
@@ -31,7 +31,7 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class Card:
-    """A finished card."""
+    """A finished card: title, introduction and sections."""
 
     title: str
     lead: str
@@ -39,15 +39,18 @@ class Card:
     run_id: str
 
     def to_markdown(self) -> str:
-        """The whole card; its picture is `CONFUSION_MATRIX`."""
+        """The whole card as Markdown; its picture is at `CONFUSION_MATRIX`."""
         return "\n\n".join([f"# {escaped(self.title)}", self.lead, *map(str, self.sections)]) + "\n"
 
     def to_html(self, confusion_matrix: Path) -> str:
-        """The whole card as one file, with the picture in it."""
+        """The whole card as one HTML file with the picture, a PNG file, in it."""
         return webpage(self.to_markdown(), self.title, {CONFUSION_MATRIX: confusion_matrix})
 
     def to_description(self) -> str:
-        """What of it MLflow takes as the description of a version: no picture, at most 5,000 characters."""
+        """The card as the description of a version in MLflow, at most 5,000 characters.
+
+        A section that is not brief, or for which there is no room, is left out.
+        """
         rest = f"The whole card: `card/card.html` among the artifacts of run {self.run_id}."
         parts: list[str] = []
         for part in (self.lead, *(str(section) for section in self.sections if section.brief)):
@@ -57,10 +60,10 @@ class Card:
 
 
 def make_card(facts: Facts) -> Card:
-    """Write the card of a version that was judged."""
+    """Write the card of a version that the gate has judged."""
     tables = evaluation_tables(facts.report)
     picture = f"![Test rows by true and predicted class]({CONFUSION_MATRIX})"
-    no_slice, no_mistake = "No test row is short, cut or has unknown pieces.", "There is none."
+    no_slice, no_mistake = "No test text is short, was cut, or has unknown pieces.", "None."
     parts = (
         Section("Result", sections.result(facts, tables["Evaluation"])),
         Section("Classes", tables["Classes"]),

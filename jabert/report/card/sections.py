@@ -1,33 +1,95 @@
-"""The parts of a model card, each as Markdown that no text of the facts can break."""
+"""The facts of a model card and its sections, each as Markdown with all texts escaped."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import pandas as pd
 
-from jabert.config import TrackingSettings
+from jabert.config import Settings, TrackingSettings
 from jabert.dataset import table_digest
 from jabert.dataset.readers import format_of
+from jabert.encoder import EncoderFolder
 from jabert.errors import redacted
+from jabert.evaluation import EvaluationReport
+from jabert.features import Featurized
 from jabert.markdown import code, escaped, table
-from jabert.report.card.facts import Facts
+from jabert.methods import Description
 
-__all__ = ["data", "encoder", "environment", "gate", "how_to_load", "lead", "limits", "protocol", "result"]
+__all__ = [
+    "Facts",
+    "data",
+    "encoder",
+    "environment",
+    "gate",
+    "how_to_load",
+    "lead",
+    "limits",
+    "protocol",
+    "result",
+]
 
-_SIDES = ("train", "validation", "test")
 _SHOWN_LABELS = 20
-_SPLITS = {
-    "group": "Split by group: no group (article, thread, author) stands on two sides.",
-    "sentence": "Split by sentence: texts of one origin (article, thread, author) may stand on both sides.",
-    "given": "Sides as the data give them.",
+_SPLITS = ("train", "validation", "test")
+_SPLIT_BY = {
+    "group": "Split by group: no group (article, thread, author) is in two splits.",
+    "sentence": "Split by sentence: texts of one origin (article, thread, author) may be in two splits.",
+    "given": "The data give the split of each text.",
 }
 _EXAMPLE = "紅葉の京都を一日歩いた。"
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What the card of a version is written from.
+
+    Attributes:
+        version: of the registered model.
+        run_id: of the run that judged the version.
+        date: of the card, ISO 8601.
+        settings: of the run.
+        source: of the texts, without a password.
+        split_by: `given`, `sentence` or `group`.
+        counts: numbers of rows, as in `Corpus`.
+        table: the texts with their splits.
+        learned_from: the splits that the classifier learned from.
+        test_chose: whether the test rows chose the epoch.
+        validation: the finding of each suite of expectations, as Markdown.
+        encoder: the encoder folder, None for a method without an encoder.
+        lower_case: whether the texts were lower-cased, None for a method without an encoder.
+        max_tokens: longest text in token ids, None for a method without an encoder.
+        features: what the featurization did, None for a method without token vectors.
+        method: description of the classifier by its method.
+        report: the evaluation on the test rows.
+        verdict: of the gate, as from `Verdict.facts`.
+        environment: as from `tracking.provenance`.
+    """
+
+    version: str
+    run_id: str
+    date: str
+    settings: Settings
+    source: str
+    split_by: str
+    counts: Mapping[str, int]
+    table: pd.DataFrame
+    learned_from: Sequence[str]
+    test_chose: bool
+    validation: Sequence[str]
+    encoder: EncoderFolder | None
+    lower_case: bool | None
+    max_tokens: int | None
+    features: Featurized | None
+    method: Description
+    report: EvaluationReport
+    verdict: Mapping[str, Any]
+    environment: Mapping[str, str]
+
+
 def lead(facts: Facts) -> str:
-    """Purpose and origin in a few sentences."""
+    """Purpose and origin of the version in a few sentences."""
     labels, settings = facts.report.labels, facts.settings
     more = f" and {len(labels) - _SHOWN_LABELS:,} more" if len(labels) > _SHOWN_LABELS else ""
     recipe = f"by recipe {escaped(Path(settings.recipe).stem)} " if settings.recipe else ""
@@ -45,11 +107,11 @@ def lead(facts: Facts) -> str:
 
 
 def result(facts: Facts, scores: str) -> str:
-    """The scores, a table, with what they were measured on and what no model at all would have."""
+    """The table of scores, what they were measured on, and the score of always answering one class."""
     report = facts.report
     largest = max(report.per_class, key=lambda score: score.support)
     share = largest.support / report.rows
-    always = 2 * share**2 / (1 + share)  # weighted F1 of the one class that is ever predicted
+    always = 2 * share**2 / (1 + share)  # its F1, 2 share / (1 + share), weighted; the other classes have 0
     chosen = "**They chose the epoch, so these figures are too good.**"
     kept = "They had no part in training and chose nothing."
     return (
@@ -71,12 +133,14 @@ def gate(facts: Facts) -> str:
             "on": f"the same {verdict['compared_rows']:,} test rows",
             "weighted F1": f"{verdict['weighted_f1']:.4f} against {verdict['champion_weighted_f1']:.4f}",
             "gain": f"{gain:+.4f} (95 % interval {low:+.4f} to {high:+.4f})",
-            "changed sides": f"{right:,} texts became right, {wrong:,} wrong",
+            "changed": f"{right:,} texts became right, {wrong:,} wrong",
         }
         parts.append(_pairs(compared))
     if warnings := verdict.get("warnings"):
         parts.append(_bullets(f"Warning: {escaped(warning)}." for warning in warnings))
-    parts.append("This was decided when the version was registered; `jabert models` says what holds now.")
+    parts.append(
+        "Decided when the version was registered; `jabert models` shows which version is the champion now."
+    )
     return "\n\n".join(parts)
 
 
@@ -84,13 +148,13 @@ def limits(facts: Facts) -> str:
     """What the figures do not say."""
     report = facts.report
     sentences = [
-        "Every text gets one of the classes, also one that belongs to none of them.",
+        "Every text gets one of the classes, even one that belongs to none of them.",
         *facts.method.limits,
-        f"The interval covers the chance in these test rows (it resamples {report.resampled}), not that of "
-        "the split or the seed, and nothing of texts from elsewhere.",
+        f"The interval reflects the random choice of these test rows (it resamples {report.resampled}), not "
+        "that of the split or the seed, and says nothing about texts from other sources.",
     ]
     if facts.test_chose:
-        sentences.append("The test rows chose the epoch; the interval does not show how much that flatters.")
+        sentences.append("The test rows chose the epoch; the interval does not account for that.")
     left_out = report.rows - facts.verdict["compared_rows"]
     found = f"{left_out:,} that a version learned from were left out" if left_out else "none was left out"
     sentences.append(
@@ -100,7 +164,7 @@ def limits(facts: Facts) -> str:
 
 
 def how_to_load(facts: Facts) -> str:
-    """Code that can be copied."""
+    """Code to copy: in Python, and on the command line."""
     name, store = facts.settings.tracking.model_name, redacted(str(facts.settings.tracking.uri))
     uri = f"models:/{name}/{facts.version}"
     option = "" if name == TrackingSettings().model_name else f" --set tracking.model_name={quote(name)}"
@@ -108,23 +172,23 @@ def how_to_load(facts: Facts) -> str:
         "import mlflow, pandas as pd\n\n"
         f"mlflow.set_tracking_uri({store!r})\n"
         f"model = mlflow.pyfunc.load_model({uri!r})\n"
-        "# a row a text, with the columns label, score and probabilities\n"
+        "# returns one row for each text, with the columns label, score and probabilities\n"
         f'model.predict(pd.DataFrame({{"text": ["{_EXAMPLE}"]}}))'
     )
     shell = (
         f"$ export MLFLOW_TRACKING_URI={quote(store)}\n"
         f"$ mlflow models serve --env-manager local -m {quote(uri)}\n"
-        f'$ jabert predict "{_EXAMPLE}"{option}  # by the champion of the moment'
+        f'$ jabert predict "{_EXAMPLE}"{option}  # by the champion, whichever version that is'
     )
     return f"{code(python, 'python')}\n\n{code(shell, 'console')}"
 
 
 def data(facts: Facts) -> str:
-    """Where the texts come from, what was dropped, how they are divided."""
+    """Where the texts come from, which rows were dropped, and how the rest is split."""
     counts, rows = facts.counts, facts.table
     fate = "dropped" if facts.settings.data.drop_duplicates else "kept"
-    sides = {side: rows[rows["split"] == side] for side in _SIDES}
-    classes = pd.crosstab(rows["label"], rows["split"]).reindex(columns=_SIDES, fill_value=0)
+    parts = {split: rows[rows["split"] == split] for split in _SPLITS}
+    classes = pd.crosstab(rows["label"], rows["split"]).reindex(columns=_SPLITS, fill_value=0)
     origin = {
         "source": facts.source,
         "digest": table_digest(rows),
@@ -134,42 +198,48 @@ def data(facts: Facts) -> str:
         "under two labels": f"{counts['conflicting_rows']:,} rows of {counts['conflicting_texts']:,} texts "
         f"{fate}",
     }
-    divided = [
-        (side, f"{len(of):,}", of["group"].nunique() if "group" in of else None, table_digest(of)[:16])
-        for side, of in sides.items()
+    by_split = [
+        (
+            name,
+            f"{len(part):,}",
+            part["group"].nunique() if "group" in part else None,
+            table_digest(part)[:16],
+        )
+        for name, part in parts.items()
     ]
+    by_class = [(label, *map("{:,}".format, counted)) for label, *counted in classes.itertuples()]
     tables = [
         _pairs(origin),
-        table(["side", "rows", "groups", "digest"], divided),
-        table(["class", *_SIDES], [(label, *map("{:,}".format, of)) for label, *of in classes.itertuples()]),
+        table(["split", "rows", "groups", "digest"], by_split),
+        table(["class", *_SPLITS], by_class),
     ]
     return "\n\n".join(tables)
 
 
 def protocol(facts: Facts) -> str:
-    """How the figures came about."""
+    """How the data were split and the classifier was fitted."""
     data = facts.settings.data
-    sentences = [_SPLITS[facts.split_by]]
+    sentences = [_SPLIT_BY[facts.split_by]]
     if facts.split_by != "given":
         test = f"{data.test_rows} test rows" if data.test_rows else f"test share {data.test_share}"
         sentences.append(
-            f"Drawn by seed {data.seed}: {test}, of the rest validation {data.validation_share}."
+            f"Drawn with seed {data.seed}: {test}, and validation share {data.validation_share} of the rest."
         )
     if format_of(data) == "knbc":
         kept = "kept: **each article's first sentence names its class**"
         sentences.append(f"KNBC's topic tags were {'removed' if data.strip_topic_tag else kept}.")
     sentences += [
         *facts.method.protocol,
-        "`config.toml` among the artifacts of the run is a recipe that repeats it.",
+        "`config.toml` among the artifacts of the run is a recipe that repeats the run.",
     ]
     return _bullets(sentences)
 
 
 def encoder(facts: Facts) -> str:
-    """Which BERT, whose, and how it was fed; a sentence for a method without one."""
+    """Name, origin, licence and sizes of the encoder, and how texts are prepared for it."""
     folder = facts.encoder
     if folder is None:
-        return "None: this method reads the characters of a text."
+        return "None: this method uses no encoder."
     config = folder.config
     return _pairs(
         {
@@ -177,7 +247,7 @@ def encoder(facts: Facts) -> str:
             "fingerprint": folder.fingerprint,
             "licence": folder.settings.get("licence", "not stated in an encoder.toml"),
             "origin": folder.settings.get("origin", "not stated in an encoder.toml"),
-            "layers": f"{config.num_hidden_layers}, of {config.hidden_size} columns",
+            "layers": f"{config.num_hidden_layers}, hidden size {config.hidden_size}",
             "vocabulary": f"{config.vocab_size:,} pieces, {'lower-cased' if facts.lower_case else 'cased'}",
             "longest text": f"{facts.max_tokens:,} tokens, the rest is cut off",
         }
@@ -185,7 +255,7 @@ def encoder(facts: Facts) -> str:
 
 
 def environment(facts: Facts) -> str:
-    """Precision, versions, machine."""
+    """Precision, machine and versions."""
     features, recorded = facts.features, facts.environment
     libraries = {
         name.removeprefix("library."): version

@@ -1,4 +1,4 @@
-"""A Markdown text as one HTML file that needs nothing else: styles and pictures are in it."""
+"""Markdown as one self-contained HTML file: styles and pictures are in it."""
 
 import base64
 import html
@@ -45,19 +45,20 @@ img { display: block; max-width: 100%; height: auto; margin: .5rem 0; }
 
 
 def webpage(markdown: str, title: str, pictures: Mapping[str, Path]) -> str:
-    """Render a text as a page; HTML in it is shown as the text it is.
+    """Render Markdown as an HTML page; HTML tags in it are shown as text.
 
     Args:
-        markdown: the text.
-        title: of the window.
-        pictures: the PNG file for each address of a picture in the text.
+        markdown: the Markdown.
+        title: of the page.
+        pictures: the PNG file for the address of each picture in the Markdown.
     """
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("js-default")  # tables, and no raw HTML
     tokens = parser.parse(markdown)
     for image in _images(tokens):
-        image.attrs["src"] = _as_data(pictures[str(image.attrs["src"])])
+        picture = base64.b64encode(pictures[str(image.attrs["src"])].read_bytes()).decode()
+        image.attrs["src"] = f"data:image/png;base64,{picture}"
     body = parser.renderer.render(tokens, parser.options, {})
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -72,7 +73,3 @@ def _images(tokens: list["Token"]) -> Iterator["Token"]:
         if token.type == "image":
             yield token
         yield from _images(token.children or [])
-
-
-def _as_data(picture: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
