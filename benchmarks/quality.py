@@ -17,9 +17,9 @@ from jabert import markdown
 from jabert.config import Settings, load_settings
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package
-from jabert.experiments.steps import Data, Tokens, encoder_of
+from jabert.experiments.steps import Data, Tokens
 from jabert.files import write_json
-from jabert.methods import Epoch
+from jabert.methods import Epoch, encoder_of
 
 PROTOCOLS = {
     "seed: sentence split, tag kept, test chooses the epoch": ("seed", []),

@@ -19,6 +19,7 @@ from jabert.config import load_settings
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package
 from jabert.experiments.store import find_or_make, key_of, prune
+from jabert.methods import encoder_of
 
 ALL = ["evaluate", "fit", "read", "tokenize", "validate", "validate"]
 SUITE = {
@@ -48,7 +49,7 @@ def run(settings, measured_on="test"):
     fit = steps.fit(settings, data, tokens, measured_on, on_epoch=lambda _: None)
 
     def package():
-        return build_package(fit.folder, data.labels, settings, steps.encoder_of(settings), Path("package"))
+        return build_package(fit.folder, data.labels, settings, encoder_of(settings), Path("package"))
 
     steps.evaluate(settings, data, tokens, fit, measured_on, package=package)
     return sorted(name.partition("-")[0] for name in results(settings) - before)
