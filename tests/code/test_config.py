@@ -430,6 +430,38 @@ def test_a_kind_that_nobody_knows_is_answered_with_the_nearest():
         load_settings(None, ["method.kind=zzz"])
 
 
+# Kinds of method
+
+
+def test_another_kind_sets_the_settings_of_the_recipe_s_kind_aside_and_one_line_says_so(caplog):
+    with caplog.at_level("INFO", logger="jabert"):
+        settings = load_settings("knbc", ["method.kind=mean-pooling"])
+    assert caplog.messages == ["recipe knbc: set aside for method.kind 'mean-pooling': dropout"]
+    assert settings.method == load_settings(None, ["method.kind=mean-pooling"]).method
+    assert settings.training == load_settings("knbc").training, "what all kinds have stays"
+
+
+def test_settings_of_another_kind_under_old_names_are_set_aside_too(tmp_path, caplog):
+    path = recipe_file(tmp_path, "[classifier]\nunits = 8\n")
+    with caplog.at_level("INFO", logger="jabert"):
+        settings = load_settings(path, ["method.kind=mean-pooling", "classifier.dropout=0.3"])
+    assert settings.method == load_settings(None, ["method.kind=mean-pooling"]).method
+    (line,) = caplog.messages
+    assert line.endswith("set aside for method.kind 'mean-pooling': dropout, units")
+
+
+def test_the_kind_of_a_recipe_said_again_sets_nothing_aside(caplog):
+    with caplog.at_level("INFO", logger="jabert"):
+        settings = load_settings("knbc", ["method.kind=bi-lstm"])
+    assert caplog.messages == []
+    assert settings.method == load_settings("knbc").method
+
+
+def test_a_setting_of_another_kind_is_refused_by_name():
+    with pytest.raises(JabertError, match=r"there is no setting method\.units"):
+        load_settings(None, ["method.kind=mean-pooling", "method.units=8"])
+
+
 words = st.text(max_size=20)
 counts = st.integers(1, 10**6)
 shares = st.floats(0, 1, exclude_max=True)

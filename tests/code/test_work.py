@@ -10,7 +10,7 @@ from jabert.config import load_settings
 from jabert.errors import JabertError
 from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key
-from jabert.experiments.steps import encoder_of
+from jabert.methods import encoder_of
 from jabert.tracking import Attempt
 
 

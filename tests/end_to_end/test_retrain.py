@@ -17,6 +17,7 @@ from jabert.config import load_settings
 from jabert.errors import JabertError
 from jabert.experiments import recording, retraining, steps
 from jabert.experiments.keys import attempt_key
+from jabert.methods import encoder_of
 from jabert.registry import open_registry
 from jabert.tracking import Attempt, connect
 
@@ -324,7 +325,7 @@ def test_an_interrupted_run_is_killed_and_the_next_goes_on_from_its_last_epoch(o
 
 def test_a_run_whose_process_vanished_is_closed_by_the_next(overrides):
     settings = load_settings("", overrides)
-    key = attempt_key(settings, steps.read(settings).digest, steps.encoder_of(settings))
+    key = attempt_key(settings, steps.read(settings).digest, encoder_of(settings))
     lost = client().create_run(client().create_experiment("jabert"))
     Attempt(Path(settings.training.work_path) / key).resume(lost.info.run_id)
 
