@@ -19,7 +19,6 @@ from jabert.config import load_settings
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package
 from jabert.experiments.store import find_or_make, key_of, prune
-from jabert.methods import encoder_of
 
 ALL = ["evaluate", "fit", "read", "tokenize", "validate", "validate"]
 SUITE = {
