@@ -8,8 +8,6 @@ from typing import Any
 from jabert.dataset.sources import opened, path_part
 from jabert.errors import JabertError
 
-__all__ = ["Lines", "decode", "is_packed"]
-
 _BLOCK_BYTES = 1 << 16
 
 

@@ -12,8 +12,6 @@ from typing import Any
 from jabert.errors import JabertError
 from jabert.texts import is_unicode
 
-__all__ = ["csv_records", "json_records", "json_text", "plain_text"]
-
 
 def csv_records(
     lines: Iterable[str], file: str, delimiter: str
