@@ -24,21 +24,20 @@ class Majority(Method):
     fits: ClassVar[list[int]] = []
     """Rows of each fit since the method was installed."""
 
-    def fit(self, settings, train, validation, labels, *, folder, on_epoch):
+    def fit(self, job, train, validation, on_epoch):
         self.fits.append(len(train))
-        counts = np.bincount(train.classes, minlength=len(labels)) + settings.method.smoothing
-        np.save(folder / "counts.npy", counts)
+        counts = np.bincount(train.classes, minlength=len(job.labels)) + job.settings.method.smoothing
+        np.save(job.folder / "counts.npy", counts)
         return Fitted(metrics={"rows": len(train)})
 
-    def export(self, settings, folder, labels, *, encoder, target):
-        bias = np.log(np.load(folder / "counts.npy"))
-        write_ngrams(target, ["a"], np.zeros((1, len(labels))), bias)
+    def export(self, job, target):
+        bias = np.log(np.load(job.folder / "counts.npy"))
+        write_ngrams(target, ["a"], np.zeros((1, len(job.labels))), bias)
         return Export("ngrams", ("scikit-learn",))
 
-    def describe(self, settings, fitted, labels, encoder):
-        return Description(
-            "The most frequent class, always", [Layer("counts", "share", "(classes)", len(labels))]
-        )
+    def describe(self, job, fitted):
+        layers = [Layer("counts", "share", "(classes)", len(job.labels))]
+        return Description("The most frequent class, always", layers)
 
 
 METHOD = Majority()

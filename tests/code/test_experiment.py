@@ -1,5 +1,7 @@
 """Experiments: a method measured without registering anything, and what is shared between them."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import toy
@@ -115,6 +117,8 @@ def test_data_that_fail_validation_stop_it_and_keep_their_report(majority, toy_t
 
 
 def test_without_rows_to_measure_on_there_is_a_sentence(majority, toy_table):
-    settings = toy_method.settings_of(toy_table, "data.validation_share=0", "validation.suite=seed")
+    Path("own.json").write_text('{"expectations": []}', encoding="utf-8")
+    more = ["data.validation_share=0", "validation.suite=./own.json"]
+    settings = toy_method.settings_of(toy_table, *more)
     with pytest.raises(JabertError, match=r"^there are no validation rows to evaluate on$"):
         run(Experiment(settings, "validation"))

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from jabert.config import Settings, TrainingSettings, decisive, load_settings
 from jabert.experiments.keys import attempt_key
+from jabert.files import write_json
 
 ENCODER = SimpleNamespace(fingerprint="0" * 64)
 
@@ -159,11 +160,14 @@ def test_what_a_method_does_not_read_is_not_in_its_key(monkeypatch, toy_table, c
     assert key(other, None) == key(plain, None)
 
 
-def test_the_content_of_a_suite_is_in_the_key_and_its_folder_is_not(tmp_path):
+def test_the_rules_of_a_suite_are_in_the_key_and_neither_its_folder_nor_its_wording(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     here, there = (load_settings("sample", own_suites(tmp_path / name)) for name in ("a", "b"))
     before = key(here)
     assert key(there) == before
-    (tmp_path / "a" / "texts.json").write_text('{"expectations": [ ]}', encoding="utf-8")
+    rule = {"type": "expect_column_to_exist", "kwargs": {"column": "text"}, "description": "There are texts."}
+    write_json(tmp_path / "a" / "texts.json", {"expectations": [rule]})
     assert key(here) != before
+    write_json(tmp_path / "b" / "texts.json", {"expectations": [{**rule, "description": "Texts are there."}]})
+    assert key(there) == key(here)
