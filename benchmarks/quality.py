@@ -19,7 +19,7 @@ from jabert.experiments import steps
 from jabert.experiments.packaging import build_package
 from jabert.experiments.steps import Data, Tokens
 from jabert.files import write_json
-from jabert.methods import Epoch, encoder_of
+from jabert.methods import Epoch
 
 PROTOCOLS = {
     "seed: sentence split, tag kept, test chooses the epoch": ("seed", []),

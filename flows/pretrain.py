@@ -37,7 +37,7 @@ def pretrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, 
         with run.stage("read"):
             texts = read(settings, run)
         with texts.work.exclusive():
-            pretraining.take_over(texts, run)
+            pretraining.resume(texts, run)
             with run.stage("vocabulary"):
                 pieces = vocabulary(settings, texts)
             with run.stage("tokenize"):

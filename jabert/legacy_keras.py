@@ -1,7 +1,7 @@
 """The one place that imports TensorFlow.
 
-keras-bert needs Keras 2, which lives on as tf-keras; TensorFlow takes it instead of Keras 3 only if
-an environment variable is set before TensorFlow is first imported.
+keras-bert needs Keras 2, which is continued as tf-keras; TensorFlow uses it instead of Keras 3 only if an
+environment variable is set before TensorFlow is first imported.
 """
 
 import os
@@ -16,10 +16,10 @@ __all__ = ["compute_capability", "gpu_names", "import_tensorflow", "run_two_at_o
 
 
 def import_tensorflow() -> ModuleType:
-    """TensorFlow with `tf.keras` being tf-keras.
+    """TensorFlow, with tf-keras as `tf.keras`.
 
     Raises:
-        JabertError: TensorFlow was imported before with Keras 3.
+        JabertError: TensorFlow has already been imported with Keras 3.
     """
     if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") != "1":
         raise JabertError(
@@ -33,16 +33,16 @@ def import_tensorflow() -> ModuleType:
 
     if first:
         for gpu in tensorflow.config.list_physical_devices("GPU"):
-            # Leave memory to the machine's other processes; it can only be said before the GPU is used.
+            # Leave memory to other processes; can only be set before the GPU is used.
             tensorflow.config.experimental.set_memory_growth(gpu, True)
     return tensorflow  # type: ignore[no-any-return]
 
 
 def _import_quietly() -> None:
-    """Import TensorFlow without its notes on CPU flags and absent CUDA libraries, which look like errors.
+    """Import TensorFlow without its notes on CPU flags and missing CUDA libraries, which look like errors.
 
-    They are written by C++ before its own log level counts, so the file descriptor is turned away; what
-    was written comes back if the import fails. Who sets TF_CPP_MIN_LOG_LEVEL gets everything.
+    They are written by C++ before its log level takes effect, so the file descriptor of stderr is redirected;
+    what was written is shown if the import fails. With TF_CPP_MIN_LOG_LEVEL set, nothing is hidden.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
@@ -54,7 +54,7 @@ def _import_quietly() -> None:
         try:
             import tensorflow
 
-            tensorflow.config.list_physical_devices("GPU")  # the search for one writes too
+            tensorflow.config.list_physical_devices("GPU")  # the search for GPUs writes too
         except BaseException:
             notes.seek(0)
             os.write(stderr, notes.read())
@@ -74,7 +74,7 @@ def gpu_names() -> list[str]:
 
 
 def compute_capability() -> tuple[int, int]:
-    """CUDA compute capability of the first GPU that TensorFlow sees, (0, 0) if it is not known."""
+    """CUDA compute capability of the first GPU that TensorFlow sees, (0, 0) if unknown."""
     tf = import_tensorflow()
     for gpu in tf.config.list_physical_devices("GPU"):
         major, minor = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
@@ -85,9 +85,8 @@ def compute_capability() -> tuple[int, int]:
 def run_two_at_once() -> None:
     """Let TensorFlow run two operations at a time on a CPU, each on half of the cores.
 
-    For the two directions of an LSTM, whose steps are too short to be worth dividing among all cores: an
-    epoch takes three quarters of the time. It can only be said before TensorFlow computes, and has no
-    effect later.
+    For the two directions of an LSTM, whose steps are too short to be divided among all cores: an epoch takes
+    three quarters of the time. Has no effect once TensorFlow has computed anything.
     """
     threading = import_tensorflow().config.threading
     with suppress(RuntimeError):
@@ -96,10 +95,13 @@ def run_two_at_once() -> None:
 
 
 def use_device(device: str) -> str:
-    """Resolve `encoder.device` to the TensorFlow device that this process uses, e.g. `/CPU:0`.
+    """Resolve `encoder.device` (`auto`, `cpu` or `gpu`) to a TensorFlow device, e.g. `/CPU:0`.
+
+    `cpu` hides the GPUs from TensorFlow in this process.
 
     Raises:
-        JabertError: `gpu` is asked for and TensorFlow sees none.
+        JabertError: `gpu` is asked for and TensorFlow sees none, or this process cannot change its device any
+            more.
     """
     tf = import_tensorflow()
     if device == "cpu":

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.config import EncoderSettings
 from jabert.encoder.choice import Choice, choose
@@ -27,40 +28,46 @@ __all__ = [
     "vector_origin",
 ]
 
-# Numbers in the widest activations of a batch, measured on 2 cores with 2 MiB of L2 each: half as many are as
-# good, twice as many cost 10 %, four times as many 30 %.
-_CPU_NUMBERS = {"float32": 1024 * 1536, "bfloat16": 2048 * 1536}
+# Elements of the widest activations of a batch, measured on 2 cores with 2 MiB of L2 each: half as many are
+# as fast, twice as many cost 10 %, four times as many 30 %.
+_CPU_ELEMENTS = {"float32": 1024 * 1536, "bfloat16": 2048 * 1536}
 _GPU_TOKENS = 16_384
-# Raised whenever an engine computes other vectors at bfloat16 than before.
+# To be raised whenever an engine computes other vectors in bfloat16 than before.
 _REVISIONS = {"openvino": 2, "tensorflow": 2}
 
 
 class Encoder(Protocol):
-    """What turns token ids into token vectors: an engine with a checkpoint in it.
+    """An engine with a loaded checkpoint, which turns token ids into token vectors.
 
-    `width_step` is the multiple of tokens to which it pads a batch itself.
+    Attributes:
+        device: a TensorFlow device, e.g. `/CPU:0`.
+        hidden_size: columns of a vector.
+        width_step: the engine pads a batch to a multiple of this many tokens.
     """
 
     device: str
     hidden_size: int
     width_step: int
 
-    def __call__(self, ids: TokenIds) -> np.ndarray:
-        """Vectors float32 (tokens, hidden) of texts that are computed together, one behind the other."""
+    def __call__(self, ids: TokenIds) -> npt.NDArray[np.float32]:
+        """Vectors (tokens, hidden) of the real tokens of a batch, text after text, without padding."""
 
 
 def vector_origin(folder: EncoderFolder, settings: EncoderSettings) -> dict[str, str]:
-    """What decides a token vector besides the token ids, known without loading the encoder.
+    """What a token vector depends on besides the token ids; known without loading the encoder.
 
-    At float32 the engines agree to a cosine of 0.99999 and so share their vectors; at bfloat16 each has its
-    own.
+    In float32 the engines agree to a cosine similarity of 0.99999 and share their vectors; in bfloat16 each
+    has its own.
+
+    Returns:
+        encoder (fingerprint), engine, precision and padding: the origin of a partition of the feature store.
     """
     choice = choose(settings)
     return origin_of(folder.fingerprint, choice.engine, choice.precision, settings.pad_to)
 
 
 def origin_of(fingerprint: str, engine: str, precision: str, pad_to: int | None) -> dict[str, str]:
-    """The same where there is no encoder folder, for an encoder that stands in a model package."""
+    """As `vector_origin`, for an encoder that is in a registered model instead of an encoder folder."""
     return {
         "encoder": fingerprint,
         "engine": "any" if precision == "float32" else f"{engine} {_REVISIONS[engine]}",
@@ -70,7 +77,7 @@ def origin_of(fingerprint: str, engine: str, precision: str, pad_to: int | None)
 
 
 def token_budget(folder: EncoderFolder, settings: EncoderSettings) -> int:
-    """Tokens of a batch, padding included: `encoder.token_budget`, or what suits device and model."""
+    """Largest batch in tokens, padding included: `encoder.token_budget`, or what suits device and model."""
     if settings.token_budget:
         return settings.token_budget
     choice = choose(settings)
@@ -78,16 +85,16 @@ def token_budget(folder: EncoderFolder, settings: EncoderSettings) -> int:
 
 
 def cpu_token_budget(folder: EncoderFolder, precision: str) -> int:
-    """What suits a CPU: a batch's widest activations, (tokens, intermediate), should stay in its caches."""
+    """Largest batch in tokens whose widest activations, (tokens, intermediate), stay in a CPU's caches."""
     config = folder.config
-    return max(config.max_position_embeddings, _CPU_NUMBERS[precision] // config.intermediate_size)
+    return max(config.max_position_embeddings, _CPU_ELEMENTS[precision] // config.intermediate_size)
 
 
 def load_encoder(folder: EncoderFolder, settings: EncoderSettings) -> Encoder:
-    """The forward pass that `encoder.engine`, `.precision` and `.device` ask for.
+    """Load the encoder into the engine that `encoder.engine`, `.precision` and `.device` choose.
 
     Raises:
-        JabertError: there is no such device, or the checkpoint does not fit its configuration.
+        JabertError: the device does not exist, or the checkpoint does not fit its configuration.
     """
     choice = choose(settings)
     mask_id_zero = settings.pad_to is not None

@@ -1,22 +1,26 @@
-"""Batches of similar length under a token budget, so that little of a batch is padding."""
+"""Bucketing by length: batches of similar lengths under a token budget, with little padding."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 __all__ = ["real_tokens", "token_budget_batches"]
 
 
-def token_budget_batches(lengths: np.ndarray, budget: int, width_step: int = 1) -> Iterator[np.ndarray]:
-    """Row numbers in batches, longest texts first, at most `budget` tokens each with padding.
+def token_budget_batches(
+    lengths: npt.NDArray[np.integer[Any]], budget: int, width_step: int = 1
+) -> Iterator[npt.NDArray[np.intp]]:
+    """Indices of the rows of each batch, with at most `budget` tokens in it, padding included.
 
-    Longest first, because a machine that is too small for a batch then says so at once. A text that
-    is longer than the budget is a batch of its own.
+    The longest texts come first, so that a machine with too little memory fails at once. A text that is
+    longer than the budget is a batch of its own.
 
     Args:
-        lengths: integer (rows,), tokens of each row.
-        budget: tokens.
-        width_step: the engine pads a batch to a multiple of so many tokens.
+        lengths: tokens of each row, (rows,).
+        budget: tokens of a batch.
+        width_step: the engine pads a batch to a multiple of this many tokens.
     """
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -27,10 +31,14 @@ def token_budget_batches(lengths: np.ndarray, budget: int, width_step: int = 1) 
         start += size
 
 
-def real_tokens(lengths: np.ndarray, width: int | None = None) -> np.ndarray:
-    """Bool (batch, width): true where a right-padded batch holds a token and not padding.
+def real_tokens(lengths: npt.NDArray[np.integer[Any]], width: int | None = None) -> npt.NDArray[np.bool_]:
+    """The mask (batch, width) of a right-padded batch: true for a token, false for padding.
 
-    Without `width` the batch is as wide as its longest text.
+    Args:
+        lengths: tokens of each row, (batch,).
+        width: of the batch; None: that of the longest row.
     """
-    mask: np.ndarray = np.arange(int(lengths.max(initial=0)) if width is None else width) < lengths[:, None]
+    mask: npt.NDArray[np.bool_] = (
+        np.arange(int(lengths.max(initial=0)) if width is None else width) < lengths[:, None]
+    )
     return mask

@@ -10,18 +10,19 @@ from jabert.legacy_keras import compute_capability, use_device
 
 __all__ = ["Choice", "choose", "cpu_has_bfloat16"]
 
-# What a GPU shows itself by before TensorFlow, which takes seconds to import, is asked: NVIDIA's driver, WSL.
+# Device files of NVIDIA's driver and of WSL: without them there is no GPU, and TensorFlow, which takes
+# seconds to import, need not be asked.
 _GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What `auto` was resolved to.
+    """Engine, precision and device, with `auto` resolved.
 
     Attributes:
         engine: `reference` (keras-bert itself), `openvino` (CPU) or `tensorflow` (GPU).
-        precision: `float32` or `bfloat16`, of the matrix products.
+        precision: of the matrix products, `float32` or `bfloat16`.
         device: `/CPU:0` or `/GPU:0`.
     """
 
@@ -31,14 +32,15 @@ class Choice:
 
 
 def choose(settings: EncoderSettings) -> Choice:
-    """Resolve `engine`, `precision` and `device` from the machine, never from a timing.
+    """Resolve `engine`, `precision` and `device` for this machine, without measuring anything.
 
-    A GPU goes before the CPU. There the engine is TensorFlow, on a CPU OpenVINO. The precision is bfloat16
-    where the processor multiplies it at least twice as fast: CPUs with AVX-512 BF16 or AMX, GPUs from
-    compute capability 8.0 on.
+    `auto` prefers a GPU to the CPU, TensorFlow on a GPU and OpenVINO on a CPU, and bfloat16 where matrix
+    products in it are at least twice as fast: on CPUs with AVX-512 BF16 or AMX, and on GPUs from compute
+    capability 8.0 on.
 
     Raises:
-        JabertError: what is asked for does not exist here, or engine and device or precision do not fit.
+        JabertError: this machine lacks what is asked for, or the engine does not support the device or
+            precision.
     """
     device = _device(settings.device)
     engine = settings.engine
@@ -79,7 +81,7 @@ def _precision(wanted: str, engine: str, device: str) -> str:
             "encoder.engine 'reference' computes in float32, but encoder.precision is 'bfloat16'"
         )
     if wanted == "bfloat16" and engine == "openvino" and not fast:
-        # OpenVINO would compute in float32 and say nothing.
+        # OpenVINO would silently compute in float32.
         raise JabertError(
             "encoder.precision is 'bfloat16', but this CPU has neither AVX-512 BF16 nor AMX; use 'auto'"
         )

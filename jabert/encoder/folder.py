@@ -48,7 +48,7 @@ class BertConfig:
     hidden_act: str = "gelu"
 
     def variables(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of each variable that the encoder reads from its checkpoint."""
+        """Name and shape of each variable of the encoder, by Google BERT's names."""
         hidden, wide = self.hidden_size, self.intermediate_size
         shapes: dict[str, tuple[int, ...]] = {
             "bert/embeddings/word_embeddings": (self.vocab_size, hidden),
@@ -77,9 +77,14 @@ class BertConfig:
 
 @dataclass(frozen=True)
 class EncoderFolder:
-    """The files of an encoder, found and read; the checkpoint itself is not loaded.
+    """The files of an encoder; the checkpoint itself is not loaded.
 
-    `settings` is the content of `encoder.toml` (`lower_case`, `licence`, `origin`), empty without it.
+    Attributes:
+        path: the folder.
+        sentencepiece: the SentencePiece model.
+        checkpoint: prefix of the checkpoint's files.
+        config: sizes, from `bert_config.json`.
+        settings: content of `encoder.toml` (`lower_case`, `licence`, `origin`), empty without that file.
     """
 
     path: Path
@@ -90,7 +95,7 @@ class EncoderFolder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of all contents that decide a vector; paths, times and the licence are left out."""
+        """Digest of all contents that a vector depends on; paths, times and the licence are left out."""
         index = self.checkpoint.with_name(self.checkpoint.name + _INDEX)
         shards = sorted(self.path.glob(f"{self.checkpoint.name}.data-*"))
         digests = [_digest(path) for path in [self.sentencepiece, index, *shards]]
@@ -124,12 +129,12 @@ class EncoderFolder:
 
 
 def open_folder(path: str | Path | None, named: str = "encoder.path") -> EncoderFolder:
-    """Find the files of an encoder folder; their names are free, their endings are not.
+    """Find the files of an encoder folder by their suffixes.
 
     Args:
-        path: the folder, or the string `jabert-mini` for the one that comes with jabert; `./jabert-mini`,
-            or a `Path`, is one here.
-        named: the setting that it comes from, for the error.
+        path: the folder. The string `jabert-mini` means the encoder that comes with jabert; `./jabert-mini`
+            and a `Path` mean a folder of that name.
+        named: the setting that the path comes from, for error messages.
 
     Raises:
         JabertError: a file is missing, there are several of a kind, or one cannot be read.
@@ -152,7 +157,7 @@ def open_folder(path: str | Path | None, named: str = "encoder.path") -> Encoder
 
 @contextmanager
 def reading(checkpoint: Path) -> Iterator[None]:
-    """Turn what TensorFlow raises on a damaged checkpoint into a `JabertError` that names it."""
+    """Turn TensorFlow's error about a damaged checkpoint into a `JabertError` that names the checkpoint."""
     tf = import_tensorflow()
     try:
         yield
@@ -168,12 +173,12 @@ def checkpoint_in(folder: Path) -> Path:
 
 
 def local_folder(path: str | Path) -> Path:
-    """The folder; only a string can mean the packaged one, as a `Path` loses the `./` before a name."""
+    """The folder that `path` means; only a string can mean a packaged one, since a `Path` drops `./`."""
     return (packaged(path, "encoder.path") if isinstance(path, str) else None) or Path(path)
 
 
 def _digest(path: Path) -> str:
-    """Of a file's contents, which are read once in a process unless the file changes."""
+    """Digest of a file's contents, which are read once in a process unless the file changes."""
     stat = path.stat()
     return _digest_as_of(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
@@ -205,10 +210,14 @@ def _read_config(folder: Path) -> BertConfig:
 
 
 def config_of(values: Mapping[str, Any], path: Path) -> BertConfig:
-    """The sizes that `bert_config.json` at `path` says or would say.
+    """The sizes in the content of a `bert_config.json`.
+
+    Args:
+        values: the content.
+        path: the file that it is from or is written to, for error messages.
 
     Raises:
-        JabertError: one is missing, or keras-bert would not take it.
+        JabertError: a size is missing, or keras-bert does not support it.
     """
     try:
         config = BertConfig(**{name: values[name] for name in BertConfig.__annotations__ if name in values})
@@ -255,5 +264,5 @@ def variable_shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:
 
 
 def count_layers(variables: Iterable[str]) -> int:
-    """Transformer blocks that variables of these names make."""
+    """Number of transformer layers that have variables among these names."""
     return len({found[1] for name in variables if (found := _LAYER.match(name))})

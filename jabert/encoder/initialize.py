@@ -1,4 +1,4 @@
-"""The `bert_config.json` that a downloaded checkpoint lacks."""
+"""Writing the `bert_config.json` that a downloaded checkpoint lacks."""
 
 import configparser
 from math import isfinite
@@ -29,21 +29,25 @@ _TRAINING_ONLY = {
 def init_config(folder: str | Path, heads: int | None = None) -> tuple[Path, list[str]]:
     """Write the `bert_config.json` that a downloaded checkpoint lacks.
 
-    Sizes are read from the shapes of the checkpoint's variables. What shapes cannot tell, the
-    number of attention heads, comes from `heads`, else from bert-japanese's `config.ini` in the
-    folder, else from BERT's habit of 64 columns a head.
+    Sizes are read from the shapes of the checkpoint's variables. Shapes do not tell the number of attention
+    heads.
+
+    Args:
+        folder: the encoder folder.
+        heads: number of attention heads; None: that of bert-japanese's `config.ini` in the folder, and
+            without that file one head for every 64 columns, as is usual for BERT.
 
     Returns:
         The file written and remarks on what was assumed.
 
     Raises:
-        JabertError: the file exists already, the checkpoint is not Google BERT's, or what was found would
-            not be taken.
+        JabertError: the file exists already, the checkpoint is not Google BERT's, or jabert does not support
+            the sizes found.
     """
     path = local_folder(folder)
     target = path / CONFIG
     if target.exists():
-        raise JabertError(f"{target} exists already; delete it first to have it made anew")
+        raise JabertError(f"{target} exists already; delete it first to have it written again")
     if not path.is_dir():
         raise JabertError(f"{path} is not a folder")
     sizes = _sizes(checkpoint_in(path))
@@ -67,7 +71,7 @@ def init_config(folder: str | Path, heads: int | None = None) -> tuple[Path, lis
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:
-    """Sizes as the shapes of Google BERT's variables tell them."""
+    """Sizes from the shapes of Google BERT's variables."""
     variables = variable_shapes(checkpoint)
     try:
         vocab_size, hidden_size = variables["bert/embeddings/word_embeddings"]
@@ -84,7 +88,7 @@ def _sizes(checkpoint: Path) -> dict[str, int]:
 
 
 def _read_ini(folder: Path) -> dict[str, Any]:
-    """What bert-japanese's `config.ini` says of the encoder, empty without the file."""
+    """Sizes and training settings from bert-japanese's `config.ini`, empty without the file."""
     path = folder / "config.ini"
     parser = configparser.ConfigParser()
     try:

@@ -1,4 +1,4 @@
-"""What an encoder folder holds, checked and described."""
+"""Checking and describing an encoder folder."""
 
 from math import prod
 from pathlib import Path
@@ -16,18 +16,18 @@ _SPECIAL = ("<unk>", "<s>", "</s>", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def describe(folder: str | Path) -> dict[str, Any]:
-    """Check an encoder folder as a featurization would, and describe it.
+    """Check an encoder folder as a featurization does, and describe it.
 
     Args:
-        folder: the encoder folder, as `open_folder` takes it.
+        folder: as for `open_folder`.
 
     Returns:
-        JSON-ready: path, files (name to bytes), sizes, lower_case and where it comes from, the ids of
-        the special pieces, licence and origin (None unless `encoder.toml` gives them), fingerprint, and
-        an example sentence with its pieces and token ids.
+        JSON-ready: path, files (name to bytes), sizes, lower_case and the reason for it, token ids of the
+        special pieces, licence and origin (None unless `encoder.toml` gives them), fingerprint, and an
+        example sentence with its pieces and token ids.
 
     Raises:
-        JabertError: a file is missing or cannot be read, or the files do not fit each other.
+        JabertError: a file is missing or cannot be read, or the files do not match each other.
     """
     opened = open_folder(folder, "the encoder")
     read_variables(opened)
@@ -53,7 +53,7 @@ def describe(folder: str | Path) -> dict[str, Any]:
 
 
 def _files(folder: EncoderFolder) -> list[Path]:
-    """Those that jabert reads, not whatever else lies there."""
+    """The files of the folder that jabert reads."""
     beside = [folder.path / "bert_config.json", folder.path / "encoder.toml"]
     checkpoint = folder.path.glob(f"{folder.checkpoint.name}.*")
     return sorted(path for path in [folder.sentencepiece, *checkpoint, *beside] if path.is_file())

@@ -1,7 +1,7 @@
-"""The forward pass on OpenVINO: BERT written as its graph, compiled for the CPU at hand.
+"""The forward pass in OpenVINO: BERT as an OpenVINO graph, compiled for this machine's CPU.
 
-The graph is made from the checkpoint once and kept, with the weights, in `encoder.cache_path`; from then
-on neither TensorFlow nor the checkpoint is opened.
+The graph is built from the checkpoint once and cached with its weights in `encoder.cache_path`; afterwards
+neither TensorFlow nor the checkpoint is opened.
 """
 
 import shutil
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.encoder.checkpoint import read_variables
 from jabert.encoder.folder import BertConfig, EncoderFolder
@@ -22,26 +23,26 @@ from jabert.files import digest_of_json, on_disk
 
 __all__ = ["OpenVinoEncoder", "bert_graph", "layout_graph"]
 
-_FORMAT = 5  # of the graph; a change makes every kept one a stranger
-_WIDTH_STEP = 16  # a bfloat16 product adds up so many tokens at a time, and then what is left
-_EPSILON = 1e-14  # of keras-bert's layer normalisation: keras_layer_normalization squares its 1e-7
+_FORMAT = 5  # of the graph; to be raised with every change of it, so that cached ones are not used any more
+_WIDTH_STEP = 16  # a product in bfloat16 sums blocks of this many tokens, then the remainder
+_EPSILON = 1e-14  # of keras-bert's layer normalization: keras_layer_normalization squares its 1e-7
 
-# Computed when a checkpoint is loaded, since OpenVINO brings the weights into its kernels' form at the first
-# batch; as many tokens as it takes for that to be the form for larger ones too.
+# Computed when a checkpoint is loaded, because OpenVINO converts the weights to the layout of its kernels at
+# the first batch. With fewer tokens than this, larger batches would need another layout.
 _FIRST_BATCH = TokenIds.of([[1] * 8] * 16)
 
 
 class OpenVinoEncoder:
-    """A BERT checkpoint as a compiled OpenVINO model; arguments and results as `Encoder` says.
+    """A BERT checkpoint as a compiled OpenVINO model; an `Encoder`.
 
     Args:
         folder: the encoder folder.
-        precision: of the matrix products, `float32` or `bfloat16`; all else is float32.
-        cache: folder of graphs made earlier.
-        mask_id_zero: mask id 0 wherever it stands instead of what is beyond a text's length.
+        precision: of the matrix products, `float32` or `bfloat16`; everything else is float32.
+        cache: folder of the cached graphs.
+        mask_id_zero: also mask id 0 within a text, as keras-bert does.
 
     Raises:
-        JabertError: the checkpoint or the kept graph cannot be read, or does not fit its configuration.
+        JabertError: the checkpoint or the cached graph cannot be read, or does not fit its configuration.
     """
 
     device = "/CPU:0"
@@ -53,10 +54,10 @@ class OpenVinoEncoder:
         import openvino
 
         self.hidden_size = folder.config.hidden_size
-        bert = _kept_graph(folder, cache)
+        bert = _cached_graph(folder, cache)
         hints = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
-            "PERFORMANCE_HINT": "LATENCY",  # all cores on one batch
+            "PERFORMANCE_HINT": "LATENCY",  # all cores compute one batch
         }
         core, layout = openvino.Core(), layout_graph(mask_id_zero=mask_id_zero)
         with ThreadPoolExecutor(1) as thread:
@@ -65,31 +66,31 @@ class OpenVinoEncoder:
             self._layout = compiling.result().create_infer_request()
         self(_FIRST_BATCH)
 
-    def __call__(self, ids: TokenIds) -> np.ndarray:
-        """Vectors float32 (tokens, hidden) of texts that are computed together, one behind the other."""
+    def __call__(self, ids: TokenIds) -> npt.NDArray[np.float32]:
+        """As `Encoder`."""
         batch = {"ids": ids.flat, "lengths": ids.lengths}
         layout = self._layout.infer(batch, share_inputs=True).to_dict()
         inputs = {output.any_name: values for output, values in layout.items()}
         found = self._request.infer(inputs, share_inputs=True, share_outputs=True)["vectors"]
-        vectors: np.ndarray = found[: len(ids.flat)].copy()  # the next batch is computed into the same place
+        vectors: npt.NDArray[np.float32] = found[: len(ids.flat)].copy()  # the next batch overwrites `found`
         return vectors
 
 
-def _kept_graph(folder: EncoderFolder, cache: Path) -> Any:
+def _cached_graph(folder: EncoderFolder, cache: Path) -> Any:
     import openvino
 
     name = digest_of_json([_FORMAT, folder.fingerprint])[:16]
     path = cache / name / "encoder.xml"
     if not path.is_file():
-        _keep(bert_graph(read_variables(folder), folder.config), path)
+        _save(bert_graph(read_variables(folder), folder.config), path)
     try:
         return openvino.Core().read_model(path)
     except RuntimeError:
-        raise JabertError(f"{path} cannot be read; delete {path.parent} and it is made again") from None
+        raise JabertError(f"{path} cannot be read; delete {path.parent}, and it is built again") from None
 
 
-def _keep(bert: Any, path: Path) -> None:
-    """Write graph and weights in a folder that gets its name when both are whole."""
+def _save(bert: Any, path: Path) -> None:
+    """Write graph and weights to a temporary folder, and rename it when both are complete."""
     import openvino
 
     temporary = path.parent.with_name(f".{path.parent.name}-{uuid.uuid4().hex}")
@@ -97,26 +98,28 @@ def _keep(bert: Any, path: Path) -> None:
         with on_disk(path.parent):
             temporary.mkdir(parents=True)
             openvino.save_model(bert, temporary / path.name, compress_to_fp16=False)
-            if not path.parent.exists():  # another process may have been quicker
+            if not path.parent.exists():  # another process may have been faster
                 temporary.replace(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def bert_graph(weights: Mapping[str, np.ndarray], config: BertConfig) -> Any:
-    """BERT's encoder (Devlin et al. 2018, as keras-bert computes it) as an `openvino.Model`.
+def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfig) -> Any:
+    """BERT's encoder (Devlin et al. 2018), as keras-bert computes it, as an `openvino.Model`.
 
-    The texts of a batch lie one behind the other; only attention sees them as padded rows. So a batch costs
-    what its tokens cost, whatever the lengths of its texts; a text's vectors do not depend on its company.
+    Batches are packed: texts follow each other without padding, and only attention pads them to rows. So the
+    time for a batch depends on its tokens, whatever the lengths of the texts, and the vectors of a text do
+    not depend on the other texts.
 
     Args:
         weights: variables by Google BERT's names.
         config: the sizes.
 
     Returns:
-        Inputs `tokens` and `positions` int32 (tokens,), `rows` int32 (texts, width), `places` int32 (tokens,)
-        and `mask` float32 (texts, 1, 1, width), all of `layout_graph`; output `vectors` float32
-        (tokens, hidden), with some at the end that stand for nothing.
+        A model with the inputs `tokens` and `positions` int32 (tokens,), `rows` int32 (texts, width),
+        `places` int32 (tokens,) and `mask` float32 (texts, 1, 1, width), which are the outputs of
+        `layout_graph`, and the output `vectors` float32 (tokens, hidden); the vectors of tokens added by
+        `fill_tokens` mean nothing.
     """
     from openvino import opset13 as ops
 
@@ -131,16 +134,16 @@ def bert_graph(weights: Mapping[str, np.ndarray], config: BertConfig) -> Any:
 
 
 def layout_graph(*, mask_id_zero: bool = False) -> Any:
-    """Where the tokens of a batch lie, as an `openvino.Model`.
+    """The layout of a packed batch as an `openvino.Model`: indices, positions and mask for `bert_graph`.
 
-    A graph of its own, so that BERT's knows all its shapes from its inputs.
+    A separate graph, so that all shapes in BERT's graph follow from its inputs.
 
     Args:
         mask_id_zero: as for `OpenVinoEncoder`.
 
     Returns:
-        Inputs `ids` int32 (tokens,) of all texts one behind the other, and `lengths` int32 (texts,), whose
-        sum is the number of tokens; outputs are the inputs of `bert_graph`.
+        A model with the inputs `ids` int32 (tokens,), the texts one after another, and `lengths` int32
+        (texts,), which add up to the number of tokens; its outputs are the inputs of `bert_graph`.
     """
     from openvino import opset13 as ops
 
@@ -155,16 +158,18 @@ def layout_graph(*, mask_id_zero: bool = False) -> Any:
         "tokens": tokens,
         "positions": layout.positions,
         "rows": layout.rows.tokens,
-        "places": layout.rows.places,
+        "places": layout.rows.indices,
         "mask": mask,
     }
     return graph("layout", {"ids": ids, "lengths": lengths}, outputs)
 
 
 class _Layers:
-    """The parts of BERT; each takes and gives nodes of shape (tokens, hidden)."""
+    """The parts of BERT; each takes and returns nodes of shape (tokens, hidden)."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray], config: BertConfig, rows: Rows, mask: Any) -> None:
+    def __init__(
+        self, weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfig, rows: Rows, mask: Any
+    ) -> None:
         from openvino import opset13
 
         self._ops = opset13
@@ -175,12 +180,12 @@ class _Layers:
 
     def embed(self, ids: Any, positions: Any) -> Any:
         ops, of = self._ops, "bert/embeddings"
-        # Every token is of segment 0, so that row is added to the positions once and for all.
-        places = self._weights[f"{of}/position_embeddings"] + self._weights[f"{of}/token_type_embeddings"][:1]
+        # Every token is in segment 0, whose embedding is added to those of the positions beforehand.
+        table = self._weights[f"{of}/position_embeddings"] + self._weights[f"{of}/token_type_embeddings"][:1]
         words = ops.gather(self._constant(f"{of}/word_embeddings"), ids, ints(0))
-        # What fills a batch up may lie beyond the last position.
-        positions = ops.minimum(positions, ints(len(places) - 1))
-        return self._normalize(ops.add(words, ops.gather(places, positions, ints(0))), f"{of}/LayerNorm")
+        # The positions of tokens added by `fill_tokens` may be beyond the last one.
+        positions = ops.minimum(positions, ints(len(table) - 1))
+        return self._normalize(ops.add(words, ops.gather(table, positions, ints(0))), f"{of}/LayerNorm")
 
     def transform(self, x: Any, name: str) -> Any:
         ops = self._ops
@@ -203,7 +208,7 @@ class _Layers:
         return self._rows.packed(ops.transpose(context, ints([0, 2, 1, 3])), hidden)
 
     def _dense(self, x: Any, name: str) -> Any:
-        kernel = np.ascontiguousarray(self._weights[f"{name}/kernel"].T)  # the order that the kernels want
+        kernel = np.ascontiguousarray(self._weights[f"{name}/kernel"].T)  # the layout of OpenVINO's kernels
         product = self._ops.matmul(x, kernel, transpose_a=False, transpose_b=True)
         return self._ops.add(product, self._constant(f"{name}/bias"))
 
@@ -215,7 +220,7 @@ class _Layers:
     def _activate(self, x: Any) -> Any:
         ops = self._ops
         return {
-            "gelu": lambda: ops.gelu(x, "tanh"),  # keras-transformer's form of it
+            "gelu": lambda: ops.gelu(x, "tanh"),  # as keras-transformer computes it
             "linear": lambda: x,
             "relu": lambda: ops.relu(x),
             "tanh": lambda: ops.tanh(x),

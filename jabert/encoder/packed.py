@@ -1,54 +1,55 @@
-"""Nodes of OpenVINO's graphs for texts of any lengths that lie one behind the other, without padding.
+"""OpenVINO nodes for packed batches: texts of any lengths, one after another, without padding.
 
-OpenVINO makes kernels ready for each new shape and keeps them, which takes time and memory: the LSTM's for
-each number of texts half a megabyte. So batches are filled up a little, and few shapes occur.
+OpenVINO prepares kernels for each new shape and keeps them, which takes time and memory: half a megabyte for
+an LSTM and each number of texts. So batches are filled up a little, and few shapes occur.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 __all__ = ["Layout", "Rows", "fill_texts", "fill_tokens", "graph", "ints", "size"]
 
 
 class Rows:
-    """The texts as rows of a right-padded batch, and the way back.
+    """Conversion between packed tokens and the rows of a right-padded batch.
 
     Args:
-        tokens: int32 (texts, width), which token stands there.
-        places: int32 (tokens,), where each token stands, counted row by row.
+        tokens: int32 (texts, width), index of the packed token at each position of each row.
+        indices: int32 (tokens,), index of each packed token in the flattened rows.
     """
 
-    def __init__(self, tokens: Any, places: Any) -> None:
+    def __init__(self, tokens: Any, indices: Any) -> None:
         from openvino import opset13
 
         self._ops = opset13
         self.tokens = tokens
-        self.places = places
+        self.indices = indices
 
     def padded(self, x: Any) -> Any:
-        """(tokens, …) as (texts, width, …); anything stands where there is no token."""
+        """(tokens, …) as (texts, width, …); the values of padding are arbitrary."""
         return self._ops.gather(x, self.tokens, ints(0))
 
     def packed(self, x: Any, columns: int) -> Any:
         """(texts, width, …) as (tokens, columns)."""
         flat = self._ops.reshape(x, ints([-1, columns]), special_zero=False)
-        return self._ops.gather(flat, self.places, ints(0))
+        return self._ops.gather(flat, self.indices, ints(0))
 
 
 class Layout:
-    """Where the tokens of texts lie.
+    """The layout of a packed batch.
 
     Args:
-        tokens: int32 scalar, tokens of all texts together, and more that belong to none.
-        lengths: int32 (texts,), tokens of each.
-        step: of the width, in tokens.
+        tokens: int32 scalar, number of packed tokens; may exceed the sum of the lengths.
+        lengths: int32 (texts,), tokens of each text.
+        step: the width of the rows is a multiple of this many tokens.
 
     Attributes:
-        rows: the texts as rows.
-        positions: int32 (tokens,), place of each token in its text.
-        are_real: bool (texts, width), true where a row holds a token.
+        rows: conversion to padded rows and back.
+        positions: int32 (tokens,), position of each token in its text.
+        are_real: bool (texts, width), true for a token, false for padding.
     """
 
     def __init__(self, tokens: Any, lengths: Any, step: int) -> None:
@@ -65,17 +66,17 @@ class Layout:
         self.positions = ops.minimum(in_text, ops.subtract(width, ints(1)))
         columns = ops.unsqueeze(ops.range(ints(0), width, ints(1), "i32"), ints(0))  # (1, width)
         self.are_real = ops.less(columns, ops.unsqueeze(lengths, ints(1)))
-        there = ops.minimum(ops.add(ops.unsqueeze(starts, ints(1)), columns), ops.subtract(tokens, ints(1)))
-        self.rows = Rows(there, ops.add(ops.multiply(text, width), self.positions))
+        taken = ops.minimum(ops.add(ops.unsqueeze(starts, ints(1)), columns), ops.subtract(tokens, ints(1)))
+        self.rows = Rows(taken, ops.add(ops.multiply(text, width), self.positions))
 
 
 def fill_tokens(ids: Any) -> Any:
-    """Ids with zeros behind them until there are a multiple of 16, or, if they are more than 128, of 64."""
+    """Ids followed by zeros, up to a multiple of 16; of 64 if they are more than 128."""
     return _fill(ids, 0, fine=16, limit=128, coarse=64)
 
 
 def fill_texts(lengths: Any) -> Any:
-    """Lengths with ones behind them until there are a multiple of 8; a text alone stays alone."""
+    """Lengths followed by ones, up to a multiple of 8; a single text stays single."""
     return _fill(lengths, 1, fine=1, limit=1, coarse=8)
 
 
@@ -93,12 +94,13 @@ def _fill(x: Any, value: int, *, fine: int, limit: int, coarse: int) -> Any:
 def _rounded_up(number: Any, step: int) -> Any:
     from openvino import opset13 as ops
 
-    # Not (number + step - 1) / step * step: OpenVINO takes that for number + step - 1, as if it were real.
+    # Not (number + step - 1) / step * step: OpenVINO simplifies that to number + step - 1, as for real
+    # numbers.
     return ops.add(number, ops.floor_mod(ops.subtract(ints(0), number), ints(step)))
 
 
 def graph(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
-    """An `openvino.Model` from parameters and nodes, which are called by these names in a request."""
+    """An `openvino.Model` whose inputs and outputs have these names in a request."""
     import openvino
     from openvino import opset13 as ops
 
@@ -109,12 +111,12 @@ def graph(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> A
 
 
 def size(x: Any) -> Any:
-    """Int32 scalar: length of the first axis."""
+    """Length of the first axis, an int32 scalar."""
     from openvino import opset13 as ops
 
     return ops.gather(ops.shape_of(x, "i32"), ints(0), ints(0))
 
 
-def ints(values: int | list[int]) -> np.ndarray:
-    """A constant, int32."""
+def ints(values: int | list[int]) -> npt.NDArray[np.int32]:
+    """An int32 constant."""
     return np.asarray(values, dtype=np.int32)

@@ -1,14 +1,15 @@
-"""The forward pass of keras-bert itself, at any length, with padding that is told by length.
+"""The forward pass of keras-bert itself, at any length, with padding masked by length.
 
-keras-bert masks token id 0 from attention, and the article pads with id 0, which is `<unk>`; so an
-unknown piece of a text is masked as well. Here real tokens of id 0 are sent to a copy of that row
-at the end of the token table: they are attended like every other piece, and only padding is 0.
+keras-bert masks token id 0 from attention, and the article pads with id 0, which is also `<unk>`: unknown
+pieces of a text are masked as well. Here real tokens of id 0 become the id of a copy of row 0 at the end of
+the token table, so that they are attended like every other piece and only padding is masked.
 """
 
 import warnings
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.encoder.batching import real_tokens
 from jabert.encoder.folder import EncoderFolder, reading
@@ -19,13 +20,12 @@ __all__ = ["ReferenceEncoder"]
 
 
 class ReferenceEncoder:
-    """A BERT checkpoint loaded through keras-bert, float32.
+    """A BERT checkpoint loaded through keras-bert, float32; an `Encoder`.
 
     Args:
         folder: the encoder folder; its variables are checked against `bert_config.json`.
         device: a TensorFlow device, e.g. `/CPU:0`.
-        mask_id_zero: mask id 0 wherever it stands, as keras-bert and the article do; for parity
-            with `encoder.pad_to`.
+        mask_id_zero: also mask id 0 within a text, as keras-bert and the article do; for `encoder.pad_to`.
 
     Raises:
         JabertError: the checkpoint cannot be read, or a variable is missing or has another shape.
@@ -52,17 +52,19 @@ class ReferenceEncoder:
 
         self.forward = forward
 
-    def __call__(self, ids: TokenIds) -> np.ndarray:
-        """Vectors float32 (tokens, hidden) of texts that are computed together, one behind the other."""
+    def __call__(self, ids: TokenIds) -> npt.NDArray[np.float32]:
+        """As `Encoder`."""
         tf = import_tensorflow()
         with tf.device(self.device):
-            padded: np.ndarray = self.forward(ids.padded(), ids.lengths).numpy()  # (batch, tokens, hidden)
-        vectors: np.ndarray = padded[real_tokens(ids.lengths)]
+            padded: npt.NDArray[np.float32] = self.forward(
+                ids.padded(), ids.lengths
+            ).numpy()  # (batch, tokens, hidden)
+        vectors: npt.NDArray[np.float32] = padded[real_tokens(ids.lengths)]
         return vectors
 
 
 def _load(folder: EncoderFolder) -> Any:
-    """keras-bert's model at any length, with a token table that is one row longer."""
+    """keras-bert's model for any length, whose token table has one more row."""
     from keras_bert import get_model
     from keras_bert.loader import load_model_weights_from_checkpoint
     from tensorflow import keras
@@ -89,7 +91,7 @@ def _load(folder: EncoderFolder) -> Any:
 
 
 class _OneRowMore:
-    """A model as keras-bert's loader sees it; its token table gets a copy of row 0 at the end."""
+    """The model as keras-bert's loader sees it; the token table gets a copy of row 0 at the end."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -103,6 +105,6 @@ class _TokenTable:
     def __init__(self, layer: Any) -> None:
         self._layer = layer
 
-    def set_weights(self, weights: list[np.ndarray]) -> None:
+    def set_weights(self, weights: list[npt.NDArray[np.float32]]) -> None:
         (table,) = weights
         self._layer.set_weights([np.concatenate([table, table[:1]])])

@@ -19,14 +19,14 @@ __all__ = ["TensorFlowEncoder"]
 
 
 class TensorFlowEncoder:
-    """A BERT checkpoint as a TensorFlow function; arguments and results are those of `Encoder`.
+    """A BERT checkpoint as a TensorFlow function; an `Encoder`.
 
     Args:
         folder: the encoder folder.
         precision: as for `Bert`; `float32` excludes TF32.
         device: a TensorFlow device, e.g. `/GPU:0`.
         token_budget: tokens of a full batch; a batch is padded to it, so that few shapes occur.
-        mask_id_zero: mask id 0 wherever it stands, instead of the padding beyond a text's length.
+        mask_id_zero: also mask id 0 within a text, as keras-bert does.
 
     Raises:
         JabertError: the checkpoint cannot be read or does not fit its configuration.
@@ -62,7 +62,7 @@ class TensorFlowEncoder:
         self._forward = forward
 
     def __call__(self, ids: TokenIds) -> npt.NDArray[np.float32]:
-        """Vectors float32 (tokens, hidden) of a packed batch: texts that are computed together."""
+        """As `Encoder`."""
         tf = import_tensorflow()
         full, lengths = self._fill(ids)
         positions = np.flatnonzero(real_tokens(ids.lengths, full.shape[1])).astype(np.int32)

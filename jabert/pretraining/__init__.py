@@ -1,4 +1,4 @@
-"""Making an encoder from raw text, as Google BERT is made, or adapting one to other text."""
+"""Pretraining: a new encoder from raw text, as for Google BERT, or one adapted to other text."""
 
 from jabert.pretraining.corpus import CorpusFacts, documents, examine
 from jabert.pretraining.training import Point, Pretrained, pretrain

@@ -1,4 +1,4 @@
-"""The card of a pretrained encoder: what it learned from, how, and how well."""
+"""The model card of a pretrained encoder: its texts, its settings, and its measurements at the end."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,9 +24,9 @@ def render_card(
     Args:
         settings: those of the run; the card holds them as a recipe that repeats it.
         config: sizes of the encoder.
-        facts: of the corpus.
-        history: measurements, of which the last is shown.
-        origin: fingerprints of a start and a teacher by their role, as far as there are any.
+        facts: counts and digest of the corpus.
+        history: measurements; the last is shown.
+        origin: fingerprints of the start and the teacher by role, empty without them.
     """
     texts = [[name, value] for name, value in facts.to_dict().items()]
     end = {name: value for name, value in history[-1].items() if name not in ("epoch", "batches")}

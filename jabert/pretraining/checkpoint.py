@@ -32,7 +32,7 @@ def write_checkpoint(prefix: Path, weights: Mapping[str, npt.NDArray[np.floating
 
 
 def read_checkpoint(folder: EncoderFolder, seed: int) -> dict[str, npt.NDArray[np.float32]]:
-    """The variables of an encoder's checkpoint by name; heads that it lacks are those of an untrained BERT.
+    """The variables of an encoder's checkpoint by name; heads that it lacks are initialized from the seed.
 
     Raises:
         JabertError: the checkpoint cannot be read, or does not fit `bert_config.json`.

@@ -1,4 +1,4 @@
-"""Raw text, streamed: one sentence a line, a blank line between documents (google-research/bert).
+"""Raw text, streamed: one sentence per line, a blank line between documents (google-research/bert).
 
 Memory is bounded by the longest line and by a thousand sentences of a document, whatever the size of the
 corpus.
@@ -18,13 +18,21 @@ from jabert.errors import JabertError
 
 __all__ = ["CorpusFacts", "documents", "examine", "files_of"]
 
-_LONGEST_LINE = 1_000_000  # bytes; beyond it a file is hardly one sentence a line
-_LONGEST_DOCUMENT = 1000  # sentences; what goes on is taken as another document
+_LONGEST_LINE = 1_000_000  # bytes; a file with longer lines hardly has one sentence per line
+_LONGEST_DOCUMENT = 1000  # sentences; the rest of a longer document is taken as further documents
 
 
 @dataclass(frozen=True)
 class CorpusFacts:
-    """What a corpus holds. `digest` is that of its sentences and of where documents end."""
+    """Size and digest of a corpus.
+
+    Attributes:
+        files: number of files.
+        documents: number of documents.
+        sentences: number of sentences.
+        characters: of all sentences.
+        digest: SHA-256 of the sentences and the boundaries between documents.
+    """
 
     files: int
     documents: int
@@ -38,7 +46,7 @@ class CorpusFacts:
 
 
 def examine(paths: Sequence[str]) -> CorpusFacts:
-    """Read all of a corpus once, to check and describe it.
+    """Read a whole corpus once, to check and describe it.
 
     Raises:
         JabertError: as `documents`.
@@ -54,15 +62,15 @@ def examine(paths: Sequence[str]) -> CorpusFacts:
 
 
 def documents(paths: Sequence[str]) -> Iterator[list[str]]:
-    """The documents of all files in turn, each a list of sentences without blank ends, none empty.
+    """The documents of all files in order, each a list of stripped, non-empty sentences.
 
     Args:
-        paths: files, globs, folders (every file in them, at any depth) or URLs; endings such as `.gz` and
+        paths: files, globs, folders (all files in them, at any depth) or URLs; suffixes such as `.gz` and
             `.bz2` mean compression.
 
     Raises:
-        JabertError: no file, a file that cannot be read or holds no sentence, or a line that is too
-            long, not UTF-8, or holds a NUL byte; names file and line.
+        JabertError: there is no file, a file cannot be read or has no sentence, or a line is too long, is not
+            UTF-8 or has a NUL byte; names file and line.
     """
     for file in files_of(paths):
         empty = True
@@ -74,10 +82,10 @@ def documents(paths: Sequence[str]) -> Iterator[list[str]]:
 
 
 def files_of(paths: Sequence[str]) -> list[str]:
-    """The files that the paths mean, those of a glob or folder sorted, each once.
+    """The files that the paths match, without repetition; those of a glob or folder sorted.
 
     Raises:
-        JabertError: nothing is given, or a path means no file.
+        JabertError: no path is given, or a path matches no file.
     """
     if not paths:
         raise JabertError("corpus.paths is not set: give raw text, --set corpus.paths=…")
@@ -86,7 +94,7 @@ def files_of(paths: Sequence[str]) -> list[str]:
 
 def _expand(path: str) -> list[str]:
     if is_web(path):
-        return [path]  # a web server has no folders; to ask it for one would read the whole file
+        return [path]  # asking a web server whether this is a folder would download the file
     with reading(path):
         system, local = fsspec.core.url_to_fs(path)
         if system.isdir(local):
@@ -97,7 +105,7 @@ def _expand(path: str) -> list[str]:
             found = [name for name in system.glob(local) if not system.isdir(name)]
         visible = sorted(name for name in found if not name.rpartition("/")[2].startswith("."))
         if not visible:
-            raise JabertError(f"corpus.paths: {path} means no file")
+            raise JabertError(f"corpus.paths: {path} matches no file")
         return [system.unstrip_protocol(name) if is_url(path) else name for name in visible]
 
 
@@ -114,7 +122,7 @@ def _documents_of(file: str) -> Iterator[list[str]]:
 
 
 def _sentences_of(file: str) -> Iterator[str]:
-    """Each line as text without blank ends; "" for a blank one."""
+    """Each line stripped; "" for a blank one."""
     with reading(file), fsspec.open(file, "rb", compression="infer") as stream:
         number = 0
         while line := stream.readline(_LONGEST_LINE + 1):
@@ -122,13 +130,13 @@ def _sentences_of(file: str) -> Iterator[str]:
             yield _decode(line, f"{file}, line {number}", first=number == 1)
 
 
-def _decode(line: bytes, place: str, *, first: bool) -> str:
+def _decode(line: bytes, where: str, *, first: bool) -> str:
     if len(line) > _LONGEST_LINE:
-        raise JabertError(f"{place}: longer than {_LONGEST_LINE:,} bytes; one sentence a line is expected")
+        raise JabertError(f"{where}: longer than {_LONGEST_LINE:,} bytes; one sentence per line is expected")
     try:
         text = line.removeprefix(codecs.BOM_UTF8 if first else b"").decode()
     except UnicodeDecodeError:
-        raise JabertError(f"{place}: this is not UTF-8 text") from None
+        raise JabertError(f"{where}: this is not UTF-8 text") from None
     if "\0" in text:
-        raise JabertError(f"{place}: there is a NUL byte in the text")
+        raise JabertError(f"{where}: there is a NUL byte in the text")
     return text.strip()

@@ -1,45 +1,52 @@
-"""Examples for pretraining, made anew from the token ids in every epoch, as in Google BERT.
+"""Examples for pretraining, drawn from the token ids again in every epoch, as in Google BERT.
 
-google-research/bert, create_pretraining_data.py: pairs of segments that fill a target length, one in two
-with a random second segment; 15 % of the tokens are to be predicted, of which 80 % are shown as `[MASK]`,
-10 % as a random piece and 10 % as they are.
+After google-research/bert, create_pretraining_data.py: pairs of segments fill a target length, and half of
+the pairs have a random second segment; 15 % of the tokens are to be predicted, of which 80 % are replaced by
+`[MASK]`, 10 % by a random piece and 10 % are not changed.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.config import PretrainingSettings
 from jabert.encoder import TokenIds
 from jabert.encoder.batching import token_budget_batches
-from jabert.pretraining.shards import Document
+from jabert.pretraining.shards import Document, Sentence
 from jabert.pretraining.vocabulary import Vocabulary
 
 __all__ = ["Batch", "Example", "batches", "examples_of", "mask"]
 
 
-def _nothing() -> np.ndarray:
+def _nothing() -> Sentence:
     return np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One or two segments, int32 (pieces,), without special pieces; `follows`: the second belongs there."""
+    """One or two segments.
 
-    first: np.ndarray
-    second: np.ndarray = field(default_factory=_nothing)
+    Attributes:
+        first: token ids without special pieces.
+        second: likewise; empty if there is only one segment.
+        follows: False if the second segment is a random one.
+    """
+
+    first: Sentence
+    second: Sentence = field(default_factory=_nothing)
     follows: bool = True
 
-    def ids(self, vocabulary: Vocabulary) -> np.ndarray:
-        """`[CLS]` first `[SEP]`, and second `[SEP]` if there is one; int32 (tokens,)."""
+    def ids(self, vocabulary: Vocabulary) -> npt.NDArray[np.int32]:
+        """Token ids (tokens,): `[CLS]`, first, `[SEP]`, and if there is a second segment, second, `[SEP]`."""
         cls, sep = [vocabulary.cls_id], [vocabulary.sep_id]
         second = [*self.second, *sep] if len(self.second) else []
         return np.array([*cls, *self.first, *sep, *second], dtype=np.int32)
 
     @property
     def tokens(self) -> int:
-        """With special pieces."""
+        """Number of tokens, special pieces included."""
         return len(self.first) + 2 + (len(self.second) + 1 if len(self.second) else 0)
 
 
@@ -48,22 +55,22 @@ class Batch:
     """Examples, right-padded with 0 and masked.
 
     Attributes:
-        ids: int32 (batch, tokens), as they are shown.
-        clean: as they are, without padding.
-        segments: int32 (batch, tokens), 1 in the second segment.
-        lengths: int32 (batch,).
-        positions: int32 (masked,), flat positions in the batch of what is to be predicted.
-        targets: int32 (masked,), the token ids there.
-        random_next: int32 (batch,), 1 where the second segment is a random one.
+        ids: (batch, tokens), with masks.
+        clean: the token ids without masks.
+        segments: (batch, tokens), 1 in the second segment.
+        lengths: (batch,), tokens of each example.
+        positions: (masked,), indices in the flattened batch of the tokens to be predicted.
+        targets: (masked,), their token ids.
+        random_next: (batch,), 1 where the second segment is a random one.
     """
 
-    ids: np.ndarray
+    ids: npt.NDArray[np.int32]
     clean: TokenIds
-    segments: np.ndarray
-    lengths: np.ndarray
-    positions: np.ndarray
-    targets: np.ndarray
-    random_next: np.ndarray
+    segments: npt.NDArray[np.int32]
+    lengths: npt.NDArray[np.int32]
+    positions: npt.NDArray[np.int32]
+    targets: npt.NDArray[np.int32]
+    random_next: npt.NDArray[np.int32]
 
 
 def examples_of(
@@ -71,8 +78,8 @@ def examples_of(
 ) -> list[Example]:
     """The examples of one shard.
 
-    With `pairs` a random second segment comes from another document of the shard, so there must be
-    two; of a lone document all pairs are true.
+    In `pairs`, a random second segment is from another document of the shard; if there is no other document,
+    no pair has one.
     """
     if settings.examples == "sentences":
         longest = settings.max_tokens - 2
@@ -92,7 +99,7 @@ def batches(
     settings: PretrainingSettings,
     random: np.random.Generator,
 ) -> Iterator[Batch]:
-    """Batches of similar length in random order, at most `token_budget` tokens each with padding."""
+    """Batches of similar lengths in random order, with at most `token_budget` tokens, padding included."""
     order = random.permutation(len(examples))
     lengths = np.array([examples[i].tokens for i in order])
     chosen = list(token_budget_batches(lengths, settings.token_budget))
@@ -102,56 +109,57 @@ def batches(
 
 
 def mask(
-    clean: np.ndarray,
-    lengths: np.ndarray,
-    candidates: np.ndarray,
+    clean: npt.NDArray[np.int32],
+    lengths: npt.NDArray[np.int32],
+    candidates: npt.NDArray[np.bool_],
     *,
     share: float,
     mask_id: int,
-    ordinary: np.ndarray,
+    ordinary: npt.NDArray[np.int32],
     random: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Choose what is to be predicted and hide it.
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Choose the tokens to be predicted and mask them.
 
     Args:
-        clean: int32 (batch, tokens).
-        lengths: int32 (batch,), tokens without padding.
-        candidates: bool (batch, tokens), what may be chosen.
-        share: of the tokens of a row, special ones included; at least one if there is a candidate.
+        clean: token ids (batch, tokens).
+        lengths: (batch,), tokens of each row without padding.
+        candidates: (batch, tokens), true for the tokens that may be chosen.
+        share: of the tokens of a row, special ones included, that is chosen; at least one token, if there is
+            a candidate.
         mask_id: id of `[MASK]`.
-        ordinary: int32, the ids from which a random piece is drawn.
-        random: decides everything.
+        ordinary: ids from which random pieces are drawn.
+        random: source of all random choices.
 
     Returns:
-        The ids shown, int32 (batch, tokens), and bool (batch, tokens): what was chosen.
+        The masked token ids (batch, tokens), and true where a token was chosen (batch, tokens).
     """
     wanted = np.maximum(1, np.rint(lengths * share))  # (batch,)
     keys = np.where(candidates, random.random(clean.shape), 2.0)
     rank = keys.argsort(axis=1).argsort(axis=1)  # 0 for the smallest key of a row
     chosen = candidates & (rank < wanted[:, None])
     fate = random.random(clean.shape)
-    shown = np.where(chosen & (fate < 0.8), np.int32(mask_id), clean)
+    masked = np.where(chosen & (fate < 0.8), np.int32(mask_id), clean)
     replaced = chosen & (fate >= 0.8) & (fate < 0.9)
-    shown[replaced] = random.choice(ordinary, int(replaced.sum()))
-    return shown, chosen
+    masked[replaced] = random.choice(ordinary, int(replaced.sum()))
+    return masked, chosen
 
 
 def _batch(
     examples: Sequence[Example],
     vocabulary: Vocabulary,
-    ordinary: np.ndarray,
+    ordinary: npt.NDArray[np.int32],
     settings: PretrainingSettings,
     random: np.random.Generator,
 ) -> Batch:
     texts = TokenIds.of(example.ids(vocabulary) for example in examples)
     clean, lengths = texts.padded(), texts.lengths  # (batch, tokens), (batch,)
-    place = np.arange(clean.shape[1])  # (tokens,)
+    column = np.arange(clean.shape[1])  # (tokens,)
     second = np.array([len(example.first) + 2 for example in examples])[:, None]
-    inside = place < lengths[:, None]
+    inside = column < lengths[:, None]
     special = (clean == vocabulary.cls_id) | (clean == vocabulary.sep_id) | (clean == vocabulary.unknown_id)
-    shown, chosen = clean, np.zeros(clean.shape, dtype=bool)
+    masked, chosen = clean, np.zeros(clean.shape, dtype=bool)
     if settings.masked_lm_weight:  # otherwise nothing is to be predicted
-        shown, chosen = mask(
+        masked, chosen = mask(
             clean,
             lengths,
             inside & ~special,
@@ -162,9 +170,9 @@ def _batch(
         )
     positions = np.flatnonzero(chosen).astype(np.int32)
     return Batch(
-        ids=shown,
+        ids=masked,
         clean=texts,
-        segments=(inside & (place >= second)).astype(np.int32),
+        segments=(inside & (column >= second)).astype(np.int32),
         lengths=lengths,
         positions=positions,
         targets=clean.ravel()[positions],
@@ -175,7 +183,7 @@ def _batch(
 def _chunks(
     document: Document, settings: PretrainingSettings, random: np.random.Generator, specials: int
 ) -> Iterator[Document]:
-    """Consecutive sentences, until a target length is reached; the last chunk may be shorter."""
+    """Consecutive sentences that reach a target length together; the last chunk may be shorter."""
     target = _target_length(settings, random, specials)
     chunk: Document = []
     for sentence in document:
@@ -195,29 +203,29 @@ def _target_length(settings: PretrainingSettings, random: np.random.Generator, s
 def _pairs(
     documents: Sequence[Document], number: int, settings: PretrainingSettings, random: np.random.Generator
 ) -> Iterator[Example]:
-    """The pairs of one document. What a random second segment pushes out is used for the next pair."""
-    document, place = documents[number], 0
-    while place < len(document):
+    """The pairs of one document. Sentences that a random second segment replaces go to the next pair."""
+    document, start = documents[number], 0
+    while start < len(document):
         target = _target_length(settings, random, specials=3)
-        taken = _taken(document, place, target)
+        taken = _taken(document, start, target)
         cut = int(random.integers(1, taken)) if taken > 1 else 1
-        first = np.concatenate(document[place : place + cut])
+        first = np.concatenate(document[start : start + cut])
         is_random = len(documents) > 1 and (taken == 1 or random.random() < 0.5)
         if is_random:
             other = documents[(number + int(random.integers(1, len(documents)))) % len(documents)]
-            start = int(random.integers(len(other)))
-            end = start + _taken(other, start, max(1, target - len(first)))
-            second, place = np.concatenate(other[start:end]), place + cut
+            begin = int(random.integers(len(other)))
+            end = begin + _taken(other, begin, max(1, target - len(first)))
+            second, start = np.concatenate(other[begin:end]), start + cut
         else:
-            rest = document[place + cut : place + taken]
-            second, place = np.concatenate([_nothing(), *rest]), place + taken
+            rest = document[start + cut : start + taken]
+            second, start = np.concatenate([_nothing(), *rest]), start + taken
         yield Example(*_fit(first, second, settings.max_tokens - 3, random), follows=not is_random)
 
 
-def _taken(document: Document, place: int, target: int) -> int:
-    """How many sentences from `place` on reach the target length, or are left."""
+def _taken(document: Document, start: int, target: int) -> int:
+    """Number of sentences from `start` on that reach the target length, or that are left."""
     pieces = count = 0
-    for sentence in document[place:]:
+    for sentence in document[start:]:
         pieces, count = pieces + len(sentence), count + 1
         if pieces >= target:
             break
@@ -225,9 +233,9 @@ def _taken(document: Document, place: int, target: int) -> int:
 
 
 def _fit(
-    first: np.ndarray, second: np.ndarray, longest: int, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the longer of the two, at its front or end by chance, until both fit."""
+    first: Sentence, second: Sentence, longest: int, random: np.random.Generator
+) -> tuple[Sentence, Sentence]:
+    """Remove pieces of the longer segment, each at its start or end by chance, until both fit."""
     while len(first) + len(second) > longest:
         cut = slice(1, None) if random.random() < 0.5 else slice(None, -1)
         if len(first) > len(second):

@@ -1,4 +1,4 @@
-"""An encoder folder in the published form, written whole or not at all."""
+"""Writing an encoder folder in the published form, completely or not at all."""
 
 import shutil
 import uuid
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tomli_w
 
 from jabert.encoder.folder import BertConfig
@@ -19,18 +20,18 @@ __all__ = ["check_out", "write_encoder"]
 
 
 def check_out(out: Path) -> None:
-    """Refuse to write an encoder where something else is.
+    """Check that an encoder can be written without replacing anything.
 
     Raises:
-        JabertError: there is a file, or a folder that is not empty.
+        JabertError: `out` is a file, or a folder that is not empty.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise JabertError(f"pretraining.out {out} is there already; name another folder, or remove it")
+        raise JabertError(f"pretraining.out {out} is there already; set another folder, or remove it")
 
 
 def write_encoder(
     out: Path,
-    weights: Mapping[str, np.ndarray],
+    weights: Mapping[str, npt.NDArray[np.floating[Any]]],
     config: BertConfig,
     sentencepiece: Path,
     *,
@@ -42,11 +43,11 @@ def write_encoder(
     """Write SentencePiece files, `bert_config.json`, `model.ckpt-<step>`, `encoder.toml` and the card.
 
     Args:
-        out: the folder; must be absent or empty.
+        out: the folder; must not exist, or be empty.
         weights: by Google's variable names, in the dtype to be stored.
         config: the sizes.
-        sentencepiece: the `.model`; a `.vocab` beside it is taken along.
-        step: names the checkpoint.
+        sentencepiece: the `.model` file; a `.vocab` beside it is copied too.
+        step: training steps done, part of the checkpoint's name.
         dropout: recorded in `bert_config.json`.
         settings: content of `encoder.toml`.
         card: Markdown, written as `README.md`.
@@ -55,7 +56,7 @@ def write_encoder(
         `out`.
 
     Raises:
-        JabertError: `out` is not free, or cannot be written, e.g. because the disk is full.
+        JabertError: `out` is not empty, or cannot be written, e.g. because the disk is full.
     """
     check_out(out)
     draft = out.with_name(f".{out.name}-{uuid.uuid4().hex}")

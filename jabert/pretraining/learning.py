@@ -1,4 +1,4 @@
-"""One step of pretraining: losses, gradients, optimizer."""
+"""One training step: losses, gradients, optimizer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +32,8 @@ class Learner:
 
     Args:
         model: what is trained; its weights are those to begin with.
-        settings: the procedure.
-        teacher: gives the vectors to be learned, None without one.
+        settings: losses and optimizer.
+        teacher: the encoder whose vectors are learned, if there is one.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Learner:
         return self._metrics(self._measure(*self._arrays(batch)), batch)
 
     def state(self) -> dict[str, Any]:
-        """Everything that changes in training, for a TensorFlow checkpoint."""
+        """All objects that change in training, for a TensorFlow checkpoint."""
         return {
             "variables": self._variables,
             "optimizer": self._optimizer,
@@ -89,7 +89,7 @@ class Learner:
             metrics = self._losses(*arrays, training=True)
         gradients = tape.gradient(metrics["loss"], self._variables)
         pairs = zip(gradients, self._variables, strict=True)
-        # What no loss reaches, e.g. the next-sentence head without pairs, stays as it is.
+        # Variables that no loss depends on, e.g. the next-sentence head without pairs, stay unchanged.
         self._optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
         return metrics
 
@@ -123,7 +123,7 @@ class Learner:
 
 
 def _cross_entropy(logits: Any, classes: Any, name: str) -> dict[str, Any]:
-    """Mean cross-entropy and share of right answers of logits (rows, classes); 0 without rows."""
+    """Mean cross-entropy and accuracy of logits (rows, classes); 0 without rows."""
     tf = import_tensorflow()
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=classes, logits=logits)  # (rows,)
     right = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == classes, tf.float32)  # (rows,)
@@ -132,16 +132,16 @@ def _cross_entropy(logits: Any, classes: Any, name: str) -> dict[str, Any]:
 
 
 def _signature(columns: int) -> list[Any]:
-    """Shapes of a batch's arrays with open sizes, so that the step is traced only once."""
+    """The arrays of a batch with unknown sizes, so that the step is traced only once."""
     tf = import_tensorflow()
     matrix, row = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
     return [matrix, matrix, row, row, row, row, tf.TensorSpec([None, columns], tf.float32)]
 
 
 def _optimizer(settings: PretrainingSettings, variables: list[Any]) -> Any:
-    """AdamW as in google-research/bert, optimization.py: no decay of gammas, betas and biases.
+    """AdamW as in google-research/bert, optimization.py: no weight decay of gammas, betas and biases.
 
-    Not keras-bert's AdamWarmup, which no longer runs on tf-keras 2.21 (`_set_hyper` is gone).
+    Not keras-bert's AdamWarmup, which does not run on tf-keras 2.21 (`_set_hyper` is gone).
     """
     keras = import_tensorflow().keras
     optimizer = keras.optimizers.AdamW(
@@ -157,10 +157,10 @@ def _optimizer(settings: PretrainingSettings, variables: list[Any]) -> Any:
 
 
 def learning_rate(step: Any, settings: PretrainingSettings) -> Any:
-    """Rises linearly over `warmup_steps` to its highest, then falls linearly to 0 at the end.
+    """Linear warm-up over `warmup_steps`, then linear decay to 0 at the end.
 
     Args:
-        step: steps done before, a float32 tensor ().
+        step: steps done, a float32 tensor ().
         settings: learning_rate, warmup_steps and steps are used.
     """
     tf = import_tensorflow()

@@ -1,19 +1,21 @@
-"""A corpus as token ids on disk, in shards of bounded size, of which training holds one at a time."""
+"""A corpus as token ids on disk, in shards of bounded size, of which training loads one at a time."""
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.errors import JabertError
 from jabert.files import atomic_path, write_json
 from jabert.pretraining.vocabulary import Vocabulary
 
-__all__ = ["Document", "read_shard", "shards_of", "write_shards"]
+__all__ = ["Document", "Sentence", "read_shard", "shards_of", "write_shards"]
 
-Document = list[np.ndarray]
-"""Token ids of each sentence, int32 (pieces,), without special pieces."""
+Sentence = npt.NDArray[np.int32]
+"""Token ids (pieces,) without special pieces."""
+Document = list[Sentence]
 
 _SHARD_PIECES = 1 << 18
 _DONE = "shards.json"
@@ -22,16 +24,22 @@ _DONE = "shards.json"
 def write_shards(
     documents: Iterable[list[str]], vocabulary: Vocabulary, folder: Path, validation_share: float
 ) -> None:
-    """Cut a corpus into pieces and write it to `folder`; does nothing if that has been done.
+    """Tokenize a corpus and write it to `folder`; idempotent.
 
-    A document is held out or not by a digest of its text, so that the same text is never on both sides.
+    A digest of its text decides whether a document is held out, so that equal texts are in the same split.
+
+    Args:
+        documents: sentences of each document.
+        vocabulary: cuts sentences into pieces.
+        folder: where the shards are written.
+        validation_share: share of the documents that is held out.
 
     Raises:
-        JabertError: nothing is left to learn from, or the disk is full.
+        JabertError: no document is left to learn from, or the disk is full.
     """
     if (folder / _DONE).exists():
         return
-    writers = {side: _Writer(folder, side) for side in ("train", "validation")}
+    writers = {split: _Writer(folder, split) for split in ("train", "validation")}
     for document in documents:
         ids = [np.array(row, dtype=np.int32) for row in vocabulary.encode(document) if row]
         if ids:
@@ -40,12 +48,12 @@ def write_shards(
         writer.flush()
     if not writers["train"].shards:
         raise JabertError(f"corpus.validation_share = {validation_share} holds out all documents there are")
-    write_json(folder / _DONE, {side: writer.shards for side, writer in writers.items()})
+    write_json(folder / _DONE, {split: writer.shards for split, writer in writers.items()})
 
 
-def shards_of(folder: Path, side: str) -> list[Path]:
-    """The shards of `train` or `validation`."""
-    return sorted(folder.glob(f"{side}-*.npz"))
+def shards_of(folder: Path, split: str) -> list[Path]:
+    """The shards of the split `train` or `validation`."""
+    return sorted(folder.glob(f"{split}-*.npz"))
 
 
 def read_shard(path: Path) -> list[Document]:
@@ -58,17 +66,17 @@ def read_shard(path: Path) -> list[Document]:
 
 
 def _share_of(document: list[str]) -> float:
-    """A number in [0, 1) that depends on nothing but the text."""
+    """A number in [0, 1) that depends only on the text."""
     digest = blake2b("\n".join(document).encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
 
 
 class _Writer:
-    """Collects documents of one side until they fill a shard."""
+    """Collects documents of one split until they fill a shard."""
 
-    def __init__(self, folder: Path, side: str) -> None:
+    def __init__(self, folder: Path, split: str) -> None:
         self.shards = 0
-        self._folder, self._side = folder, side
+        self._folder, self._split = folder, split
         self._pending: list[Document] = []
         self._pieces = 0
 
@@ -81,9 +89,9 @@ class _Writer:
     def flush(self) -> None:
         if not self._pending:
             return
-        rows: Iterator[np.ndarray] = (row for document in self._pending for row in document)
+        rows: Iterator[Sentence] = (row for document in self._pending for row in document)
         sizes = [len(row) for document in self._pending for row in document]
-        with atomic_path(self._folder / f"{self._side}-{self.shards:06}.npz") as temporary:
+        with atomic_path(self._folder / f"{self._split}-{self.shards:06}.npz") as temporary:
             np.savez(
                 temporary,
                 ids=np.concatenate(list(rows)),

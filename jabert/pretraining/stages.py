@@ -1,4 +1,4 @@
-"""The stages of a pretraining, from raw text to an encoder folder; the flow strings them together."""
+"""The stages of a pretraining, from raw text to an encoder folder; the flow calls them in order."""
 
 import logging
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from jabert.pretraining.vocabulary import Vocabulary, train_sentencepiece
 from jabert.report import plots
 from jabert.tracking import Attempt, Run, with_local_encoder
 
-__all__ = ["Texts", "read", "summary", "take_over", "tokenize", "train", "vocabulary", "write"]
+__all__ = ["Texts", "read", "resume", "summary", "tokenize", "train", "vocabulary", "write"]
 
 log = logging.getLogger("jabert")
 
@@ -38,7 +38,15 @@ _FORMAT = 2  # of the working folder; raised when the state of a training change
 
 @dataclass(frozen=True)
 class Texts:
-    """What is pretrained on, and from what. `origin` has the fingerprints of a start and a teacher."""
+    """The corpus of a pretraining, and the encoders that it starts from.
+
+    Attributes:
+        work: folder of the unfinished run.
+        facts: size and digest of the corpus.
+        start: the encoder that is adapted, None for a new one.
+        teacher: the encoder whose vectors are learned, None without one.
+        origin: fingerprints of start and teacher by role.
+    """
 
     work: Attempt
     facts: CorpusFacts
@@ -48,12 +56,12 @@ class Texts:
 
     @property
     def shards(self) -> Path:
-        """The corpus as token ids."""
+        """Folder of the corpus as token ids."""
         return self.work.path / "shards"
 
 
 def read(settings: Settings, run: Run) -> Texts:
-    """Check the settings and read the whole corpus once, so that what is wrong with it is said at once."""
+    """Check the settings and read the whole corpus once, so that errors in them show before the training."""
     start, teacher = _encoders(settings)
     facts = examine(settings.corpus.paths)
     given = {"start": start, "teacher": teacher}
@@ -71,18 +79,18 @@ def read(settings: Settings, run: Run) -> Texts:
 
 
 def _is_written(out: Path, work: Attempt) -> bool:
-    """Whether this very work's encoder is there: a run wrote it, and failed or was killed after that."""
+    """Whether `out` is the encoder of this work: a run wrote it and then failed or was killed."""
     about, writer = out / "encoder.toml", work.path / "writer"  # both name that run
     return about.is_file() and writer.exists() and writer.read_bytes() in about.read_bytes()
 
 
-def take_over(texts: Texts, run: Run) -> None:
-    """Link this run with an earlier one that did not finish the same work, and end that one truly."""
+def resume(texts: Texts, run: Run) -> None:
+    """Resume an earlier run that did not finish the same work: link it, and mark it as killed."""
     before = texts.work.resume(run.id)
     if before is not None:
         run.tags({"resumes": before})
         run.end_killed(before)
-        log.info("going on from run %s, which did not finish", before)
+        log.info("resuming run %s, which did not finish", before)
 
 
 def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
@@ -105,7 +113,7 @@ def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
 
 
 def tokenize(settings: Settings, texts: Texts, pieces: Vocabulary) -> None:
-    """The corpus as token ids on disk."""
+    """Write the corpus as token ids."""
     write_shards(documents(settings.corpus.paths), pieces, texts.shards, settings.corpus.validation_share)
 
 
@@ -116,7 +124,7 @@ def train(
     run: Run,
     on_point: Callable[[Point], None] | None = None,
 ) -> Pretrained:
-    """Pretrain, or finish what a killed run began."""
+    """Pretrain, or resume a killed run."""
     device = use_device(settings.encoder.device)
     run.params({"resolved.training_device": device, "resolved.gpu": gpu_names()})
 
@@ -136,7 +144,7 @@ def train(
 
 
 def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrained, run: Run) -> Path:
-    """The encoder folder with its card, also among the run's artifacts as `encoder`."""
+    """Write the encoder folder with its card, and log it as the run's artifact `encoder`."""
     out = Path(settings.pretraining.out)
     if not _is_written(out, texts.work):
         write_text(texts.work.path / "writer", run.id)
@@ -179,13 +187,13 @@ def summary(settings: Settings, texts: Texts, out: Path, trained: Pretrained, ru
 
 
 def _record_point(point: Point, run: Run) -> None:
-    """A measurement of a pretraining: `masked_lm_loss` as `train/masked_lm_loss`, and so on."""
+    """Log a measurement: `masked_lm_loss` as `train/masked_lm_loss`, and so on."""
     metrics = {name: value for name, value in point.items() if name not in ("step", "batches")}
     run.metrics_once(by_split(metrics), step=int(point["step"]))
 
 
 def _record_history(trained: Pretrained, work: Attempt, run: Run) -> None:
-    """The history as a table and a picture."""
+    """Log the history as a table and a plot."""
     history = pd.DataFrame(trained.history)
     run.tags({"resumed_measurements": trained.resumed})
     run.text("training/history.csv", history.to_csv(index=False))
@@ -194,7 +202,7 @@ def _record_history(trained: Pretrained, work: Attempt, run: Run) -> None:
 
 
 def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder | None]:
-    """Start and teacher, after checks that they and a vocabulary of one's own fit each other."""
+    """Start and teacher, checked to have the same vocabulary, also as a given `vocabulary.path`."""
     for name in ("pretraining.start", "pretraining.teacher"):
         settings = with_local_encoder(settings, name)
     pretraining, given = settings.pretraining, settings.vocabulary.path
@@ -216,7 +224,7 @@ def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder |
         first, *_, last = digests
         raise JabertError(
             f"{last} has another SentencePiece model ({models[last]}) than {first} ({models[first]}); "
-            "token ids would mean other pieces"
+            "the same token ids would mean different pieces"
         )
     _check_sizes(pretraining, start, teacher)
     return start, teacher
@@ -241,14 +249,14 @@ def _check_sizes(
     if not (pretraining.masked_lm_weight or pretraining.examples == "pairs" or teacher):
         raise JabertError(
             "there is nothing to learn with pretraining.masked_lm_weight = 0, pretraining.examples = "
-            f"{pretraining.examples!r} and without pretraining.teacher"
+            f"{pretraining.examples!r} and no pretraining.teacher"
         )
 
 
 def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
     pretraining = settings.pretraining
     config = texts.start.config if texts.start else _new_config(settings, pieces)
-    # A GPU's engine fills every batch up to its budget: the teacher's is that of the batches it is shown.
+    # A GPU's engine pads every batch to its token budget, so the teacher gets the budget of the examples.
     teaching = settings.encoder.model_copy(update={"token_budget": pretraining.token_budget})
     teacher = (
         Teacher(texts.teacher, teaching, texts.shards, pieces, config.hidden_size) if texts.teacher else None

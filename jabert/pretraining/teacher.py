@@ -1,48 +1,52 @@
-"""A larger encoder whose vectors the new one learns to give (distillation)."""
+"""Distillation: an encoder whose token vectors the new one learns to reproduce."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.config import EncoderSettings
 from jabert.encoder import EncoderFolder, TokenIds, load_encoder, token_budget
 from jabert.encoder.batching import token_budget_batches
 from jabert.pretraining.examples import Batch, Example
-from jabert.pretraining.shards import read_shard, shards_of
+from jabert.pretraining.shards import Sentence, read_shard, shards_of
 from jabert.pretraining.vocabulary import Vocabulary
 
 __all__ = ["Start", "Teacher", "principal_start"]
 
-_SAMPLE = 1024  # sentences from which mean and deviation are taken
+_SAMPLE = 1024  # sentences from which means and standard deviations are estimated
 
 
-class Start(NamedTuple):
-    """Where learning a teacher's vectors begins: `table @ kernel + bias` comes close to those of lone pieces.
+@dataclass(frozen=True)
+class Start:
+    """Initial weights: `table @ kernel + bias` approximates the teacher's vectors of single pieces.
 
     Attributes:
-        table: float32 (pieces, columns), of standard deviation 1.
-        kernel: float32 (columns, teacher columns).
-        bias: float32 (teacher columns,).
+        table: word embeddings (pieces, columns), with standard deviation 1.
+        kernel: of the projection to the teacher's columns, (columns, teacher columns).
+        bias: of the projection, (teacher columns,).
     """
 
-    table: np.ndarray
-    kernel: np.ndarray
-    bias: np.ndarray
+    table: npt.NDArray[np.float32]
+    kernel: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
 
 
 class Teacher:
-    """A teacher's vectors of whatever text it is shown, standardised column by column.
+    """A teacher's token vectors, standardized column by column.
 
     Args:
-        folder: the teacher.
-        settings: on which device it is run, where OpenVINO's graphs are kept, and the tokens of a batch.
-        shards: folder of the corpus as token ids; a sample of it gives mean and deviation.
-        vocabulary: of the teacher, and so of the new encoder.
-        columns: of the new encoder's vectors.
+        folder: the teacher's encoder folder.
+        settings: device, cache of OpenVINO's graphs and token budget are used.
+        shards: folder of the corpus as token ids; means and standard deviations are those of a sample of it.
+        vocabulary: of the teacher and of the new encoder.
+        columns: columns of the new encoder's vectors.
 
     Attributes:
-        start: what the new encoder begins with, from each piece as a text of its own.
+        columns: columns of the teacher's vectors.
+        start: initial weights, from the teacher's vector of each piece as a text of its own.
+        text_deviation: standard deviations (columns,) of the mean vector of a text.
     """
 
     def __init__(
@@ -67,32 +71,34 @@ class Teacher:
         vectors = np.concatenate(texts)
         self._mean, self._deviation = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6  # (columns,)
         means = np.stack([text.mean(axis=0) for text in texts])
-        self.text_deviation: np.ndarray = (means / self._deviation).std(axis=0) + 1e-6  # (columns,)
-        pieces = self._vectors([np.array([piece]) for piece in range(vocabulary.size)])
-        self.start = principal_start(self._standardised(np.stack([text[1] for text in pieces])), columns)
+        self.text_deviation: npt.NDArray[np.float32] = (means / self._deviation).std(
+            axis=0
+        ) + 1e-6  # (columns,)
+        pieces = self._vectors([np.array([piece], dtype=np.int32) for piece in range(vocabulary.size)])
+        self.start = principal_start(self._standardized(np.stack([text[1] for text in pieces])), columns)
 
-    def __call__(self, batch: Batch) -> np.ndarray:
-        """Standardised vectors float32 (tokens without padding, columns) of a batch as it was unmasked."""
-        return self._standardised(self._encoder(batch.clean))
+    def __call__(self, batch: Batch) -> npt.NDArray[np.float32]:
+        """Standardized vectors (tokens without padding, columns) of a batch without its masks."""
+        return self._standardized(self._encoder(batch.clean))
 
-    def _vectors(self, texts: list[np.ndarray]) -> list[np.ndarray]:
+    def _vectors(self, texts: list[Sentence]) -> list[npt.NDArray[np.float32]]:
         """Vectors (tokens, columns) of each text, which is given without special pieces."""
         rows = TokenIds.of(Example(ids).ids(self._vocabulary) for ids in texts)
-        found: dict[int, np.ndarray] = {}
-        for places in token_budget_batches(rows.lengths, self._token_budget):
-            batch = rows.take(places)
-            found |= zip(places.tolist(), batch.parts(self._encoder(batch)), strict=True)
-        return [found[place] for place in range(len(rows))]
+        found: dict[int, npt.NDArray[np.float32]] = {}
+        for indices in token_budget_batches(rows.lengths, self._token_budget):
+            batch = rows.take(indices)
+            found |= zip(indices.tolist(), batch.parts(self._encoder(batch)), strict=True)
+        return [found[index] for index in range(len(rows))]
 
-    def _standardised(self, vectors: np.ndarray) -> np.ndarray:
-        standardised: np.ndarray = (vectors - self._mean) / self._deviation
-        return standardised
+    def _standardized(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        standardized: npt.NDArray[np.float32] = (vectors - self._mean) / self._deviation
+        return standardized
 
 
-def principal_start(vectors: np.ndarray, columns: int) -> Start:
-    """Cut vectors float32 (pieces, teacher columns) to their principal components.
+def principal_start(vectors: npt.NDArray[np.float32], columns: int) -> Start:
+    """Initial weights from the principal components of vectors (pieces, teacher columns).
 
-    Where more columns are asked for than there are components, the last ones are 0.
+    If there are fewer components than `columns`, the remaining columns are 0.
     """
     bias = vectors.mean(axis=0)
     _, spread, components = np.linalg.svd(np.cov(vectors.T))  # components: (teacher columns, teacher columns)
@@ -103,12 +109,12 @@ def principal_start(vectors: np.ndarray, columns: int) -> Start:
     return Start(table / scale, kernel * scale, bias)
 
 
-def _sample(shards: Path) -> list[np.ndarray]:
-    """Token ids of sentences from all shards of the training side, the same in every process."""
+def _sample(shards: Path) -> list[Sentence]:
+    """Sentences from all shards of the training split, the same in every process."""
     random, paths = np.random.default_rng(0), shards_of(shards, "train")
-    sample: list[np.ndarray] = []
+    sample: list[Sentence] = []
     for path in paths:
         sentences = [sentence for document in read_shard(path) for sentence in document]
-        places = random.permutation(len(sentences))[: -(-_SAMPLE // len(paths))]
-        sample += [sentences[place] for place in places]
+        chosen = random.permutation(len(sentences))[: -(-_SAMPLE // len(paths))]
+        sample += [sentences[index] for index in chosen]
     return sample

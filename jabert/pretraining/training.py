@@ -1,4 +1,4 @@
-"""Pretraining, from one measurement to the next, so that a killed training goes on from its last one."""
+"""The training loop of pretraining, which resumes a killed training from its last measurement."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +20,10 @@ from jabert.training.state import TrainingState
 __all__ = ["Point", "Pretrained", "pretrain"]
 
 Point = dict[str, float]
-"""step, epoch and batches (of that epoch) done, losses and shares of right answers, `val_…` of the held-out
-part, pieces_per_second, seconds."""
+"""A measurement: step, epoch, batches of that epoch that are done, losses and accuracies since the last
+measurement, the same of the validation split as `val_…`, pieces_per_second, and seconds."""
 
-_VALIDATION_PIECES = 1 << 16  # more would hardly change the figure
+_VALIDATION_PIECES = 1 << 16  # more pieces would hardly change the metrics
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Pretrained:
 
     Attributes:
         config: sizes of the encoder.
-        weights: by Google's variable names, float32.
+        weights: by Google's variable names.
         history: a measurement every `report_steps` steps and at the end.
-        resumed: measurements that an earlier, killed process had made.
+        resumed: number of measurements that an earlier, killed process had made.
     """
 
     config: BertConfig
@@ -46,7 +46,7 @@ class Pretrained:
         """The history as a table."""
         columns = [name for name in self.history[-1] if name not in ("epoch", "batches")]
         rows = [[int(point["step"]), *(point[name] for name in columns[1:])] for point in self.history]
-        return f"{markdown.table(columns, rows)}\n\nTaken over: {self.resumed} measurements.\n"
+        return f"{markdown.table(columns, rows)}\n\nResumed after {self.resumed} measurements.\n"
 
 
 def pretrain(
@@ -60,16 +60,16 @@ def pretrain(
 ) -> Pretrained:
     """Train for `settings.steps` steps.
 
-    After each measurement the weights, the optimizer's state and the history are on disk in `folder`; a
-    call with the same folder goes on from there and ends as an uninterrupted one would (on a CPU).
+    After each measurement, weights, optimizer, random numbers and history are saved in `folder`. A call with
+    the same folder resumes from there and, on a CPU, gives the result of an uninterrupted training.
 
     Args:
         learner: the model with its initial weights.
         vocabulary: its vocabulary.
         shards: folder of the corpus as token ids.
-        settings: the procedure.
-        folder: for checkpoints; must be the work of the same settings, corpus and encoders.
-        on_point: called with each measurement, also those of an earlier process.
+        settings: steps, examples and batches.
+        folder: for checkpoints; only for the same settings, corpus and encoders.
+        on_point: called with each measurement, including those of an earlier process.
     """
     state = TrainingState(learner.state(), folder, "step")
     history = state.restore()
@@ -91,7 +91,7 @@ def pretrain(
 
 
 def _advance(learner: Learner, stream: Iterator[tuple[int, int, Batch]], step: int, steps: int) -> Point:
-    """Learn from the next batches; their mean metrics, and where the stream stands afterwards."""
+    """Learn from the next batches; returns their mean metrics and the position of the stream afterwards."""
     started, pieces = time.perf_counter(), 0
     metrics: list[dict[str, Mean]] = []
     epoch = done = 0
@@ -123,16 +123,24 @@ def _averages(metrics: list[dict[str, Mean]]) -> Point:
 def _stream(
     shards: Path, vocabulary: Vocabulary, settings: PretrainingSettings, epoch: int, done: int
 ) -> Iterator[tuple[int, int, Batch]]:
-    """Epoch, batches of it that are done with this one, and the batch; without end.
+    """Endless batches, each with its epoch and the number of batches of that epoch up to it.
 
-    Everything random in an epoch follows from the seed and its number, so the stream can begin anywhere.
+    All random choices in an epoch follow from the seed and the epoch's number, so the stream can start after
+    any batch.
+
+    Args:
+        shards: folder of the corpus as token ids.
+        vocabulary: of the corpus.
+        settings: seed, examples and batches.
+        epoch: the first epoch.
+        done: batches of it to skip.
     """
     while True:
         random = np.random.default_rng([settings.seed, 1, epoch])
         number = 0
         paths = shards_of(shards, "train")
-        for place in random.permutation(len(paths)):
-            examples = examples_of(read_shard(paths[place]), settings, random)
+        for index in random.permutation(len(paths)):
+            examples = examples_of(read_shard(paths[index]), settings, random)
             for batch in batches(examples, vocabulary, settings, random):
                 number += 1
                 if number > done:
@@ -141,7 +149,7 @@ def _stream(
 
 
 def _held_out(shards: Path, vocabulary: Vocabulary, settings: PretrainingSettings) -> list[Batch]:
-    """Batches of the held-out part, the same in every measurement."""
+    """Batches of the validation split, the same in every measurement."""
     random = np.random.default_rng([settings.seed, 2])
     chosen: list[Batch] = []
     for path in shards_of(shards, "validation")[:1]:

@@ -1,4 +1,4 @@
-"""The SentencePiece model of a new encoder, laid out as bert-japanese's."""
+"""The SentencePiece model of a new encoder, with the special pieces of bert-japanese."""
 
 import io
 import re
@@ -19,16 +19,16 @@ _LIMIT = re.compile(r"value <= (\d+)")
 def train_sentencepiece(sentences: Iterable[str], settings: VocabularySettings, path: Path) -> None:
     """Train a unigram model with the first ids `<unk> <s> </s> [PAD] [CLS] [SEP] [MASK]`, nmt_nfkc.
 
-    The layout is that of bert-japanese (train-sentencepiece.py). At most `sample_sentences` are held in
-    memory, drawn at random.
+    The ids are those of bert-japanese (train-sentencepiece.py). Memory holds at most `sample_sentences`,
+    drawn at random.
 
     Args:
-        sentences: lower-cased already, if the encoder is to be.
+        sentences: lower-cased beforehand, if the encoder is to lower-case its texts.
         settings: size, character_coverage and sample_sentences are used.
-        path: of the `.model`; the pieces and their scores go to a `.vocab` beside it.
+        path: the `.model` file to write; pieces and their scores are written to a `.vocab` beside it.
 
     Raises:
-        JabertError: the text supports fewer pieces, or the files cannot be written.
+        JabertError: the text does not support so many pieces, or the files cannot be written.
     """
     import sentencepiece
 

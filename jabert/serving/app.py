@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from importlib.metadata import version
 
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline  # FastAPI's own pages load scripts from another host
@@ -16,7 +17,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
-import jabert
 from jabert.config import ServingSettings
 from jabert.serving.access import AccessLog
 from jabert.serving.batcher import Answer, Batcher
@@ -47,7 +47,7 @@ def build_app(follower: Follower, settings: ServingSettings, metrics: Metrics) -
 
     app = FastAPIOffline(
         title="jabert",
-        version=jabert.__version__,
+        version=version("jabert"),
         description=ABOUT,
         lifespan=lifespan,
         redoc_url=None,

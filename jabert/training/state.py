@@ -1,4 +1,4 @@
-"""What a killed training goes on from: TensorFlow's objects and the history, in a folder."""
+"""The state of a training on disk, from which a killed training is resumed."""
 
 import json
 import re
@@ -15,16 +15,16 @@ from jabert.legacy_keras import import_tensorflow
 __all__ = ["TrainingState", "writing"]
 
 _HISTORY = "history.json"
-_OPERATION = re.compile(r"\{\{.*?\}\} | \[Op:.*")  # around TensorFlow's reason
+_OPERATION = re.compile(r"\{\{.*?\}\} | \[Op:.*")  # what TensorFlow writes around the reason of an error
 
 
 class TrainingState:
-    """Objects that TensorFlow can save, and the history. The history is written last: it is the commit.
+    """TensorFlow's objects and the history of a training. The history is written last: it is the commit.
 
     Args:
-        objects: weights, optimizer, random numbers, by any names.
-        folder: holds the last state and `history.json`.
-        unit: what entries of the history are numbered by, e.g. `epoch`.
+        objects: weights, optimizer and random numbers, by any names.
+        folder: of the last state and `history.json`.
+        unit: the key in an entry of the history that numbers it, e.g. `epoch`.
     """
 
     def __init__(self, objects: Mapping[str, Any], folder: Path, unit: str) -> None:
@@ -32,7 +32,7 @@ class TrainingState:
         self._folder, self._unit = folder, unit
 
     def restore(self) -> list[dict[str, float]]:
-        """Set the objects to their last state and return the history, empty if there is none."""
+        """Restore the objects to the last saved state; returns the history, empty without a state."""
         path = self._folder / _HISTORY
         history: list[dict[str, float]] = (
             json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
@@ -42,7 +42,7 @@ class TrainingState:
         return history
 
     def save(self, history: list[dict[str, float]]) -> None:
-        """Keep the objects as the state after the last entry of the history, and remove the one before.
+        """Save the objects as the state after the last entry of the history, and remove the previous state.
 
         Raises:
             JabertError: the disk is full, or the folder cannot be written to.
@@ -60,7 +60,7 @@ class TrainingState:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what TensorFlow raises when it cannot write into a `JabertError` that names the file."""
+    """Turn an error of TensorFlow about a file it cannot write into a `JabertError` that names the file."""
     tf = import_tensorflow()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

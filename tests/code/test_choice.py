@@ -141,7 +141,7 @@ def test_a_damaged_graph_is_named(toy_encoder, tmp_path):
     (path,) = tmp_path.glob("*/encoder.xml")
     path.write_text("<net")
     with pytest.raises(
-        JabertError, match=f"{path} cannot be read; delete {path.parent} and it is made again"
+        JabertError, match=f"{path} cannot be read; delete {path.parent}, and it is built again"
     ):
         load_encoder(folder, settings)
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import toy
 
 from jabert.config import load_settings
 from jabert.experiments import steps
@@ -14,7 +13,9 @@ def results(toy_table, toy_encoder):
     settings = load_settings(
         None,
         [
-            *toy.quick_settings(toy_table, toy_encoder),
+            f"data.path={toy_table}",
+            f"encoder.path={toy_encoder}",
+            "data.test_share=0.25",
             "method.kind=mean-pooling",
             "encoder.precision=float32",
         ],

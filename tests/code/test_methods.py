@@ -19,7 +19,9 @@ TEXTS = ["京都のお寺を歩いた。", "電話の電池が切れた。", "�
 
 
 def settings_of(kind, table, encoder, *more):
-    return load_settings(None, [*toy.quick_settings(table, encoder), f"method.kind={kind}", *more])
+    quick = [each for each in toy.quick_settings(table, encoder) if not each.startswith("method.")]
+    own = ["method.units=8"] if kind == "bi-lstm" else []
+    return load_settings(None, [*quick, f"method.kind={kind}", *own, *more])
 
 
 def results_of(settings, measured_on="test"):

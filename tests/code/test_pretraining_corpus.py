@@ -103,10 +103,10 @@ def test_what_is_no_text_is_refused_with_file_and_line(tmp_path, content, senten
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("none.txt", "means no file"),
-        ("*.none", "means no file"),
+        ("none.txt", "matches no file"),
+        ("*.none", "matches no file"),
         ("cut.txt.gz", "cannot be unpacked"),
-        ("file:///nowhere/text.txt", "means no file"),
+        ("file:///nowhere/text.txt", "matches no file"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, path, sentence):

@@ -29,7 +29,7 @@ def batches_of(documents, vocabulary, **settings):
     return list(batches(examples_of(documents, settings, random), vocabulary, settings, random))
 
 
-def test_its_vectors_are_standardised_over_the_corpus(taught):
+def test_its_vectors_are_standardized_over_the_corpus(taught):
     teacher, vocabulary, documents = taught
     (batch,) = batches_of(documents, vocabulary, examples="sentences")
     vectors = teacher(batch)
