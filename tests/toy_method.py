@@ -36,7 +36,7 @@ class Majority(Method):
         return Export("ngrams", ("scikit-learn",))
 
     def describe(self, job, fitted):
-        layers = [Layer("counts", "share", "(classes)", len(job.labels))]
+        layers = [Layer("text", "any", "()", 0), Layer("counts", "share", "(classes)", len(job.labels))]
         return Description("The most frequent class, always", layers)
 
 
