@@ -9,7 +9,7 @@ DATA ?=
 ENCODER ?=
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-gpu lint format lock peers bench clean
+.PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-gpu docs lint format lock peers bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -55,6 +55,9 @@ test-kill: setup ## thirty random kill -9 of a flow or its worker, half an hour
 
 test-gpu: setup ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
+
+docs: setup ## fill the generated parts of README.md
+	$(BIN)/python docs/readme.py
 
 lint: setup ## ruff and mypy --strict
 	$(BIN)/ruff check

@@ -14,8 +14,6 @@ from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-__all__ = ["PROMOTED", "ensure"]
-
 PROMOTED = "jabert.promoted"
 """Name of the event of a new champion; its payload has a reason and links."""
 _RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})

@@ -22,8 +22,6 @@ from jabert.validation.suites import import_great_expectations
 if TYPE_CHECKING:
     from prefect.server.api.server import SubprocessASGIServer
 
-__all__ = ["run_flow"]
-
 
 def run_flow(name: str, *arguments: Any) -> Any:
     """Run the flow `name` of the module `flows.<name>`, and return its result.

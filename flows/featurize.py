@@ -14,8 +14,6 @@ from flows import stages
 from jabert.config import load_settings
 from jabert.tracking import with_local_encoder
 
-__all__ = ["featurize"]
-
 
 @flow(name="featurize")
 def featurize(recipe: str = "", overrides: list[str] | None = None) -> dict[str, Any]:

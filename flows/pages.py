@@ -19,8 +19,6 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-__all__ = ["progress", "show_markdown", "show_table"]
-
 log = logging.getLogger("jabert")
 
 _SECONDS_BETWEEN_UPDATES = 2.0

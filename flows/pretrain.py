@@ -21,8 +21,6 @@ from jabert.pretraining import stages as pretraining
 from jabert.pretraining.stages import Texts
 from jabert.tracking import Run, tracked_run
 
-__all__ = ["pretrain"]
-
 
 @flow(name="pretrain")
 def pretrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, Any]:

@@ -22,8 +22,6 @@ from jabert.experiments.retraining import Results
 from jabert.methods import method_of
 from jabert.tracking import tracked_run, with_local_encoder
 
-__all__ = ["prefect_tags", "retrain"]
-
 
 @flow(name="retrain")
 def retrain(

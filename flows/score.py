@@ -17,8 +17,6 @@ from jabert import scoring
 from jabert.config import Settings, load_settings
 from jabert.scoring import Scored
 
-__all__ = ["score"]
-
 
 @flow(name="score")
 def score(source: str, target: str, recipe: str = "", overrides: list[str] | None = None) -> dict[str, Any]:

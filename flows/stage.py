@@ -9,8 +9,6 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from jabert.process import raise_missed_signals
 
-__all__ = ["is_worth_another_try", "stage"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

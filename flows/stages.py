@@ -18,19 +18,6 @@ from jabert.report.pages import comparison_page, evaluation_page
 from jabert.tracking import Attempt, Run
 from jabert.validation import ValidationReport
 
-__all__ = [
-    "describe",
-    "evaluate",
-    "featurize",
-    "promote",
-    "read",
-    "register",
-    "tokenize",
-    "train",
-    "validate",
-    "validate_pieces",
-]
-
 
 @stage("Read and split")
 def read(settings: Settings, run: Run | None = None) -> Data:

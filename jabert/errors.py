@@ -2,8 +2,6 @@
 
 import re
 
-__all__ = ["JabertError", "reason_of", "redacted"]
-
 # In "://user:password@host". A password may contain any character, though some should be escaped in a URL;
 # "host:port/" and "[::1]" are not matched.
 _PASSWORD = re.compile(r"(?<=://)([^/?#@:\[\s]*):(?!:|\d+[/?#])(?:[^/?#\s]*|[^@\s]*)@")

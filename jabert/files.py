@@ -15,16 +15,6 @@ from filelock import FileLock, Timeout
 
 from jabert.errors import JabertError
 
-__all__ = [
-    "atomic_path",
-    "digest_of_file",
-    "digest_of_json",
-    "exclusive",
-    "on_disk",
-    "write_json",
-    "write_text",
-]
-
 log = logging.getLogger("jabert")
 
 

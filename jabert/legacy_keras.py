@@ -12,8 +12,6 @@ from types import ModuleType
 
 from jabert.errors import JabertError
 
-__all__ = ["compute_capability", "gpu_names", "import_tensorflow", "run_two_at_once", "use_device"]
-
 
 def import_tensorflow() -> ModuleType:
     """TensorFlow, with tf-keras as `tf.keras`.

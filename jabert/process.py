@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["collect_garbage_rarely", "handle_signals", "raise_missed_signals"]
-
 _received: list[int] = []
 
 

@@ -4,8 +4,6 @@ import socket
 
 from jabert.errors import JabertError, reason_of
 
-__all__ = ["listen"]
-
 _BACKLOG = 2048
 
 

@@ -8,8 +8,6 @@ import reprlib
 import unicodedata
 from typing import Any
 
-__all__ = ["fault_of", "is_unicode", "visible_characters"]
-
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # control, format (zero-width …) and white space
 _INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph
     (0x034F, 0x034F),  # combining grapheme joiner

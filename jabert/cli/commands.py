@@ -17,8 +17,6 @@ from jabert.process import collect_garbage_rarely, handle_signals
 if TYPE_CHECKING:
     from jabert.config import Settings
 
-__all__ = ["main"]
-
 _OPTIONS: dict[str, Any] = {
     "no_args_is_help": True,
     "pretty_exceptions_enable": False,

@@ -12,16 +12,6 @@ if TYPE_CHECKING:
     from jabert.doctor import Check
     from jabert.registry.diff import Diff
 
-__all__ = [
-    "grid",
-    "print_checks",
-    "print_diff",
-    "print_json",
-    "print_listing",
-    "print_pairs",
-    "print_rich",
-]
-
 _SHOWN_TEXTS = 20
 _UNFOLDED = 1000  # columns; wide enough that lines in a file or pipe are not folded
 

@@ -8,8 +8,6 @@ from jabert.cli.output import grid, print_rich
 from jabert.config import Settings, TrackingSettings, load_settings
 from jabert.errors import redacted
 
-__all__ = ["print_summary"]
-
 _EXAMPLE = "紅葉の京都を一日歩いた。"
 
 

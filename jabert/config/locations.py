@@ -8,8 +8,6 @@ from urllib.request import url2pathname
 
 from jabert.errors import JabertError
 
-__all__ = ["PACKAGED", "SQLITE", "expanded", "is_url", "local_database", "local_path", "packaged"]
-
 SQLITE = "sqlite:///"
 PACKAGED = {"data.path": "sample", "encoder.path": "jabert-mini", "pretraining.start": "jabert-mini"}
 """By name of the setting, the value that means what comes with jabert."""

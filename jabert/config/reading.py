@@ -24,8 +24,6 @@ from jabert.config.settings import (
 )
 from jabert.errors import JabertError
 
-__all__ = ["RENAMED", "load_settings", "packaged_recipes", "rename_settings"]
-
 log = logging.getLogger("jabert")
 
 RENAMED = {"classifier.units": "method.units", "classifier.dropout": "method.dropout"}

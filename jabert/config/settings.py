@@ -17,33 +17,6 @@ from jabert.config.locations import is_url
 from jabert.errors import redacted
 from jabert.files import digest_of_json
 
-__all__ = [
-    "CorpusSettings",
-    "Count",
-    "DataSettings",
-    "EncoderSettings",
-    "FeaturesSettings",
-    "Kind",
-    "MethodSettings",
-    "PackageSettings",
-    "Positive",
-    "PretrainingSettings",
-    "PromotionSettings",
-    "ServingSettings",
-    "Settings",
-    "Share",
-    "TrackingSettings",
-    "TrainingSettings",
-    "ValidationSettings",
-    "VocabularySettings",
-    "decisive",
-    "fields",
-    "kind_of",
-    "method_kinds",
-    "setting_names",
-    "settings_with_method",
-]
-
 
 class Kind(StrEnum):
     """What a setting's text stands for, where it is not just a text."""

@@ -23,8 +23,6 @@ from jabert.dataset.sources import copied, opened, path_part
 from jabert.errors import JabertError
 from jabert.texts import is_unicode
 
-__all__ = ["ENDINGS", "Chunk", "Select", "ending_of", "read_chunks", "require_column", "table_ending"]
-
 ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
 Select = Callable[[Sequence[str]], Iterable[str]]
 

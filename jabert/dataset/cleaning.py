@@ -6,8 +6,6 @@ import pandas as pd
 
 from jabert.texts import fault_of
 
-__all__ = ["Cleaned", "clean"]
-
 
 @dataclass(frozen=True, eq=False)
 class Cleaned:

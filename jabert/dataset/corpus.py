@@ -13,8 +13,6 @@ from jabert.dataset.readers import format_of, location_of, read_rows
 from jabert.dataset.splits import SPLITS, SplitBy, resolve_split, shuffled, splits_of
 from jabert.errors import JabertError, redacted
 
-__all__ = ["Corpus", "read_corpus", "row_digests", "table_digest"]
-
 
 @dataclass(frozen=True, eq=False)
 class Corpus:

@@ -23,16 +23,6 @@ from jabert.dataset.tables import rows_frame
 from jabert.dataset.writing import write_table
 from jabert.errors import JabertError
 
-__all__ = [
-    "TOPICS",
-    "corpus_folder",
-    "import_knbc",
-    "is_archive",
-    "read_knbc",
-    "strip_topic_tags",
-    "topic_files",
-]
-
 TOPICS = {"Gourmet": "グルメ", "Keitai": "携帯電話", "Kyoto": "京都", "Sports": "スポーツ"}  # file -> label
 # The tag of 京都 is ［京都観光］. Three of the 249 tags are followed by a full-width space.
 TAG = re.compile(r"\A［(?:グルメ|携帯電話|京都観光|スポーツ)］\s*")

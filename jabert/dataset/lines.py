@@ -3,14 +3,14 @@
 import gzip
 import io
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from jabert.dataset.sources import opened, path_part
 from jabert.errors import JabertError
 
-__all__ = ["Lines", "decode", "is_packed"]
-
 _BLOCK_BYTES = 1 << 16
+_BLOCK_LINES = 64
 
 
 class Lines:
@@ -49,7 +49,7 @@ class Lines:
         with opened(self._location, self._sha256) as (file, size):
             raw: Any = gzip.GzipFile(fileobj=file) if is_packed(self._location) else file
             stream = io.BufferedReader(raw, _BLOCK_BYTES)
-            while lines := stream.readlines(_BLOCK_BYTES):
+            while lines := list(islice(stream, _BLOCK_LINES)):
                 self.share = file.tell() / size if size else None
                 yield from lines
 

@@ -15,8 +15,6 @@ from jabert.dataset.sources import digest_of, exists, is_folder, is_web, names_i
 from jabert.dataset.tables import read_table
 from jabert.errors import JabertError
 
-__all__ = ["Format", "content_digest", "format_of", "location_of", "read_rows"]
-
 Format = Literal["table", "knbc", "seed"]
 
 

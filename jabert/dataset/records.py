@@ -12,8 +12,6 @@ from typing import Any
 from jabert.errors import JabertError
 from jabert.texts import is_unicode
 
-__all__ = ["csv_records", "json_records", "json_text", "plain_text"]
-
 
 def csv_records(
     lines: Iterable[str], file: str, delimiter: str
@@ -41,9 +39,7 @@ def csv_records(
 
 
 def _raw_records(lines: Iterable[str], file: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    # A carriage return alone ends a line, too.
-    parts = (part for line in lines for part in io.StringIO(line, newline=""))
-    reader = csv.reader(parts, delimiter=delimiter, strict=True)
+    reader = csv.reader(_divided(lines), delimiter=delimiter, strict=True)
     line = 1
     try:
         for record in reader:
@@ -51,6 +47,15 @@ def _raw_records(lines: Iterable[str], file: str, delimiter: str) -> Iterator[tu
             line = reader.line_num + 1
     except csv.Error as error:
         raise JabertError(f"{file}, line {line}: the quotes of a cell do not match ({error})") from None
+
+
+def _divided(lines: Iterable[str]) -> Iterator[str]:
+    """The lines, divided where a carriage return alone ends a line."""
+    for line in lines:
+        if "\r" in line.removesuffix("\r\n"):
+            yield from io.StringIO(line, newline="")
+        else:
+            yield line
 
 
 def _of_width(

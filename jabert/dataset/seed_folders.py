@@ -12,8 +12,6 @@ from jabert.dataset.sources import is_folder
 from jabert.dataset.tables import read_columns, rows_frame
 from jabert.errors import JabertError
 
-__all__ = ["FILES", "FOLDERS", "read_seed_folders"]
-
 FOLDERS = {"trains": "train", "tests": "test"}  # folder -> value of the column split
 FILES = tuple(f"{folder}/{name}.csv" for folder in FOLDERS for name in ("features", "labels"))
 

@@ -16,19 +16,6 @@ import fsspec
 from jabert.config import is_url
 from jabert.errors import JabertError
 
-__all__ = [
-    "copied",
-    "digest_of",
-    "exists",
-    "is_folder",
-    "is_web",
-    "names_in",
-    "opened",
-    "path_part",
-    "read_bytes",
-    "reading",
-]
-
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)  # what decompressors raise
 
 

@@ -15,8 +15,6 @@ import pandas as pd
 from jabert.config import DataSettings
 from jabert.errors import JabertError
 
-__all__ = ["SPLITS", "SplitBy", "resolve_split", "shuffled", "splits_of"]
-
 SplitBy = Literal["given", "sentence", "group"]
 Mask = npt.NDArray[np.bool_]  # (rows,)
 Numbers = npt.NDArray[np.float64]  # (rows, 2)

@@ -14,8 +14,6 @@ from jabert.dataset.chunks import Chunk, read_chunks, require_column
 from jabert.errors import JabertError, redacted
 from jabert.texts import is_unicode
 
-__all__ = ["Cells", "read_columns", "read_table", "rows_frame"]
-
 Cells = dict[str, list[str | None]]
 """Role of a column (text, label, group, split) -> its cells."""
 

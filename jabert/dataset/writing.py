@@ -17,8 +17,6 @@ from jabert.dataset.records import json_text, plain_text
 from jabert.errors import JabertError
 from jabert.files import atomic_path
 
-__all__ = ["require_writable_ending", "write_chunks", "write_table"]
-
 
 def require_writable_ending(path: Path) -> str:
     """The ending of a table file that can be written.

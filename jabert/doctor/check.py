@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Check", "checked"]
-
 
 @dataclass(frozen=True)
 class Check:

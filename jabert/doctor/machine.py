@@ -18,8 +18,6 @@ from jabert.encoder import choose
 from jabert.errors import JabertError
 from jabert.legacy_keras import gpu_names, import_tensorflow
 
-__all__ = ["device", "disk", "engine", "font", "libraries", "nearest", "prefect_api", "python"]
-
 _SHOWN = (
     "tensorflow",
     "tf-keras",

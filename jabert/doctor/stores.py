@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
     from mlflow.tracking import MlflowClient
 
-__all__ = ["encoder", "features", "tracking", "work"]
-
 
 def encoder(settings: Settings) -> Check:
     """Whether the encoder folder is complete and its files match."""

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["real_tokens", "token_budget_batches"]
-
 
 def token_budget_batches(
     lengths: npt.NDArray[np.integer[Any]], budget: int, width_step: int = 1

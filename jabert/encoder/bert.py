@@ -14,8 +14,6 @@ import numpy.typing as npt
 from jabert.encoder.folder import BertConfig
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["Bert", "activate", "gelu", "layer_norm"]
-
 _EPSILON = 1e-14  # of keras-bert's layer normalization: keras_layer_normalization squares its 1e-7
 # gelu(x) = x sigmoid(2 u) with 2 u = _LINEAR x + _CUBIC x^3
 _LINEAR = 2 * math.sqrt(2 / math.pi)

@@ -8,8 +8,6 @@ import numpy.typing as npt
 from jabert.encoder.folder import EncoderFolder, reading
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["read_variables"]
-
 
 def read_variables(
     folder: EncoderFolder, optional: Mapping[str, tuple[int, ...]] | None = None

@@ -8,8 +8,6 @@ from jabert.config import EncoderSettings
 from jabert.errors import JabertError
 from jabert.legacy_keras import compute_capability, use_device
 
-__all__ = ["Choice", "choose", "cpu_has_bfloat16"]
-
 # Device files of NVIDIA's driver and of WSL: without them there is no GPU, and TensorFlow, which takes
 # seconds to import, need not be asked.
 _GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")

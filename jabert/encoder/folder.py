@@ -15,19 +15,6 @@ from jabert.errors import JabertError
 from jabert.files import digest_of_file, digest_of_json
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = [
-    "CONFIG",
-    "BertConfig",
-    "EncoderFolder",
-    "checkpoint_in",
-    "config_of",
-    "count_layers",
-    "local_folder",
-    "open_folder",
-    "reading",
-    "variable_shapes",
-]
-
 CONFIG = "bert_config.json"
 _INDEX = ".index"
 _LAYER = re.compile(r"bert/encoder/layer_(\d+)/")

@@ -17,8 +17,6 @@ from jabert.encoder.folder import (
 from jabert.errors import JabertError, reason_of
 from jabert.files import write_json
 
-__all__ = ["init_config"]
-
 _TRAINING_ONLY = {
     "attention_probs_dropout_prob": 0.1,
     "hidden_dropout_prob": 0.1,

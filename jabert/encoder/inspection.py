@@ -9,8 +9,6 @@ from jabert.encoder.checkpoint import read_variables
 from jabert.encoder.folder import EncoderFolder, open_folder
 from jabert.encoder.tokenizer import Tokenizer
 
-__all__ = ["describe"]
-
 _EXAMPLE = "京都の食堂で、BERTについて友人と話した。"
 _SPECIAL = ("<unk>", "<s>", "</s>", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
 

@@ -21,8 +21,6 @@ from jabert.encoder.ragged import TokenIds
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, on_disk
 
-__all__ = ["OpenVinoEncoder", "bert_graph", "layout_graph"]
-
 _FORMAT = 5  # of the graph; to be raised with every change of it, so that cached ones are not used any more
 _WIDTH_STEP = 16  # a product in bfloat16 sums blocks of this many tokens, then the remainder
 _EPSILON = 1e-14  # of keras-bert's layer normalization: keras_layer_normalization squares its 1e-7

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Layout", "Rows", "fill_texts", "fill_tokens", "graph", "ints", "size"]
-
 
 class Rows:
     """Conversion between packed tokens and the rows of a right-padded batch.

@@ -8,9 +8,6 @@ import numpy.typing as npt
 
 from jabert.encoder.batching import real_tokens
 
-__all__ = ["TokenIds"]
-
-
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 

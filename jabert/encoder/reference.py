@@ -16,8 +16,6 @@ from jabert.encoder.folder import EncoderFolder, reading
 from jabert.encoder.ragged import TokenIds
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["ReferenceEncoder"]
-
 
 class ReferenceEncoder:
     """A BERT checkpoint loaded through keras-bert, float32; an `Encoder`.

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from jabert.errors import JabertError
 
-__all__ = ["SentencePiece"]
-
 _UPPER_CASE_LATIN = re.compile("[A-ZÀ-ÖØ-Þ]")
 
 

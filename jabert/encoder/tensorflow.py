@@ -15,8 +15,6 @@ from jabert.encoder.folder import EncoderFolder
 from jabert.encoder.ragged import TokenIds
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["TensorFlowEncoder"]
-
 
 class TensorFlowEncoder:
     """A BERT checkpoint as a TensorFlow function; an `Encoder`.

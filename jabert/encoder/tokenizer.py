@@ -12,8 +12,6 @@ from jabert.encoder.ragged import TokenIds
 from jabert.encoder.sentencepiece import SentencePiece
 from jabert.errors import JabertError
 
-__all__ = ["TokenizedTexts", "Tokenizer"]
-
 _CHUNK = 50_000  # texts; bounds the memory of the lists that SentencePiece returns
 
 

@@ -15,8 +15,6 @@ from jabert.evaluation.intervals import bootstrap_interval, resampling_units
 from jabert.evaluation.metrics import Probabilities, class_counts, weighted_f1_of_counts
 from jabert.evaluation.report import EvaluationReport, class_indices, evaluate
 
-__all__ = ["Comparison", "Flip", "compare", "gain_interval"]
-
 
 @dataclass(frozen=True)
 class Flip:

@@ -13,8 +13,6 @@ import pandas as pd
 
 from jabert.evaluation.metrics import Indices
 
-__all__ = ["bootstrap_interval", "resampling_units"]
-
 
 def resampling_units(rows: pd.DataFrame) -> tuple[Indices, str]:
     """Number the units that the bootstrap draws: the groups, or single rows if there are none.

@@ -8,18 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "Indices",
-    "Numbers",
-    "Probabilities",
-    "class_counts",
-    "confusion_matrix",
-    "f1_scores",
-    "log_loss",
-    "weighted_f1",
-    "weighted_f1_of_counts",
-]
-
 Indices = npt.NDArray[np.integer[Any]]
 Numbers = npt.NDArray[np.number[Any]]
 Probabilities = npt.NDArray[np.floating[Any]]

@@ -15,8 +15,6 @@ from jabert.evaluation.intervals import bootstrap_interval, resampling_units
 from jabert.evaluation.metrics import Indices, Probabilities
 from jabert.evaluation.slices import SliceScore, slice_scores
 
-__all__ = ["ClassScore", "EvaluationReport", "Mistake", "class_indices", "evaluate", "predictions"]
-
 _MISTAKES = 20
 
 

@@ -6,8 +6,6 @@ import pandas as pd
 
 from jabert.evaluation.metrics import Indices, weighted_f1
 
-__all__ = ["SHORT_TEXT", "SliceScore", "slice_scores"]
-
 SHORT_TEXT = 10
 """Longest text of the slice `short`, in characters."""
 

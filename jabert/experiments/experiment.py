@@ -20,18 +20,6 @@ from jabert.methods import Epoch, encoder_of, method_of
 from jabert.tracking import Run, tracked_run, with_local_encoder
 from jabert.validation import ValidationReport
 
-__all__ = [
-    "Experiment",
-    "evaluate",
-    "featurize",
-    "fit",
-    "read",
-    "run",
-    "tokenize",
-    "validate",
-    "validate_pieces",
-]
-
 
 @dataclass(frozen=True)
 class Experiment:

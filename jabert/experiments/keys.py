@@ -8,8 +8,6 @@ from jabert.files import digest_of_file, digest_of_json
 from jabert.methods import method_of
 from jabert.validation import find_suite, rules_digest
 
-__all__ = ["attempt_key", "attempt_key_0_1"]
-
 
 def attempt_key(settings: Settings, data_digest: str, encoder: EncoderFolder | None) -> str:
     """The same for the same data, encoder and settings: a retraining with this key was judged already."""

@@ -14,8 +14,6 @@ from jabert.tracking import Run
 if TYPE_CHECKING:
     from jabert.runtime.text_classifier import TextClassifier
 
-__all__ = ["build_package", "log_package", "open_package"]
-
 _CODE = Path(str(files("jabert") / "runtime" / "text_classifier.py"))
 _EXAMPLE = "京都の食堂で昼ごはんを食べた。"
 _REQUIRED = ("mlflow", "numpy", "pandas")  # what that file imports, whatever is in a package

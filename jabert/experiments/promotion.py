@@ -13,8 +13,6 @@ from jabert.tracking import Run
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["promote"]
-
 
 def promote(settings: Settings, version: str, *, force: bool) -> Verdict:
     """Judge a version by hand on the test rows of the settings' data; it is recorded in the version's run.

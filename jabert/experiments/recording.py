@@ -26,22 +26,6 @@ from jabert.validation import ValidationReport
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "CARD",
-    "CARD_PAGE",
-    "by_split",
-    "record_card",
-    "record_comparison",
-    "record_data",
-    "record_epoch",
-    "record_evaluation",
-    "record_features",
-    "record_fit",
-    "record_tokens",
-    "record_validation",
-    "record_verdict",
-]
-
 log = logging.getLogger("jabert")
 
 CARD = "card/card.md"

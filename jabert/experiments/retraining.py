@@ -23,21 +23,6 @@ from jabert.report.card import Card, Facts, make_card
 from jabert.tracking import Attempt, Run, find_run, provenance, with_local_encoder
 from jabert.validation import ValidationReport
 
-__all__ = [
-    "Results",
-    "Retrained",
-    "Work",
-    "begin",
-    "describe",
-    "find_judged",
-    "finish",
-    "package",
-    "promote",
-    "register",
-    "summary",
-    "withdraw",
-]
-
 log = logging.getLogger("jabert")
 
 

@@ -38,20 +38,6 @@ from jabert.methods import Epoch, Fitted, Job, encoder_of, method_of
 from jabert.training.rows import Rows, StoredVectors
 from jabert.validation import Finding, ValidationReport, check_pieces, check_texts, find_suite
 
-__all__ = [
-    "Data",
-    "Evaluated",
-    "Fit",
-    "Tokens",
-    "evaluate",
-    "featurize",
-    "fit",
-    "read",
-    "tokenize",
-    "validate",
-    "validate_pieces",
-]
-
 log = logging.getLogger("jabert")
 
 Split = Literal["train", "validation", "test"]

@@ -13,8 +13,6 @@ from filelock import FileLock, Timeout
 
 from jabert.files import digest_of_file, digest_of_json, exclusive, write_json
 
-__all__ = ["find_or_make", "key_of", "prune"]
-
 log = logging.getLogger("jabert")
 
 Record = dict[str, Any]  # of JSON values

@@ -7,8 +7,6 @@ from jabert.dataset import read_corpus, table_digest
 from jabert.files import digest_of_json, exclusive, write_text
 from jabert.validation import ValidationReport, check_texts
 
-__all__ = ["validate"]
-
 
 def validate(settings: Settings) -> tuple[dict[str, int], ValidationReport]:
     """Counts of rows and what the suite found; its pages stay in a folder of `training.work_path`.

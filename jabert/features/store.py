@@ -25,8 +25,6 @@ import pyarrow as pa
 from jabert.encoder.ragged import TokenIds
 from jabert.files import digest_of_json, on_disk, write_json
 
-__all__ = ["DESCRIPTION", "STORE_FORMAT", "FeatureStore", "Vectors", "Writer", "row_keys"]
-
 STORE_FORMAT = "2"
 DESCRIPTION = "space.json"  # of a partition; the name keeps stores of earlier versions readable
 Vectors = npt.NDArray[np.floating[Any]]

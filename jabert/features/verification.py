@@ -15,8 +15,6 @@ from jabert.errors import JabertError
 from jabert.features import open_store
 from jabert.features.store import DESCRIPTION, STORE_FORMAT, FeatureStore, Vectors, row_keys
 
-__all__ = ["Difference", "Verified", "list_partitions", "verify"]
-
 # Smallest cosine similarity of a token's stored vector with the one computed again in another batch. Those of
 # KNBC are above 0.999999 and 0.99997.
 _SMALLEST_COSINE = {"float32": 0.99999, "bfloat16": 0.999}

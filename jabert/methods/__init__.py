@@ -23,20 +23,6 @@ if TYPE_CHECKING:
     from jabert.encoder import EncoderFolder
     from jabert.training.rows import Rows
 
-__all__ = [
-    "Description",
-    "Epoch",
-    "Export",
-    "Fitted",
-    "Job",
-    "Layer",
-    "Method",
-    "Need",
-    "encoder_of",
-    "list_methods",
-    "method_of",
-]
-
 Need = Literal["texts", "tokens", "vectors"]
 Epoch = dict[str, float]
 """Metrics of one epoch: `epoch` (from 1), `seconds`, those on training rows, and as `val_…` those on the rows

@@ -12,8 +12,6 @@ from jabert.encoder.openvino import bert_graph, layout_graph
 from jabert.files import on_disk, write_json
 from jabert.methods import Export, Job, Layer
 
-__all__ = ["encoder_layers", "export_network"]
-
 _MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more than any encoder has positions
 
 

@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from jabert.errors import JabertError
 
-__all__ = ["Softmax", "fit_softmax"]
-
 _MOST_ITERATIONS = 1000
 
 

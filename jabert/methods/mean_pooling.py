@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from jabert.training.rows import Rows, StoredVectors
 
-__all__ = ["METHOD", "MeanPooling", "MeanPoolingSettings"]
-
 
 class MeanPoolingSettings(MethodSettings):
     """The logistic regression."""

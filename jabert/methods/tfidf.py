@@ -13,8 +13,6 @@ from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Metho
 if TYPE_CHECKING:
     from jabert.training.rows import Rows
 
-__all__ = ["METHOD", "Tfidf", "TfidfSettings"]
-
 
 class TfidfSettings(MethodSettings):
     """The n-grams and the logistic regression."""

@@ -9,8 +9,6 @@ from jabert.encoder.folder import BertConfig
 from jabert.pretraining.corpus import CorpusFacts
 from jabert.pretraining.training import Point
 
-__all__ = ["render_card"]
-
 
 def render_card(
     settings: Settings,

@@ -12,8 +12,6 @@ from jabert.legacy_keras import import_tensorflow
 from jabert.pretraining.model import head_shapes, initial_weights
 from jabert.training.state import writing
 
-__all__ = ["read_checkpoint", "write_checkpoint"]
-
 
 def write_checkpoint(prefix: Path, weights: Mapping[str, npt.NDArray[np.floating]]) -> None:
     """Write variables by their names, each in its dtype.

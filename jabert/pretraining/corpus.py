@@ -16,8 +16,6 @@ from jabert.config import is_url
 from jabert.dataset.sources import is_web, reading
 from jabert.errors import JabertError
 
-__all__ = ["CorpusFacts", "documents", "examine", "files_of"]
-
 _LONGEST_LINE = 1_000_000  # bytes; a file with longer lines hardly has one sentence per line
 _LONGEST_DOCUMENT = 1000  # sentences; the rest of a longer document is taken as further documents
 

@@ -17,8 +17,6 @@ from jabert.encoder.batching import token_budget_batches
 from jabert.pretraining.shards import Document, Sentence
 from jabert.pretraining.vocabulary import Vocabulary
 
-__all__ = ["Batch", "Example", "batches", "examples_of", "mask"]
-
 
 def _nothing() -> Sentence:
     return np.zeros(0, dtype=np.int32)

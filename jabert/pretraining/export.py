@@ -16,8 +16,6 @@ from jabert.errors import JabertError
 from jabert.files import on_disk, write_json, write_text
 from jabert.pretraining.checkpoint import write_checkpoint
 
-__all__ = ["check_out", "write_encoder"]
-
 
 def check_out(out: Path) -> None:
     """Check that an encoder can be written without replacing anything.

@@ -12,8 +12,6 @@ from jabert.pretraining.examples import Batch
 from jabert.pretraining.model import PretrainingModel
 from jabert.pretraining.teacher import Teacher
 
-__all__ = ["Learner", "Mean", "learning_rate"]
-
 
 @dataclass(frozen=True)
 class Mean:

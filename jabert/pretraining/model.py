@@ -10,8 +10,6 @@ from jabert.encoder.bert import Bert, activate, layer_norm
 from jabert.encoder.folder import BertConfig
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["PretrainingModel", "head_shapes", "initial_weights"]
-
 _INITIALIZER_RANGE = 0.02  # standard deviation, as in google-research/bert
 
 

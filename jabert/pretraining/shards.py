@@ -11,8 +11,6 @@ from jabert.errors import JabertError
 from jabert.files import atomic_path, write_json
 from jabert.pretraining.vocabulary import Vocabulary
 
-__all__ = ["Document", "Sentence", "read_shard", "shards_of", "write_shards"]
-
 Sentence = npt.NDArray[np.int32]
 """Token ids (pieces,) without special pieces."""
 Document = list[Sentence]

@@ -29,8 +29,6 @@ from jabert.pretraining.vocabulary import Vocabulary, train_sentencepiece
 from jabert.report import plots
 from jabert.tracking import Attempt, Run, with_local_encoder
 
-__all__ = ["Texts", "read", "resume", "summary", "tokenize", "train", "vocabulary", "write"]
-
 log = logging.getLogger("jabert")
 
 _FORMAT = 2  # of the working folder; raised when the state of a training changes

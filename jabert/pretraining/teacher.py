@@ -13,8 +13,6 @@ from jabert.pretraining.examples import Batch, Example
 from jabert.pretraining.shards import Sentence, read_shard, shards_of
 from jabert.pretraining.vocabulary import Vocabulary
 
-__all__ = ["Start", "Teacher", "principal_start"]
-
 _SAMPLE = 1024  # sentences from which means and standard deviations are estimated
 
 

@@ -17,8 +17,6 @@ from jabert.pretraining.shards import read_shard, shards_of
 from jabert.pretraining.vocabulary import Vocabulary
 from jabert.training.state import TrainingState
 
-__all__ = ["Point", "Pretrained", "pretrain"]
-
 Point = dict[str, float]
 """A measurement: step, epoch, batches of that epoch that are done, losses and accuracies since the last
 measurement, the same of the validation split as `val_…`, pieces_per_second, and seconds."""

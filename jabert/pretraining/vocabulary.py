@@ -10,8 +10,6 @@ from jabert.encoder.sentencepiece import SentencePiece
 from jabert.errors import JabertError
 from jabert.files import atomic_path, write_text
 
-__all__ = ["Vocabulary", "train_sentencepiece"]
-
 _CONTROL = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")  # after <unk> <s> </s>
 _LIMIT = re.compile(r"value <= (\d+)")
 

@@ -14,8 +14,6 @@ from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
 from jabert.registry import Registry
 
-__all__ = ["CommonRows", "Diff", "Disagreement", "diff"]
-
 _METRICS = {
     "weighted F1": "weighted_f1",
     "macro F1": "macro_f1",

@@ -9,8 +9,6 @@ import json
 import sys
 from pathlib import Path
 
-__all__ = ["main"]
-
 
 def main(request: str, folder: str) -> None:
     """Classify the texts of the file `request`."""

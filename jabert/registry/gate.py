@@ -23,8 +23,6 @@ from jabert.registry.leaks import is_comparable, seen_rows
 from jabert.registry.smoke import smoke_check
 from jabert.registry.versions import Registry, classify
 
-__all__ = ["Gate", "Outcome", "Verdict"]
-
 Outcome = Literal["promoted", "kept", "refused"]
 SmokeCheck = Callable[[str, str, list[str], pd.DataFrame], str | None]
 

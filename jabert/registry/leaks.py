@@ -11,15 +11,6 @@ import pandas as pd
 from jabert.dataset import row_digests
 from jabert.files import write_json
 
-__all__ = [
-    "TRAINING_DIGESTS_FILE",
-    "TrainingDigests",
-    "is_comparable",
-    "read_training_digests",
-    "seen_rows",
-    "write_training_digests",
-]
-
 TRAINING_DIGESTS_FILE = "learned_from.json"
 """Name of the digests among the artifacts of a model."""
 

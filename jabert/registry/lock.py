@@ -10,8 +10,6 @@ from jabert.config import Settings, is_url, local_database
 from jabert.errors import JabertError, reason_of
 from jabert.files import digest_of_json, exclusive
 
-__all__ = ["lock_location", "promotion_lock"]
-
 
 def lock_location(settings: Settings) -> str:
     """`promotion.lock`, or without it a file that is the same for all processes of this machine.

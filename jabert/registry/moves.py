@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["CHAMPION", "PREVIOUS", "AliasState", "Move", "apply_move", "champion_of", "moves_of", "recover"]
-
 CHAMPION = "champion"
 PREVIOUS = "previous"
 _LOG_TAG = "champion.last"

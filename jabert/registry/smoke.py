@@ -12,8 +12,6 @@ import pandas as pd
 from jabert.errors import redacted
 from jabert.files import write_json
 
-__all__ = ["smoke_check"]
-
 _SCRIPT = Path(__file__).with_name("fresh_process.py")
 _TOLERANCE = 1e-5  # absolute difference of a probability, for the same batch
 _TIMEOUT_SECONDS = 600

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-__all__ = ["ListedVersion", "Registry", "classify", "open_registry", "predict"]
-
 
 class ListedVersion(TypedDict):
     """A version as `jabert models --json` lists it.

@@ -1,3 +1,1 @@
 """What people read about a run: the model card and plots, drawn from records."""
-
-__all__: list[str] = []

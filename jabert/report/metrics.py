@@ -4,8 +4,6 @@ import re
 
 from jabert.evaluation import EvaluationReport
 
-__all__ = ["evaluation_metrics"]
-
 
 def evaluation_metrics(report: EvaluationReport, split: str) -> dict[str, float]:
     """Numbers under names that MLflow accepts: ASCII, `/` between groups.

@@ -5,8 +5,6 @@ from typing import Any
 from jabert.evaluation import SHORT_TEXT, Comparison, EvaluationReport
 from jabert.markdown import table
 
-__all__ = ["comparison_page", "evaluation_page", "evaluation_tables"]
-
 _SHOWN_FLIPS = 20
 _SCORES = {
     "weighted F1": "weighted_f1",

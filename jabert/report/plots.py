@@ -24,15 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "confusion_matrix",
-    "learning_curves",
-    "model_structure",
-    "per_class",
-    "pretraining_curves",
-    "save",
-]
-
 _FONTS = ("IPAexGothic", "DejaVu Sans")
 _INK, _GREY, _PALE = "#22303c", "#7b8794", "#d9dfe5"
 _BLUE, _ORANGE, _LIGHT_BLUE = "#2b6cb0", "#dd7a26", "#9cc3e6"

@@ -1,3 +1,1 @@
 """The code that a registered model runs. It stands alone: it imports nothing else of jabert."""
-
-__all__: list[str] = []

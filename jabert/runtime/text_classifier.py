@@ -30,8 +30,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-__all__ = ["BadInput", "Network", "Ngrams", "TextClassifier", "Vectors", "ngram_vectorizer"]
-
 _SUMS = "SHA256SUMS"
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # control, format (zero-width …) and white space
 _INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph, as in jabert/texts.py

@@ -21,8 +21,6 @@ from jabert.scoring.champion import Champion
 from jabert.scoring.output import write_output, write_part
 from jabert.texts import fault_of
 
-__all__ = ["Job", "Progress", "Scored", "open_job", "score"]
-
 log = logging.getLogger("jabert")
 
 Progress = Callable[[int, int], None]  # rows done, estimated rows of the table

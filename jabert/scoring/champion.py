@@ -14,8 +14,6 @@ from jabert.errors import JabertError
 from jabert.features import FeatureStore, row_keys
 from jabert.registry import Registry
 
-__all__ = ["ANSWER", "Answers", "Champion"]
-
 ANSWER = pa.schema(
     {
         "label": pa.string(),

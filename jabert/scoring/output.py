@@ -9,8 +9,6 @@ from jabert.dataset.writing import write_chunks
 from jabert.files import atomic_path
 from jabert.scoring.champion import ANSWER
 
-__all__ = ["write_output", "write_part"]
-
 
 def write_part(rows: pa.Table, answers: pa.Table, path: Path) -> None:
     """Save a chunk with its answers, whole or not at all: the columns of `rows`, then those of `ANSWER`."""

@@ -12,8 +12,6 @@ from jabert.serving.follower import Follower
 from jabert.serving.log import to_line
 from jabert.serving.metrics import Metrics
 
-__all__ = ["AccessLog"]
-
 _PATHS = {"/invocations", "/ping", "/health", "/version", "/metrics", "/docs", "/openapi.json"}
 _UNESCAPED = " @:/"  # kept in a header; everything else but letters, digits and _.-~ is percent-encoded
 _CLIENT_CLOSED = 499  # as in nginx: the client closed the connection before the answer

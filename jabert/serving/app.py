@@ -27,8 +27,6 @@ from jabert.serving.log import write_failure
 from jabert.serving.metrics import Metrics
 from jabert.serving.openapi import ABOUT, INVOCATIONS, RESPONSES, Health
 
-__all__ = ["build_app"]
-
 _JSON = "application/json"
 _CLOSE = {"Connection": "close"}
 

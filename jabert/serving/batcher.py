@@ -14,8 +14,6 @@ from jabert.serving.formats import Inputs
 from jabert.serving.metrics import Metrics
 from jabert.serving.models import LoadedVersion
 
-__all__ = ["Answer", "Batcher"]
-
 _SECONDS_TO_END = 5.0
 _LATER = {"Retry-After": "1"}
 

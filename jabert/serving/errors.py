@@ -2,8 +2,6 @@
 
 import re
 
-__all__ = ["RequestError", "sentence_of"]
-
 _NAMES = {  # as MLflow's scoring server names them
     400: "BAD_REQUEST",
     404: "ENDPOINT_NOT_FOUND",

@@ -13,8 +13,6 @@ from jabert.serving.models import Address, LoadedVersion, Version, find_version,
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Follower"]
-
 _SECONDS_BEFORE_RETRY = 30.0
 _SECONDS_TO_END = 5.0
 

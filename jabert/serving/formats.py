@@ -16,8 +16,6 @@ from jabert.config import ServingSettings
 from jabert.serving.errors import RequestError
 from jabert.texts import fault_of
 
-__all__ = ["FORMATS", "Inputs", "read_request"]
-
 _COLUMN = "text"
 _TYPES = "application/json and text/csv"
 

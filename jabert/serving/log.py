@@ -6,8 +6,6 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["to_line", "write_event", "write_failure"]
-
 
 def write_event(event: str, **fields: Any) -> None:
     """Write a line to the log.

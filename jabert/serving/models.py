@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Address", "LoadedVersion", "Version", "address_of", "find_version", "load"]
-
 _ALIAS = re.compile(r"models:/(?P<name>[^/:@]+)@(?P<alias>[^/:@]+)")
 _FIXED = re.compile(r"models:/(?P<name>[^/:@]+)/(?P<version>\d+)|models:/(?P<id>m-[^/:@]+)|runs:/[^/]+/.+")
 _SHORT, _LONG = "京都。", "京都の食堂で昼ごはんを食べた。" * 4

@@ -4,8 +4,6 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-__all__ = ["ABOUT", "INVOCATIONS", "RESPONSES", "Health"]
-
 ABOUT = (
     "Classifies Japanese texts, in the formats and on the routes of `mlflow models serve`. "
     "The header `X-Jabert-Version` names the version that answered."

@@ -9,8 +9,6 @@ from jabert.config import Settings
 from jabert.serving.models import Address, address_of
 from jabert.sockets import listen
 
-__all__ = ["serve"]
-
 
 def serve(settings: Settings, uri: str, host: str, port: int) -> None:
     """Serve a model over HTTP until SIGTERM or Ctrl-C; accepted requests are answered first.

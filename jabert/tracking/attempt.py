@@ -8,8 +8,6 @@ from pathlib import Path
 
 from jabert.files import exclusive, write_text
 
-__all__ = ["Attempt"]
-
 _WAITING = "another run works on the same data with the same settings; waiting for it to end"
 
 

@@ -14,8 +14,6 @@ from jabert.tracking.store import connect
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
-__all__ = ["load_model", "with_local_encoder"]
-
 
 def load_model(uri: str) -> "PyFuncModel":
     """Load a logged or registered model, and delete the downloaded copy.

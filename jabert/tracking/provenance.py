@@ -7,8 +7,6 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["provenance"]
-
 _LIBRARIES = (
     "tensorflow",
     "tf-keras",

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Run", "tracked_run"]
-
 _SIGN_OF_LIFE = "sign_of_life"
 
 

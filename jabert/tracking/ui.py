@@ -9,8 +9,6 @@ from jabert.config import TrackingSettings, local_database
 from jabert.errors import JabertError, redacted
 from jabert.sockets import listen
 
-__all__ = ["serve"]
-
 _HOST = "127.0.0.1"
 _SECONDS_TO_END = 10.0
 _ENVIRONMENT = {

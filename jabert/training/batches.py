@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["in_order", "shuffled_buckets"]
-
 _POOL = 16  # batches that are sorted by length together: similar lengths, yet random company
 
 

@@ -10,8 +10,6 @@ from jabert.encoder import TokenIds
 from jabert.errors import JabertError
 from jabert.features.store import FeatureStore, row_keys
 
-__all__ = ["Rows", "StoredVectors"]
-
 
 @dataclass(frozen=True)
 class StoredVectors:

@@ -12,8 +12,6 @@ from jabert.errors import JabertError
 from jabert.files import write_json
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["TrainingState", "writing"]
-
 _HISTORY = "history.json"
 _OPERATION = re.compile(r"\{\{.*?\}\} | \[Op:.*")  # what TensorFlow writes around the reason of an error
 

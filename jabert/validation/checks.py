@@ -20,8 +20,6 @@ from jabert.texts import visible_characters
 from jabert.validation.report import Finding, ValidationReport
 from jabert.validation.suites import find_suite, run_suite
 
-__all__ = ["check_pieces", "check_texts"]
-
 _SEVERITIES = ("critical", "warning", "info")
 _SPECIAL_PIECES = 2  # [CLS] and [SEP]
 _EXCERPT = 40  # characters of a text

@@ -7,8 +7,6 @@ from typing import Any
 from jabert.errors import JabertError
 from jabert.markdown import table as markdown_table
 
-__all__ = ["Finding", "ValidationReport"]
-
 
 @dataclass(frozen=True)
 class Finding:

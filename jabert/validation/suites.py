@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
     from great_expectations.expectations.expectation import Expectation
 
-__all__ = ["find_suite", "import_great_expectations", "rules_digest", "run_suite"]
-
 _SPLIT_BY = ("given", "sentence", "group")
 
 

@@ -93,14 +93,10 @@ def test_a_library_whose_inside_is_used_is_bound_to_the_minor_version_of_the_loc
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_every_module_says_what_is_public(name):
+def test_every_module_says_what_it_is_for(name):
     module = importlib.import_module(name)
-    public = module.__all__
-    order = [(not word.isupper(), not word[0].isupper(), word) for word in public]  # as ruff sorts them
-    assert order == sorted(order)
-    assert len(set(public)) == len(public)
-    assert not [word for word in public if not hasattr(module, word)]
     assert module.__doc__
+    assert not [word for word in getattr(module, "__all__", ()) if not hasattr(module, word)]
 
 
 def test_the_list_of_modules_is_not_empty():

@@ -543,7 +543,9 @@ def test_repeated_and_contradictory_texts_are_dropped_and_counted(tmp_path):
         "conflicting_rows": 3,
     }
     assert expected.items() <= corpus.counts.items()
-    assert corpus.counts["rows"] == 9 == sum(corpus.counts[side] for side in ("train", "validation", "test"))
+    assert (
+        corpus.counts["rows"] == 9 == sum(corpus.counts[split] for split in ("train", "validation", "test"))
+    )
     assert corpus.conflicts[["text", "label", "line"]].to_numpy().tolist() == [
         ["違う", "a", 3], ["違う", "b", 5], ["違う", "a", 6],
     ]  # fmt: skip

@@ -15,15 +15,15 @@ from jabert.errors import JabertError
 from jabert.validation import Finding, ValidationReport, check_pieces, check_texts, find_suite
 
 SUITES = Path(__file__).resolve().parents[2] / "expectations"
-SIDES = {"train": 12, "validation": 6, "test": 6}
+SPLITS = {"train": 12, "validation": 6, "test": 6}
 
 
 def good_table(labels: tuple[str, ...] = ("グルメ", "京都")) -> pd.DataFrame:
-    """Rows enough on every side: no expectation has anything to say."""
+    """Rows enough in every split: no expectation has anything to say."""
     rows = [
-        {"text": f"{label}について{side}の{n}番目の文", "label": label, "split": side}
+        {"text": f"{label}について{split}の{n}番目の文", "label": label, "split": split}
         for label in labels
-        for side, count in SIDES.items()
+        for split, count in SPLITS.items()
         for n in range(count)
     ]
     table = pd.DataFrame(rows).astype("str")
@@ -175,15 +175,15 @@ def test_a_class_with_a_single_row_is_critical(tmp_path: Path) -> None:
         report.raise_if_critical()
 
 
-@pytest.mark.parametrize("side", ["validation", "test"])
-def test_a_class_absent_from_a_side_is_critical(tmp_path: Path, side: str) -> None:
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_class_absent_from_a_split_is_critical(tmp_path: Path, split: str) -> None:
     table = good_table()
-    table = table[~((table["label"] == "京都") & (table["split"] == side))]
+    table = table[~((table["label"] == "京都") & (table["split"] == split))]
     finding = only_finding(check(table, tmp_path), "critical")
-    assert (finding.column, finding.rows) == (f"class_rows_{side}", 18)
+    assert (finding.column, finding.rows) == (f"class_rows_{split}", 18)
 
 
-def test_a_side_without_rows_is_critical_unless_it_is_not_needed(tmp_path: Path) -> None:
+def test_a_split_without_rows_is_critical_unless_it_is_not_needed(tmp_path: Path) -> None:
     table = good_table().query("split != 'validation'")
     finding = only_finding(check(table, tmp_path / "needed"), "critical")
     assert (finding.column, finding.observed) == ("split", "none of validation")
@@ -218,7 +218,7 @@ def test_one_class_with_nearly_all_rows_is_a_warning(tmp_path: Path) -> None:
     )
 
 
-def test_a_text_on_two_sides_is_critical_but_a_warning_in_the_seed_suite(tmp_path: Path) -> None:
+def test_a_text_in_two_splits_is_critical_but_a_warning_in_the_seed_suite(tmp_path: Path) -> None:
     table = good_table()
     table = changed(table, 12, text=table.loc[0, "text"])
     strict, seed = check(table, tmp_path / "a"), check(table, tmp_path / "b", "seed", "sentence")
@@ -228,7 +228,7 @@ def test_a_text_on_two_sides_is_critical_but_a_warning_in_the_seed_suite(tmp_pat
     assert seed.success
 
 
-def test_a_group_on_two_sides_is_critical_only_where_the_split_is_by_group(tmp_path: Path) -> None:
+def test_a_group_in_two_splits_is_critical_only_where_the_split_is_by_group(tmp_path: Path) -> None:
     table = changed(good_table(), 12, group=good_table().loc[0, "group"])
     by_group = check(table, tmp_path / "a", split_by="group")
     by_sentence = check(table, tmp_path / "b", split_by="sentence")

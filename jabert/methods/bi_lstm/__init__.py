@@ -14,8 +14,6 @@ from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Metho
 if TYPE_CHECKING:
     from jabert.training.rows import Rows
 
-__all__ = ["METHOD", "BiLstm", "BiLstmSettings"]
-
 
 class BiLstmSettings(MethodSettings):
     """Sizes of the Bi-LSTM."""

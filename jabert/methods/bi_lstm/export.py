@@ -6,8 +6,6 @@ import numpy as np
 
 from jabert.encoder.packed import Layout, fill_texts, graph, ints, size
 
-__all__ = ["head_graph"]
-
 _WIDTH_STEP = 4  # few shapes; more would be more steps of the LSTM
 
 

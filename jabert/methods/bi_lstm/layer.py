@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["bi_lstm"]
-
 tf = import_tensorflow()
 
 

@@ -4,8 +4,6 @@ from typing import Any
 
 from jabert.legacy_keras import import_tensorflow
 
-__all__ = ["build_classifier"]
-
 
 def build_classifier(
     hidden_size: int, classes: int, units: int, dropout: float = 0.0, precision: str = "float32"

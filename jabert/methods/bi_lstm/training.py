@@ -20,8 +20,6 @@ from jabert.training.batches import in_order, shuffled_buckets
 from jabert.training.rows import Rows, StoredVectors
 from jabert.training.state import TrainingState, writing
 
-__all__ = ["load_classifier", "predict", "train", "training_precision"]
-
 _WEIGHTS = "best.h5"
 
 

@@ -18,19 +18,6 @@ from jabert.features import Featurized
 from jabert.markdown import code, escaped, table
 from jabert.methods import Description
 
-__all__ = [
-    "Facts",
-    "data",
-    "encoder",
-    "environment",
-    "gate",
-    "how_to_load",
-    "lead",
-    "limits",
-    "protocol",
-    "result",
-]
-
 _SHOWN_LABELS = 20
 _SPLITS = ("train", "validation", "test")
 _SPLIT_BY = {
