@@ -48,22 +48,22 @@ OLD = """
     predicted = predict(model, rows(watched_rows).find_in(store), 16)
     package = build_package(folder, out / "training", toy.LABELS, settings, out / "package")
     classifier = TextClassifier()
-    classifier.load_context(SimpleNamespace(artifacts={"package": str(package)}))
+    classifier.load_context(SimpleNamespace(artifacts={"classifier": str(package)}))
 """
 NEW = """
     from jabert.experiments.packaging import build_package, open_package
-    from jabert.methods import method_of
-    from jabert.methods import Job
+    from jabert.methods import Job, method_of
     from jabert.methods.bi_lstm.training import load_classifier, predict
     from jabert.training.rows import Rows, StoredVectors
 
     rows = Rows(texts, classes, ids=ids, vectors=StoredVectors.find(store, ids))
     parts = rows.take(train_rows), rows.take(watched_rows)
     (out / "training").mkdir()
-    method_of("bi-lstm").fit(settings, *parts, toy.LABELS, folder=out / "training", on_epoch=epochs.append)
+    job = Job(settings, toy.LABELS, folder, out / "training")
+    method_of("bi-lstm").fit(job, *parts, epochs.append)
     model = load_classifier(out / "training", store.hidden_size, 4, settings.method.units)
     predicted = predict(model, parts[1].stored_vectors(), 16)
-    package = build_package(Job(settings, toy.LABELS, folder, out / "training"), out / "package")
+    package = build_package(job, out / "package")
     classifier = open_package(package)
 """
 TAIL = """

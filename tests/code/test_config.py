@@ -313,7 +313,8 @@ def test_the_tracking_store_of_the_environment_is_used_unless_a_setting_names_on
 
 def test_a_recipe_that_is_nowhere_is_answered_with_those_there_are():
     with pytest.raises(
-        JabertError, match=r"recipe 'kbnc' is neither a file .* nor one of: .*knbc, sample, seed"
+        JabertError,
+        match=r"recipe 'kbnc' is neither a file .* nor one of: .*knbc, .*sample, seed",
     ):
         load_settings("kbnc")
 

@@ -1,5 +1,7 @@
 """Experiments: a method measured without registering anything, and what is shared between them."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import toy
@@ -18,19 +20,36 @@ def majority(monkeypatch):
     return toy_method.Majority
 
 
-def children_of(settings, parent):
-    """The runs that are children of a run, the oldest first."""
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """One store for all tests, for it takes seconds to make one."""
+    return f"tracking.uri=sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+@pytest.fixture
+def tracking(store, request):
+    """An experiment and a model of the test's own."""
+    names = (f"tracking.{name}={request.node.name}" for name in ("experiment", "model_name"))
+    return [store, *names]
+
+
+def runs_of(settings, wanted=""):
+    """The runs of an experiment, the oldest first."""
     client = connect(settings.tracking)
-    found = client.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{parent}'", order_by=["start_time ASC"])
-    return list(found)
+    experiment = client.get_experiment_by_name(settings.tracking.experiment)
+    return list(client.search_runs([experiment.experiment_id], wanted, order_by=["start_time ASC"]))
+
+
+def children_of(settings, parent):
+    return runs_of(settings, f"tags.`mlflow.parentRunId` = '{parent}'")
 
 
 def refuse(*_, **__):
     raise AssertionError("it was made before")
 
 
-def test_it_measures_on_validation_rows_under_a_parent_and_registers_nothing(majority, toy_table):
-    settings = toy_method.settings_of(toy_table)
+def test_it_measures_on_validation_rows_under_a_parent_and_registers_nothing(majority, tracking, toy_table):
+    settings = toy_method.settings_of(toy_table, *tracking)
     with tracked_run(settings) as parent:
         report = run(Experiment(settings, "validation"), parent.id)
     (child,) = children_of(settings, parent.id)
@@ -44,13 +63,13 @@ def test_it_measures_on_validation_rows_under_a_parent_and_registers_nothing(maj
     )
     assert "test/weighted_f1" not in child.data.metrics
     assert open_registry(settings).listing() == []
-    assert connect(settings.tracking).search_logged_models(["1"]) == []
+    assert connect(settings.tracking).search_logged_models([child.info.experiment_id]) == []
 
 
-def test_it_measures_on_test_rows_and_learns_from_the_rest(majority, toy_table):
-    settings = toy_method.settings_of(toy_table)
+def test_it_measures_on_test_rows_and_learns_from_the_rest(majority, tracking, toy_table):
+    settings = toy_method.settings_of(toy_table, *tracking)
     report = run(Experiment(settings))
-    (found,) = connect(settings.tracking).search_runs(["1"])
+    (found,) = runs_of(settings)
     counts = steps.read(settings).counts
     assert report.rows == counts["test"]
     assert found.data.metrics["test/weighted_f1"] == report.weighted_f1
@@ -62,15 +81,15 @@ def test_it_measures_on_test_rows_and_learns_from_the_rest(majority, toy_table):
     assert report.accuracy == pytest.approx((measured == most_frequent).mean())
 
 
-def test_the_same_again_computes_nothing_and_says_the_same(majority, monkeypatch, toy_table):
-    settings = toy_method.settings_of(toy_table)
+def test_the_same_again_computes_nothing_and_says_the_same(majority, monkeypatch, tracking, toy_table):
+    settings = toy_method.settings_of(toy_table, *tracking)
     first = run(Experiment(settings))
     for name in ("read_corpus", "check_texts", "open_package"):
         monkeypatch.setattr(steps, name, refuse)
     again = run(Experiment(settings))
     assert again.to_dict() == first.to_dict()
     assert len(majority.fits) == 1
-    one, other = connect(settings.tracking).search_runs(["1"])
+    one, other = runs_of(settings)
     measured = [
         {name: value for name, value in of.data.metrics.items() if not name.startswith("seconds/")}
         for of in (one, other)
@@ -79,9 +98,14 @@ def test_the_same_again_computes_nothing_and_says_the_same(majority, monkeypatch
 
 
 def test_a_second_experiment_on_the_same_data_tokenizes_and_featurizes_nothing(
-    majority, monkeypatch, toy_encoder, toy_table
+    majority, monkeypatch, tracking, toy_encoder, toy_table
 ):
-    overrides = [*toy.quick_settings(toy_table, toy_encoder), "encoder.device=cpu", "training.epochs=1"]
+    overrides = [
+        *tracking,
+        *toy.quick_settings(toy_table, toy_encoder),
+        "encoder.device=cpu",
+        "training.epochs=1",
+    ]
     first = load_settings(None, [*overrides, "method.units=2"])
     with tracked_run(first) as parent:
         run(Experiment(first, "validation"), parent.id)
@@ -97,16 +121,16 @@ def test_a_second_experiment_on_the_same_data_tokenizes_and_featurizes_nothing(
     assert open_registry(first).listing() == []
 
 
-def test_data_that_fail_validation_stop_it_and_keep_their_report(majority, toy_table):
+def test_data_that_fail_validation_stop_it_and_keep_their_report(majority, tracking, toy_table):
     rows = pd.read_csv(toy_table)
     rows.loc[7, "text"] = "  "
     rows.to_csv("blank.csv", index=False)
-    settings = toy_method.settings_of("blank.csv")
+    settings = toy_method.settings_of("blank.csv", *tracking)
     for _ in range(2):  # also when the report is found
         with pytest.raises(JabertError, match=r"blank\.csv line 9"):
             run(Experiment(settings))
     client = connect(settings.tracking)
-    found = client.search_runs(["1"])
+    found = runs_of(settings)
     assert [of.info.status for of in found] == ["FAILED", "FAILED"]
     for of in found:
         kept = {entry.path for entry in client.list_artifacts(of.info.run_id, "validation/texts")}
@@ -114,7 +138,9 @@ def test_data_that_fail_validation_stop_it_and_keep_their_report(majority, toy_t
     assert majority.fits == []
 
 
-def test_without_rows_to_measure_on_there_is_a_sentence(majority, toy_table):
-    settings = toy_method.settings_of(toy_table, "data.validation_share=0", "validation.suite=seed")
+def test_without_rows_to_measure_on_there_is_a_sentence(majority, tracking, toy_table):
+    Path("own.json").write_text('{"expectations": []}', encoding="utf-8")
+    more = ["data.validation_share=0", "validation.suite=./own.json"]
+    settings = toy_method.settings_of(toy_table, *tracking, *more)
     with pytest.raises(JabertError, match=r"^there are no validation rows to evaluate on$"):
         run(Experiment(settings, "validation"))

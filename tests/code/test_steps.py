@@ -119,9 +119,13 @@ def test_what_reads_a_setting_is_made_again_when_it_changes_and_nothing_before_i
     assert run(load_settings(None, finished)) == [], "the results for other settings are still there"
 
 
-def test_another_method_reads_validates_and_tokenizes_nothing_again(finished, majority):
+@pytest.mark.parametrize("kind", ["majority", "mean-pooling", "tfidf"])
+def test_another_method_reads_validates_tokenizes_and_featurizes_nothing_again(
+    finished, majority, monkeypatch, kind
+):
+    monkeypatch.setattr("jabert.features.load_encoder", refuse)
     others = [override for override in finished if not override.startswith("method.")]
-    assert run(load_settings(None, [*others, "method.kind=majority"])) == ["evaluate", "fit"]
+    assert run(load_settings(None, [*others, f"method.kind={kind}"])) == ["evaluate", "fit"]
 
 
 @pytest.mark.parametrize("changed", ["training.seed=1", "training.epochs=7", "features.dtype=float32"])
@@ -246,7 +250,7 @@ def write_one(text="result"):
     return make
 
 
-def refuse(folder):
+def refuse(*_):
     raise AssertionError("it is there already")
 
 

@@ -1,5 +1,6 @@
 """Two runs on the same work wait for each other, and neither takes from the other what it reads."""
 
+import json
 import threading
 from contextlib import contextmanager
 
@@ -68,7 +69,8 @@ def test_the_work_is_another_with_other_rules_for_the_data_and_the_same_with_ano
     before = work()
     assert work("pretraining.steps=7", "corpus.licence=CC0") == before
     assert work("training.seed=7") != before
-    suite.write_text('{"expectations": [ ]}', encoding="utf-8")
+    rule = {"type": "expect_column_to_exist", "kwargs": {"column": "text"}, "description": "There are texts."}
+    suite.write_text(json.dumps({"expectations": [rule]}), encoding="utf-8")
     assert work() != before
 
 
