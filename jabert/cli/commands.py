@@ -150,11 +150,12 @@ def validate_command(
 ) -> None:
     """Hold the data against its suite of expectations, without training."""
     settings = _load(recipe, overrides)
-    from jabert.experiments.validation import validate
+    from jabert.experiments import steps
 
-    rows, report = validate(settings)
+    data = steps.read(settings)
+    report = steps.validate(settings, data)
     if as_json:
-        print_json({"rows": rows, **report.to_dict()})
+        print_json({"rows": data.counts, **report.to_dict()})
     else:
         print(report.to_markdown())
         print(f"data docs: {report.page}")

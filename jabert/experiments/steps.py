@@ -297,7 +297,7 @@ def fit(
         learned_from.append("validation")
     key = key_of(
         _FIT,
-        decisive(settings, ["method", *method.reads]),
+        [method.revision, decisive(settings, ["method", *method.reads])],
         data.rows_digest,
         [learned_from, watched],
         tokens.key if tokens else None,
