@@ -44,9 +44,9 @@ def retrain(
         tokens = pieces = features = None
         with run.stage("read"):
             data = stages.read(settings, run)
-        work = retraining.begin(settings, data, run)
-        with work.attempt.exclusive():
-            retraining.resume(work, run)
+        attempt = retraining.begin(settings, data, run)
+        with attempt.exclusive():
+            retraining.resume(attempt, run)
             with run.stage("validate"):
                 validated = stages.validate(settings, data, run)
             with run.stage("tokenize"):
@@ -57,16 +57,16 @@ def retrain(
                 if tokens and "vectors" in needs:
                     features = stages.featurize(settings, tokens, run)
             with run.stage("train"):
-                fit = stages.train(settings, data, tokens, work, run)
+                fit = stages.train(settings, data, tokens, attempt, run)
             with run.stage("evaluate"):
-                evaluated = stages.evaluate(settings, data, tokens, fit, attempt=work.attempt, run=run)
+                evaluated = stages.evaluate(settings, data, tokens, fit, attempt=attempt, run=run)
             with run.stage("register"):
                 with transaction():
-                    version = stages.register(settings, data, fit, work.attempt, run)
+                    version = stages.register(settings, data, fit, attempt, run)
                     verdict = stages.promote(settings, data, run, version)
                 results = Results(validated, tokens, pieces, features, fit, evaluated, verdict)
                 stages.describe(settings, data, run, results)
-            retraining.finish(settings, work)
+            retraining.finish(settings, attempt)
         return retraining.summary(settings, data, run, results).to_dict()
 
 

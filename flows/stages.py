@@ -77,7 +77,7 @@ def featurize(settings: Settings, tokens: Tokens, run: Run | None = None) -> Fea
 
 
 @stage("Train")
-def train(settings: Settings, data: Data, tokens: Tokens | None, work: retraining.Work, run: Run) -> Fit:
+def train(settings: Settings, data: Data, tokens: Tokens | None, attempt: Attempt, run: Run) -> Fit:
     """The classifier; a training that was killed goes on from its last epoch."""
     update = progress("train-progress")
 
@@ -85,7 +85,7 @@ def train(settings: Settings, data: Data, tokens: Tokens | None, work: retrainin
         recording.record_epoch(epoch, settings, run)
         update(int(epoch["epoch"]), settings.training.epochs)
 
-    fit = steps.fit(settings, data, tokens, "test", on_epoch=on_epoch, unfinished=work.unfinished)
+    fit = steps.fit(settings, data, tokens, "test", on_epoch=on_epoch, unfinished=attempt.path / "training")
     recording.record_fit(fit, run)
     update(1, 1)  # also when it ended early
     show_markdown("training", fit.fitted.to_markdown())

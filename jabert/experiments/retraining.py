@@ -27,19 +27,6 @@ log = logging.getLogger("jabert")
 
 
 @dataclass(frozen=True)
-class Work:
-    """A retraining that is under way.
-
-    Attributes:
-        attempt: its folder.
-        unfinished: folder of a training that jabert 0.1 left unfinished, None if there is none.
-    """
-
-    attempt: Attempt
-    unfinished: Path | None
-
-
-@dataclass(frozen=True)
 class Results:
     """What the steps of a retraining returned; None where the method needs no such step."""
 
@@ -124,21 +111,20 @@ def find_judged(settings: Settings) -> Retrained | None:
     )
 
 
-def begin(settings: Settings, data: Data, run: Run) -> Work:
-    """The work of this retraining; what jabert 0.1 left of it, where it did not finish."""
+def begin(settings: Settings, data: Data, run: Run) -> Attempt:
+    """The folder of this retraining, or what jabert 0.1 left of the same under another name."""
     encoder, work = encoder_of(settings), Path(settings.training.work_path)
     key = attempt_key(settings, data.digest, encoder)
     run.tags({"attempt": key})
-    before = attempt_key_0_1(settings, data.digest, encoder)
-    left = work / before / "training" if before else None
-    return Work(Attempt(work / key), left if left and left.exists() else None)
+    attempt, key_0_1 = Attempt(work / key), attempt_key_0_1(settings, data.digest, encoder)
+    if key_0_1 and (work / key_0_1).is_dir() and not attempt.path.exists():
+        (work / key_0_1).rename(attempt.path)
+    return attempt
 
 
-def resume(work: Work, run: Run) -> None:
+def resume(attempt: Attempt, run: Run) -> None:
     """Link this run with an earlier one of the same attempt that did not finish, and end that one truly."""
-    before = work.attempt.resume(run.id)
-    if before is None and work.unfinished:
-        before = Attempt(work.unfinished.parent).resume(run.id)
+    before = attempt.resume(run.id)
     if before is not None:
         run.tags({"resumes": before})
         run.end_killed(before)
@@ -227,11 +213,9 @@ def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card
     return card
 
 
-def finish(settings: Settings, work: Work) -> None:
+def finish(settings: Settings, attempt: Attempt) -> None:
     """Remove what only this retraining needed, and results that no run has used for long."""
-    work.attempt.remove()
-    if work.unfinished:
-        Attempt(work.unfinished.parent).remove()
+    attempt.remove()
     prune(Path(settings.training.work_path))
 
 

@@ -286,7 +286,7 @@ def fit(
         tokens: None for a method that needs none.
         measured_on: the rows of the coming evaluation.
         on_epoch: called with each epoch, also with those that were found.
-        unfinished: folder of a training that jabert 0.1 began with the same settings and rows.
+        unfinished: where jabert 0.1 left a training with the same settings and rows, if it did.
 
     Raises:
         JabertError: a row that is learned from has a label that no training row has, or the feature store
@@ -315,7 +315,7 @@ def fit(
         return Job(settings, data.labels, encoder_of(settings), folder)
 
     def make(folder: Path) -> dict[str, Any]:
-        if unfinished and not any(folder.iterdir()):
+        if unfinished and unfinished.exists() and not any(folder.iterdir()):
             shutil.copytree(unfinished, folder, dirs_exist_ok=True)
         train, validation = (_rows(settings, data, tokens, splits) for splits in (learned_from, watched))
         return asdict(method.fit(job(folder), train, validation, tell))
