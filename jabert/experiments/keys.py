@@ -30,7 +30,8 @@ def attempt_key_0_1(settings: Settings, data_digest: str, encoder: EncoderFolder
     flat = settings.flat()
     if settings.method.kind != "bi-lstm" or encoder is None:
         return None
-    values = {name: flat[RENAMED.get(name, name)] for name in _SETTINGS_0_1}
+    names = [f"{group}.{key}" for group, keys in _SETTINGS_0_1.items() for key in keys.split()]
+    values = {name: flat[RENAMED.get(name, name)] for name in names}
     for name in ("validation.suite", "validation.pieces_suite"):
         values[name] = Path(values[name]).name
     suites = [_FILES_0_1.get(suite) or digest_of_file(find_suite(suite)) for suite in _suites(settings)]
@@ -38,45 +39,18 @@ def attempt_key_0_1(settings: Settings, data_digest: str, encoder: EncoderFolder
     return digest_of_json(parts)[:16]
 
 
-_SETTINGS_0_1 = [
-    "data.format",
-    "data.sha256",
-    "data.text_column",
-    "data.label_column",
-    "data.group_column",
-    "data.split_column",
-    "data.labels",
-    "data.split",
-    "data.test_share",
-    "data.test_rows",
-    "data.validation_share",
-    "data.seed",
-    "data.strip_topic_tag",
-    "data.drop_duplicates",
-    "validation.suite",
-    "validation.pieces_suite",
-    "encoder.max_tokens",
-    "encoder.pad_to",
-    "encoder.lower_case",
-    "encoder.engine",
-    "encoder.precision",
-    "encoder.token_budget",
-    "features.dtype",
-    "classifier.units",
-    "classifier.dropout",
-    "training.epochs",
-    "training.batch_size",
-    "training.patience",
-    "training.monitor",
-    "training.watch",
-    "training.averaging",
-    "training.shuffle",
-    "training.precision",
-    "training.seed",
-    "package.max_texts",
-    "promotion.min_gain",
-    "promotion.require_significance",
-]
+_SETTINGS_0_1 = {
+    "data": "format sha256 text_column label_column group_column split_column labels split test_share "
+    "test_rows validation_share seed strip_topic_tag drop_duplicates",
+    "validation": "suite pieces_suite",
+    "encoder": "max_tokens pad_to lower_case engine precision token_budget",
+    "features": "dtype",
+    "classifier": "units dropout",
+    "training": "epochs batch_size patience monitor watch averaging shuffle precision seed",
+    "package": "max_texts",
+    "promotion": "min_gain require_significance",
+}
+"""Keys of the settings that decided a result in 0.1, by group."""
 
 
 # 0.1 took the digest of a suite's file; those that came with it were reworded since, their rules were not.
