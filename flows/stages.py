@@ -1,5 +1,7 @@
 """The steps of a retraining as Prefect tasks, each with its page in the UI."""
 
+from pathlib import Path
+
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.transactions import Transaction, get_transaction
@@ -9,10 +11,11 @@ from flows.pages import progress, show_markdown, show_table
 from flows.stage import stage
 from jabert.config import Settings, TrackingSettings
 from jabert.errors import redacted
-from jabert.experiments import experiment, retraining
+from jabert.experiments import recording, retraining, steps
 from jabert.experiments.retraining import Results
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
+from jabert.methods import Epoch
 from jabert.registry import Verdict
 from jabert.report.pages import comparison_page, evaluation_page
 from jabert.tracking import Attempt, Run
@@ -22,7 +25,9 @@ from jabert.validation import ValidationReport
 @stage("Read and split")
 def read(settings: Settings, run: Run | None = None) -> Data:
     """Labelled texts, cleaned and divided."""
-    data = experiment.read(settings, run)
+    data = steps.read(settings)
+    if run:
+        recording.record_data(data, settings, run)
     show_table("data", {"source": data.source, "split by": data.split_by, **data.counts})
     if data.conflicts:
         show_markdown("texts-under-two-labels", data.conflicts)
@@ -30,9 +35,10 @@ def read(settings: Settings, run: Run | None = None) -> Data:
 
 
 @stage("Validate")
-def validate(settings: Settings, data: Data, run: Run | None = None) -> ValidationReport:
+def validate(settings: Settings, data: Data, run: Run) -> ValidationReport:
     """The suite of expectations on the table; a critical finding stops the run."""
-    report = experiment.validate(settings, data, run)
+    report = steps.validate(settings, data)
+    recording.record_validation(report, "texts", run)
     show_markdown("validation", report.to_markdown())
     report.raise_if_critical()
     return report
@@ -41,17 +47,18 @@ def validate(settings: Settings, data: Data, run: Run | None = None) -> Validati
 @stage("Tokenize")
 def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokens:
     """Token ids."""
-    tokens = experiment.tokenize(settings, data, run)
+    tokens = steps.tokenize(settings, data)
+    if run:
+        recording.record_tokens(tokens, run)
     show_markdown("pieces", tokens.to_markdown())
     return tokens
 
 
 @stage("Validate pieces")
-def validate_pieces(
-    settings: Settings, data: Data, tokens: Tokens, run: Run | None = None
-) -> ValidationReport:
+def validate_pieces(settings: Settings, data: Data, tokens: Tokens, run: Run) -> ValidationReport:
     """The suite of expectations on the pieces; a critical finding stops the run."""
-    report = experiment.validate_pieces(settings, data, tokens, run)
+    report = steps.validate_pieces(settings, data, tokens)
+    recording.record_validation(report, "pieces", run)
     show_markdown("validation-of-pieces", report.to_markdown())
     report.raise_if_critical()
     return report
@@ -61,7 +68,9 @@ def validate_pieces(
 def featurize(settings: Settings, tokens: Tokens, run: Run | None = None) -> Featurized:
     """Token vectors of BERT, as far as the feature store lacks them."""
     update = progress("featurize-progress")
-    features = experiment.featurize(settings, tokens, run, update)
+    features = steps.featurize(settings, tokens, update)
+    if run:
+        recording.record_features(features, run)
     update(1, 1)  # also when nothing was missing
     show_table("features", features.to_dict())
     return features
@@ -71,14 +80,13 @@ def featurize(settings: Settings, tokens: Tokens, run: Run | None = None) -> Fea
 def train(settings: Settings, data: Data, tokens: Tokens | None, work: retraining.Work, run: Run) -> Fit:
     """The classifier; a training that was killed goes on from its last epoch."""
     update = progress("train-progress")
-    fit = experiment.fit(
-        settings,
-        data,
-        tokens,
-        run=run,
-        on_epoch=lambda epoch: update(int(epoch["epoch"]), settings.training.epochs),
-        unfinished=work.unfinished,
-    )
+
+    def on_epoch(epoch: Epoch) -> None:
+        recording.record_epoch(epoch, settings, run)
+        update(int(epoch["epoch"]), settings.training.epochs)
+
+    fit = steps.fit(settings, data, tokens, "test", on_epoch=on_epoch, unfinished=work.unfinished)
+    recording.record_fit(fit, run)
     update(1, 1)  # also when it ended early
     show_markdown("training", fit.fitted.to_markdown())
     return fit
@@ -89,14 +97,12 @@ def evaluate(
     settings: Settings, data: Data, tokens: Tokens | None, fit: Fit, *, attempt: Attempt, run: Run
 ) -> Evaluated:
     """The packaged classifier on the test rows, from text."""
-    evaluated = experiment.evaluate(
-        settings,
-        data,
-        tokens,
-        fit,
-        package=lambda: retraining.package(fit, attempt),
-        run=run,
-    )
+
+    def package() -> Path:
+        return retraining.package(fit, attempt)
+
+    evaluated = steps.evaluate(settings, data, tokens, fit, "test", package=package)
+    recording.record_evaluation(evaluated, run)
     show_markdown("report", evaluation_page(evaluated.report))
     return evaluated
 

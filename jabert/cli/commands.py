@@ -148,13 +148,14 @@ def retrain(
 def validate_command(
     recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False
 ) -> None:
-    """Hold the data against its suite of expectations, without training."""
+    """Check the data against their suite of expectations, without training."""
     settings = _load(recipe, overrides)
-    from jabert.experiments.validation import validate
+    from jabert.experiments import steps
 
-    rows, report = validate(settings)
+    data = steps.read(settings)
+    report = steps.validate(settings, data)
     if as_json:
-        print_json({"rows": rows, **report.to_dict()})
+        print_json({"rows": data.counts, **report.to_dict()})
     else:
         print(report.to_markdown())
         print(f"data docs: {report.page}")
@@ -276,7 +277,7 @@ def models_promote(
     force: Annotated[bool, typer.Option("--force", help="Whatever the comparison says.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold a version against the champion on today's test rows, and promote it if it is better."""
+    """Compare a version with the champion on today's test rows, and promote it if it is better."""
     settings = _load(recipe, overrides)
     from jabert.experiments.promotion import promote
 
@@ -330,7 +331,7 @@ def models_diff(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold two versions side by side: settings, data, metrics, and the texts that they part on."""
+    """Compare two versions: settings, data, metrics, and the texts that only one classifies correctly."""
     settings = _load(recipe, overrides)
     from jabert.cli.output import print_diff
     from jabert.registry import open_registry
@@ -422,11 +423,11 @@ def features(
     root = Path(_load(recipe, overrides).features.path)
     from jabert.features.verification import list_partitions
 
-    spaces = list_partitions(root)
+    partitions = list_partitions(root)
     columns = ("encoder", "engine", "precision", "dtype", "padding", "rows", "tokens", "bytes", "path")
-    shown = [{**space, "encoder": space["encoder"][:12]} for space in spaces]
+    shown = [{**partition, "encoder": partition["encoder"][:12]} for partition in partitions]
     empty = f"the feature store {root} is empty; `jabert featurize` fills it"
-    print_json(spaces) if as_json else print_listing(shown, columns, empty)
+    print_json(partitions) if as_json else print_listing(shown, columns, empty)
 
 
 @features_app.command("verify")

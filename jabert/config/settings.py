@@ -96,7 +96,7 @@ class DataSettings(_Group):
     group_column: str | None = Field(
         None, description="column of the group (article) of a text; without it `group` if there is one"
     )
-    split_column: str = Field("split", description="column of the side, for data.split = 'given'")
+    split_column: str = Field("split", description="column of the split, for data.split = 'given'")
     labels: tuple[str, ...] = Field(
         (), description="the labels allowed; without it those of the training rows"
     )
@@ -108,7 +108,9 @@ class DataSettings(_Group):
         None,
         description="exact number of test rows; unlike a share it may move rows when the data grows",
     )
-    validation_share: Share = Field(0.1, description="expected share of the training side, as for test_share")
+    validation_share: Share = Field(
+        0.1, description="expected share of the rows that are not test rows, as for test_share"
+    )
     seed: int = Field(0, ge=0, description="chooses among the possible splits")
     strip_topic_tag: bool = Field(True, description="KNBC: remove the tag that opens each article")
     drop_duplicates: bool = Field(

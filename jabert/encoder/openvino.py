@@ -156,7 +156,7 @@ def layout_graph(*, mask_id_zero: bool = False) -> Any:
         "tokens": tokens,
         "positions": layout.positions,
         "rows": layout.rows.tokens,
-        "places": layout.rows.indices,
+        "places": layout.rows.indices,  # called so in the graphs of registered models
         "mask": mask,
     }
     return graph("layout", {"ids": ids, "lengths": lengths}, outputs)

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,10 @@ import pandas as pd
 
 from jabert.config import Settings
 from jabert.dataset import row_digests, table_digest
-from jabert.encoder import EncoderFolder
 from jabert.evaluation import predictions
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
-from jabert.methods import Epoch, method_of
+from jabert.methods import Epoch, encoder_of, method_of
 from jabert.registry import Move, Verdict
 from jabert.report import plots
 from jabert.report.card import Card
@@ -32,12 +31,12 @@ CARD = "card/card.md"
 CARD_PAGE = "card/card.html"
 
 
-def record_data(data: Data, encoder: EncoderFolder | None, settings: Settings, run: Run) -> None:
+def record_data(data: Data, settings: Settings, run: Run) -> None:
     """Digests as tags, counts as metrics, the rows of each split as datasets."""
     if settings.note:
         log.warning(settings.note)
     run.tags({"data_digest": data.digest, "model_name": settings.tracking.model_name})
-    if encoder:
+    if encoder := encoder_of(settings):
         run.tags({"encoder_fingerprint": encoder.fingerprint})
     rows = pd.DataFrame({"digest": row_digests(data.table["text"]), "split": data.table["split"]})
     run.text("data/rows.csv", rows.to_csv(index=False))
@@ -82,9 +81,10 @@ def record_features(features: Featurized, run: Run) -> None:
     run.metrics({f"features/{name}": value for name, value in facts.items()})
 
 
-def record_epoch(epoch: Epoch, monitor: str, run: Run) -> None:
+def record_epoch(epoch: Epoch, settings: Settings, run: Run) -> None:
     """Metrics of one epoch: `loss` as `train/loss`, `val_loss` as `validation/loss`, and so on."""
     run.metrics_once(by_split(epoch), step=int(epoch["epoch"]))
+    monitor = settings.training.monitor
     log.info("epoch %d: loss %.3f, %s %.4f", epoch["epoch"], epoch["loss"], monitor, epoch[monitor])
 
 
@@ -116,14 +116,14 @@ def record_fit(fit: Fit, run: Run) -> None:
     _record_picture(curves, "training/learning_curves.png", run)
 
 
-def record_evaluation(evaluated: Evaluated, labels: Sequence[str], measured_on: str, run: Run) -> None:
+def record_evaluation(evaluated: Evaluated, run: Run) -> None:
     """Metrics, the report as text, data and page, its pictures, and the prediction for each row."""
     report = evaluated.report
-    run.metrics(evaluation_metrics(report, measured_on))
+    run.metrics(evaluation_metrics(report, evaluated.measured_on))
     run.text("report/report.md", evaluation_page(report))
     run.text("report/classification_report.txt", report.report_text)
     run.json("report/report.json", report.to_dict())
-    predicted = predictions(evaluated.rows, evaluated.probabilities, labels)
+    predicted = predictions(evaluated.rows, evaluated.probabilities, report.labels)
     run.text("report/predictions.csv", predicted.to_csv(index=False))
     _record_picture(plots.confusion_matrix(report), "report/confusion_matrix.png", run)
     _record_picture(plots.per_class(report), "report/per_class.png", run)

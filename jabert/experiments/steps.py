@@ -146,11 +146,13 @@ class Evaluated:
     """What a classifier made of rows that it did not learn from.
 
     Attributes:
-        rows: the rows of the table that it was measured on, with pieces where texts are tokenized.
+        measured_on: the split of the rows.
+        rows: of the table, with pieces where texts are tokenized.
         probabilities: float64 (rows, classes).
         report: on them.
     """
 
+    measured_on: Split
     rows: pd.DataFrame
     probabilities: npt.NDArray[np.float64]
     report: EvaluationReport
@@ -297,7 +299,7 @@ def fit(
         learned_from.append("validation")
     key = key_of(
         _FIT,
-        decisive(settings, ["method", *method.reads]),
+        [method.revision, decisive(settings, ["method", *method.reads])],
         data.rows_digest,
         [learned_from, watched],
         tokens.key if tokens else None,
@@ -382,7 +384,7 @@ def evaluate(
     folder, _ = find_or_make(_work(settings), "evaluate", key, make)
     probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)
     report = evaluate_predictions(rows, probabilities, data.labels, seed=settings.data.seed)
-    return Evaluated(rows, probabilities, report)
+    return Evaluated(measured_on, rows, probabilities, report)
 
 
 def _work(settings: Settings) -> Path:

@@ -107,8 +107,8 @@ def featurize(
             store.refresh()
             missing = _missing(store, keys)
             if len(missing):
-                rows = _Rows(missing, keys, ids)
-                loading_seconds = _compute(rows, store, folder, settings, on_progress)
+                wanted = keys[missing], ids.take(missing)
+                loading_seconds = _compute(*wanted, store, folder, settings, on_progress=on_progress)
     return Featurized(
         texts=len(ids),
         tokens=len(ids.flat),
@@ -132,36 +132,28 @@ def _missing(store: FeatureStore, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np
     return missing
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Rows to compute: their indices in the keys and token ids of all rows."""
-
-    indices: npt.NDArray[np.intp]
-    keys: npt.NDArray[np.uint8]
-    ids: TokenIds
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def batches(self, budget: int, width_step: int) -> Iterator[tuple[npt.NDArray[np.uint8], TokenIds]]:
-        """Keys and token ids of each batch."""
-        for batch in token_budget_batches(self.ids.lengths[self.indices], budget, width_step):
-            indices = self.indices[batch]
-            yield self.keys[indices], self.ids.take(indices)
-
-
 def _compute(
-    rows: _Rows, store: FeatureStore, folder: EncoderFolder, settings: Settings, on_progress: Progress | None
+    keys: npt.NDArray[np.uint8],
+    ids: TokenIds,
+    store: FeatureStore,
+    folder: EncoderFolder,
+    settings: Settings,
+    *,
+    on_progress: Progress | None,
 ) -> float:
     """Compute and store rows; return the seconds that loading the encoder took."""
     loading = time.perf_counter()
     encoder = load_encoder(folder, settings.encoder)
     setup_seconds = time.perf_counter() - loading
-    batches = rows.batches(token_budget(folder, settings.encoder), encoder.width_step)
+    budget = token_budget(folder, settings.encoder)
+    batches = (
+        (keys[batch], ids.take(batch))
+        for batch in token_budget_batches(ids.lengths, budget, encoder.width_step)
+    )
     with store.writer() as writer:
         for done in _pipeline(batches, encoder, writer):
             if on_progress:
-                on_progress(done, len(rows))
+                on_progress(done, len(ids))
     return setup_seconds
 
 

@@ -137,6 +137,7 @@ class Method(ABC):
         needs: what it looks at of a text: the text, token ids, or token vectors of the frozen encoder. Only
             what is needed is computed.
         reads: settings outside of the group `method` that decide what is fitted.
+        revision: raised when the same settings and rows give another result than before.
         chooses: whether it uses validation rows to choose, e.g. an epoch. If not, it learns from them too
             when it is measured on test rows.
     """
@@ -146,6 +147,7 @@ class Method(ABC):
     cost: ClassVar[str]
     needs: ClassVar[tuple[Need, ...]]
     reads: ClassVar[tuple[str, ...]] = ()
+    revision: ClassVar[int] = 1
     chooses: ClassVar[bool] = False
 
     @abstractmethod

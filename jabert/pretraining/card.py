@@ -1,7 +1,6 @@
 """The model card of a pretrained encoder: its texts, its settings, and its measurements at the end."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from jabert import markdown
 from jabert.config import Settings
@@ -29,6 +28,7 @@ def render_card(
     texts = [[name, value] for name, value in facts.to_dict().items()]
     end = {name: value for name, value in history[-1].items() if name not in ("epoch", "batches")}
     last = [["step", int(end.pop("step"))], *([name, float(value)] for name, value in end.items())]
+    learned_from = [list(pair) for pair in origin.items()]
     licence = (settings.corpus.licence or "not stated").rstrip(".")
     return "\n".join(
         [
@@ -42,7 +42,7 @@ def render_card(
             "",
             markdown.table(["at the end", ""], last),
             "",
-            *_origin(origin),
+            *([markdown.table(["learned from", "fingerprint"], learned_from, None), ""] if origin else []),
             "Made with `jabert pretrain --recipe config.toml`, where `config.toml` is",
             "",
             "```toml",
@@ -51,12 +51,3 @@ def render_card(
             "",
         ]
     )
-
-
-def _origin(origin: Mapping[str, Any]) -> list[str]:
-    if not origin:
-        return []
-    return [
-        markdown.table(["learned from", "fingerprint"], [list(pair) for pair in origin.items()], None),
-        "",
-    ]

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import tomli_w
 
-from jabert.encoder.folder import BertConfig
+from jabert.encoder.folder import CONFIG, BertConfig
 from jabert.errors import JabertError
 from jabert.files import on_disk, write_json, write_text
-from jabert.pretraining.checkpoint import write_checkpoint
+from jabert.legacy_keras import import_tensorflow
+from jabert.training.state import writing
 
 
 def check_out(out: Path) -> None:
@@ -57,11 +58,16 @@ def write_encoder(
         JabertError: `out` is not empty, or cannot be written, e.g. because the disk is full.
     """
     check_out(out)
+    training_only = {
+        "attention_probs_dropout_prob": dropout,
+        "hidden_dropout_prob": dropout,
+        "initializer_range": 0.02,
+    }
     draft = out.with_name(f".{out.name}-{uuid.uuid4().hex}")
     try:
         with on_disk(out):
             write_checkpoint(draft / f"model.ckpt-{step}", weights)
-            write_json(draft / "bert_config.json", _config(config, dropout))
+            write_json(draft / CONFIG, dict(sorted({**asdict(config), **training_only}.items())))
             write_text(draft / "encoder.toml", tomli_w.dumps(dict(settings)))
             write_text(draft / "README.md", card)
             for file in (sentencepiece, sentencepiece.with_suffix(".vocab")):
@@ -75,10 +81,17 @@ def write_encoder(
     return out
 
 
-def _config(config: BertConfig, dropout: float) -> dict[str, Any]:
-    training = {
-        "attention_probs_dropout_prob": dropout,
-        "hidden_dropout_prob": dropout,
-        "initializer_range": 0.02,
-    }
-    return dict(sorted({**asdict(config), **training}.items()))
+def write_checkpoint(prefix: Path, weights: Mapping[str, npt.NDArray[np.floating]]) -> None:
+    """Write variables by their names, each in its dtype, in the form of google-research/bert.
+
+    Raises:
+        JabertError: the disk is full, or the folder cannot be written to.
+    """
+    names = sorted(weights)
+    with writing(prefix):
+        import_tensorflow().raw_ops.SaveV2(
+            prefix=str(prefix),
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=[weights[name] for name in names],
+        )

@@ -11,17 +11,17 @@ import pandas as pd
 
 from jabert.config import EncoderSettings, PretrainingSettings, Settings
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
+from jabert.encoder.checkpoint import read_variables
 from jabert.encoder.folder import BertConfig
 from jabert.errors import JabertError
 from jabert.experiments.recording import by_split
 from jabert.files import digest_of_file, digest_of_json, write_text
 from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
 from jabert.pretraining.card import render_card
-from jabert.pretraining.checkpoint import read_checkpoint
 from jabert.pretraining.corpus import CorpusFacts, documents, examine
 from jabert.pretraining.export import check_out, write_encoder
 from jabert.pretraining.learning import Learner
-from jabert.pretraining.model import PretrainingModel, initial_weights
+from jabert.pretraining.model import PretrainingModel, head_shapes, initial_weights
 from jabert.pretraining.shards import write_shards
 from jabert.pretraining.teacher import Teacher
 from jabert.pretraining.training import Point, Pretrained, pretrain
@@ -71,8 +71,10 @@ def read(settings: Settings, run: Run) -> Texts:
     out = Path(settings.pretraining.out)
     if not _is_written(out, work):
         check_out(out)
-    run.tags({"job": "pretrain", "data_digest": facts.digest, **_prefixed(origin)})
-    run.metrics({f"corpus/{name}": value for name, value in _numbers(facts).items()})
+    fingerprints = {f"{role}_fingerprint": fingerprint for role, fingerprint in origin.items()}
+    run.tags({"job": "pretrain", "data_digest": facts.digest, **fingerprints})
+    counts = {name: value for name, value in facts.to_dict().items() if isinstance(value, int)}
+    run.metrics({f"corpus/{name}": value for name, value in counts.items()})
     return Texts(work, facts, start, teacher, origin)
 
 
@@ -95,7 +97,8 @@ def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
     """The SentencePiece model given, or one trained on the corpus."""
     given = texts.start or texts.teacher
     if given:
-        return Vocabulary(given.sentencepiece, lower_case=_lower_case(given, settings))
+        tokenizer = Tokenizer(given, EncoderSettings(lower_case=settings.vocabulary.lower_case))
+        return Vocabulary(given.sentencepiece, lower_case=tokenizer.lower_case)
     if settings.vocabulary.path:
         return Vocabulary(Path(settings.vocabulary.path), lower_case=settings.vocabulary.lower_case)
     lower_case = settings.vocabulary.lower_case is not False
@@ -127,7 +130,8 @@ def train(
     run.params({"resolved.training_device": device, "resolved.gpu": gpu_names()})
 
     def report(point: Point) -> None:
-        _record_point(point, run)
+        metrics = {name: value for name, value in point.items() if name not in ("step", "batches")}
+        run.metrics_once(by_split(metrics), step=int(point["step"]))
         log.info("step %d of %d: loss %.4f", point["step"], settings.pretraining.steps, point["loss"])
         if on_point:
             on_point(point)
@@ -146,27 +150,23 @@ def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrai
     out = Path(settings.pretraining.out)
     if not _is_written(out, texts.work):
         write_text(texts.work.path / "writer", run.id)
-        _write(settings, texts, pieces, trained, run)
+        dtype = np.dtype(settings.pretraining.dtype)
+        write_encoder(
+            out,
+            {name: value.astype(dtype) for name, value in trained.weights.items()},
+            trained.config,
+            pieces.path,
+            step=settings.pretraining.steps,
+            dropout=settings.pretraining.dropout,
+            settings={
+                "lower_case": pieces.lower_case,
+                "licence": settings.corpus.licence,
+                "origin": f"jabert pretrain, run {run.id}",
+            },
+            card=render_card(settings, trained.config, texts.facts, trained.history, texts.origin),
+        )
     run.folder(out, "encoder")
     return out
-
-
-def _write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrained, run: Run) -> None:
-    dtype = np.dtype(settings.pretraining.dtype)
-    write_encoder(
-        Path(settings.pretraining.out),
-        {name: value.astype(dtype) for name, value in trained.weights.items()},
-        trained.config,
-        pieces.path,
-        step=settings.pretraining.steps,
-        dropout=settings.pretraining.dropout,
-        settings={
-            "lower_case": pieces.lower_case,
-            "licence": settings.corpus.licence,
-            "origin": f"jabert pretrain, run {run.id}",
-        },
-        card=render_card(settings, trained.config, texts.facts, trained.history, texts.origin),
-    )
 
 
 def summary(settings: Settings, texts: Texts, out: Path, trained: Pretrained, run: Run) -> dict[str, Any]:
@@ -182,12 +182,6 @@ def summary(settings: Settings, texts: Texts, out: Path, trained: Pretrained, ru
         "stages": run.seconds,
         "config_digest": settings.digest(),
     }
-
-
-def _record_point(point: Point, run: Run) -> None:
-    """Log a measurement: `masked_lm_loss` as `train/masked_lm_loss`, and so on."""
-    metrics = {name: value for name, value in point.items() if name not in ("step", "batches")}
-    run.metrics_once(by_split(metrics), step=int(point["step"]))
 
 
 def _record_history(trained: Pretrained, work: Attempt, run: Run) -> None:
@@ -259,12 +253,11 @@ def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
     teacher = (
         Teacher(texts.teacher, teaching, texts.shards, pieces, config.hidden_size) if texts.teacher else None
     )
+    weights = initial_weights(config, pretraining.seed)
     if texts.start:
-        weights = read_checkpoint(texts.start, pretraining.seed)
-    else:
-        weights = initial_weights(config, pretraining.seed)
-        if teacher:
-            weights["bert/embeddings/word_embeddings"] = teacher.start.table
+        weights |= read_variables(texts.start, optional=head_shapes(config))
+    elif teacher:
+        weights["bert/embeddings/word_embeddings"] = teacher.start.table
     model = PretrainingModel(
         weights,
         config,
@@ -285,15 +278,3 @@ def _new_config(settings: Settings, pieces: Vocabulary) -> BertConfig:
         intermediate_size=pretraining.intermediate_size,
         max_position_embeddings=pretraining.positions,
     )
-
-
-def _lower_case(folder: EncoderFolder, settings: Settings) -> bool:
-    return Tokenizer(folder, EncoderSettings(lower_case=settings.vocabulary.lower_case)).lower_case
-
-
-def _prefixed(origin: dict[str, str]) -> dict[str, str]:
-    return {f"{role}_fingerprint": fingerprint for role, fingerprint in origin.items()}
-
-
-def _numbers(facts: CorpusFacts) -> dict[str, int]:
-    return {name: value for name, value in facts.to_dict().items() if isinstance(value, int)}

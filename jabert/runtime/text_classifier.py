@@ -25,6 +25,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
@@ -39,7 +40,10 @@ _INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph, as in ja
 _INVISIBLE = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
 _FEW = 8  # texts; measured on 2 cores
 _SMALLEST = 1e-7  # probability whose logarithm is taken
-_Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
+_Ints = npt.NDArray[np.int32]
+_Numbers = npt.NDArray[Any]
+_Probabilities = npt.NDArray[np.float64]
+_Run = Callable[[_Numbers, _Ints], npt.NDArray[np.float32]]
 
 
 class BadInput(MlflowException):
@@ -148,11 +152,11 @@ class TextClassifier(PythonModel):
             return "not Unicode: it holds half of a surrogate pair"
         return None
 
-    def classify(self, texts: list[str]) -> np.ndarray:
+    def classify(self, texts: list[str]) -> _Probabilities:
         """Probabilities float64 (texts, classes) of texts that are known to be good."""
         return self.join([member.classify(texts) for member in self.members])
 
-    def join(self, parts: list[np.ndarray]) -> np.ndarray:
+    def join(self, parts: list[_Probabilities]) -> _Probabilities:
         """The probabilities of all members, each float64 (texts, classes), as those of the package."""
         if len(parts) == 1:
             return parts[0]
@@ -160,7 +164,7 @@ class TextClassifier(PythonModel):
         weights = self.about["join"]
         return _softmax(logarithms @ np.array(weights["kernel"]) + np.array(weights["bias"]))
 
-    def _by_label(self, probabilities: np.ndarray, top_k: int | None) -> dict[str, float]:
+    def _by_label(self, probabilities: _Probabilities, top_k: int | None) -> dict[str, float]:
         order = range(len(probabilities)) if top_k is None else np.argsort(-probabilities, kind="stable")
         return {self.about["labels"][i]: float(probabilities[i]) for i in order[:top_k]}
 
@@ -230,7 +234,7 @@ class Network:
         self._encoder = compiled("encoder.xml", "bf16" if fast else "f32").create_infer_request()
         self._lock = threading.Lock()  # a request computes one batch at a time
 
-    def token_ids(self, text: str) -> np.ndarray:
+    def token_ids(self, text: str) -> _Ints:
         """As in training: lower case if the encoder wants it, cut, framed by `[CLS]` and `[SEP]`; int32."""
         habits = self._habits
         text = text[: habits["max_characters"]]  # far more than there are tokens, and quickly divided
@@ -238,26 +242,26 @@ class Network:
         ids = [habits["cls_id"], *pieces[: habits["max_tokens"] - 2], habits["sep_id"]]
         return np.array(ids + [0] * ((habits["pad_to"] or 0) - len(ids)), dtype=np.int32)
 
-    def classify(self, texts: list[str]) -> np.ndarray:
+    def classify(self, texts: list[str]) -> _Probabilities:
         """Probabilities float64 (texts, classes)."""
         return self.classify_ids([self.token_ids(text) for text in texts])
 
-    def classify_ids(self, texts: list[np.ndarray]) -> np.ndarray:
+    def classify_ids(self, texts: list[_Ints]) -> _Probabilities:
         """The same from the token ids of each text, int32 (tokens,)."""
         return self._in_batches(texts, self._run)
 
-    def classify_vectors(self, texts: list[np.ndarray]) -> np.ndarray:
+    def classify_vectors(self, texts: list[_Numbers]) -> _Probabilities:
         """The same from token vectors that were computed before, (tokens, hidden) as `vectors` says."""
         return self._in_batches(texts, self._run_head)
 
-    def _in_batches(self, texts: list[np.ndarray], run: _Run) -> np.ndarray:
+    def _in_batches(self, texts: list[_Numbers], run: _Run) -> _Probabilities:
         probabilities = np.empty((len(texts), self._classes))
         lengths = np.array([len(text) for text in texts], dtype=np.int32)
         for batch in _batches(lengths, self._habits["token_budget"]):
             probabilities[batch] = run(np.concatenate([texts[row] for row in batch]), lengths[batch])
         return probabilities
 
-    def _run(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def _run(self, ids: _Ints, lengths: _Ints) -> npt.NDArray[np.float32]:
         """Ids int32 (tokens,) of texts one behind the other to probabilities float32 (texts, classes)."""
         with self._lock:
             layout = self._layout.infer({"ids": ids, "lengths": lengths}, share_inputs=True).to_dict()
@@ -265,10 +269,12 @@ class Network:
             vectors = self._encoder.infer(inputs, share_inputs=True)["vectors"][: len(ids)]
         return self._run_head(vectors.astype(self.vectors.dtype), lengths)
 
-    def _run_head(self, vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def _run_head(self, vectors: _Numbers, lengths: _Ints) -> npt.NDArray[np.float32]:
         with self._lock:
             inputs = {"vectors": vectors, "lengths": lengths}
-            probabilities: np.ndarray = self._head.infer(inputs, share_inputs=True)["probabilities"]
+            probabilities: npt.NDArray[np.float32] = self._head.infer(inputs, share_inputs=True)[
+                "probabilities"
+            ]
         return probabilities
 
 
@@ -294,7 +300,7 @@ class Ngrams:
         if self._bias.shape != (classes,):
             raise MlflowException(f"{folder.name} has weights for {len(self._bias)} classes, not {classes}")
 
-    def classify(self, texts: list[str]) -> np.ndarray:
+    def classify(self, texts: list[str]) -> _Probabilities:
         """Probabilities float64 (texts, classes)."""
         if not texts:
             return np.empty((0, len(self._bias)))
@@ -321,13 +327,13 @@ def _in_one_form(text: str) -> str:
     return unicodedata.normalize("NFKC", text).lower()
 
 
-def _softmax(scores: np.ndarray) -> np.ndarray:
+def _softmax(scores: _Numbers) -> _Probabilities:
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    shares: _Probabilities = powers / powers.sum(axis=1, keepdims=True)
     return shares
 
 
-def _batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+def _batches(lengths: _Ints, budget: int) -> Iterator[npt.NDArray[np.int64]]:
     """Row numbers in batches, longest texts first, at most `budget` tokens each.
 
     The shortest text of a batch has at least half as many tokens as the longest, or the LSTM would run on

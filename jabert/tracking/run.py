@@ -102,7 +102,7 @@ class Run:
             raise
 
     def dataset(self, table: "pd.DataFrame", source: str, digest: str, context: str) -> None:
-        """Record the rows of one side of the split as an input of the run."""
+        """Record the rows of one split as an input of the run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         # The entity itself: mlflow.data would guess the kind of source and warn that it has two guesses.

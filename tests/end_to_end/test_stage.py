@@ -17,23 +17,36 @@ from flows.retrain import retrain
 from flows.stage import is_worth_another_try
 from jabert.config import TrackingSettings, load_settings
 from jabert.errors import JabertError
-from jabert.experiments import experiment, retraining
+from jabert.experiments import recording, retraining, steps
 from jabert.registry import Verdict, open_registry
 from jabert.tracking import Run, connect
 
 TASKS = {
-    (experiment, "read"): stages.read,
-    (experiment, "validate"): stages.validate,
-    (experiment, "tokenize"): stages.tokenize,
-    (experiment, "validate_pieces"): stages.validate_pieces,
-    (experiment, "featurize"): stages.featurize,
-    (experiment, "fit"): stages.train,
-    (experiment, "evaluate"): stages.evaluate,
+    (steps, "read"): stages.read,
+    (steps, "validate"): stages.validate,
+    (steps, "tokenize"): stages.tokenize,
+    (steps, "validate_pieces"): stages.validate_pieces,
+    (steps, "featurize"): stages.featurize,
+    (steps, "fit"): stages.train,
+    (steps, "evaluate"): stages.evaluate,
     (retraining, "register"): stages.register,
     (retraining, "promote"): stages.promote,
     (retraining, "describe"): stages.describe,
 }
-"""The tasks of a retraining by the module and name of their steps."""
+"""The tasks of a retraining by the module and name of what they do first."""
+
+RECORDED = {
+    (recording, "record_data"): stages.read,
+    (recording, "record_validation"): stages.validate,
+    (recording, "record_tokens"): stages.tokenize,
+    (recording, "record_features"): stages.featurize,
+    (recording, "record_fit"): stages.train,
+    (recording, "record_evaluation"): stages.evaluate,
+    (retraining, "register"): stages.register,
+    (retraining, "promote"): stages.promote,
+    (retraining, "describe"): stages.describe,
+}
+"""The same by what they do last."""
 
 
 def failing_once(step, error, when="before"):
@@ -50,11 +63,13 @@ def failing_once(step, error, when="before"):
     return fail_once, calls
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(overrides, monkeypatch, when):
+@pytest.mark.parametrize(("when", "tasks"), [("before", TASKS), ("after", RECORDED)])
+def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(
+    overrides, monkeypatch, when, tasks
+):
     error = MlflowException("API request to http://nowhere failed")
     calls = {}
-    for (module, step), task in TASKS.items():
+    for (module, step), task in tasks.items():
         fail_once, calls[step] = failing_once(getattr(module, step), error, when)
         monkeypatch.setattr(module, step, fail_once)
         monkeypatch.setattr(task, "retry_delay_seconds", [0, 0])  # nobody waits for the second try
@@ -62,7 +77,8 @@ def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(
     result = retrain("", overrides)
 
     assert result["promoted"]
-    assert {step: len(made) for step, made in calls.items()} == dict.fromkeys(calls, 2)
+    again = {"record_validation": 3}  # the second suite's, too
+    assert {step: len(made) for step, made in calls.items()} == {step: again.get(step, 2) for step in calls}
     settings = load_settings()
     (version,) = open_registry(settings).listing()
     assert version["promotion"] == "promoted"
@@ -81,7 +97,7 @@ def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(
 def test_ctrl_c_of_which_a_library_made_something_else_ends_the_run_after_the_stage(
     overrides, monkeypatch, error
 ):
-    step = experiment.tokenize
+    step = steps.tokenize
 
     def dropping(*arguments, **named):
         with suppress(KeyboardInterrupt):
@@ -90,7 +106,7 @@ def test_ctrl_c_of_which_a_library_made_something_else_ends_the_run_after_the_st
             raise error
         return step(*arguments, **named)
 
-    monkeypatch.setattr(experiment, "tokenize", dropping)
+    monkeypatch.setattr(steps, "tokenize", dropping)
     with pytest.raises(KeyboardInterrupt):
         retrain("", overrides)
     settings = load_settings()
@@ -123,8 +139,8 @@ def test_a_password_in_a_url_is_not_in_the_state_that_prefect_keeps(overrides):
 
 
 def test_a_password_in_the_error_of_a_library_is_not_in_the_log_that_prefect_keeps(overrides, monkeypatch):
-    fail_once, _ = failing_once(experiment.read, OSError("http://me:secret@host/x.csv"))
-    monkeypatch.setattr(experiment, "read", fail_once)
+    fail_once, _ = failing_once(steps.read, OSError("http://me:secret@host/x.csv"))
+    monkeypatch.setattr(steps, "read", fail_once)
     said = io.StringIO()
     handler = logging.StreamHandler(said)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
@@ -145,8 +161,8 @@ def test_a_password_of_the_store_is_not_in_what_is_told_of_a_champion(monkeypatc
 
 
 def test_wrong_data_are_not_read_twice(overrides, monkeypatch):
-    fail_once, calls = failing_once(experiment.tokenize, JabertError("the data are wrong"))
-    monkeypatch.setattr(experiment, "tokenize", fail_once)
+    fail_once, calls = failing_once(steps.tokenize, JabertError("the data are wrong"))
+    monkeypatch.setattr(steps, "tokenize", fail_once)
     with pytest.raises(JabertError, match="the data are wrong"):
         retrain("", overrides)
     assert len(calls) == 1

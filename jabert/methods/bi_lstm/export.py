@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.encoder.packed import Layout, fill_texts, graph, ints, size
 
@@ -12,7 +13,7 @@ _WIDTH_STEP = 4  # few shapes; more would be more steps of the LSTM
 def head_graph(model: Any, dtype: np.dtype[Any]) -> Any:
     """The Bi-LSTM and softmax layer of `build_classifier` as an `openvino.Model`.
 
-    OpenVINO's LSTM on a CPU pays no heed to the lengths it is given (2026.4). So both directions run
+    OpenVINO's LSTM on a CPU ignores the lengths that it is given (2026.4). So both directions run
     forward, one over the text reversed, and each text's state is taken at its last token: padding behind it
     has no part in that.
 
@@ -70,7 +71,7 @@ def _last_state(vectors: Any, lengths: Any, cell: Any) -> Any:
     return ops.squeeze(state, ints(1))
 
 
-def _gates(weight: np.ndarray) -> np.ndarray:
+def _gates(weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A weight (…, 4 · units) with its gates in OpenVINO's order: Keras has input, forget, cell, output."""
     i, f, c, o = np.split(weight, 4, axis=-1)
     return np.concatenate([f, i, c, o], axis=-1)

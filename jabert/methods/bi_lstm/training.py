@@ -210,15 +210,15 @@ def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
     tf = import_tensorflow()
     with writing(folder):
         writers = {
-            side: tf.summary.create_file_writer(str(folder / side)) for side in ("train", "validation")
+            split: tf.summary.create_file_writer(str(folder / split)) for split in ("train", "validation")
         }
 
     def log(epoch: Epoch) -> None:
         metrics = {name: value for name, value in epoch.items() if name not in ("epoch", "seconds")}
-        for side, writer in writers.items():
-            with writing(folder / side), writer.as_default(step=int(epoch["epoch"])):
+        for split, writer in writers.items():
+            with writing(folder / split), writer.as_default(step=int(epoch["epoch"])):
                 for name, value in metrics.items():
-                    if name.startswith("val_") == (side == "validation"):
+                    if name.startswith("val_") == (split == "validation"):
                         tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value)
                 writer.flush()
 
