@@ -77,7 +77,7 @@ class Champion:
         answers = [member.classify(inputs) for member, inputs in zip(self._members, prepared, strict=True)]
         parts = [probabilities for probabilities, _ in answers]
         joined = self._classifier.join(parts) if len(parts) > 1 else parts[0]
-        reused = min(found for _, found in answers)
+        reused = min((found for _, found in answers if found is not None), default=0)
         return Answers(self._table(joined, faults), computed=len(joined) - reused, reused=reused)
 
     def _table(self, probabilities: npt.NDArray[np.float64], faults: list[str | None]) -> pa.Table:
@@ -112,10 +112,10 @@ class _Member:
         """Token ids, int32 (tokens,), of each text; the texts themselves where there is no network."""
         return texts if self._store is None else [self._classifier.token_ids(text) for text in texts]
 
-    def classify(self, inputs: list[Any]) -> tuple[npt.NDArray[np.float64], int]:
-        """Probabilities (texts, classes), and for how many texts the store had the vectors."""
+    def classify(self, inputs: list[Any]) -> tuple[npt.NDArray[np.float64], int | None]:
+        """Probabilities (texts, classes); for how many texts the store had vectors, None without a store."""
         if self._store is None:
-            return self._classifier.classify(inputs), 0
+            return self._classifier.classify(inputs), None
         indices = self._store.find(row_keys(inputs))
         known, new = np.flatnonzero(indices >= 0), np.flatnonzero(indices < 0)
         from_vectors = self._classifier.classify_vectors(

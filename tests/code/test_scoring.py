@@ -8,12 +8,14 @@ import hashlib
 import http.server
 import io
 import json
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -23,11 +25,13 @@ import pyarrow.parquet as pq
 import pytest
 import toy
 import toy_champion
+import toy_package
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jabert.encoder import Tokenizer, open_folder
 from jabert.errors import JabertError
+from jabert.experiments.packaging import open_package
 from jabert.features import featurize
 from jabert.registry import open_registry
 from jabert.scoring import open_job, score
@@ -302,6 +306,41 @@ def test_vectors_of_the_store_are_reused_and_none_are_written(own, tmp_path, toy
     )
     for a, b in zip(one, other, strict=True):
         assert a == pytest.approx(b, abs=1e-5)
+
+
+@pytest.fixture
+def packages(store, tmp_path):
+    """The champion's package, one with a linear classifier joined to it, and one of that alone."""
+    source = open_registry(store).get("1").source
+    model = Path(mlflow.artifacts.download_artifacts(source, dst_path=tmp_path / "model"))
+    (network,) = (path.parent for path in model.rglob("package.json"))
+    random = np.random.default_rng(0)
+    join = {"kernel": random.normal(size=(8, 4)).tolist(), "bias": random.normal(size=4).tolist()}
+    weights = random.normal(0, 2, (2, 4)), random.normal(size=4)
+    pair = shutil.copytree(network, tmp_path / "pair")
+    for folder in (pair, tmp_path / "alone"):
+        toy_package.write_ngrams(folder / "linear", ["京", "電"], *weights)
+    members = {"bi-lstm": "network", "linear": "ngrams"}
+    toy_package.write_about(pair, toy.LABELS, members, join=join)
+    return pair, toy_package.write_about(tmp_path / "alone", toy.LABELS, {"linear": "ngrams"})
+
+
+def test_a_champion_of_several_classifiers_answers_as_it_predicts(own, packages, toy_encoder):
+    folder = open_folder(toy_encoder)
+    featurize(Tokenizer(folder, own.encoder)(TEXTS[:30]).ids, folder, own)
+    cells = [*TEXTS[:40], None]
+    for package, expected_reused in zip(packages, (30, 0), strict=True):
+        classifier = open_package(package)
+        loaded = SimpleNamespace(unwrap_python_model=lambda of=classifier: of)
+        champion = Champion(SimpleNamespace(name="toy", load=lambda _, of=loaded: of), "7", own)
+        faults = [classifier.fault_of(cell) for cell in cells]
+        answers = champion.answer(champion.prepare(cells, faults), faults)
+        assert (answers.reused, answers.computed) == (expected_reused, 40 - expected_reused)
+        rows = answers.table.to_pylist()
+        assert rows[-1]["label"] is None and rows[-1]["reason"] == "text is null"
+        found = np.array([[dict(row["probabilities"])[label] for label in toy.LABELS] for row in rows[:-1]])
+        np.testing.assert_allclose(found, classifier.classify(cells[:-1]), atol=2e-3)
+        assert {row["model_digest"] for row in rows} == {classifier.digest}
 
 
 def test_vectors_of_another_encoder_or_precision_are_not_taken(own, tmp_path, toy_encoder, cased_encoder):
