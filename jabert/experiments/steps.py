@@ -289,9 +289,11 @@ def fit(
         unfinished: where jabert 0.1 left a training with the same settings and rows, if it did.
 
     Raises:
-        JabertError: a row that is learned from has a label that no training row has, or the feature store
-            lacks vectors.
+        JabertError: the training rows have one label only, a row that is learned from has a label that they
+            lack, or the feature store lacks vectors.
     """
+    if len(data.labels) < 2:
+        raise JabertError("the training rows have one label only, and a classifier needs two")
     method = method_of(settings.method.kind)
     learned_from: list[Split] = ["train"]
     watched: list[Split] = [settings.training.watch] if method.chooses else []

@@ -83,10 +83,10 @@ class Description:
     """What people should know of a classifier, for its card.
 
     Attributes:
-        summary: a noun phrase, e.g. "A Bi-LSTM on the token vectors of a frozen BERT".
-        layers: its parts, from the text to the probabilities.
-        protocol: sentences on how it was fitted.
-        limits: sentences on what it cannot do.
+        summary: a noun phrase that begins a sentence, e.g. "A Bi-LSTM on the token vectors of a frozen BERT".
+        layers: its parts, from one that is called `text` to the probabilities, of shape `(classes)`.
+        protocol: whole sentences on how it was fitted.
+        limits: whole sentences on what it cannot do.
         environment: facts on precision and device, by name.
     """
 

@@ -41,7 +41,7 @@ class MeanPooling(Method):
         own, means = cast(MeanPoolingSettings, job.settings.method), _means(train.stored_vectors())
         centre, scale = means.mean(axis=0), means.std(axis=0)
         scale[scale == 0] = 1.0  # of a column that is the same everywhere
-        layer = fit_softmax((means - centre) / scale, train.classes, len(job.labels), own.c)
+        layer = fit_softmax((means - centre) / scale, train.classes, own.c)
         kernel = layer.kernel / scale[:, None]
         with atomic_path(job.folder / "softmax.npz") as temporary:
             np.savez(temporary, kernel=kernel, bias=layer.bias - centre @ kernel)
@@ -70,10 +70,7 @@ class MeanPooling(Method):
                 Layer("mean", "over the tokens", f"({hidden})", 0),
                 Layer("softmax", "logistic regression", f"({classes})", (hidden + 1) * classes),
             ],
-            protocol=[
-                f"Logistic regression (scikit-learn, C {own.c}) on standardized means; it learned from the "
-                "validation rows too, for it chose nothing on them."
-            ],
+            protocol=[f"Logistic regression (scikit-learn, C {own.c}) on standardized means."],
             limits=["The encoder is frozen: nothing in it was learned from these labels."],
         )
 

@@ -41,8 +41,7 @@ class Tfidf(Method):
 
         own = cast(TfidfSettings, job.settings.method)
         vectorizer = ngram_vectorizer(own.longest, max_features=own.ngrams)
-        counted = vectorizer.fit_transform(train.texts)
-        layer = fit_softmax(counted, train.classes, len(job.labels), own.c)
+        layer = fit_softmax(vectorizer.fit_transform(train.texts), train.classes, own.c)
         ngrams = vectorizer.get_feature_names_out().tolist()
         write_json(job.folder / "ngrams.json", {"longest": own.longest, "ngrams": ngrams})
         with atomic_path(job.folder / "ngrams.npz") as temporary:
@@ -68,7 +67,7 @@ class Tfidf(Method):
             ],
             protocol=[
                 f"Logistic regression (scikit-learn, C {own.c}) on {ngrams:,} n-grams of 1 to {own.longest} "
-                "characters; it learned from the validation rows too, for it chose nothing on them."
+                "characters."
             ],
             limits=["It knows no word that the training rows lack, and no order beyond a few characters."],
         )

@@ -135,8 +135,6 @@ def test_every_kind_has_a_digest_of_its_own(toy_table, toy_encoder):
 
 
 def test_one_label_only_is_refused_in_one_sentence(toy_table, toy_encoder, kind):
-    if method_of(kind).chooses:
-        pytest.skip("the suite of expectations stops such data; a network would learn it")
     rows = pd.read_csv(toy_table).assign(label="京都")
     rows.to_csv("one.csv", index=False)
     with pytest.raises(JabertError, match="one label only"):

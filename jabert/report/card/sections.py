@@ -104,7 +104,7 @@ def result(facts: Facts, scores: str) -> str:
     return (
         f"Measured on {report.rows:,} test rows with the registered model itself, from text. "
         f"{chosen if facts.test_chose else kept} Always answering "
-        f"{escaped(largest.label)} would have weighted F1 {always:.3f}.\n\n{scores}"
+        f"{escaped(largest.label)}, the largest class of these rows, would have weighted F1 {always:.3f}.\n\n{scores}"
     )
 
 
@@ -215,6 +215,8 @@ def protocol(facts: Facts) -> str:
     if format_of(data) == "knbc":
         kept = "kept: **each article's first sentence names its class**"
         sentences.append(f"KNBC's topic tags were {'removed' if data.strip_topic_tag else kept}.")
+    if "validation" in facts.learned_from:
+        sentences.append("The classifier learned from the validation rows too, for it chose nothing on them.")
     sentences += [
         *facts.method.protocol,
         "`config.toml` among the artifacts of the run is a recipe that repeats the run.",
