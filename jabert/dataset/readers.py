@@ -98,7 +98,8 @@ def _files_of(settings: DataSettings) -> dict[str, str]:
     location = location_of(settings)
     folder = location.rstrip("/")
     match format_of(settings):
-        case "table" if _is_folder_of_tables(location):
+        # To ask a web server whether a file is a folder would fetch the file.
+        case "table" if not (is_web(location) and table_ending(location)) and is_folder(location):
             names = _tables_in(location)
             if not names:
                 raise JabertError(f"there is no table in the folder {location}: {', '.join(ENDINGS)}")
@@ -113,11 +114,6 @@ def _files_of(settings: DataSettings) -> dict[str, str]:
     if settings.sha256:
         raise JabertError(f"data.sha256 is the digest of a file, but {location} is a folder")
     return files
-
-
-def _is_folder_of_tables(location: str) -> bool:
-    # To ask a web server whether a file is a folder would fetch the file.
-    return not (is_web(location) and table_ending(location)) and is_folder(location)
 
 
 def _tables_in(folder: str) -> list[str]:

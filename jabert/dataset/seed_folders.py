@@ -31,18 +31,15 @@ def read_seed_folders(location: str) -> pd.DataFrame:
         path = f"{location.rstrip('/')}/{folder}"
         if not is_url(path) and not is_folder(path):
             raise JabertError(f"there is no folder {path}")
-        splits.append(_read_folder(path).assign(split=split))
-    rows = pd.concat(splits, ignore_index=True)
-    return rows[["text", "label", "split", "file", "line"]]
-
-
-def _read_folder(folder: str) -> pd.DataFrame:
-    features, labels = f"{folder}/features.csv", f"{folder}/labels.csv"
-    texts, lines = _read_column(features, "feature")
-    classes, _ = _read_column(labels, "label")
-    if len(texts) != len(classes):
-        raise JabertError(f"{features} has {len(texts)} rows, but {labels} has {len(classes)}")
-    return rows_frame({"text": texts, "label": classes}, features, lines)
+        features, labels = f"{path}/features.csv", f"{path}/labels.csv"
+        texts, lines = _read_column(features, "feature")
+        classes, _ = _read_column(labels, "label")
+        if len(texts) != len(classes):
+            raise JabertError(f"{features} has {len(texts)} rows, but {labels} has {len(classes)}")
+        splits.append(
+            rows_frame({"text": texts, "label": classes, "split": [split] * len(lines)}, features, lines)
+        )
+    return pd.concat(splits, ignore_index=True)
 
 
 def _read_column(file: str, column: str) -> tuple[list[str | None], list[int]]:

@@ -4,8 +4,7 @@ Text is taken exactly as it stands: "NA" and "null" are words, and white space a
 other columns an empty cell means that there is no value.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -31,7 +30,16 @@ def read_table(location: str, settings: DataSettings) -> pd.DataFrame:
         JabertError: the file cannot be read, is not such a table, or lacks a column (of JSONL, if the first
             4,096 rows lack it).
     """
-    cells, lines = read_columns(location, partial(_roles, settings, location), settings.sha256)
+
+    def roles(present: Sequence[str]) -> dict[str, str]:
+        wanted = {"text": settings.text_column, "label": settings.label_column}
+        if settings.group_column or "group" in present:
+            wanted["group"] = settings.group_column or "group"
+        if settings.split == "given" or (settings.split == "auto" and settings.split_column in present):
+            wanted["split"] = settings.split_column
+        return {role: require_column(column, present, location) for role, column in wanted.items()}
+
+    cells, lines = read_columns(location, roles, settings.sha256)
     return rows_frame(cells, location, lines)
 
 
@@ -65,7 +73,7 @@ def read_columns(
     return cells, lines
 
 
-def rows_frame(cells: Cells, file: str, lines: list[int]) -> pd.DataFrame:
+def rows_frame(cells: Mapping[str, Sequence[str | None]], file: str, lines: Sequence[int]) -> pd.DataFrame:
     """A DataFrame of the cells, with the columns file and line.
 
     Raises:
@@ -73,19 +81,10 @@ def rows_frame(cells: Cells, file: str, lines: list[int]) -> pd.DataFrame:
     """
     if not lines:
         raise JabertError(f"{file} has no rows")
-    rows = pd.DataFrame({role: pd.Series(values, dtype="str") for role, values in cells.items()})
+    rows = pd.DataFrame({role: pd.Series(list(values), dtype="str") for role, values in cells.items()})
     for role in rows.columns.drop("text"):
         rows[role] = rows[role].mask(rows[role] == "")
     return rows.assign(file=redacted(file), line=lines)  # it is shown and recorded with the row
-
-
-def _roles(settings: DataSettings, file: str, present: Sequence[str]) -> dict[str, str]:
-    wanted = {"text": settings.text_column, "label": settings.label_column}
-    if settings.group_column or "group" in present:
-        wanted["group"] = settings.group_column or "group"
-    if settings.split == "given" or (settings.split == "auto" and settings.split_column in present):
-        wanted["split"] = settings.split_column
-    return {role: require_column(column, present, file) for role, column in wanted.items()}
 
 
 def _strings(chunk: Chunk, role: str, column: str) -> list[str | None]:
