@@ -101,7 +101,7 @@ class ValidationReport:
                 f.column,
                 f.observed,
                 f.rows or "",
-                *(f.examples or [""])[:1],
+                "".join(f.examples[:1]),
             ]
             for f in self.findings
         ]
