@@ -153,15 +153,14 @@ def _csv_chunks(lines: Lines, rows: int, select: Select, delimiter: str) -> Iter
 
 
 def _json_chunks(lines: Lines, rows: int, select: Select) -> Iterator[Chunk]:
-    is_first = True
-    for numbers, part in _parts(json_records(lines), rows):
+    for number, (numbers, part) in enumerate(_parts(json_records(lines), rows)):
         names = list(dict.fromkeys(chain.from_iterable(part)))
         if wrong := [name for name in names if not is_unicode(name)]:
-            key = ascii(wrong[0])
-            raise JabertError(f"{lines.location}: half of a surrogate pair stands alone in the key {key}")
-        if is_first and part:
+            raise JabertError(
+                f"{lines.location}: half of a surrogate pair stands alone in the key {wrong[0]!a}"
+            )
+        if number == 0 and part:
             select(names)
-        is_first = False
         yield Chunk(lines.location, part, names, numbers, lines.share)
 
 

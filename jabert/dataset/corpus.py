@@ -55,15 +55,11 @@ def read_corpus(settings: DataSettings) -> Corpus:
         raise JabertError(f"{location_of(settings)}: every text has two labels, so no row is left")
     table = shuffled(rows, settings)
     splits = splits_of(table, settings)
+    counts |= found | {"rows": len(table)} | {split: int(splits.eq(split).sum()) for split in SPLITS}
     names = [name for name in ("text", "label", "group") if name in table]
     return Corpus(
         table=table[names].assign(split=splits, file=table["file"], line=table["line"]),
-        counts={
-            **counts,
-            **found,
-            "rows": len(table),
-            **{split: int(splits.eq(split).sum()) for split in SPLITS},
-        },
+        counts=counts,
         conflicts=conflicts,
         source=redacted(location_of(settings)),
         split_by=resolve_split(table, settings),

@@ -10,12 +10,9 @@ import pandas as pd
 from jabert.config import DataSettings, is_url, packaged
 from jabert.dataset.chunks import ENDINGS, table_ending
 from jabert.dataset.knbc import corpus_folder, is_archive, read_knbc, topic_files
-from jabert.dataset.seed_folders import FILES, FOLDERS, read_seed_folders
 from jabert.dataset.sources import digest_of, exists, is_folder, is_web, names_in
-from jabert.dataset.tables import read_table
+from jabert.dataset.tables import FILES, FOLDERS, read_seed_folders, read_table
 from jabert.errors import JabertError
-
-Format = Literal["table", "knbc", "seed"]
 
 
 def read_rows(settings: DataSettings) -> pd.DataFrame:
@@ -66,7 +63,7 @@ def location_of(settings: DataSettings) -> str:
     return settings.path
 
 
-def format_of(settings: DataSettings) -> Format:
+def format_of(settings: DataSettings) -> Literal["table", "knbc", "seed"]:
     """`data.format`; for `auto`, what the location looks like.
 
     Raises:

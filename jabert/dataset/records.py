@@ -7,8 +7,8 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import count, islice
+from collections.abc import Iterator, Sequence
+from itertools import chain, count, islice
 from typing import Any
 
 from jabert.dataset.sources import opened, path_part
@@ -90,17 +90,19 @@ def csv_records(lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]
             never closed.
     """
     csv.field_size_limit(sys.maxsize)  # the limit holds for the whole process, and is 131,072 by default
-    reader = csv.reader(_divided(lines), delimiter=delimiter, strict=True)
-    line, width = 1, 0
+    # A carriage return alone ends a line, too.
+    divided = chain.from_iterable(
+        io.StringIO(text, newline="") if "\r" in text.removesuffix("\r\n") else [text] for text in lines
+    )
+    reader = csv.reader(divided, delimiter=delimiter, strict=True)
+    file, line, width = lines.location, 1, 0
     empty: list[int] = []
     try:
         for record in reader:
             if not record:
                 empty.append(line)
             elif width and len(record) != width:
-                raise JabertError(
-                    f"{lines.location}, line {line}: {len(record)} cells under a header of {width}"
-                )
+                raise JabertError(f"{file}, line {line}: {len(record)} cells under a header of {width}")
             else:
                 if width == 1:
                     yield from ((number, [""]) for number in empty)
@@ -109,20 +111,9 @@ def csv_records(lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]
                 yield line, record
             line = reader.line_num + 1
     except csv.Error as error:
-        raise JabertError(
-            f"{lines.location}, line {line}: the quotes of a cell do not match ({error})"
-        ) from None
+        raise JabertError(f"{file}, line {line}: the quotes of a cell do not match ({error})") from None
     if not width:
-        raise JabertError(f"{lines.location} is empty")
-
-
-def _divided(lines: Iterable[str]) -> Iterator[str]:
-    """The lines, divided where a carriage return alone ends a line."""
-    for line in lines:
-        if "\r" in line.removesuffix("\r\n"):
-            yield from io.StringIO(line, newline="")
-        else:
-            yield line
+        raise JabertError(f"{file} is empty")
 
 
 def json_records(lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -56,13 +56,19 @@ def splits_of(rows: pd.DataFrame, settings: DataSettings) -> "pd.Series[str]":
     """
     split = resolve_split(rows, settings)
     if split == "given":
-        _require_splits(rows)
+        for row in rows[~rows["split"].isin(SPLITS)].itertuples():
+            found = repr(row.split) if isinstance(row.split, str) else "nothing"
+            raise JabertError(
+                f"{row.file}, line {row.line}: the split is {found}, not one of: {', '.join(SPLITS)}"
+            )
         if rows["split"].eq("validation").any():
             return rows["split"]
     if split == "sentence":
         numbers = _numbers_of_sentences(rows, settings.seed)
     elif "group" in rows:
-        numbers = _numbers_of_groups(rows, settings.seed)
+        for row in rows[rows["group"].isna()].itertuples():
+            raise JabertError(f"{row.file}, line {row.line}: the row has no group, but the split is by group")
+        numbers = _numbers_of(rows["group"], "group", settings.seed)
     else:
         numbers = _numbers_of(rows["text"].fillna(""), "text", settings.seed)
     if split == "given":
@@ -90,21 +96,6 @@ def shuffled(rows: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
     return rows.iloc[order].reset_index(drop=True)
 
 
-def _require_splits(rows: pd.DataFrame) -> None:
-    wrong = rows[~rows["split"].isin(SPLITS)]
-    if len(wrong):
-        value = wrong["split"].iloc[0]
-        found = "nothing" if pd.isna(value) else repr(value)
-        raise JabertError(f"{_first_line(wrong)}: the split is {found}, not one of: {', '.join(SPLITS)}")
-
-
-def _numbers_of_groups(rows: pd.DataFrame, seed: int) -> Numbers:
-    missing = rows[rows["group"].isna()]
-    if len(missing):
-        raise JabertError(f"{_first_line(missing)}: the row has no group, but the split is by group")
-    return _numbers_of(rows["group"], "group", seed)
-
-
 def _numbers_of_sentences(rows: pd.DataFrame, seed: int) -> Numbers:
     """Numbers for each row: copies of a text have numbers of their own, as in a random split."""
     texts = rows["text"].fillna("")
@@ -123,8 +114,3 @@ def _numbers_of(units: "pd.Series[str]", kind: str, seed: int) -> Numbers:
         digest.update(unit.encode())
         digests += digest.digest()[:16]
     return np.frombuffer(digests, dtype=">u8").reshape(-1, 2) / 2.0**64
-
-
-def _first_line(rows: pd.DataFrame) -> str:
-    """File and line of the first row."""
-    return f"{rows['file'].iloc[0]}, line {rows['line'].iloc[0]}"

@@ -38,10 +38,9 @@ def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: 
             expectations cannot be evaluated. Findings are returned, not raised.
     """
     training_labels = table.loc[table["split"] == "train", "label"].dropna()
-    watches_test = settings.training.watch == "test"
     parameters = {
         "labels": list(settings.data.labels) or sorted(training_labels.unique()),
-        "sides": ["train", "test"] if watches_test else list(SPLITS),
+        "sides": ["train", "test"] if settings.training.watch == "test" else list(SPLITS),
     }
     return _check(_measured_texts(table), settings.validation.suite, parameters, split_by, folder)
 
@@ -77,10 +76,6 @@ def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
         lambda label: unicodedata.normalize("NFKC", label).strip().casefold(), na_action="ignore"
     )
     counts = pd.crosstab(frame["label"], frame["split"])
-    class_rows = {
-        f"class_rows_{split}": frame["label"].map(counts[split]) if split in counts else None
-        for split in SPLITS
-    }
     return frame.assign(
         characters=texts.str.len(),
         visible_characters=texts.map(visible_characters, na_action="ignore"),
@@ -90,7 +85,10 @@ def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
         text_labels=frame.groupby("text")["label"].transform("nunique"),
         group_sides=frame.groupby("group")["split"].transform("nunique") if "group" in frame else None,
         class_share=frame["label"].map(counts.sum(axis=1) / max(len(frame), 1)),
-        **class_rows,
+        **{
+            f"class_rows_{split}": frame["label"].map(counts[split]) if split in counts else None
+            for split in SPLITS
+        },
     )
 
 

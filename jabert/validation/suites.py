@@ -95,8 +95,7 @@ def run_suite(
         if when not in (None, *_SPLIT_BY):
             raise JabertError(f"{where} has the unknown 'when' {when!r}; {_nearest(when, _SPLIT_BY)}")
         if when in (None, split_by):
-            expectations.append(_expectation(kind, entry, where))
-            _refuse_unknown_names(expectations[-1], where, frame, parameters)
+            expectations.append(_expectation(kind, entry, where, frame, parameters))
     shutil.rmtree(docs, ignore_errors=True)  # pages of an earlier run
     context = _context(docs)
     suite = context.suites.add(ExpectationSuite(name=path.stem, expectations=expectations))
@@ -137,7 +136,10 @@ def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
         ) from error
 
 
-def _expectation(kind: str, entry: Mapping[str, Any], where: str) -> "Expectation":
+def _expectation(
+    kind: str, entry: Mapping[str, Any], where: str, frame: pd.DataFrame, parameters: Mapping[str, Any]
+) -> "Expectation":
+    """The expectation, after checking that its columns and parameters are there."""
     from great_expectations.compatibility import pydantic
     from great_expectations.exceptions import exceptions
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
@@ -148,17 +150,12 @@ def _expectation(kind: str, entry: Mapping[str, Any], where: str) -> "Expectatio
         raise JabertError(f"{where} is not an expectation; {_nearest(kind, known)}")
     fields = {key: value for key, value in entry.items() if key not in ("id", "rendered_content")}
     try:
-        return ExpectationConfiguration(kind, **fields).to_domain_obj()
+        expectation = ExpectationConfiguration(kind, **fields).to_domain_obj()
     except pydantic.ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise JabertError(f"{where}: {_in_one_line('; '.join(faults))}") from error
     except (exceptions.GreatExpectationsError, TypeError, ValueError) as error:
         raise JabertError(f"{where}: {_in_one_line(error)}") from error
-
-
-def _refuse_unknown_names(
-    expectation: "Expectation", where: str, frame: pd.DataFrame, parameters: Mapping[str, Any]
-) -> None:
     kwargs = expectation.configuration.kwargs
     columns = [kwargs[key] for key in ("column", "column_A", "column_B") if key in kwargs]
     for column in columns + kwargs.get("column_list", []):
@@ -169,6 +166,7 @@ def _refuse_unknown_names(
     for name in expectation.suite_parameter_options:
         if name not in parameters:
             raise JabertError(f"{where} names the unknown parameter {name!r}; {_nearest(name, parameters)}")
+    return expectation
 
 
 def _context(docs: Path) -> "AbstractDataContext":
