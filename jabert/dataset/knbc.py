@@ -25,8 +25,6 @@ TOPICS = {"Gourmet": "グルメ", "Keitai": "携帯電話", "Kyoto": "京都", "
 # The tag of 京都 is ［京都観光］. Three of the 249 tags are followed by a full-width space.
 TAG = re.compile(r"\A［(?:グルメ|携帯電話|京都観光|スポーツ)］\s*")
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.bz2", ".tbz2", ".tar.gz", ".tgz", ".tar.xz")
-# What zipfile (RuntimeError: encrypted), tarfile and the decompressors raise on a damaged archive.
-_DAMAGED = (*DAMAGED, OSError, RuntimeError, zipfile.BadZipFile, tarfile.TarError)
 
 
 def is_archive(location: str) -> bool:
@@ -121,7 +119,8 @@ def _in_archive(data: bytes, location: str) -> dict[str, tuple[str, bytes]]:
             if topic in files:
                 raise JabertError(f"{location} holds the topic {topic} twice: {files[topic][0]} and {member}")
             files[topic] = (f"{location}::{member}", contents)
-    except _DAMAGED as error:
+    except (*DAMAGED, OSError, RuntimeError, zipfile.BadZipFile, tarfile.TarError) as error:
+        # RuntimeError: the archive is encrypted.
         reason = str(error).partition("\n")[0].rstrip(":")
         raise JabertError(f"{location} cannot be read as an archive: {reason}") from error
     _require_all(files, location)

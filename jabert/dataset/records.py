@@ -15,9 +15,6 @@ from jabert.dataset.sources import opened, path_part
 from jabert.errors import JabertError
 from jabert.texts import is_unicode
 
-_BLOCK_BYTES = 1 << 16
-_BLOCK_LINES = 64
-
 
 class Lines:
     """The lines of a UTF-8 file, read as they are asked for; `.gz` is unpacked.
@@ -45,8 +42,8 @@ class Lines:
         numbers = count(1)
         with opened(self.location, self._sha256) as (file, size):
             raw: Any = gzip.GzipFile(fileobj=file) if is_packed(self.location) else file
-            stream = io.BufferedReader(raw, _BLOCK_BYTES)
-            while lines := list(islice(stream, _BLOCK_LINES)):
+            stream = io.BufferedReader(raw, 1 << 16)
+            while lines := list(islice(stream, 64)):  # not at each line, for speed
                 self.share = file.tell() / size if size else None
                 for line, number in zip(lines, numbers, strict=False):
                     encoding = "utf-8-sig" if number == 1 else "utf-8"

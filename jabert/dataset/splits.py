@@ -15,7 +15,6 @@ from jabert.config import DataSettings
 from jabert.errors import JabertError
 
 SplitBy = Literal["given", "sentence", "group"]
-Numbers = npt.NDArray[np.float64]  # (rows, 2)
 SPLITS = ("train", "validation", "test")
 
 
@@ -96,7 +95,7 @@ def shuffled(rows: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
     return rows.iloc[order].reset_index(drop=True)
 
 
-def _numbers_of_sentences(rows: pd.DataFrame, seed: int) -> Numbers:
+def _numbers_of_sentences(rows: pd.DataFrame, seed: int) -> npt.NDArray[np.float64]:
     """Numbers for each row: copies of a text have numbers of their own, as in a random split."""
     texts = rows["text"].fillna("")
     later = texts[texts.duplicated()]
@@ -105,7 +104,7 @@ def _numbers_of_sentences(rows: pd.DataFrame, seed: int) -> Numbers:
     return _numbers_of(units, "text", seed)
 
 
-def _numbers_of(units: "pd.Series[str]", kind: str, seed: int) -> Numbers:
+def _numbers_of(units: "pd.Series[str]", kind: str, seed: int) -> npt.NDArray[np.float64]:
     """Two numbers in [0, 1) for each unit, from the first 16 bytes of its SHA-256, float64 (units, 2)."""
     start = hashlib.sha256(f"{seed}\0{kind}\0".encode())
     digests = bytearray()

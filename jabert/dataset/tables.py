@@ -23,7 +23,6 @@ Cells = dict[str, list[str | None]]
 
 FOLDERS = {"trains": "train", "tests": "test"}  # folder -> value of the column split
 FILES = tuple(f"{folder}/{name}.csv" for folder in FOLDERS for name in ("features", "labels"))
-_CHUNK_ROWS = 4096
 
 
 def read_table(location: str, settings: DataSettings) -> pd.DataFrame:
@@ -95,7 +94,7 @@ def read_columns(
     cells: Cells = {}
     lines: list[int] = []
     present: list[str] = []
-    for chunk in read_chunks(location, _CHUNK_ROWS, lambda names: roles(names).values(), sha256):
+    for chunk in read_chunks(location, 4096, lambda names: roles(names).values(), sha256):
         if not chunk.lines:
             break
         present += [name for name in chunk.names if name not in present]

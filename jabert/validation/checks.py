@@ -20,7 +20,6 @@ from jabert.texts import visible_characters
 from jabert.validation.report import Finding, ValidationReport
 from jabert.validation.suites import find_suite, run_suite
 
-_SEVERITIES = ("critical", "warning", "info")
 _EXCERPT = 40  # characters of a text
 
 
@@ -115,7 +114,8 @@ def _check(
     path = find_suite(name)
     results = run_suite(path, frame, parameters, split_by, folder / "data_docs")
     failed = [_finding(result) for result in results if not result["success"]]
-    findings = tuple(sorted(failed, key=lambda finding: _SEVERITIES.index(finding.severity)))
+    order = ("critical", "warning", "info")
+    findings = tuple(sorted(failed, key=lambda finding: order.index(finding.severity)))
     success = all(finding.severity != "critical" for finding in findings)
     report = ValidationReport(path, success, len(results), findings, folder)
     facts = {**report.to_dict(), "results": results}
