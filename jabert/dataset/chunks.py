@@ -1,24 +1,23 @@
 """The one reader of table files: a CSV, TSV, JSONL (also with .gz) or Parquet file in chunks of rows.
 
-Bytes (`sources`) become lines of text (`lines`), these become records (`records`), and these columns, here.
+Bytes (`sources`) become records (`records`), and these columns, here.
 Every column and every row is kept as it stands in the file; what a text must be is decided by the caller.
 """
 
 import difflib
 import gzip
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from itertools import chain, islice
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jabert.dataset.lines import Lines, is_packed
-from jabert.dataset.records import csv_records, json_records, json_text
+from jabert.dataset.records import Lines, csv_records, is_packed, json_records, json_text
 from jabert.dataset.sources import copied, opened, path_part
 from jabert.errors import JabertError
 from jabert.texts import is_unicode
@@ -107,9 +106,9 @@ def read_chunks(location: str, rows: int, select: Select, sha256: str | None = N
         case ".parquet":
             return _parquet_chunks(location, rows, select, sha256)
         case ".jsonl":
-            return _json_chunks(location, rows, select, sha256)
+            return _json_chunks(Lines(location, sha256), rows, select)
         case ending:
-            return _csv_chunks(location, rows, select, sha256, "\t" if ending == ".tsv" else ",")
+            return _csv_chunks(Lines(location, sha256), rows, select, "\t" if ending == ".tsv" else ",")
 
 
 def table_ending(location: str) -> str | None:
@@ -144,26 +143,25 @@ def require_column(column: str, present: Sequence[str], file: str) -> str:
     raise JabertError(f"{file} has no column {column!r} but: {', '.join(map(repr, present))}{hint}")
 
 
-def _csv_chunks(
-    location: str, rows: int, select: Select, sha256: str | None, delimiter: str
-) -> Iterator[Chunk]:
-    lines = Lines(location, sha256)
-    names, records = csv_records(lines, location, delimiter)
+def _csv_chunks(lines: Lines, rows: int, select: Select, delimiter: str) -> Iterator[Chunk]:
+    records = csv_records(lines, delimiter)
+    _, names = next(records)
     select(names)
     for numbers, part in _parts(records, rows):
         cells = [pa.array([record[place] for record in part], pa.string()) for place in range(len(names))]
-        yield Chunk(location, pa.Table.from_arrays(cells, names), names, numbers, lines.share)
+        yield Chunk(lines.location, pa.Table.from_arrays(cells, names), names, numbers, lines.share)
 
 
-def _json_chunks(location: str, rows: int, select: Select, sha256: str | None) -> Iterator[Chunk]:
-    lines = Lines(location, sha256)
-    for number, (numbers, part) in enumerate(_parts(json_records(lines, location), rows)):
+def _json_chunks(lines: Lines, rows: int, select: Select) -> Iterator[Chunk]:
+    for number, (numbers, part) in enumerate(_parts(json_records(lines), rows)):
         names = list(dict.fromkeys(chain.from_iterable(part)))
         if wrong := [name for name in names if not is_unicode(name)]:
-            raise JabertError(f"{location}: half of a surrogate pair stands alone in the key {wrong[0]!a}")
+            raise JabertError(
+                f"{lines.location}: half of a surrogate pair stands alone in the key {wrong[0]!a}"
+            )
         if number == 0 and part:
             select(names)
-        yield Chunk(location, part, names, numbers, lines.share)
+        yield Chunk(lines.location, part, names, numbers, lines.share)
 
 
 def _parts(records: Iterator[tuple[int, Any]], rows: int) -> Iterator[tuple[list[int], list[Any]]]:
@@ -175,36 +173,23 @@ def _parts(records: Iterator[tuple[int, Any]], rows: int) -> Iterator[tuple[list
 
 
 def _parquet_chunks(location: str, rows: int, select: Select, sha256: str | None) -> Iterator[Chunk]:
-    with _seekable(location, sha256) as file, _reading_parquet(location):
-        # Buffered, because otherwise all of a row group is read at once.
-        parquet = pq.ParquetFile(file, buffer_size=1 << 20)
-        names, total, done = parquet.schema_arrow.names, parquet.metadata.num_rows, 0
-        selected = set(select(names))
-        columns = [name for name in names if name in selected]
-        empty = pa.RecordBatch.from_pylist([], parquet.schema_arrow)
-        for batch in parquet.iter_batches(rows, columns=columns) if total else [empty]:
-            numbers = range(done + 1, done + len(batch) + 1)
-            done += len(batch)
-            table = pa.Table.from_batches([batch]).replace_schema_metadata()
-            yield Chunk(location, table, names, numbers, done / max(1, total))
-
-
-@contextmanager
-def _seekable(location: str, sha256: str | None) -> Iterator[BinaryIO]:
-    """A file that can be read at any position: the footer of Parquet comes first."""
-    if is_packed(location):
-        with opened(location, sha256) as (file, _), copied(gzip.open(file)) as unpacked:
-            yield unpacked
-    else:
-        with opened(location, sha256, seekable=True) as (file, _):
-            yield file
-
-
-@contextmanager
-def _reading_parquet(file: str) -> Iterator[None]:
-    """Turn what Arrow finds wrong with a file into a `JabertError` that names it."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise JabertError(f"{file} cannot be read as Parquet: {reason}") from error
+    with ExitStack() as stack:
+        # The footer of Parquet comes first, so that the file must be readable at any position.
+        file, _ = stack.enter_context(opened(location, sha256, seekable=not is_packed(location)))
+        if is_packed(location):
+            file = stack.enter_context(copied(gzip.GzipFile(fileobj=file, mode="rb")))
+        try:
+            # Buffered, because otherwise all of a row group is read at once.
+            parquet = pq.ParquetFile(file, buffer_size=1 << 20)
+            names, total, done = parquet.schema_arrow.names, parquet.metadata.num_rows, 0
+            selected = set(select(names))
+            columns = [name for name in names if name in selected]
+            empty = pa.RecordBatch.from_pylist([], parquet.schema_arrow)
+            for batch in parquet.iter_batches(rows, columns=columns) if total else [empty]:
+                numbers = range(done + 1, done + len(batch) + 1)
+                done += len(batch)
+                table = pa.Table.from_batches([batch]).replace_schema_metadata()
+                yield Chunk(location, table, names, numbers, done / max(1, total))
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise JabertError(f"{location} cannot be read as Parquet: {reason}") from error

@@ -7,18 +7,16 @@ and section 8.1 of its manual.
 """
 
 import io
-import lzma
 import re
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from jabert.dataset.lines import decode
-from jabert.dataset.sources import exists, is_folder, names_in, path_part, read_bytes
+from jabert.dataset.records import decode
+from jabert.dataset.sources import DAMAGED, exists, is_folder, names_in, path_part, read_bytes
 from jabert.dataset.tables import rows_frame
 from jabert.dataset.writing import write_table
 from jabert.errors import JabertError
@@ -27,8 +25,6 @@ TOPICS = {"Gourmet": "グルメ", "Keitai": "携帯電話", "Kyoto": "京都", "
 # The tag of 京都 is ［京都観光］. Three of the 249 tags are followed by a full-width space.
 TAG = re.compile(r"\A［(?:グルメ|携帯電話|京都観光|スポーツ)］\s*")
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.bz2", ".tbz2", ".tar.gz", ".tgz", ".tar.xz")
-# What zipfile (RuntimeError: encrypted), tarfile and the decompressors raise on a damaged archive.
-DAMAGED = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 
 def is_archive(location: str) -> bool:
@@ -71,10 +67,9 @@ def topic_files(location: str) -> dict[str, str]:
         JabertError: a topic's file is missing.
     """
     folder = corpus_folder(location)
-    files = {topic: f"{folder}/{topic}.tsv" for topic in TOPICS if folder}
-    found = {topic: file for topic, file in files.items() if exists(file)}
-    _require_all(found, location)
-    return found
+    files = {topic: f"{folder}/{topic}.tsv" for topic in TOPICS}
+    _require_all([topic for topic in TOPICS if folder and exists(files[topic])], location)
+    return files
 
 
 def strip_topic_tags(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -119,44 +114,42 @@ def _in_archive(data: bytes, location: str) -> dict[str, tuple[str, bytes]]:
     """Topic -> (file, contents), unpacked in memory: nothing of an archive is ever written to disk."""
     files: dict[str, tuple[str, bytes]] = {}
     try:
-        for topic, member, contents in _members(data):
+        for member, contents in _members(data):
+            topic = PurePosixPath(member).stem
             if topic in files:
                 raise JabertError(f"{location} holds the topic {topic} twice: {files[topic][0]} and {member}")
             files[topic] = (f"{location}::{member}", contents)
-    except DAMAGED as error:
+    except (*DAMAGED, OSError, RuntimeError, zipfile.BadZipFile, tarfile.TarError) as error:
+        # RuntimeError: the archive is encrypted.
         reason = str(error).partition("\n")[0].rstrip(":")
         raise JabertError(f"{location} cannot be read as an archive: {reason}") from error
     _require_all(files, location)
     return files
 
 
-def _members(data: bytes) -> Iterator[tuple[str, str, bytes]]:
-    """(topic, member's name, contents) of the topic files in a zip or tar archive."""
+def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the topic files in a zip or tar archive."""
     if data.startswith(b"PK"):
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
-            for name in packed.namelist():
-                if topic := _topic_of_member(name):
-                    yield topic, name, packed.read(name)
+            for name in filter(_is_topic_file, packed.namelist()):
+                yield name, packed.read(name)
         return
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
-            topic = _topic_of_member(member.name)
-            file = tar.extractfile(member) if topic and member.isfile() else None
-            if topic and file:
-                yield topic, member.name, file.read()
+            if _is_topic_file(member.name) and member.isfile() and (file := tar.extractfile(member)):
+                yield member.name, file.read()
 
 
-def _topic_of_member(name: str) -> str | None:
+def _is_topic_file(name: str) -> bool:
     path = PurePosixPath(name)
     # A member whose path leads out of the archive is not part of the corpus.
     belongs = path.parent.name in ("", "corpus2") and ".." not in path.parts and not path.is_absolute()
-    return path.stem if belongs and path.suffix == ".tsv" and path.stem in TOPICS else None
+    return belongs and path.suffix == ".tsv" and path.stem in TOPICS
 
 
 def _parse_topic(data: bytes, file: str, label: str) -> pd.DataFrame:
     lines = decode(data, file, ("utf-8-sig", "euc_jp")).removesuffix("\n").split("\n")
-    texts: list[str | None] = []
-    articles: list[str | None] = []
+    texts, articles = [], []
     for number, line in enumerate(lines, start=1):
         columns = line.removesuffix("\r").split("\t")
         article, dash, _ = columns[0].partition("-")
@@ -164,6 +157,5 @@ def _parse_topic(data: bytes, file: str, label: str) -> pd.DataFrame:
             raise JabertError(f"{file}, line {number}: not a sentence id and a sentence, separated by a tab")
         texts.append(columns[1])
         articles.append(article)
-    numbers = list(range(1, len(lines) + 1))
-    labels: list[str | None] = [label] * len(lines)
-    return rows_frame({"text": texts, "label": labels, "group": articles}, file, numbers)
+    cells = {"text": texts, "label": [label] * len(lines), "group": articles}
+    return rows_frame(cells, file, range(1, len(lines) + 1))

@@ -10,12 +10,9 @@ import pandas as pd
 from jabert.config import DataSettings, is_url, packaged
 from jabert.dataset.chunks import ENDINGS, table_ending
 from jabert.dataset.knbc import corpus_folder, is_archive, read_knbc, topic_files
-from jabert.dataset.seed_folders import FILES, FOLDERS, read_seed_folders
 from jabert.dataset.sources import digest_of, exists, is_folder, is_web, names_in
-from jabert.dataset.tables import read_table
+from jabert.dataset.tables import FILES, FOLDERS, read_seed_folders, read_table
 from jabert.errors import JabertError
-
-Format = Literal["table", "knbc", "seed"]
 
 
 def read_rows(settings: DataSettings) -> pd.DataFrame:
@@ -66,7 +63,7 @@ def location_of(settings: DataSettings) -> str:
     return settings.path
 
 
-def format_of(settings: DataSettings) -> Format:
+def format_of(settings: DataSettings) -> Literal["table", "knbc", "seed"]:
     """`data.format`; for `auto`, what the location looks like.
 
     Raises:
@@ -98,7 +95,8 @@ def _files_of(settings: DataSettings) -> dict[str, str]:
     location = location_of(settings)
     folder = location.rstrip("/")
     match format_of(settings):
-        case "table" if _is_folder_of_tables(location):
+        # To ask a web server whether a file is a folder would fetch the file.
+        case "table" if not (is_web(location) and table_ending(location)) and is_folder(location):
             names = _tables_in(location)
             if not names:
                 raise JabertError(f"there is no table in the folder {location}: {', '.join(ENDINGS)}")
@@ -113,11 +111,6 @@ def _files_of(settings: DataSettings) -> dict[str, str]:
     if settings.sha256:
         raise JabertError(f"data.sha256 is the digest of a file, but {location} is a folder")
     return files
-
-
-def _is_folder_of_tables(location: str) -> bool:
-    # To ask a web server whether a file is a folder would fetch the file.
-    return not (is_web(location) and table_ending(location)) and is_folder(location)
 
 
 def _tables_in(folder: str) -> list[str]:

@@ -1,89 +1,123 @@
-"""Records out of the lines of a CSV, TSV or JSONL file, each with the line on which it starts."""
+"""Records out of the bytes of a CSV, TSV or JSONL file: its lines as text, and what starts on each."""
 
 import base64
 import csv
+import gzip
 import io
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain, count, islice
 from typing import Any
 
+from jabert.dataset.sources import opened, path_part
 from jabert.errors import JabertError
 from jabert.texts import is_unicode
 
 
-def csv_records(
-    lines: Iterable[str], file: str, delimiter: str
-) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """The header and the records of a file with delimiters and quoting as in RFC 4180.
+class Lines:
+    """The lines of a UTF-8 file, read as they are asked for; `.gz` is unpacked.
 
     Args:
-        lines: of the file, with their line feeds.
-        file: named in errors.
-        delimiter: between two cells.
+        location: path or URL.
+        sha256: the digest that the file must have, in hexadecimal.
 
-    Returns:
-        The header; and, read as they are asked for, the line and the cells of each record.
+    Attributes:
+        share: how much of the file has been read, from 0 to 1; None while its size is not known.
+    """
+
+    def __init__(self, location: str, sha256: str | None) -> None:
+        self.location = location
+        self._sha256 = sha256
+        self.share: float | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        """Each line with its line feed, without a byte order mark.
+
+        Raises:
+            JabertError: the file cannot be read or unpacked, or a line is not UTF-8 or holds a NUL byte;
+                names file and line.
+        """
+        numbers = count(1)
+        with opened(self.location, self._sha256) as (file, size):
+            raw: Any = gzip.GzipFile(fileobj=file) if is_packed(self.location) else file
+            stream = io.BufferedReader(raw, 1 << 16)
+            while lines := list(islice(stream, 64)):  # not at each line, for speed
+                self.share = file.tell() / size if size else None
+                for line, number in zip(lines, numbers, strict=False):
+                    encoding = "utf-8-sig" if number == 1 else "utf-8"
+                    yield decode(line, self.location, [encoding], number)
+
+
+def is_packed(location: str) -> bool:
+    """Whether a location has the ending of gzip."""
+    return path_part(location).endswith(".gz")
+
+
+def decode(data: bytes, file: str, encodings: Sequence[str], line: int = 1) -> str:
+    """Text of `data`, which starts at `line` of `file`, in the first of the encodings that fits all of it.
 
     Raises:
-        JabertError: there is no header; and, as the records are read, one has more or fewer cells than the
-            header, or a quote is never closed.
+        JabertError: no encoding fits, or the text holds a NUL byte; names `file` and the line.
+    """
+    unfit = 0  # the line up to which no single encoding fits: also where a file changes its encoding
+    for encoding in encodings:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError as error:
+            unfit = max(unfit, line + error.object.count(b"\n", 0, error.start))
+            continue
+        if (position := text.find("\0")) >= 0:
+            line += text.count("\n", 0, position)
+            raise JabertError(f"{file}, line {line}: there is a NUL byte in the text")
+        return text
+    expected = " or ".join(encoding.removesuffix("-sig").upper().replace("_", "-") for encoding in encodings)
+    raise JabertError(f"{file}, line {unfit}: the file is not {expected} text throughout")
+
+
+def csv_records(lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The line and the cells of each record of a file with quoting as in RFC 4180, first those of the header.
+
+    CSV skips empty lines. In a file of one column an empty line is an empty cell, except at the end of the
+    file: otherwise the rows of the article's two files would no longer match.
+
+    Raises:
+        JabertError: there is no header, a record has more or fewer cells than the header, or a quote is
+            never closed.
     """
     csv.field_size_limit(sys.maxsize)  # the limit holds for the whole process, and is 131,072 by default
-    records = _raw_records(lines, file, delimiter)
-    header = next((record for _, record in records if record), None)
-    if header is None:
-        raise JabertError(f"{file} is empty")
-    return header, _of_width(len(header), records, file)
-
-
-def _raw_records(lines: Iterable[str], file: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(_divided(lines), delimiter=delimiter, strict=True)
-    line = 1
+    # A carriage return alone ends a line, too.
+    divided = chain.from_iterable(
+        io.StringIO(text, newline="") if "\r" in text.removesuffix("\r\n") else [text] for text in lines
+    )
+    reader = csv.reader(divided, delimiter=delimiter, strict=True)
+    file, line, width = lines.location, 1, 0
+    empty: list[int] = []
     try:
         for record in reader:
-            yield line, record
+            if not record:
+                empty.append(line)
+            elif width and len(record) != width:
+                raise JabertError(f"{file}, line {line}: {len(record)} cells under a header of {width}")
+            else:
+                if width == 1:
+                    yield from ((number, [""]) for number in empty)
+                empty.clear()
+                width = len(record)
+                yield line, record
             line = reader.line_num + 1
     except csv.Error as error:
         raise JabertError(f"{file}, line {line}: the quotes of a cell do not match ({error})") from None
+    if not width:
+        raise JabertError(f"{file} is empty")
 
 
-def _divided(lines: Iterable[str]) -> Iterator[str]:
-    """The lines, divided where a carriage return alone ends a line."""
-    for line in lines:
-        if "\r" in line.removesuffix("\r\n"):
-            yield from io.StringIO(line, newline="")
-        else:
-            yield line
-
-
-def _of_width(
-    width: int, records: Iterable[tuple[int, list[str]]], file: str
-) -> Iterator[tuple[int, list[str]]]:
-    """The records without the empty lines, which CSV skips.
-
-    In a file of one column an empty line is an empty cell, except at the end of the file: otherwise the rows
-    of the article's two files would no longer match.
-    """
-    empty: list[int] = []
-    for line, record in records:
-        if not record:
-            empty.append(line)
-            continue
-        if len(record) != width:
-            raise JabertError(f"{file}, line {line}: {len(record)} cells under a header of {width}")
-        if width == 1:
-            yield from ((number, [""]) for number in empty)
-        empty.clear()
-        yield line, record
-
-
-def json_records(lines: Iterable[str], file: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_records(lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
     """The line and the object of each record of a JSONL file; blank lines are skipped.
 
     Raises:
-        JabertError: a line is not a JSON object, or a key of it is not Unicode; names file and line.
+        JabertError: a line is not a JSON object; names file and line.
     """
     for line, text in enumerate(lines, start=1):
         if not text.strip():
@@ -91,9 +125,11 @@ def json_records(lines: Iterable[str], file: str) -> Iterator[tuple[int, dict[st
         try:
             record = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise JabertError(f"{file}, line {line}: not JSON ({error})") from None
+            raise JabertError(f"{lines.location}, line {line}: not JSON ({error})") from None
         if not isinstance(record, dict):
-            raise JabertError(f"{file}, line {line}: a JSON object is expected, not {text.strip()[:40]}")
+            raise JabertError(
+                f"{lines.location}, line {line}: a JSON object is expected, not {text.strip()[:40]}"
+            )
         yield line, record
 
 

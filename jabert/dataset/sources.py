@@ -16,7 +16,7 @@ import fsspec
 from jabert.config import is_url
 from jabert.errors import JabertError
 
-_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)  # what decompressors raise
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)  # what decompressors raise
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def reading(location: str) -> Iterator[None]:
     except JabertError:
         raise
     except Exception as error:
-        if isinstance(error, _DAMAGED):
+        if isinstance(error, DAMAGED):
             raise JabertError(f"{location} cannot be unpacked: {_reason(error)}") from error
         if is_url(location):
             raise JabertError(

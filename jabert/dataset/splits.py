@@ -5,7 +5,6 @@ the other rows, so that it stays the same when the data grows or is reordered.
 """
 
 import hashlib
-from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -16,8 +15,6 @@ from jabert.config import DataSettings
 from jabert.errors import JabertError
 
 SplitBy = Literal["given", "sentence", "group"]
-Mask = npt.NDArray[np.bool_]  # (rows,)
-Numbers = npt.NDArray[np.float64]  # (rows, 2)
 SPLITS = ("train", "validation", "test")
 
 
@@ -28,10 +25,8 @@ def resolve_split(rows: pd.DataFrame, settings: DataSettings) -> SplitBy:
         JabertError: the rows lack the splits or groups that the setting needs, or
             `data.test_rows` is set for a split that is not by sentence.
     """
-    if settings.split != "auto":
-        split: SplitBy = settings.split
-    else:
-        split = "given" if "split" in rows else "group" if "group" in rows else "sentence"
+    automatic: SplitBy = "given" if "split" in rows else "group" if "group" in rows else "sentence"
+    split: SplitBy = automatic if settings.split == "auto" else settings.split
     if split == "given" and "split" not in rows:
         raise JabertError("data.split is 'given', but the data does not say the split of a row")
     if split == "group" and "group" not in rows:
@@ -58,15 +53,34 @@ def splits_of(rows: pd.DataFrame, settings: DataSettings) -> "pd.Series[str]":
         JabertError: as `resolve_split`; a given split is not train, validation or test; a row
             lacks the group that is needed; `data.test_rows` leaves no other row.
     """
-    match resolve_split(rows, settings):
-        case "given":
-            return _given(rows, settings)
-        case "group":
-            numbers = _numbers_of_groups(rows, settings.seed)
-            return _drawn(rows, numbers[:, 0] < settings.test_share, numbers, settings)
-        case "sentence":
-            numbers = _numbers_of_sentences(rows, settings.seed)
-            return _drawn(rows, _test_sentences(numbers[:, 0], settings), numbers, settings)
+    split = resolve_split(rows, settings)
+    if split == "given":
+        for row in rows[~rows["split"].isin(SPLITS)].itertuples():
+            found = repr(row.split) if isinstance(row.split, str) else "nothing"
+            raise JabertError(
+                f"{row.file}, line {row.line}: the split is {found}, not one of: {', '.join(SPLITS)}"
+            )
+        if rows["split"].eq("validation").any():
+            return rows["split"]
+    if split == "sentence":
+        numbers = _numbers_of_sentences(rows, settings.seed)
+    elif "group" in rows:
+        for row in rows[rows["group"].isna()].itertuples():
+            raise JabertError(f"{row.file}, line {row.line}: the row has no group, but the split is by group")
+        numbers = _numbers_of(rows["group"], "group", settings.seed)
+    else:
+        numbers = _numbers_of(rows["text"].fillna(""), "text", settings.seed)
+    if split == "given":
+        is_test = rows["split"].eq("test").to_numpy()
+    elif settings.test_rows is None:
+        is_test = numbers[:, 0] < settings.test_share
+    elif settings.test_rows < len(rows):
+        is_test = np.argsort(np.argsort(numbers[:, 0], kind="stable")) < settings.test_rows
+    else:
+        raise JabertError(f"data.test_rows is {settings.test_rows}, but there are {len(rows)} rows in all")
+    is_validation = numbers[:, 1] < settings.validation_share
+    splits = np.select([is_test, is_validation], ["test", "validation"], "train")
+    return pd.Series(splits, index=rows.index, dtype="str")
 
 
 def shuffled(rows: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
@@ -81,72 +95,21 @@ def shuffled(rows: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
     return rows.iloc[order].reset_index(drop=True)
 
 
-def _given(rows: pd.DataFrame, settings: DataSettings) -> "pd.Series[str]":
-    splits = rows["split"]
-    wrong = ~splits.isin(SPLITS)
-    if wrong.any():
-        value = splits[wrong].iloc[0]
-        found = "nothing" if pd.isna(value) else repr(value)
-        raise JabertError(
-            f"{_first_line(rows[wrong])}: the split is {found}, not one of: {', '.join(SPLITS)}"
-        )
-    if splits.eq("validation").any():
-        return splits
-    if "group" in rows:
-        numbers = _numbers_of_groups(rows, settings.seed)
-    else:
-        numbers = _numbers_of(rows["text"].fillna(""), "text", settings.seed)
-    return _drawn(rows, splits.eq("test").to_numpy(), numbers, settings)
-
-
-def _drawn(rows: pd.DataFrame, is_test: Mask, numbers: Numbers, settings: DataSettings) -> "pd.Series[str]":
-    is_validation = numbers[:, 1] < settings.validation_share
-    splits = np.select([is_test, is_validation], ["test", "validation"], "train")
-    return pd.Series(splits, index=rows.index, dtype="str")
-
-
-def _numbers_of_groups(rows: pd.DataFrame, seed: int) -> Numbers:
-    missing = rows["group"].isna()
-    if missing.any():
-        raise JabertError(f"{_first_line(rows[missing])}: the row has no group, but the split is by group")
-    return _numbers_of(rows["group"], "group", seed)
-
-
-def _numbers_of_sentences(rows: pd.DataFrame, seed: int) -> Numbers:
+def _numbers_of_sentences(rows: pd.DataFrame, seed: int) -> npt.NDArray[np.float64]:
     """Numbers for each row: copies of a text have numbers of their own, as in a random split."""
     texts = rows["text"].fillna("")
     later = texts[texts.duplicated()]
     nth_copy = later.groupby(later).cumcount().astype("str")
     units = texts.where(~texts.duplicated(), later + "\0" + nth_copy)
-    return _digest_numbers(units.tolist(), "text", seed)
+    return _numbers_of(units, "text", seed)
 
 
-def _numbers_of(units: "pd.Series[str]", kind: str, seed: int) -> Numbers:
-    codes, distinct = pd.factorize(units)
-    return _digest_numbers(distinct, kind, seed)[codes]
-
-
-def _digest_numbers(units: Iterable[str], kind: str, seed: int) -> Numbers:
+def _numbers_of(units: "pd.Series[str]", kind: str, seed: int) -> npt.NDArray[np.float64]:
     """Two numbers in [0, 1) for each unit, from the first 16 bytes of its SHA-256, float64 (units, 2)."""
     start = hashlib.sha256(f"{seed}\0{kind}\0".encode())
     digests = bytearray()
-    for unit in units:
+    for unit in units.tolist():
         digest = start.copy()
         digest.update(unit.encode())
         digests += digest.digest()[:16]
     return np.frombuffer(digests, dtype=">u8").reshape(-1, 2) / 2.0**64
-
-
-def _test_sentences(numbers: npt.NDArray[np.float64], settings: DataSettings) -> Mask:
-    if settings.test_rows is None:
-        return numbers < settings.test_share
-    if settings.test_rows >= len(numbers):
-        raise JabertError(f"data.test_rows is {settings.test_rows}, but there are {len(numbers)} rows in all")
-    is_test = np.zeros(len(numbers), dtype=bool)
-    is_test[np.argsort(numbers, kind="stable")[: settings.test_rows]] = True
-    return is_test
-
-
-def _first_line(rows: pd.DataFrame) -> str:
-    """File and line of the first row."""
-    return f"{rows['file'].iloc[0]}, line {rows['line'].iloc[0]}"

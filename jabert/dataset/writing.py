@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jabert.dataset.chunks import ending_of
-from jabert.dataset.lines import is_packed
-from jabert.dataset.records import json_text, plain_text
+from jabert.dataset.records import is_packed, json_text, plain_text
 from jabert.errors import JabertError
 from jabert.files import atomic_path
 
@@ -53,7 +52,14 @@ def write_chunks(
     ending = require_writable_ending(path)
     with atomic_path(path) as temporary:
         if ending == ".parquet":
-            _write_parquet(tables, schema, temporary, json_columns)
+            with pq.ParquetWriter(temporary, schema) as parquet:
+                for table in tables:
+                    texts = {
+                        name: pa.array(_texts(table, name, json_columns), pa.string())
+                        for name in json_columns
+                    }
+                    columns = [texts.get(name, table[name]) for name in schema.names]
+                    parquet.write_table(pa.Table.from_arrays(columns, schema=schema))
             return
         with _text_file(temporary) as file:
             if ending == ".jsonl":
@@ -63,23 +69,8 @@ def write_chunks(
             writer = csv.writer(file, delimiter="\t" if ending == ".tsv" else ",")
             writer.writerow(schema.names)
             for table in tables:
-                columns = [map(_as_text, _values(table, name, json_columns)) for name in schema.names]
-                writer.writerows(zip(*columns, strict=True))
-
-
-def _write_parquet(
-    tables: Iterable[pa.Table], schema: pa.Schema, path: Path, json_columns: Collection[str]
-) -> None:
-    def column(table: pa.Table, name: str) -> Any:
-        if name not in json_columns:
-            return table[name]
-        values = _values(table, name, json_columns)
-        return pa.array([None if value is None else _as_text(value) for value in values], pa.string())
-
-    with pq.ParquetWriter(path, schema) as writer:
-        for table in tables:
-            columns = [column(table, name) for name in schema.names]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+                cells = [_texts(table, name, json_columns) for name in schema.names]
+                writer.writerows(zip(*cells, strict=True))
 
 
 def _json_lines(table: pa.Table, json_columns: Collection[str]) -> Iterator[str]:
@@ -104,10 +95,14 @@ def _values(table: pa.Table, name: str, json_columns: Collection[str] = ()) -> l
     return cells
 
 
+def _texts(table: pa.Table, name: str, json_columns: Collection[str]) -> list[str | None]:
+    """The cells of a column as text, None for null."""
+    values = _values(table, name, json_columns)
+    return [None if value is None else _as_text(value) for value in values]
+
+
 def _as_text(value: Any) -> str:
-    """A value as text: a string as it is, nothing for null, else JSON where JSON has such a value."""
-    if value is None:
-        return ""
+    """A string as it is, anything else as JSON where JSON has such a value."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     return json_text(value) if isinstance(value, bool | list | dict) else plain_text(value)

@@ -20,11 +20,7 @@ from jabert.texts import visible_characters
 from jabert.validation.report import Finding, ValidationReport
 from jabert.validation.suites import find_suite, run_suite
 
-_SEVERITIES = ("critical", "warning", "info")
-_SPECIAL_PIECES = 2  # [CLS] and [SEP]
 _EXCERPT = 40  # characters of a text
-_EXAMPLES = 5  # rows of a finding
-_KEPT = 20  # offending rows of an expectation in result.json
 
 
 def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: Path) -> ValidationReport:
@@ -41,10 +37,9 @@ def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: 
             expectations cannot be evaluated. Findings are returned, not raised.
     """
     training_labels = table.loc[table["split"] == "train", "label"].dropna()
-    watches_test = settings.training.watch == "test"
     parameters = {
         "labels": list(settings.data.labels) or sorted(training_labels.unique()),
-        "sides": ["train", "test"] if watches_test else list(SPLITS),
+        "sides": ["train", "test"] if settings.training.watch == "test" else list(SPLITS),
     }
     return _check(_measured_texts(table), settings.validation.suite, parameters, split_by, folder)
 
@@ -61,7 +56,13 @@ def check_pieces(pieces: pd.DataFrame, settings: Settings, folder: Path) -> Vali
     Raises:
         JabertError: as `check_texts`.
     """
-    return _check(_measured_pieces(pieces), settings.validation.pieces_suite, {}, None, folder)
+    frame = _located(pieces)
+    ordinary = frame["pieces"] - 2  # [CLS] and [SEP]
+    frame = frame.assign(
+        unknown_share=frame["unknown"] / ordinary.where(ordinary > 0),
+        unknown_rate=frame["unknown"].sum() / max(ordinary.sum(), 1),  # of all texts together
+    )
+    return _check(frame, settings.validation.pieces_suite, {}, None, folder)
 
 
 def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
@@ -69,32 +70,24 @@ def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
     frame = _located(table)
     # Of another type only here: the suite refuses such a column.
     texts, labels = (frame[name].astype("str") for name in ("text", "label"))
-    normalized = labels.map(_normalized, na_action="ignore")
+    # Labels that differ only in width, case, composition or white space at their ends are spellings of one.
+    spelled = labels.map(
+        lambda label: unicodedata.normalize("NFKC", label).strip().casefold(), na_action="ignore"
+    )
     counts = pd.crosstab(frame["label"], frame["split"])
-    class_rows = {
-        f"class_rows_{split}": frame["label"].map(counts[split]) if split in counts else None
-        for split in SPLITS
-    }
     return frame.assign(
         characters=texts.str.len(),
         visible_characters=texts.map(visible_characters, na_action="ignore"),
         visible_label_characters=labels.map(visible_characters, na_action="ignore"),
-        label_spellings=labels.groupby(normalized).transform("nunique"),
+        label_spellings=labels.groupby(spelled).transform("nunique"),
         text_sides=frame.groupby("text")["split"].transform("nunique"),
         text_labels=frame.groupby("text")["label"].transform("nunique"),
         group_sides=frame.groupby("group")["split"].transform("nunique") if "group" in frame else None,
         class_share=frame["label"].map(counts.sum(axis=1) / max(len(frame), 1)),
-        **class_rows,
-    )
-
-
-def _measured_pieces(pieces: pd.DataFrame) -> pd.DataFrame:
-    """The pieces with the rate of unknown pieces of each text, and of all texts together."""
-    frame = _located(pieces)
-    ordinary = frame["pieces"] - _SPECIAL_PIECES
-    return frame.assign(
-        unknown_share=frame["unknown"] / ordinary.where(ordinary > 0),
-        unknown_rate=frame["unknown"].sum() / max(ordinary.sum(), 1),
+        **{
+            f"class_rows_{split}": frame["label"].map(counts[split]) if split in counts else None
+            for split in SPLITS
+        },
     )
 
 
@@ -115,23 +108,22 @@ def _located(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(excerpt=escaped).set_axis(pd.Index(index.map(html.escape), name=None))
 
 
-def _normalized(label: str) -> str:
-    """The same for labels that differ only in width, case, composition or white space at their ends."""
-    return unicodedata.normalize("NFKC", label).strip().casefold()
-
-
 def _check(
     frame: pd.DataFrame, name: str, parameters: Mapping[str, Any], split_by: str | None, folder: Path
 ) -> ValidationReport:
     path = find_suite(name)
     results = run_suite(path, frame, parameters, split_by, folder / "data_docs")
     failed = [_finding(result) for result in results if not result["success"]]
-    findings = tuple(sorted(failed, key=lambda finding: _SEVERITIES.index(finding.severity)))
+    order = ("critical", "warning", "info")
+    findings = tuple(sorted(failed, key=lambda finding: order.index(finding.severity)))
     success = all(finding.severity != "critical" for finding in findings)
     report = ValidationReport(path, success, len(results), findings, folder)
-    of_this_machine = ("suite_file", "folder")
-    summary = {key: value for key, value in report.to_dict().items() if key not in of_this_machine}
-    write_json(folder / "result.json", {**summary, "results": [_shortened(result) for result in results]})
+    facts = {**report.to_dict(), "results": results}
+    del facts["suite_file"], facts["folder"]  # they are of this machine
+    for result in results:  # of the offending rows only the first; their number is kept
+        for key, value in result["result"].items():
+            result["result"][key] = value[:20] if isinstance(value, list) else value
+    write_json(folder / "result.json", facts)
     return report
 
 
@@ -147,13 +139,5 @@ def _finding(result: Mapping[str, Any]) -> Finding:
         meaning=expectation.get("description") or expectation["type"].replace("_", " "),
         observed="" if observed is None else str(observed),
         rows=found.get("unexpected_count", 0),
-        examples=tuple(html.unescape(row) for row in rows[:_EXAMPLES]),
+        examples=tuple(html.unescape(row) for row in rows[:5]),
     )
-
-
-def _shortened(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The result with only the first of the offending rows; their number is kept."""
-    details = {
-        key: value[:_KEPT] if isinstance(value, list) else value for key, value in result["result"].items()
-    }
-    return {**result, "result": details}

@@ -94,15 +94,7 @@ class ValidationReport:
             return outcome
         headings = ["severity", "meaning", "expectation", "column", "found", "rows", "first"]
         rows = [
-            [
-                f.severity,
-                f.meaning,
-                f.expectation,
-                f.column,
-                f.observed,
-                f.rows or "",
-                *(f.examples or [""])[:1],
-            ]
+            [f.severity, f.meaning, f.expectation, f.column, f.observed, f.rows or "", (*f.examples, "")[0]]
             for f in self.findings
         ]
         return f"{outcome}\n{markdown_table(headings, rows, longest=None)}\n"

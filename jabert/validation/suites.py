@@ -19,7 +19,6 @@ from jabert.errors import JabertError
 from jabert.files import digest_of_json
 
 if TYPE_CHECKING:
-    from great_expectations import ExpectationSuite, ValidationDefinition
     from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
     from great_expectations.expectations.expectation import Expectation
 
@@ -86,13 +85,24 @@ def run_suite(
         JabertError: the suite cannot be read; it names an unknown expectation, column or
             parameter; or one of its expectations cannot be evaluated.
     """
-    suite = _read(path, split_by)
-    for expectation in suite.expectations:
-        _refuse_unknown_names(expectation, _where(path, expectation.expectation_type), frame, parameters)
+    import_great_expectations()
+    from great_expectations import ExpectationSuite, ValidationDefinition
+
+    expectations = []
+    for kind, entry in _entries(path):
+        where = f"validation suite {path}: {kind}"
+        when: str | None = (entry.get("meta") or {}).get("when")
+        if when not in (None, *_SPLIT_BY):
+            raise JabertError(f"{where} has the unknown 'when' {when!r}; {_nearest(when, _SPLIT_BY)}")
+        if when in (None, split_by):
+            expectations.append(_expectation(kind, entry, where, frame, parameters))
     shutil.rmtree(docs, ignore_errors=True)  # pages of an earlier run
     context = _context(docs)
-    suite = context.suites.add(suite)
-    result = _definition(context, suite).run(
+    suite = context.suites.add(ExpectationSuite(name=path.stem, expectations=expectations))
+    table = context.data_sources.add_pandas("jabert").add_dataframe_asset("table")
+    rows = table.add_batch_definition_whole_dataframe("all rows")
+    definition = ValidationDefinition(name=suite.name, data=rows, suite=suite)
+    result = context.validation_definitions.add(definition).run(
         batch_parameters={"dataframe": frame},
         expectation_parameters=dict(parameters),
         result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False},
@@ -103,25 +113,14 @@ def run_suite(
     order = {expectation.id: number for number, expectation in enumerate(suite.expectations)}
     results: list[dict[str, Any]] = result.to_json_dict()["results"]  # type: ignore[no-untyped-call]
     for each in results:
-        _refuse_exception(each["exception_info"], _where(path, each["expectation_config"]["type"]))
+        info = each["exception_info"]  # of one exception, or of one for each metric
+        for record in (info, *info.values()):
+            if isinstance(record, Mapping) and record.get("exception_message"):
+                where = f"validation suite {path}: {each['expectation_config']['type']}"
+                raise JabertError(
+                    f"{where} could not be evaluated: {_in_one_line(record['exception_message'])}"
+                )
     return sorted(results, key=lambda each: order[each["expectation_config"]["id"]])
-
-
-def _where(path: Path, kind: str) -> str:
-    return f"validation suite {path}: {kind}"
-
-
-def _read(path: Path, split_by: str | None) -> "ExpectationSuite":
-    """The suite without ids, and without expectations that are meant for another kind of split."""
-    import_great_expectations()
-    from great_expectations import ExpectationSuite
-
-    expectations = [
-        _expectation(kind, entry, _where(path, kind))
-        for kind, entry in _entries(path)
-        if _meant_for(entry, _where(path, kind)) in (None, split_by)
-    ]
-    return ExpectationSuite(name=path.stem, expectations=expectations)
 
 
 def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -137,15 +136,10 @@ def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
         ) from error
 
 
-def _meant_for(entry: Mapping[str, Any], where: str) -> str | None:
-    """The kind of split for which an expectation is meant: `when` in its meta, None for all."""
-    when: str | None = (entry.get("meta") or {}).get("when")
-    if when is not None and when not in _SPLIT_BY:
-        raise JabertError(f"{where} has the unknown 'when' {when!r}; {_nearest(when, _SPLIT_BY)}")
-    return when
-
-
-def _expectation(kind: str, entry: Mapping[str, Any], where: str) -> "Expectation":
+def _expectation(
+    kind: str, entry: Mapping[str, Any], where: str, frame: pd.DataFrame, parameters: Mapping[str, Any]
+) -> "Expectation":
+    """The expectation, after checking that its columns and parameters are there."""
     from great_expectations.compatibility import pydantic
     from great_expectations.exceptions import exceptions
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
@@ -156,17 +150,12 @@ def _expectation(kind: str, entry: Mapping[str, Any], where: str) -> "Expectatio
         raise JabertError(f"{where} is not an expectation; {_nearest(kind, known)}")
     fields = {key: value for key, value in entry.items() if key not in ("id", "rendered_content")}
     try:
-        return ExpectationConfiguration(kind, **fields).to_domain_obj()
+        expectation = ExpectationConfiguration(kind, **fields).to_domain_obj()
     except pydantic.ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise JabertError(f"{where}: {_in_one_line('; '.join(faults))}") from error
     except (exceptions.GreatExpectationsError, TypeError, ValueError) as error:
         raise JabertError(f"{where}: {_in_one_line(error)}") from error
-
-
-def _refuse_unknown_names(
-    expectation: "Expectation", where: str, frame: pd.DataFrame, parameters: Mapping[str, Any]
-) -> None:
     kwargs = expectation.configuration.kwargs
     columns = [kwargs[key] for key in ("column", "column_A", "column_B") if key in kwargs]
     for column in columns + kwargs.get("column_list", []):
@@ -177,24 +166,7 @@ def _refuse_unknown_names(
     for name in expectation.suite_parameter_options:
         if name not in parameters:
             raise JabertError(f"{where} names the unknown parameter {name!r}; {_nearest(name, parameters)}")
-
-
-def _refuse_exception(info: Mapping[str, Any], where: str) -> None:
-    """Raise if an expectation failed with an exception: Great Expectations keeps one, or one per metric."""
-    records = [record for record in (info, *info.values()) if isinstance(record, Mapping)]
-    messages = [record["exception_message"] for record in records if record.get("exception_message")]
-    if messages:
-        raise JabertError(f"{where} could not be evaluated: {_in_one_line(messages[0])}")
-
-
-def _definition(context: "AbstractDataContext", suite: "ExpectationSuite") -> "ValidationDefinition":
-    """The suite bound to all rows of a table that is given when it runs."""
-    from great_expectations import ValidationDefinition
-
-    table = context.data_sources.add_pandas("jabert").add_dataframe_asset("table")
-    rows = table.add_batch_definition_whole_dataframe("all rows")
-    definition = ValidationDefinition(name=suite.name, data=rows, suite=suite)
-    return context.validation_definitions.add(definition)
+    return expectation
 
 
 def _context(docs: Path) -> "AbstractDataContext":
