@@ -47,7 +47,7 @@ def install(monkeypatch):
     """Let there be a kind `majority` until the test is over."""
     kinds = [*config.method_kinds(), "majority"]
     monkeypatch.setitem(sys.modules, "jabert.methods.majority", sys.modules[__name__])
-    monkeypatch.setattr("jabert.config.reading.method_kinds", lambda: kinds)
+    monkeypatch.setattr("jabert.config.method_kinds", lambda: kinds)
     Majority.fits.clear()
 
 

@@ -1,16 +1,19 @@
 """The command line `jabert`. Each command imports what it needs, so that `--help` answers at once."""
 
+import functools
+import inspect
 import io
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jabert.cli.output import print_checks, print_json, print_listing, print_pairs
+from jabert.cli.output import print_checks, print_diff, print_json, print_listing, print_pairs, print_verified
 from jabert.errors import JabertError, reason_of, redacted
 from jabert.process import collect_garbage_rarely, handle_signals
 
@@ -22,7 +25,6 @@ _OPTIONS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
 }
-_CONTEXT = {"help_option_names": ["-h", "--help"]}
 _SIGNS_OF_A_LOST_STORE = (  # of its database, its server or its files
     "API request to",
     "DatabaseError",
@@ -32,7 +34,9 @@ _SIGNS_OF_A_LOST_STORE = (  # of its database, its server or its files
 )
 
 app = typer.Typer(
-    help="Retrain, compare and serve Japanese text classifiers.", context_settings=_CONTEXT, **_OPTIONS
+    help="Retrain, compare and serve Japanese text classifiers.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    **_OPTIONS,
 )
 models_app = typer.Typer(help="The registered model: its versions and aliases.")
 features_app = typer.Typer(help="The store of token vectors: what is in it.")
@@ -54,6 +58,62 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="GROUP.KEY=VALUE", help="Override a setting; repeatable.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, everything else on stderr.")]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the options that most commands share say.
+
+    Attributes:
+        recipe: as typed, "" for none.
+        overrides: as typed, `group.key=value`.
+        settings: that recipe and overrides make.
+        as_json: whether to print JSON.
+    """
+
+    recipe: str
+    overrides: list[str]
+    settings: "Settings"
+    as_json: bool
+
+    def show(self, value: Any, shown: Callable[..., None] = print_pairs, *arguments: Any) -> None:
+        """Print a value as JSON if that is asked for, else by `shown(value, *arguments)`."""
+        print_json(value) if self.as_json else shown(value, *arguments)
+
+
+def _command(
+    register: Callable[[Any], Any], *, has_json: bool = True
+) -> Callable[[Callable[..., None]], None]:
+    """Register a command: its parameter `given` becomes --recipe and --set, and --json comes last."""
+
+    def run(
+        command: Callable[..., None],
+        context: typer.Context,
+        recipe: RecipeOption = None,
+        overrides: SetOption = None,
+        as_json: JsonOption = False,
+        **rest: Any,
+    ) -> None:
+        if context.invoked_subcommand:  # which has options of its own
+            return
+        from jabert.config import load_settings
+
+        settings = load_settings(recipe, overrides or [])
+        command(given=Given(recipe or "", overrides or [], settings, as_json), **rest)
+
+    def decorate(command: Callable[..., None]) -> None:
+        shared = inspect.signature(run).parameters
+        parameters = [shared["context"]]
+        for parameter in inspect.signature(command).parameters.values():
+            is_given = parameter.name == "given"
+            parameters += [shared["recipe"], shared["overrides"]] if is_given else [parameter]
+        parameters += [shared["as_json"]] if has_json else []
+        registered = functools.wraps(command)(functools.partial(run, command))
+        by_name = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+        registered.__signature__ = inspect.Signature(by_name)  # type: ignore[attr-defined]
+        register(registered)
+
+    return decorate
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,78 +182,57 @@ def _options(
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # else each attempt to reach a server is told
 
 
-@app.command()
+@_command(app.command())
 def retrain(
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
+    given: Given,
     skip_unchanged: Annotated[
         bool, typer.Option("--skip-unchanged", help="Do nothing if the same was judged before.")
     ] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Train on labelled texts, register the model, and promote it if it is better."""
-    settings = _load_job(recipe, overrides)
+    _require_inputs(given.settings)
     from flows.command import run_flow
+    from jabert.cli.summary import print_summary
 
-    result = run_flow("retrain", recipe or "", list(overrides or []), skip_unchanged)
-    if as_json:
-        print_json(result)
-    else:
-        from jabert.cli.summary import print_summary
-
-        print_summary(result, settings)
+    result = run_flow("retrain", given.recipe, given.overrides, skip_unchanged)
+    given.show(result, print_summary, given.settings)
 
 
-@app.command("validate")
-def validate_command(
-    recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False
-) -> None:
+@_command(app.command("validate"))
+def validate_command(given: Given) -> None:
     """Check the data against their suite of expectations, without training."""
-    settings = _load(recipe, overrides)
     from jabert.experiments import steps
 
-    data = steps.read(settings)
-    report = steps.validate(settings, data)
-    if as_json:
-        print_json({"rows": data.counts, **report.to_dict()})
-    else:
-        print(report.to_markdown())
-        print(f"data docs: {report.page}")
+    data = steps.read(given.settings)
+    report = steps.validate(given.settings, data)
+    text = f"{report.to_markdown()}\ndata docs: {report.page}"
+    given.show({"rows": data.counts, **report.to_dict()}, lambda _: print(text))
     report.raise_if_critical()
 
 
-@app.command()
-def featurize(recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+@_command(app.command())
+def featurize(given: Given) -> None:
     """Compute the token vectors that the feature store lacks."""
-    _load_job(recipe, overrides)
+    _require_inputs(given.settings)
     from flows.command import run_flow
 
-    result = run_flow("featurize", recipe or "", list(overrides or []))
-    print_json(result) if as_json else print_pairs(result)
+    given.show(run_flow("featurize", given.recipe, given.overrides))
 
 
-@app.command()
-def pretrain(recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+@_command(app.command())
+def pretrain(given: Given) -> None:
     """Make an encoder from raw text, or adapt one to other text."""
-    settings = _load(recipe, overrides)
     from jabert.pretraining.corpus import files_of
 
-    files_of(settings.corpus.paths)  # said before Prefect and TensorFlow are loaded
+    files_of(given.settings.corpus.paths)  # said before Prefect and TensorFlow are loaded
     from flows.command import run_flow
 
-    result = run_flow("pretrain", recipe or "", list(overrides or []))
-    print_json(result) if as_json else print_pairs(result)
+    given.show(run_flow("pretrain", given.recipe, given.overrides))
 
 
-@app.command()
-def predict(
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT…")],
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@_command(app.command())
+def predict(texts: Annotated[list[str], typer.Argument(metavar="TEXT…")], given: Given) -> None:
     """Classify texts with the champion."""
-    settings = _load(recipe, overrides)
     from jabert.texts import fault_of, is_unicode
 
     for number, text in enumerate(texts, 1):
@@ -205,37 +244,30 @@ def predict(
 
     from jabert.registry import open_registry
 
-    predicted = open_registry(settings).load_champion().predict(pd.DataFrame({"text": texts}))
+    predicted = open_registry(given.settings).load_champion().predict(pd.DataFrame({"text": texts}))
     rows = [
         {"text": text, "label": label, "probabilities": probabilities}
         for text, label, probabilities in zip(
             texts, predicted["label"], predicted["probabilities"], strict=True
         )
     ]
-    if as_json:
-        print_json(rows)
-    else:
-        scored = [{**row, "score": max(row["probabilities"].values())} for row in rows]
-        print_listing(scored, ("text", "label", "score"), "")
+    scored = [{**row, "score": max(row["probabilities"].values())} for row in rows]
+    given.show(rows, lambda _: print_listing(scored, ("text", "label", "score"), ""))
 
 
-@app.command()
+@_command(app.command())
 def score(
     source: Annotated[str, typer.Argument(metavar="IN", help="Table: .csv, .tsv, .jsonl, .parquet; or URL.")],
     target: Annotated[str, typer.Argument(metavar="OUT", help="File to write, with one of these endings.")],
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
+    given: Given,
 ) -> None:
     """Score a table of texts with the champion."""
-    settings = _load(recipe, overrides)
     from jabert.scoring import open_job
 
-    open_job(settings, source, target)  # what is missing is said before Prefect is loaded
+    open_job(given.settings, source, target)  # what is missing is said before Prefect is loaded
     from flows.command import run_flow
 
-    result = run_flow("score", source, target, recipe or "", list(overrides or []))
-    print_json(result) if as_json else print_pairs(result)
+    given.show(run_flow("score", source, target, given.recipe, given.overrides))
 
 
 @app.command()
@@ -243,126 +275,94 @@ def methods(as_json: JsonOption = False) -> None:
     """List the methods that make a classifier: what each needs of a text, and what it costs."""
     from jabert.methods import list_methods
 
-    listed = list_methods()
-    if as_json:
-        print_json(listed)
-    else:
-        print_listing(listed, ("kind", "needs", "summary", "cost"), "")
+    listed, columns = list_methods(), ("kind", "needs", "summary", "cost")
+    print_json(listed) if as_json else print_listing(listed, columns, "")
 
 
-@models_app.callback(invoke_without_command=True)
-def models(
-    context: typer.Context,
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@_command(models_app.callback(invoke_without_command=True))
+def models(given: Given) -> None:
     """List the versions of the registered model, newest first."""
-    if context.invoked_subcommand:
-        return
-    settings = _load(recipe, overrides)
     from jabert.registry import open_registry
 
-    versions = open_registry(settings).listing()
     columns = ("version", "aliases", "weighted_f1", "created", "promotion", "reason")
-    empty = f"no version of {settings.tracking.model_name!r} is registered yet; `jabert retrain` makes one"
-    print_json(versions) if as_json else print_listing(versions, columns, empty)
+    name = given.settings.tracking.model_name
+    empty = f"no version of {name!r} is registered yet; `jabert retrain` makes one"
+    given.show(open_registry(given.settings).listing(), print_listing, columns, empty)
 
 
-@models_app.command("promote")
+@_command(models_app.command("promote"))
 def models_promote(
     version: Annotated[str, typer.Argument(help="The version's number.")],
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
+    given: Given,
     force: Annotated[bool, typer.Option("--force", help="Whatever the comparison says.")] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Compare a version with the champion on today's test rows, and promote it if it is better."""
-    settings = _load(recipe, overrides)
     from jabert.experiments.promotion import promote
 
-    verdict = promote(settings, version, force=force)
-    if as_json:
-        print_json({"promoted": verdict.promoted, **verdict.facts()})
-    else:
-        print_pairs(verdict.facts())
+    verdict = promote(given.settings, version, force=force)
+    facts = verdict.facts()
+    given.show({"promoted": verdict.promoted, **facts}, lambda _: print_pairs(facts))
 
 
-@models_app.command("rollback")
-def models_rollback(
-    recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False
-) -> None:
+@_command(models_app.command("rollback"))
+def models_rollback(given: Given) -> None:
     """Make the version before the champion again, at once."""
-    settings = _load(recipe, overrides)
     from jabert.registry import open_registry
 
-    move = open_registry(settings).rollback()
-    if as_json:
-        print_json(vars(move))
-    else:
-        print(f"version {move.version} of {settings.tracking.model_name!r} is the champion again")
+    move, name = open_registry(given.settings).rollback(), given.settings.tracking.model_name
+    given.show(vars(move), lambda _: print(f"version {move.version} of {name!r} is the champion again"))
 
 
-@models_app.command("card")
+@_command(models_app.command("card"), has_json=False)
 def models_card(
     version: Annotated[str, typer.Argument(metavar="V", help="Number of the version.")],
     html: Annotated[Path | None, typer.Option("--html", help="Write it as a page to this file.")] = None,
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
+    *,
+    given: Given,
 ) -> None:
     """Print the model card of a version, as Markdown."""
-    settings = _load(recipe, overrides)
     from jabert.experiments.recording import CARD, CARD_PAGE
     from jabert.files import write_text
     from jabert.registry import open_registry
 
-    registry = open_registry(settings)
+    registry = open_registry(given.settings)
     card = registry.artifact(version, CARD_PAGE if html else CARD)
     if card is None:
         raise JabertError(f"version {version} of {registry.name!r} has no card")
     print(write_text(html, card.decode()) if html else card.decode())
 
 
-@models_app.command("diff")
+@_command(models_app.command("diff"))
 def models_diff(
     a: Annotated[str, typer.Argument(metavar="A", help="Number of a version.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Number of another.")],
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
+    given: Given,
 ) -> None:
     """Compare two versions: settings, data, metrics, and the texts that only one classifies correctly."""
-    settings = _load(recipe, overrides)
-    from jabert.cli.output import print_diff
     from jabert.registry import open_registry
     from jabert.registry.diff import diff
 
-    found = diff(open_registry(settings), a, b)
-    print_json(found.to_dict()) if as_json else print_diff(found)
+    found = diff(open_registry(given.settings), a, b)
+    given.show(found.to_dict(), lambda _: print_diff(found))
 
 
-@app.command()
+@_command(app.command())
 def runs(
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
+    given: Given,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
-    as_json: JsonOption = False,
 ) -> None:
     """List tracked runs, newest first."""
-    settings = _load(recipe, overrides)
     from jabert.tracking import connect, list_runs
 
-    listed = list_runs(connect(settings.tracking), settings.tracking.experiment, limit)
+    tracking = given.settings.tracking
+    listed = list_runs(connect(tracking), tracking.experiment, limit)
     columns = ("started", "name", "status", "weighted_f1", "version", "reason")
-    empty = f"no run in experiment {settings.tracking.experiment!r} yet; `jabert retrain` makes one"
-    if as_json:
-        print_json(listed)
-    else:
-        to_the_minute = [{**run, "started": run["started"][:16]} for run in listed]
-        print_listing(to_the_minute, columns, empty)
+    empty = f"no run in experiment {tracking.experiment!r} yet; `jabert retrain` makes one"
+    to_the_minute = [{**run, "started": run["started"][:16]} for run in listed]
+    given.show(listed, lambda _: print_listing(to_the_minute, columns, empty))
 
 
-@app.command()
+@_command(app.command(), has_json=False)
 def serve(
     model: Annotated[
         str | None,
@@ -375,83 +375,64 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Address of this machine to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="To listen on.")] = 8000,
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
+    *,
+    given: Given,
 ) -> None:
     """Classify texts over HTTP, always with the version that the alias points to."""
-    settings = _load(recipe, overrides)
     from jabert.serving import serve
 
-    serve(settings, model or f"models:/{settings.tracking.model_name}@champion", host, port)
+    serve(given.settings, model or f"models:/{given.settings.tracking.model_name}@champion", host, port)
 
 
-@app.command()
+@_command(app.command(), has_json=False)
 def ui(
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
+    given: Given,
     port: Annotated[int, typer.Option(min=1, max=65535, help="To listen on, at 127.0.0.1.")] = 5000,
 ) -> None:
     """Open the MLflow UI on the project's own store."""
-    settings = _load(recipe, overrides)
     from jabert.tracking.ui import serve
 
-    serve(settings.tracking, port)
+    serve(given.settings.tracking, port)
 
 
-@app.command()
-def doctor(recipe: RecipeOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+@_command(app.command())
+def doctor(given: Given) -> None:
     """Tell what is here, what is missing, and what to do about it."""
-    settings = _load(recipe, overrides)
     from jabert.doctor import examine
 
-    checks = examine(settings)
-    print_json([vars(check) for check in checks]) if as_json else print_checks(checks)
+    checks = examine(given.settings)
+    given.show([vars(check) for check in checks], lambda _: print_checks(checks))
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
 
 
-@features_app.callback(invoke_without_command=True)
-def features(
-    context: typer.Context,
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@_command(features_app.callback(invoke_without_command=True))
+def features(given: Given) -> None:
     """List what the feature store holds, a line for each encoder and precision."""
-    if context.invoked_subcommand:
-        return
-    root = Path(_load(recipe, overrides).features.path)
     from jabert.features.verification import list_partitions
 
+    root = Path(given.settings.features.path)
     partitions = list_partitions(root)
     columns = ("encoder", "engine", "precision", "dtype", "padding", "rows", "tokens", "bytes", "path")
     shown = [{**partition, "encoder": partition["encoder"][:12]} for partition in partitions]
     empty = f"the feature store {root} is empty; `jabert featurize` fills it"
-    print_json(partitions) if as_json else print_listing(shown, columns, empty)
+    given.show(partitions, lambda _: print_listing(shown, columns, empty))
 
 
-@features_app.command("verify")
+@_command(features_app.command("verify"))
 def features_verify(
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
+    given: Given,
     rows: Annotated[int, typer.Option(min=1, help="Compute so many rows again.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Chooses the rows.")] = 0,
-    as_json: JsonOption = False,
 ) -> None:
     """Compute a random sample of stored vectors again and name what differs."""
-    settings = _load(recipe, overrides)
     from jabert.encoder import open_folder
     from jabert.features.verification import verify
     from jabert.tracking import with_local_encoder
 
-    verified = verify(open_folder(with_local_encoder(settings).encoder.path), settings, rows, seed)
-    if as_json:
-        print_json(verified.to_dict())
-    else:
-        print(f"{verified.store}: {verified.rows} rows, {verified.checked} computed again")
-        for sentence in (*verified.damaged, *verified.unread):
-            print(sentence)
-        print_listing(verified.to_dict()["differing"], ("cosine", "difference", "text"), "no row differs")
+    folder = open_folder(with_local_encoder(given.settings).encoder.path)
+    verified = verify(folder, given.settings, rows, seed)
+    given.show(verified.to_dict(), lambda _: print_verified(verified))
     if not verified.ok:
         raise typer.Exit(1)
 
@@ -495,19 +476,11 @@ def encoder_init(
         print(f"note: {remark}", file=sys.stderr)
 
 
-def _load(recipe: str | None, overrides: Sequence[str] | None) -> "Settings":
-    from jabert.config import load_settings
-
-    return load_settings(recipe, overrides or [])
-
-
-def _load_job(recipe: str | None, overrides: Sequence[str] | None) -> "Settings":
-    """Settings of a job; what it cannot start without is said before Prefect and TensorFlow are loaded."""
-    settings = _load(recipe, overrides)
+def _require_inputs(settings: "Settings") -> None:
+    """Look for data and encoder, so that a lack is said before Prefect and TensorFlow are loaded."""
     from jabert.dataset.readers import location_of
     from jabert.methods import encoder_of
     from jabert.tracking import with_local_encoder
 
     location_of(settings.data)
     encoder_of(with_local_encoder(settings))
-    return settings

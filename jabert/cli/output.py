@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from jabert.doctor import Check
+    from jabert.features.verification import Verified
     from jabert.registry.diff import Diff
 
 _SHOWN_TEXTS = 20
@@ -77,16 +78,23 @@ def print_diff(diff: "Diff") -> None:
             print_listing(rows, ("label", a, b, "text"), "")
 
 
+def print_verified(verified: "Verified") -> None:
+    """Print what a verification of the feature store found."""
+    print(f"{verified.store}: {verified.rows} rows, {verified.checked} computed again")
+    for sentence in (*verified.damaged, *verified.unread):
+        print(sentence)
+    print_listing(verified.to_dict()["differing"], ("cosine", "difference", "text"), "no row differs")
+
+
 def grid(rows: Iterable[Sequence[str]]) -> "Table":
     """Rows as aligned columns without borders; long words are folded, not cut."""
     from rich.table import Table
 
-    lines = list(rows)
     table = Table.grid(padding=(0, 2))
-    for _ in lines[0]:
-        table.add_column(overflow="fold")
-    for line in lines:
+    for line in rows:
         table.add_row(*line)
+    for column in table.columns:
+        column.overflow = "fold"
     return table
 
 

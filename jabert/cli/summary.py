@@ -33,30 +33,22 @@ def print_summary(result: dict[str, Any], settings: Settings) -> None:
 
 def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
     champion_f1, features = result["champion_weighted_f1"], result["features"]
+    stages = result["stages"]
+    by_stage = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
+    report = Path(settings.tracking.artifacts or "") / result["run_id"] / "artifacts" / "report" / "report.md"
     before = "no champion before" if champion_f1 is None else f"the champion before: {champion_f1:.4f}"
     return {
         "weighted F1": f"{result['weighted_f1']:.4f} on the test rows ({before})",
         "reason": ". ".join([result["reason"], *result["warnings"]]),
         "rows": ", ".join(f"{split} {count:,}" for split, count in result["rows"].items()),
         "features": f"{features['computed']:,} texts computed, {features['reused']:,} reused",
-        **({"seconds": _seconds(result["stages"])} if result["stages"] else {}),
+        **({"seconds": f"{sum(stages.values()):.1f} ({by_stage})"} if stages else {}),
         "recipe": f"{settings.recipe or 'none'}, settings {result['config_digest'][:12]}",
         "data": f"{redacted(str(settings.data.path))}, digest {result['data_digest'][:12]}",
         "run": result["run_id"],
-        "report": _report(result["run_id"], settings.tracking),
+        "report": str(report) if report.is_file() else "report/report.md among the artifacts of the run",
         "model": f"models:/{settings.tracking.model_name}/{result['model_version']}",
     }
-
-
-def _seconds(stages: dict[str, float]) -> str:
-    by_stage = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
-    return f"{sum(stages.values()):.1f} ({by_stage})"
-
-
-def _report(run_id: str, settings: TrackingSettings) -> str:
-    """Path of the report if the artifacts are on this machine, else its name among them."""
-    path = Path(settings.artifacts or "") / run_id / "artifacts" / "report" / "report.md"
-    return str(path) if path.is_file() else "report/report.md among the artifacts of the run"
 
 
 def _commands(settings: TrackingSettings) -> list[str]:
@@ -65,6 +57,6 @@ def _commands(settings: TrackingSettings) -> list[str]:
     changed = [name for name in ("uri", "model_name") if getattr(settings, name) != getattr(default, name)]
     values = {name: redacted(getattr(settings, name)) for name in changed}
     options = "".join(f" --set {quote(f'tracking.{name}={value}')}" for name, value in values.items())
-    predict, models = f'jabert predict "{_EXAMPLE}"{options}', f"jabert models{options}"
-    is_server = str(settings.uri).startswith("http")
-    return [predict, models, f"open {redacted(str(settings.uri))}" if is_server else f"jabert ui{options}"]
+    uri = redacted(str(settings.uri))
+    ui = f"open {uri}" if uri.startswith("http") else f"jabert ui{options}"
+    return [f'jabert predict "{_EXAMPLE}"{options}', f"jabert models{options}", ui]

@@ -6,16 +6,25 @@ relative to that recipe; those of overrides and of the built-in defaults to the 
 The resolved settings can be written back as a recipe that repeats the run.
 """
 
-from jabert.config.locations import expanded, is_url, local_database, local_path, packaged
-from jabert.config.reading import RENAMED, load_settings, packaged_recipes, rename_settings
+import difflib
+import logging
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from jabert.config.locations import PACKAGED, SQLITE, expanded, is_url, local_database, local_path, packaged
 from jabert.config.settings import (
-    CorpusSettings,
     Count,
     DataSettings,
     EncoderSettings,
     FeaturesSettings,
+    Kind,
     MethodSettings,
-    PackageSettings,
     Positive,
     PretrainingSettings,
     PromotionSettings,
@@ -24,24 +33,22 @@ from jabert.config.settings import (
     Share,
     TrackingSettings,
     TrainingSettings,
-    ValidationSettings,
     VocabularySettings,
+    about,
     decisive,
     fields,
     method_kinds,
-    setting_names,
     settings_with_method,
 )
+from jabert.errors import JabertError
 
 __all__ = [
     "RENAMED",
-    "CorpusSettings",
     "Count",
     "DataSettings",
     "EncoderSettings",
     "FeaturesSettings",
     "MethodSettings",
-    "PackageSettings",
     "Positive",
     "PretrainingSettings",
     "PromotionSettings",
@@ -50,7 +57,6 @@ __all__ = [
     "Share",
     "TrackingSettings",
     "TrainingSettings",
-    "ValidationSettings",
     "VocabularySettings",
     "decisive",
     "expanded",
@@ -63,6 +69,210 @@ __all__ = [
     "packaged",
     "packaged_recipes",
     "rename_settings",
-    "setting_names",
     "settings_with_method",
 ]
+
+log = logging.getLogger("jabert")
+
+RENAMED = {"classifier.units": "method.units", "classifier.dropout": "method.dropout"}
+"""Present names of settings by the names that they had in an earlier version."""
+
+_DEFAULT_KIND = MethodSettings().kind
+
+
+def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
+    """Read a recipe and apply overrides.
+
+    Settings that had another name in an earlier version are accepted under it. Where an override chooses
+    another kind of method than the recipe, the recipe's settings of the group `method` are set aside.
+
+    Args:
+        recipe: name of a packaged recipe or path of a TOML file; without it the defaults.
+        overrides: strings `group.key=value`, the value written as in TOML, quotes optional.
+
+    Raises:
+        JabertError: no such recipe, a name that is not a setting, or a value that does not fit.
+
+    Example:
+        >>> jabert.load_settings("knbc", ["data.path=KNBC_v1.0", "method.units=128"]).method.units
+        128
+    """
+    tree, folder = _read_recipe(recipe)
+    chosen: dict[str, Any] = {}
+    for override in overrides:
+        group, key, value = _parse_override(override)
+        chosen.setdefault(group, {})[key] = value
+    model = _choose_method(tree, chosen, recipe)
+    for name in (f"{group}.{key}" for group, values in chosen.items() for key in values):
+        if name not in fields(model):
+            raise JabertError(_unknown(name, model))
+    _make_absolute(tree, folder, model)
+    _make_absolute(chosen, Path.cwd(), model)
+    for group, values in chosen.items():
+        section = tree.setdefault(group, {})
+        if isinstance(section, dict):  # otherwise refused below, with its name
+            section.update(values)
+    try:
+        settings = model.model_validate({**tree, "recipe": str(recipe or "")})
+    except ValidationError as error:
+        raise JabertError(_sentence(error, recipe, model)) from None
+    return _with_defaults_resolved(settings)
+
+
+def rename_settings(tree: dict[str, Any]) -> list[str]:
+    """Move settings of earlier versions to their present names, in place.
+
+    Args:
+        tree: groups of settings, as a recipe has them.
+
+    Returns:
+        The names of earlier versions that were found.
+    """
+    found = []
+    for old, new in RENAMED.items():
+        (old_group, old_key), (new_group, new_key) = old.split("."), new.split(".")
+        section = tree.get(old_group)
+        if isinstance(section, dict) and old_key in section:
+            tree.setdefault(new_group, {}).setdefault(new_key, section.pop(old_key))
+            found.append(old)
+            if not section:
+                del tree[old_group]
+    return found
+
+
+def _choose_method(tree: dict[str, Any], chosen: dict[str, Any], recipe: str | Path | None) -> type[Settings]:
+    """The model of the settings for the kind of method that is asked for.
+
+    Settings of another kind are removed from the recipe; from the overrides too if they came under a name
+    of an earlier version, which had only one kind. One line of the log says what was renamed or removed.
+    """
+    renamed = [(source, old) for source in (tree, chosen) for old in rename_settings(source)]
+    own, asked = (source.get("method") for source in (tree, chosen))
+    own, asked = own if isinstance(own, dict) else {}, asked or {}
+    kind = asked.get("kind") or own.get("kind") or _DEFAULT_KIND
+    if kind not in method_kinds():
+        near = difflib.get_close_matches(str(kind), method_kinds(), n=1)
+        hint = f"the nearest is {near[0]!r}" if near else f"there are: {', '.join(method_kinds())}"
+        raise JabertError(f"setting method.kind cannot be {kind!r}; {hint}")
+    model, aside = settings_with_method(kind), []
+    if kind != own.get("kind", _DEFAULT_KIND):
+        aside = [key for key in own if key != "kind"]
+        tree["method"] = {}
+    for source, old in renamed:
+        key = RENAMED[old].partition(".")[2]
+        if RENAMED[old] not in fields(model) and source.get("method", {}).pop(key, None) is not None:
+            aside.append(key)
+    said = [f"{old} is called {RENAMED[old]} now" for _, old in renamed]
+    said += [f"set aside for method.kind {kind!r}: {', '.join(sorted(set(aside)))}"] if aside else []
+    if said:
+        log.info("%s: %s", f"recipe {recipe}" if recipe else "settings", "; ".join(said))
+    return model
+
+
+def packaged_recipes() -> dict[str, Path]:
+    """The recipes that come with jabert, by name."""
+    return {path.stem: path for path in sorted(Path(str(files("jabert"))).glob("recipes/*.toml"))}
+
+
+def _read_recipe(recipe: str | Path | None) -> tuple[dict[str, Any], Path]:
+    if not recipe:
+        return {}, Path.cwd()
+    recipes = packaged_recipes()
+    path = recipes.get(str(recipe)) or expanded(recipe)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise JabertError(f"recipe {path} is not UTF-8 text") from None
+    except OSError as error:
+        known = f"nor one of: {', '.join(recipes)}"
+        raise JabertError(f"recipe {str(recipe)!r} is neither a file that can be read {known}") from error
+    try:
+        return tomllib.loads(text), path.resolve().parent
+    except tomllib.TOMLDecodeError as error:
+        raise JabertError(f"recipe {path}: {error}") from None
+
+
+def _parse_override(override: str) -> tuple[str, str, Any]:
+    name, equals, text = override.partition("=")
+    group, dot, key = name.strip().partition(".")
+    if not (equals and dot and group and key):
+        raise JabertError(f"setting {override!r} is not of the form group.key=value")
+    name = f"{group}.{key}"
+    text = text.strip()
+    if text.startswith(("[", '"', "'")):
+        try:
+            return group, key, tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise JabertError(f"setting {name}: {text!r} cannot be read as a TOML value: {error}") from None
+    # A bare word: pydantic reads numbers and true/false from text by the field's type.
+    return group, key, None if text in ("", "none") else text
+
+
+def _make_absolute(tree: Mapping[str, Any], folder: Path, model: type[Settings]) -> None:
+    for name, field in fields(model).items():
+        group, key = name.split(".")
+        section = tree.get(group)
+        if not isinstance(section, dict):
+            continue
+        value, kind = section.get(key), about(field, "kind")
+        if isinstance(value, str) and value != PACKAGED.get(name):
+            section[key] = _absolute(value, kind, folder)
+        elif isinstance(value, (list, tuple)):
+            section[key] = [_absolute(v, kind, folder) if isinstance(v, str) else v for v in value]
+
+
+def _absolute(value: str, kind: Kind | None, folder: Path) -> str:
+    if kind == Kind.STORE and (database := local_database(value)):
+        options = value.partition("?")[1:]
+        return "".join((SQLITE, _absolute(str(database), Kind.LOCATION, folder), *options))
+    if (kind == Kind.LOCATION and not is_url(value)) or (kind == Kind.SUITE and value.endswith(".json")):
+        return os.path.normpath(folder / expanded(value))
+    return value
+
+
+def _with_defaults_resolved(settings: Settings) -> Settings:
+    """Make built-in default paths absolute and fill in the tracking store."""
+    tree = settings.model_dump()
+    tracking = tree["tracking"]
+    tracking["uri"] = tracking["uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlruns/mlflow.db"
+    _make_absolute(tree, Path.cwd(), type(settings))
+    database = local_database(tracking["uri"])
+    if tracking["artifacts"] is None and database:
+        tracking["artifacts"] = str(database.parent / "artifacts")
+    return type(settings).model_validate(tree)
+
+
+def _unknown(name: str, model: type[Settings]) -> str:
+    # The right key in the wrong group is as likely as a misspelt one.
+    names = list(fields(model))
+    by_key = {known.split(".")[1]: known for known in names}
+    group, dot, key = name.partition(".")
+    near = difflib.get_close_matches(name, names, n=1) if dot else []
+    near_group = difflib.get_close_matches(group, {known.split(".")[0] for known in names}, n=1)
+    near_key = difflib.get_close_matches(key or group, by_key, n=1)
+    if near or (near_key and (dot or not near_group)):
+        return f"there is no setting {name}; the nearest is {near[0] if near else by_key[near_key[0]]}"
+    if near_group:
+        return f"there is no setting {name}; the nearest group is {near_group[0]}"
+    return f"there is no setting {name}; there are: {', '.join(names)}"
+
+
+def _sentence(error: ValidationError, recipe: str | Path | None, model: type[Settings]) -> str:
+    """One sentence for the first problem that pydantic found."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and "[" not in part)
+    origin = f"recipe {recipe}: " if recipe else ""
+    if first["type"] == "extra_forbidden":
+        return origin + _unknown(name, model)
+    value = first["input"]
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if first["type"] == "tuple_type":
+        message = f"it is a list, as {[value]!r}"
+    sentence = f"{origin}setting {name} cannot be {value!r}: {message}"
+    if first["type"] == "literal_error":
+        field = fields(model)[name]
+        options = [str(option) for option in getattr(field.annotation, "__args__", ())]
+        near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.4)
+        sentence += f"; the nearest is {near[0]!r}" if near else ""
+    return sentence

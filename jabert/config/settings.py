@@ -49,32 +49,18 @@ def _lockable(location: str | None) -> str | None:
     return location
 
 
-def _as_list(value: Any) -> Any:
-    """One location may stand without brackets."""
-    return [value] if isinstance(value, str) else value
-
-
 Name = Annotated[str, AfterValidator(_not_blank)]
-Locations = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-ModelName = Annotated[Name, AfterValidator(_of_a_model)]
+Locations = Annotated[  # one may stand without brackets
+    tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
 
 
-def _location(default: str | None = None, description: str = "") -> Any:
-    """A field that holds a path or URL: made absolute when the settings are loaded.
+def _location(default: Any = None, description: str = "", kind: Kind = Kind.LOCATION) -> Any:
+    """A field that holds a path, a URL or several: made absolute when the settings are loaded.
 
     A name in `PACKAGED` stays as it is and means what comes with jabert; `./name` is the path.
     """
-    return Field(default, description=description, json_schema_extra={"kind": Kind.LOCATION})
-
-
-def _locations(description: str) -> Any:
-    """The same for a field that holds several."""
-    return Field((), description=description, json_schema_extra={"kind": Kind.LOCATION})
-
-
-def _suite(default: str, description: str) -> Any:
-    """A field that holds the name of a packaged suite or the path of a JSON file."""
-    return Field(default, description=description, json_schema_extra={"kind": Kind.SUITE})
+    return Field(default, description=description, json_schema_extra={"kind": kind})
 
 
 class _Group(BaseModel):
@@ -121,8 +107,8 @@ class DataSettings(_Group):
 class ValidationSettings(_Group):
     """Which expectations the data must meet: a name from `expectations/` or a JSON file."""
 
-    suite: str = _suite("labelled_texts", "checked on the split table of texts")
-    pieces_suite: str = _suite("pieces", "checked after tokenization")
+    suite: str = _location("labelled_texts", "checked on the split table of texts", Kind.SUITE)
+    pieces_suite: str = _location("pieces", "checked after tokenization", Kind.SUITE)
 
 
 class EncoderSettings(_Group):
@@ -207,16 +193,17 @@ class PromotionSettings(_Group):
 class TrackingSettings(_Group):
     """Where runs and models are recorded."""
 
-    uri: str | None = Field(
-        None,
+    uri: str | None = _location(
         description="MLflow server or database; without it $MLFLOW_TRACKING_URI, then mlruns/mlflow.db",
-        json_schema_extra={"kind": Kind.STORE},
+        kind=Kind.STORE,
     )
     artifacts: str | None = _location(
         description="artifact folder of the experiment; without it mlruns/artifacts"
     )
     experiment: Name = "jabert"
-    model_name: ModelName = Field("jabert", description="name of the registered model")
+    model_name: Annotated[Name, AfterValidator(_of_a_model)] = Field(
+        "jabert", description="name of the registered model"
+    )
 
 
 class PackageSettings(_Group):
@@ -242,7 +229,7 @@ class ServingSettings(_Group):
 class CorpusSettings(_Group):
     """Raw text for pretraining: one sentence a line, a blank line between documents, UTF-8."""
 
-    paths: Locations = _locations("files, globs, folders or URLs of raw text, also .gz, .bz2 and .xz")
+    paths: Locations = _location((), "files, globs, folders or URLs of raw text, also .gz, .bz2 and .xz")
     licence: str = Field("", description="of the texts and of a teacher; stands in the encoder's card")
     validation_share: Share = Field(0.02, description="expected share of documents that are held out")
 
@@ -351,18 +338,16 @@ class Settings(_Group):
         tree = self.model_dump()
         for name, field in fields(type(self)).items():
             group, key = name.split(".")
-            if kind_of(field) in (Kind.LOCATION, Kind.STORE):
-                del tree[group][key]
-            elif kind_of(field) == Kind.SUITE:
+            kind = about(field, "kind")
+            if kind == Kind.SUITE:
                 tree[group][key] = Path(tree[group][key]).name
+            elif kind:
+                del tree[group][key]
         return type(self).model_validate(tree)
 
     def digest(self) -> str:
         """Digest of the settings that decide a result, as `decisive` has them for all groups."""
-        groups = ("tracking", "serving")
-        return digest_of_json(
-            decisive(self, [name for name in type(self).model_fields if name not in groups])
-        )
+        return digest_of_json(decisive(self, type(self).model_fields.keys() - {"tracking", "serving"}))
 
 
 def decisive(settings: Settings, names: Iterable[str]) -> dict[str, Any]:
@@ -378,21 +363,15 @@ def decisive(settings: Settings, names: Iterable[str]) -> dict[str, Any]:
         names: of groups (`data`) or single settings (`training.seed`).
     """
     wanted, flat = set(names), settings.flat()
+    kind = MethodSettings().kind  # neutral, though each kind has its own name as the default
     return {
         name: Path(flat[name]).name if name.startswith("validation.") else flat[name]
         for name, field in fields(type(settings)).items()
         if (name in wanted or name.partition(".")[0] in wanted)
-        and kind_of(field) != Kind.LOCATION
+        and about(field, "kind") != Kind.LOCATION
         and name != "encoder.device"
-        and flat[name] != _neutral(name, field)
+        and flat[name] != (kind if name == "method.kind" else about(field, "neutral", field.default))
     }
-
-
-def _neutral(name: str, field: FieldInfo) -> Any:
-    if name == "method.kind":  # each kind has its own name as the default
-        return MethodSettings().kind
-    extra = field.json_schema_extra
-    return extra.get("neutral", field.default) if isinstance(extra, dict) else field.default
 
 
 def _without_passwords(value: Any) -> Any:
@@ -416,18 +395,8 @@ def settings_with_method(kind: str) -> type[Settings]:
     Args:
         kind: one of `method_kinds`.
     """
-    group: type[MethodSettings] = import_module(
-        f"jabert.methods.{kind.replace('-', '_')}"
-    ).METHOD.settings_type
-    made: Any = create_model("Settings", __base__=Settings, method=(group, group()))
-    made.__doc__ = Settings.__doc__
-    found: type[Settings] = made
-    return found
-
-
-def setting_names(model: type[Settings] = Settings) -> list[str]:
-    """Dotted names of all settings; without a model those that every kind of method has."""
-    return list(fields(model))
+    group = import_module(f"jabert.methods.{kind.replace('-', '_')}").METHOD.settings_type
+    return create_model("Settings", __base__=Settings, __doc__=Settings.__doc__, method=(group, group()))
 
 
 def fields(model: type[Settings] = Settings) -> dict[str, FieldInfo]:
@@ -440,8 +409,7 @@ def fields(model: type[Settings] = Settings) -> dict[str, FieldInfo]:
     }
 
 
-def kind_of(field: FieldInfo) -> Kind | None:
-    """What the text of a setting stands for, None if it is a text like any other or no text."""
+def about(field: FieldInfo, key: str, default: Any = None) -> Any:
+    """What `json_schema_extra` of a setting says: by `kind` its `Kind`, by `neutral` its first default."""
     extra = field.json_schema_extra
-    kind = extra.get("kind") if isinstance(extra, dict) else None
-    return kind if isinstance(kind, Kind) else None
+    return extra.get(key, default) if isinstance(extra, dict) else default

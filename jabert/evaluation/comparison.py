@@ -13,7 +13,7 @@ import pandas as pd
 
 from jabert.evaluation.intervals import bootstrap_interval, resampling_units
 from jabert.evaluation.metrics import Probabilities, class_counts, weighted_f1_of_counts
-from jabert.evaluation.report import EvaluationReport, class_indices, evaluate
+from jabert.evaluation.report import EvaluationReport, class_indices, evaluate, predictions
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,17 @@ def compare(
     before, after = (
         table.reindex(columns=labels, fill_value=0.0).to_numpy() for table in (champion, challenger)
     )
+    old, new = (predictions(rows, of, labels)["predicted"] for of in (before, after))
+    answers = zip(map(str, rows["text"]), map(str, rows["label"]), old, new, strict=True)
     return Comparison(
         champion=evaluate(rows, before, labels, seed=seed),
         challenger=evaluate(rows, after, labels, seed=seed),
         gain_interval=gain_interval(rows, labels, before, after, seed=seed),
-        flips=_flips(rows, labels, before, after),
+        flips=tuple(
+            Flip(text, label, a, b, became="right" if b == label else "wrong")
+            for text, label, a, b in answers
+            if (a == label) != (b == label)
+        ),
     )
 
 
@@ -129,20 +135,3 @@ def gain_interval(
         return scores[:, 1] - scores[:, 0]
 
     return bootstrap_interval(np.stack(both, axis=1), gain, seed=seed, resamples=resamples)
-
-
-def _flips(
-    rows: pd.DataFrame, labels: Sequence[str], before: Probabilities, after: Probabilities
-) -> tuple[Flip, ...]:
-    old, new = (np.array(labels)[of.argmax(axis=1)] for of in (before, after))
-    true = rows["label"].to_numpy()
-    return tuple(
-        Flip(
-            text=str(rows["text"].iloc[at]),
-            label=str(true[at]),
-            champion=str(old[at]),
-            challenger=str(new[at]),
-            became="right" if new[at] == true[at] else "wrong",
-        )
-        for at in np.flatnonzero((old == true) != (new == true))
-    )

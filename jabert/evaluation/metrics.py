@@ -61,11 +61,6 @@ def weighted_f1_of_counts(counts: Numbers) -> npt.NDArray[np.float64]:
     return weighted
 
 
-def confusion_matrix(true: Indices, predicted: Indices, classes: int) -> npt.NDArray[np.int64]:
-    """Number of rows by true class (first axis) and predicted class, `(classes, classes)`."""
-    return np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
-
-
 def log_loss(true: Indices, probabilities: Probabilities) -> float:
     """Mean negative natural logarithm of the true class's probability, which counts as at least 1.2e-7.
 

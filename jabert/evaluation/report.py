@@ -13,7 +13,9 @@ from jabert.errors import JabertError
 from jabert.evaluation import metrics
 from jabert.evaluation.intervals import bootstrap_interval, resampling_units
 from jabert.evaluation.metrics import Indices, Probabilities
-from jabert.evaluation.slices import SliceScore, slice_scores
+
+SHORT_TEXT = 10
+"""Longest text of the slice `short`, in characters."""
 
 _MISTAKES = 20
 
@@ -27,6 +29,15 @@ class ClassScore:
     recall: float
     f1: float
     support: int
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """Scores on the test rows of one slice."""
+
+    rows: int
+    accuracy: float
+    weighted_f1: float
 
 
 @dataclass(frozen=True)
@@ -119,10 +130,17 @@ def evaluate(
         0.6666666666666666
     """
     true, classes = class_indices(rows, labels), len(labels)
-    _check_probabilities(probabilities, (len(rows), classes))
+    if probabilities.shape != (len(rows), classes):
+        raise ValueError(f"probabilities of shape {probabilities.shape}, not {(len(rows), classes)}")
+    finite = np.isfinite(probabilities).all(axis=1)
+    if not finite.all():
+        raise JabertError(
+            f"the model gave test row {int(finite.argmin()) + 1} a probability that is not finite"
+        )
     predicted = probabilities.argmax(axis=1)
     units, resampled = resampling_units(rows)
     counts = metrics.class_counts(true, predicted, classes, units)
+    confusion = np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
     per_class = _class_scores(counts.sum(axis=0), labels)
     report_text, report_data = _classification_report(true, predicted, labels)
     return EvaluationReport(
@@ -138,11 +156,11 @@ def evaluate(
         macro_f1=float(np.mean([score.f1 for score in per_class])),
         log_loss=metrics.log_loss(true, probabilities),
         per_class=per_class,
-        confusion=tuple(map(tuple, metrics.confusion_matrix(true, predicted, classes).tolist())),
+        confusion=tuple(map(tuple, confusion.tolist())),
         report_text=report_text,
         report_data=report_data,
-        slices=slice_scores(rows, true, predicted, classes),
-        mistakes=_mistakes(rows, true, probabilities, labels),
+        slices=_slice_scores(rows, true, predicted, classes),
+        mistakes=_mistakes(rows, probabilities, labels),
     )
 
 
@@ -170,16 +188,6 @@ def class_indices(rows: pd.DataFrame, labels: Sequence[str]) -> npt.NDArray[np.i
     return indices
 
 
-def _check_probabilities(probabilities: Probabilities, shape: tuple[int, int]) -> None:
-    if probabilities.shape != shape:
-        raise ValueError(f"probabilities of shape {probabilities.shape}, not {shape}")
-    finite = np.isfinite(probabilities).all(axis=1)
-    if not finite.all():
-        raise JabertError(
-            f"the model gave test row {int(finite.argmin()) + 1} a probability that is not finite"
-        )
-
-
 def _class_scores(counts: npt.NDArray[np.int64], labels: Sequence[str]) -> tuple[ClassScore, ...]:
     correct, support, predicted = counts
     precision, recall = correct / np.maximum(predicted, 1), correct / np.maximum(support, 1)
@@ -197,20 +205,30 @@ def _classification_report(
     return text, classification_report(true, predicted, output_dict=True, **names)
 
 
-def _mistakes(
-    rows: pd.DataFrame, true: Indices, probabilities: Probabilities, labels: Sequence[str]
-) -> tuple[Mistake, ...]:
-    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != true)
-    most_confident = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]
-    groups = rows["group"].to_numpy() if "group" in rows else [None] * len(rows)
-    return tuple(
-        Mistake(
-            text=str(rows["text"].iloc[at]),
-            label=labels[true[at]],
-            predicted=labels[predicted[at]],
-            probability=float(confidence[at]),
-            group=None if pd.isna(groups[at]) else str(groups[at]),
+def _slice_scores(
+    rows: pd.DataFrame, true: Indices, predicted: Indices, classes: int
+) -> dict[str, SliceScore]:
+    """Scores on the slices `short`, `unknown` and `truncated`; a slice without rows is left out."""
+    members = {"short": (rows["text"].str.len() <= SHORT_TEXT).to_numpy(dtype=bool)}
+    for name in ("unknown", "truncated"):
+        if name in rows:
+            members[name] = (rows[name] > 0).to_numpy(dtype=bool)
+    return {
+        name: SliceScore(
+            rows=int(inside.sum()),
+            accuracy=float((true == predicted)[inside].mean()),
+            weighted_f1=metrics.weighted_f1(true[inside], predicted[inside], classes),
         )
-        for at in most_confident
+        for name, inside in members.items()
+        if inside.any()
+    }
+
+
+def _mistakes(rows: pd.DataFrame, probabilities: Probabilities, labels: Sequence[str]) -> tuple[Mistake, ...]:
+    found = predictions(rows, probabilities, labels).assign(group=rows.get("group"))
+    wrong = found[found["predicted"] != found["label"]]
+    most_confident = wrong.sort_values("score", ascending=False, kind="stable").head(_MISTAKES)
+    return tuple(
+        Mistake(str(text), str(label), predicted, float(score), None if pd.isna(group) else str(group))
+        for _, text, label, predicted, score, group in most_confident.itertuples()
     )

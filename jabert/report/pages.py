@@ -29,14 +29,8 @@ def evaluation_page(report: EvaluationReport) -> str:
 def evaluation_tables(report: EvaluationReport) -> dict[str, str]:
     """The parts of the report as tables, by their headings; a part without rows is left out."""
     low, high = report.weighted_f1_interval
-    overall = [
-        ("weighted F1", report.weighted_f1),
-        (f"its 95 % interval, resampling {report.resampled}", f"{low:.3f} to {high:.3f}"),
-        ("macro F1", report.macro_f1),
-        ("accuracy", report.accuracy),
-        ("log loss", report.log_loss),
-        ("rows", report.rows),
-    ]
+    overall = [(shown, getattr(report, name)) for shown, name in {**_SCORES, "rows": "rows"}.items()]
+    overall.insert(1, (f"its 95 % interval, resampling {report.resampled}", f"{low:.3f} to {high:.3f}"))
     classes = [(s.label, s.precision, s.recall, s.f1, s.support) for s in report.per_class]
     slices = [(_SLICES[name], s.weighted_f1, s.accuracy, s.rows) for name, s in report.slices.items()]
     wrong = [(m.text, m.label, m.predicted, m.probability, m.group) for m in report.mistakes]

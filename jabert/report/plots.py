@@ -7,13 +7,12 @@ most emoji, becomes the geta mark 〓, which stands for a missing letter in Japa
 
 import functools
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from jabert.evaluation import EvaluationReport
@@ -51,7 +50,6 @@ _STYLE: dict[Any, Any] = {
     "savefig.dpi": 144,
 }
 _LEFT, _MIDDLE = 0.3, 3.0  # of the boxes in `model_structure`, inches
-_Arguments = ParamSpec("_Arguments")
 
 
 @contextmanager
@@ -66,15 +64,6 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _styled(draw: "Callable[_Arguments, Figure]") -> "Callable[_Arguments, Figure]":
-    @functools.wraps(draw)
-    def styled(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> "Figure":
-        with _style():
-            return draw(*args, **kwargs)
-
-    return styled
-
-
 def save(figure: "Figure", path: Path) -> Path:
     """Write a figure as PNG, atomically, and return `path`."""
     with _style(), atomic_path(path) as temporary:  # ticks are made on saving
@@ -82,7 +71,7 @@ def save(figure: "Figure", path: Path) -> Path:
     return path
 
 
-@_styled
+@_style()
 def confusion_matrix(report: EvaluationReport) -> "Figure":
     """Test rows by true and predicted class: the number of rows, coloured by its share of the true class.
 
@@ -104,42 +93,30 @@ def confusion_matrix(report: EvaluationReport) -> "Figure":
     axes.set_yticks(range(classes), names)
     axes.tick_params(length=0, labelsize=min(11, 60 * cell))
     axes.spines[:].set_visible(False)
-    _write_counts(axes, counts, shares, cell)
+    roomy = cell > 0.45  # for the share below the count
+    place: dict[str, Any] = {"ha": "center", "va": "center", "in_layout": False}
+    for (true, predicted), count in np.ndenumerate(counts):
+        share = shares[true, predicted]
+        if count or roomy:
+            text = f"{count:,}\n{share:.0%}" if roomy else f"{count:,}"
+            colour = "white" if share > 0.5 else _INK
+            axes.text(predicted, true, text, color=colour, size=11 if roomy else 20 * cell, **place)
     beside = axes.inset_axes((1 + 0.15 / width, 0, 0.18 / width, 1))
     bar = figure.colorbar(image, beside, format="{x:.0%}", label="share of the true class")
     bar.outline.set_visible(False)
     return figure
 
 
-def _write_counts(
-    axes: "Axes", counts: npt.NDArray[np.int64], shares: npt.NDArray[np.float64], cell: float
-) -> None:
-    """Write the count into each cell, `cell` inches wide, and also its share if there is room."""
-    roomy = cell > 0.45
-    size = 11 if roomy else 20 * cell
-    for (true, predicted), count in np.ndenumerate(counts):
-        share = shares[true, predicted]
-        text = f"{count:,}\n{share:.0%}" if roomy else f"{count:,}"
-        if count or roomy:
-            colour = "white" if share > 0.5 else _INK
-            axes.text(
-                predicted, true, text, color=colour, ha="center", va="center", size=size, in_layout=False
-            )
-
-
-@_styled
+@_style()
 def per_class(report: EvaluationReport) -> "Figure":
     """Precision, recall and F1 of each class as bars, with the number of its test rows."""
     figure = _figure(7.2, 1.6 + 0.62 * len(report.labels))
     axes = figure.add_subplot()
     middle = np.arange(len(report.labels))
-    for offset, name, colour in (
-        (-0.25, "precision", _LIGHT_BLUE),
-        (0, "recall", _BLUE),
-        (0.25, "f1", _ORANGE),
-    ):
-        values = [getattr(score, name) for score in report.per_class]
-        bars = axes.barh(middle + offset, values, 0.23, color=colour, label="F1" if name == "f1" else name)
+    colours = {"precision": _LIGHT_BLUE, "recall": _BLUE, "F1": _ORANGE}
+    for (name, colour), offset in zip(colours.items(), (-0.25, 0, 0.25), strict=True):
+        values = [getattr(score, name.lower()) for score in report.per_class]
+        bars = axes.barh(middle + offset, values, 0.23, color=colour, label=name)
         axes.bar_label(bars, fmt="{:.2f}", padding=3, size=8)
     names = [f"{_printable(score.label)} ({score.support:,})" for score in report.per_class]
     axes.set_yticks(middle, names)
@@ -149,7 +126,7 @@ def per_class(report: EvaluationReport) -> "Figure":
     return figure
 
 
-@_styled
+@_style()
 def learning_curves(history: pd.DataFrame, watched: str = "validation") -> "Figure":
     """Loss, accuracy and weighted F1 by epoch, the kept epoch marked.
 
@@ -164,21 +141,18 @@ def learning_curves(history: pd.DataFrame, watched: str = "validation") -> "Figu
     epochs, kept = history["epoch"], history[history["best"].astype(bool)].tail(1)
     names = {"Loss": "loss", "Accuracy": "acc", "Weighted F1": "weighted_f1"}
     for axes, (title, column) in zip(panels, names.items(), strict=True):
-        if column in history:
-            axes.plot(epochs, history[column], ".-", color=_LIGHT_BLUE, label="training")
-        axes.plot(epochs, history[f"val_{column}"], ".-", color=_BLUE, label=watched)
+        _draw_curves(axes, history.set_index("epoch"), column, watched)
         for epoch, value in zip(kept["epoch"], kept[f"val_{column}"], strict=True):
             axes.axvline(epoch, color=_ORANGE, linewidth=1, linestyle=":", zorder=1)
             axes.plot([epoch], [value], "o", color=_ORANGE, label=f"kept: epoch {epoch}", zorder=3)
             axes.set_title(f"{value:.3f}", loc="right", color=_ORANGE)
-        axes.set(title=title, xlabel="epoch", xlim=(epochs.min() - 0.5, epochs.max() + 0.5))
+        axes.set(title=title, xlim=(epochs.min() - 0.5, epochs.max() + 0.5))
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        axes.grid(axis="y")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
-@_styled
+@_style()
 def pretraining_curves(history: pd.DataFrame) -> "Figure":
     """Losses and accuracies of a pretraining by step, on training and held-out texts.
 
@@ -197,16 +171,22 @@ def pretraining_curves(history: pd.DataFrame) -> "Figure":
     figure = _figure(3.8 * max(2, len(present)), 3.9)
     panels = np.atleast_1d(figure.subplots(1, len(present)))
     for axes, name in zip(panels, present, strict=True):
-        axes.plot(history["step"], history[name], ".-", color=_LIGHT_BLUE, label="training")
-        if f"val_{name}" in history:
-            axes.plot(history["step"], history[f"val_{name}"], ".-", color=_BLUE, label="held out")
-        axes.set(title=titles[name], xlabel="step")
-        axes.grid(axis="y")
+        _draw_curves(axes, history.set_index("step"), name, "held out")
+        axes.set_title(titles[name])
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
-@_styled
+def _draw_curves(axes: "Axes", history: pd.DataFrame, column: str, held_out: str) -> None:
+    """Draw a metric on training rows, and on the rows that `held_out` names, where it was measured."""
+    for name, colour, label in ((column, _LIGHT_BLUE, "training"), (f"val_{column}", _BLUE, held_out)):
+        if name in history:
+            axes.plot(history.index, history[name], ".-", color=colour, label=label)
+    axes.set_xlabel(str(history.index.name))
+    axes.grid(axis="y")
+
+
+@_style()
 def model_structure(layers: Sequence[Layer]) -> "Figure":
     """The layers as boxes with arrows between them, from the input at the top to the output.
 

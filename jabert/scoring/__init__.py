@@ -27,6 +27,7 @@ Progress = Callable[[int, int], None]  # rows done, estimated rows of the table
 
 _FORMAT = "1"  # of the files of an unfinished run
 _PART = ".arrow"  # their suffix
+_NOTE = "version.json"  # names the model version with which the run was begun
 _CHUNK_ROWS = 4096  # enough to fill batches of similar length; a kill costs the work on one chunk
 _WAITING = "another process scores the same table into the same file; waiting for it to end"
 _SECONDS_BETWEEN_LINES = 10.0
@@ -54,11 +55,6 @@ class Job:
         tracking, column = self.settings.tracking, self.settings.data.text_column
         parts = [_FORMAT, self.source, str(self.target), column, tracking.uri, tracking.model_name]
         return Path(self.settings.training.work_path) / f"score-{digest_of_json(parts)[:16]}"
-
-    @property
-    def note(self) -> Path:
-        """The file that names the model version with which the job was begun."""
-        return self.folder / "version.json"
 
     def chunks(self) -> Iterator[tuple[Chunk, list[Any]]]:
         """The rows of the table, and the cells of its text column.
@@ -107,13 +103,6 @@ class Scored:
     model_digest: str = ""
     output: str = ""
 
-    def count(self, faults: list[str | None]) -> None:
-        """Count rows; None in `faults` means a text that can be scored."""
-        failed = sum(fault is not None for fault in faults)
-        self.rows += len(faults)
-        self.failed += failed
-        self.scored += len(faults) - failed
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         rate = (self.rows - self.resumed) / max(self.seconds, 1e-9)
@@ -127,16 +116,6 @@ def open_job(settings: Settings, source: str, target: str) -> Job:
         JabertError: the table cannot be read or has no text column, the target cannot be written, or there
             is no champion.
     """
-    job = Job(source if is_url(source) else str(Path(source).resolve()), _writable(target), settings)
-    if job.source == str(job.target):
-        raise JabertError(f"{job.target} is the table itself; the scored one needs a name of its own")
-    next(job.chunks())
-    registry = open_registry(settings)
-    _begun_with(job, registry) or registry.require_champion()
-    return job
-
-
-def _writable(target: str) -> Path:
     if is_url(target):
         raise JabertError(f"{target} is a URL, but a scored table is written to a path")
     path = Path(target).resolve()
@@ -147,7 +126,13 @@ def _writable(target: str) -> Path:
         raise JabertError(f"there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise JabertError(f"{path} cannot be written: Permission denied")
-    return path
+    job = Job(source if is_url(source) else str(Path(source).resolve()), path, settings)
+    if job.source == str(job.target):
+        raise JabertError(f"{job.target} is the table itself; the scored one needs a name of its own")
+    next(job.chunks())
+    registry = open_registry(settings)
+    _begun_with(job, registry) or registry.require_champion()
+    return job
 
 
 def score(job: Job, on_progress: Progress | None = None) -> Scored:
@@ -163,7 +148,11 @@ def score(job: Job, on_progress: Progress | None = None) -> Scored:
     """
     with exclusive(job.folder.with_suffix(".lock"), _WAITING):
         began = time.perf_counter()
-        champion = _champion(job)
+        registry = open_registry(job.settings)
+        if version := _begun_with(job, registry):
+            log.info("resuming an unfinished run with its model version %s", version)
+        champion = Champion(registry, version or registry.require_champion(), job.settings)
+        write_json(job.folder / _NOTE, champion.version)
         started = time.perf_counter()
         scored = Scored(
             setup_seconds=started - began,
@@ -178,21 +167,11 @@ def score(job: Job, on_progress: Progress | None = None) -> Scored:
         return scored
 
 
-def _champion(job: Job) -> Champion:
-    registry = open_registry(job.settings)
-    version = _begun_with(job, registry)
-    if version:
-        log.info("resuming an unfinished run with its model version %s", version)
-    champion = Champion(registry, version or registry.require_champion(), job.settings)
-    write_json(job.note, champion.version)
-    return champion
-
-
 def _begun_with(job: Job, registry: Registry) -> str | None:
     """The version with which an unfinished run began; None if it finished no chunk or the version is gone."""
     if not any(job.folder.glob(f"*{_PART}")):
         return None
-    version = str(json.loads(job.note.read_text(encoding="utf-8")))
+    version = str(json.loads((job.folder / _NOTE).read_text(encoding="utf-8")))
     try:
         registry.get(version)
     except JabertError:
@@ -239,16 +218,18 @@ def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Pro
         while part := following.result():
             following = threads.submit(next, parts, None)
             if part.prepared is not None:
-                answers = champion.answer(part.prepared, part.faults)
+                answers, reused = champion.answer(part.prepared, part.faults)
                 if written:
                     written.result()
-                written = threads.submit(write_part, part.chunk.table, answers.table, part.path)
-                scored.computed += answers.computed
-                scored.reused += answers.reused
+                written = threads.submit(write_part, part.chunk.table, answers, part.path)
+                scored.computed += part.faults.count(None) - reused
+                scored.reused += reused
             else:
                 scored.resumed += len(part.faults)
             paths.append(part.path)
-            scored.count(part.faults)
+            scored.rows += len(part.faults)
+            scored.scored += part.faults.count(None)
+            scored.failed = scored.rows - scored.scored
             if part.chunk.share:
                 on_progress(scored.rows, round(scored.rows / part.chunk.share))
         if written:

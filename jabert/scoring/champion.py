@@ -1,6 +1,5 @@
 """A version of the registered model that answers for texts, with the vectors of the feature store."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,6 @@ ANSWER = pa.schema(
 )
 """What is said of a text: the most probable label, its probability, that of all labels, who says so, and why
 there is none of it."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """A table as `ANSWER` says, a row a text, and where the vectors came from."""
-
-    table: pa.Table
-    computed: int
-    reused: int
 
 
 class Champion:
@@ -67,30 +57,28 @@ class Champion:
         good = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
         return [member.prepare(good) for member in self._members]
 
-    def answer(self, prepared: list[list[Any]], faults: list[str | None]) -> Answers:
+    def answer(self, prepared: list[list[Any]], faults: list[str | None]) -> tuple[pa.Table, int]:
         """Classify the cells of a text column.
 
         Args:
             prepared: of `prepare`.
             faults: what is wrong with each cell; it becomes the reason.
+
+        Returns:
+            A table as `ANSWER` says, one row for each cell; and for how many the store had all vectors.
         """
         answers = [member.classify(inputs) for member, inputs in zip(self._members, prepared, strict=True)]
         parts = [probabilities for probabilities, _ in answers]
         joined = self._classifier.join(parts) if len(parts) > 1 else parts[0]
-        reused = min((found for _, found in answers if found is not None), default=0)
-        return Answers(self._table(joined, faults), computed=len(joined) - reused, reused=reused)
-
-    def _table(self, probabilities: npt.NDArray[np.float64], faults: list[str | None]) -> pa.Table:
         labels = self._classifier.about["labels"]
         source = {"model_version": self.version, "model_digest": self.digest}
         rows: list[dict[str, Any]] = [{**source, "reason": fault and f"text is {fault}"} for fault in faults]
         good = [row for row in rows if row["reason"] is None]
-        for row, of in zip(good, probabilities.tolist(), strict=True):
-            best = max(of)
-            row.update(
-                label=labels[of.index(best)], score=best, probabilities=list(zip(labels, of, strict=True))
-            )
-        return pa.Table.from_pylist(rows, ANSWER)
+        for row, of in zip(good, joined.tolist(), strict=True):
+            by_label = list(zip(labels, of, strict=True))
+            row.update(label=labels[of.index(max(of))], score=max(of), probabilities=by_label)
+        reused = min((found for _, found in answers if found is not None), default=0)
+        return pa.Table.from_pylist(rows, ANSWER), reused
 
 
 class _Member:
@@ -118,9 +106,8 @@ class _Member:
             return self._classifier.classify(inputs), None
         indices = self._store.find(row_keys(inputs))
         known, new = np.flatnonzero(indices >= 0), np.flatnonzero(indices < 0)
-        from_vectors = self._classifier.classify_vectors(
-            [self._store.vectors(index) for index in indices[known]]
-        )
+        stored = [self._store.vectors(index) for index in indices[known]]
+        from_vectors = self._classifier.classify_vectors(stored)
         from_ids = self._classifier.classify_ids([inputs[row] for row in new])
         probabilities = np.empty((len(inputs), from_ids.shape[1]))
         probabilities[known], probabilities[new] = from_vectors, from_ids

@@ -25,17 +25,12 @@ def write_output(parts: Sequence[Path], target: Path, *, of_json: bool) -> None:
         target: the file to write; a column of the input with a name of `ANSWER` is renamed to `input_…`.
         of_json: whether the cells of the rows are JSON text, as in `Chunk.table` of JSONL.
     """
-    rows = pa.unify_schemas([_rows_schema(pa.ipc.open_file(str(part)).schema) for part in parts])
-    renamed = pa.schema(
-        [field.with_name(name) for field, name in zip(rows, _free_names(rows.names), strict=True)]
-    )
-    schema = pa.schema([*renamed, *ANSWER])
+    own = [list(pa.ipc.open_file(str(part)).schema)[: -len(ANSWER)] for part in parts]
+    rows = pa.unify_schemas([pa.schema(fields) for fields in own])
+    names = _free_names(rows.names)
+    schema = pa.schema([*(field.with_name(name) for field, name in zip(rows, names, strict=True)), *ANSWER])
     tables = (_read_part(part, rows, schema) for part in parts)
-    write_chunks(tables, schema, target, json_columns=renamed.names if of_json else ())
-
-
-def _rows_schema(schema: pa.Schema) -> pa.Schema:
-    return pa.schema(list(schema)[: -len(ANSWER)])
+    write_chunks(tables, schema, target, json_columns=names if of_json else ())
 
 
 def _free_names(names: Sequence[str]) -> list[str]:
@@ -53,7 +48,7 @@ def _free_names(names: Sequence[str]) -> list[str]:
 def _read_part(part: Path, rows: pa.Schema, schema: pa.Schema) -> pa.Table:
     """A part with all columns of the output: those that its chunk of JSONL lacked are null."""
     table = pa.ipc.open_file(pa.memory_map(str(part))).read_all()
-    answers = table.columns[-len(ANSWER) :]
-    own = dict(zip(_rows_schema(table.schema).names, table.columns, strict=False))
+    count = table.num_columns - len(ANSWER)
+    own = dict(zip(table.column_names[:count], table.columns, strict=False))
     columns = [own[field.name] if field.name in own else pa.nulls(len(table), field.type) for field in rows]
-    return pa.Table.from_arrays([*columns, *answers], schema=schema)
+    return pa.Table.from_arrays([*columns, *table.columns[count:]], schema=schema)

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from jabert.config import (
     Settings,
+    fields,
     load_settings,
     local_database,
     packaged,
     packaged_recipes,
-    setting_names,
 )
 from jabert.errors import JabertError
 
@@ -373,8 +373,8 @@ def test_the_digest_is_that_of_the_settings_not_of_the_folder_they_were_read_in(
 def test_every_setting_has_a_flat_name():
     settings = load_settings()
     flat = settings.flat()
-    assert sorted(flat) == sorted(setting_names(type(settings)))
-    assert set(setting_names()) <= set(flat)
+    assert sorted(flat) == sorted(fields(type(settings)))
+    assert set(fields()) <= set(flat)
     assert flat["training.batch_size"] == 64
 
 

@@ -100,11 +100,11 @@ def result(facts: Facts, scores: str) -> str:
     share = largest.support / report.rows
     always = 2 * share**2 / (1 + share)  # its F1, 2 share / (1 + share), weighted; the other classes have 0
     chosen = "**They chose the epoch, so these figures are too good.**"
-    kept = "They had no part in training and chose nothing."
+    role = chosen if facts.test_chose else "They had no part in training and chose nothing."
     return (
-        f"Measured on {report.rows:,} test rows with the registered model itself, from text. "
-        f"{chosen if facts.test_chose else kept} Always answering "
-        f"{escaped(largest.label)}, the largest class of these rows, would have weighted F1 {always:.3f}.\n\n{scores}"
+        f"Measured on {report.rows:,} test rows with the registered model itself, from text. {role} "
+        f"Always answering {escaped(largest.label)}, the largest class of these rows, would have weighted F1 "
+        f"{always:.3f}.\n\n{scores}"
     )
 
 
@@ -114,21 +114,18 @@ def gate(facts: Facts) -> str:
     parts = [f"**{verdict['outcome'].capitalize()}**: {escaped(verdict['reason'])}."]
     if "gain" in verdict:
         gain, low, high = (verdict[name] for name in ("gain", "gain_low", "gain_high"))
-        right, wrong = verdict["became_right"], verdict["became_wrong"]
         compared = {
             "compared with": f"champion {verdict['champion']}",
             "on": f"the same {verdict['compared_rows']:,} test rows",
             "weighted F1": f"{verdict['weighted_f1']:.4f} against {verdict['champion_weighted_f1']:.4f}",
             "gain": f"{gain:+.4f} (95 % interval {low:+.4f} to {high:+.4f})",
-            "changed": f"{right:,} texts became right, {wrong:,} wrong",
+            "changed": f"{verdict['became_right']:,} texts became right, {verdict['became_wrong']:,} wrong",
         }
         parts.append(_pairs(compared))
     if warnings := verdict.get("warnings"):
         parts.append(_bullets(f"Warning: {escaped(warning)}." for warning in warnings))
-    parts.append(
-        "Decided when the version was registered; `jabert models` shows which version is the champion now."
-    )
-    return "\n\n".join(parts)
+    now = "Decided when the version was registered; `jabert models` shows which version is the champion now."
+    return "\n\n".join([*parts, now])
 
 
 def limits(facts: Facts) -> str:
@@ -174,7 +171,6 @@ def data(facts: Facts) -> str:
     """Where the texts come from, which rows were dropped, and how the rest is split."""
     counts, rows = facts.counts, facts.table
     fate = "dropped" if facts.settings.data.drop_duplicates else "kept"
-    parts = {split: rows[rows["split"] == split] for split in _SPLITS}
     classes = pd.crosstab(rows["label"], rows["split"]).reindex(columns=_SPLITS, fill_value=0)
     origin = {
         "source": facts.source,
@@ -185,22 +181,14 @@ def data(facts: Facts) -> str:
         "under two labels": f"{counts['conflicting_rows']:,} rows of {counts['conflicting_texts']:,} texts "
         f"{fate}",
     }
-    by_split = [
-        (
-            name,
-            f"{len(part):,}",
-            part["group"].nunique() if "group" in part else None,
-            table_digest(part)[:16],
-        )
-        for name, part in parts.items()
-    ]
+    by_split = []
+    for name in _SPLITS:
+        part = rows[rows["split"] == name]
+        groups = part["group"].nunique() if "group" in part else None
+        by_split.append((name, f"{len(part):,}", groups, table_digest(part)[:16]))
     by_class = [(label, *map("{:,}".format, counted)) for label, *counted in classes.itertuples()]
-    tables = [
-        _pairs(origin),
-        table(["split", "rows", "groups", "digest"], by_split),
-        table(["class", *_SPLITS], by_class),
-    ]
-    return "\n\n".join(tables)
+    split_table = table(["split", "rows", "groups", "digest"], by_split)
+    return "\n\n".join([_pairs(origin), split_table, table(["class", *_SPLITS], by_class)])
 
 
 def protocol(facts: Facts) -> str:
@@ -217,11 +205,8 @@ def protocol(facts: Facts) -> str:
         sentences.append(f"KNBC's topic tags were {'removed' if data.strip_topic_tag else kept}.")
     if "validation" in facts.learned_from:
         sentences.append("The classifier learned from the validation rows too, for it chose nothing on them.")
-    sentences += [
-        *facts.method.protocol,
-        "`config.toml` among the artifacts of the run is a recipe that repeats the run.",
-    ]
-    return _bullets(sentences)
+    repeat = "`config.toml` among the artifacts of the run is a recipe that repeats the run."
+    return _bullets([*sentences, *facts.method.protocol, repeat])
 
 
 def encoder(facts: Facts) -> str:
@@ -245,13 +230,8 @@ def encoder(facts: Facts) -> str:
 
 def environment(facts: Facts) -> str:
     """Precision, machine and versions."""
-    features, recorded = facts.features, facts.environment
-    libraries = {
-        name.removeprefix("library."): version
-        for name, version in recorded.items()
-        if name.startswith("library.")
-    }
-    dtype = facts.settings.features.dtype
+    features, recorded, dtype = facts.features, facts.environment, facts.settings.features.dtype
+    libraries = [f"{name[8:]} {version}" for name, version in recorded.items() if name.startswith("library.")]
     vectors = features and f"{features.engine}, {features.precision}, stored as {dtype}"
     return _pairs(
         {
@@ -261,7 +241,7 @@ def environment(facts: Facts) -> str:
             "Python": recorded["python"],
             "jabert": recorded["jabert"],
             "commit": recorded.get("mlflow.source.git.commit", "not known, jabert is installed"),
-            "libraries": ", ".join(f"{name} {version}" for name, version in libraries.items()),
+            "libraries": ", ".join(libraries),
         }
     )
 
