@@ -140,9 +140,9 @@ def _artifacts(experiment: "Experiment", runs: "list[TrackedRun]", setting: str 
 
 
 def _champion(client: "MlflowClient", name: str) -> Check:
-    from jabert.registry import champion_of
+    from jabert.registry.moves import read_state
 
-    champion = champion_of(client, name)
+    champion = read_state(client, name).champion
     if champion is None:
         return checked("champion", f"model {name!r} has none yet; `jabert retrain` makes one")
     uri = client.get_model_version_download_uri(name, champion)

@@ -13,8 +13,8 @@ from jabert.config import Settings
 from jabert.errors import JabertError, reason_of
 from jabert.registry.leaks import TRAINING_DIGESTS_FILE, TrainingDigests, read_training_digests
 from jabert.registry.lock import lock_location, promotion_lock
-from jabert.registry.moves import Move, apply_move, champion_of, moves_of, recover
-from jabert.tracking import connect, load_model
+from jabert.registry.moves import Move, apply_move, moves_of, read_state, recover
+from jabert.tracking import connect, get_or_none, load_model
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
@@ -56,7 +56,7 @@ class Registry:
 
     def champion(self) -> str | None:
         """Number of the champion, None without one."""
-        return champion_of(self.client, self.name)
+        return read_state(self.client, self.name).champion
 
     def uri(self, version: str) -> str:
         """MLflow's URI of a version."""
@@ -68,16 +68,10 @@ class Registry:
         Raises:
             JabertError: there is no such version.
         """
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self.client.get_model_version(self.name, version)
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            raise JabertError(
-                f"there is no version {version!r} of {self.name!r}; `jabert models` lists them"
-            ) from None
+        entry = get_or_none(lambda: self.client.get_model_version(self.name, version), invalid=True)
+        if entry is None:
+            raise JabertError(f"there is no version {version!r} of {self.name!r}; `jabert models` lists them")
+        return entry
 
     def load(self, version: str) -> Any:
         """A version as a pyfunc model.
@@ -89,9 +83,8 @@ class Registry:
             return load_model(self.uri(version))
         except Exception as error:  # a version brings code of its own, which may raise anything
             reason = reason_of(error)
-            raise JabertError(
-                f"version {version} of {self.name!r} cannot be loaded ({reason}); see `jabert doctor`"
-            ) from error
+            message = f"version {version} of {self.name!r} cannot be loaded ({reason}); see `jabert doctor`"
+            raise JabertError(message) from error
 
     def require_champion(self) -> str:
         """Number of the champion.
@@ -132,15 +125,12 @@ class Registry:
         Raises:
             JabertError: there is no such version, or its run is gone.
         """
-        from mlflow.exceptions import MlflowException
-
         entry = self.get(version)
-        try:
-            return self.client.get_run(entry.tags.get("judged_in") or entry.run_id or "")
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            raise JabertError(f"the run of version {version} of {self.name!r} is gone") from None
+        run_id = entry.tags.get("judged_in") or entry.run_id or ""
+        run = get_or_none(lambda: self.client.get_run(run_id), invalid=True)
+        if run is None:
+            raise JabertError(f"the run of version {version} of {self.name!r} is gone")
+        return run
 
     def artifact(self, version: str, name: str) -> bytes | None:
         """Contents of an artifact of a version's run, None if the run has none of that name.
@@ -158,14 +148,8 @@ class Registry:
 
     def all(self) -> list["ModelVersion"]:
         """All versions, newest first."""
-        found: list[ModelVersion] = []
-        page = None
-        while page != "":
-            some = self.client.search_model_versions(
-                f"name = '{self.name}'", max_results=1000, page_token=page
-            )
-            found += some
-            page = some.token or ""
+        # MLflow's largest page, 200,000 versions, is all there are.
+        found = self.client.search_model_versions(f"name = '{self.name}'", max_results=200_000)
         return sorted(found, key=lambda version: -int(version.version))
 
     def register(self, model_uri: str) -> str:
@@ -249,8 +233,17 @@ class Registry:
         versions = self.all()
         aliases = self.client.get_registered_model(self.name).aliases if versions else {}
         return [
-            _describe(version, [alias for alias, of in aliases.items() if str(of) == str(version.version)])
-            for version in versions
+            {
+                "version": str(version.version),
+                "aliases": sorted(alias for alias, of in aliases.items() if str(of) == str(version.version)),
+                "weighted_f1": float(tags["weighted_f1"]) if "weighted_f1" in tags else None,
+                "run_id": version.run_id,
+                "created": datetime.fromtimestamp(version.creation_timestamp / 1000).astimezone().isoformat(),
+                "promotion": tags.get("promotion"),
+                "promoted_over": tags.get("promoted_over"),
+                "reason": tags.get("reason"),
+            }
+            for version, tags in ((version, version.tags) for version in versions)
         ]
 
 
@@ -283,17 +276,3 @@ def predict(model: Any, texts: pd.DataFrame) -> pd.DataFrame:
     starts = range(0, max(1, len(texts)), step)
     parts: list[pd.DataFrame] = [model.predict(texts.iloc[start : start + step]) for start in starts]
     return pd.concat(parts)
-
-
-def _describe(version: "ModelVersion", aliases: list[str]) -> ListedVersion:
-    tags = version.tags
-    return {
-        "version": str(version.version),
-        "aliases": sorted(aliases),
-        "weighted_f1": float(tags["weighted_f1"]) if "weighted_f1" in tags else None,
-        "run_id": version.run_id,
-        "created": datetime.fromtimestamp(version.creation_timestamp / 1000).astimezone().isoformat(),
-        "promotion": tags.get("promotion"),
-        "promoted_over": tags.get("promoted_over"),
-        "reason": tags.get("reason"),
-    }

@@ -38,23 +38,21 @@ class AccessLog:
             return
         started = time.perf_counter()
         state: dict[str, Any] = scope.setdefault("state", {})
-        seen = {"status": _CLIENT_CLOSED}
+        status = _CLIENT_CLOSED
 
         async def send_with_version(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                seen["status"] = message["status"]
-                version = state.setdefault("version", self._follower.served.version.label)
-                names = (
-                    (b"x-jabert-model", self._model),
-                    (b"x-jabert-version", quote(version, _UNESCAPED).encode()),
-                )
-                message["headers"] = [*message["headers"], *names]
+                status = message["status"]
+                label = state.setdefault("version", self._follower.served.version.label)
+                version = (b"x-jabert-version", quote(label, _UNESCAPED).encode())
+                message["headers"] = [*message["headers"], (b"x-jabert-model", self._model), version]
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_version)
         finally:
-            self._record(scope, state, seen["status"], time.perf_counter() - started)
+            self._record(scope, state, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, state: dict[str, Any], status: int, seconds: float) -> None:
         path = scope["path"] if scope["path"] in _PATHS else "other"

@@ -13,7 +13,6 @@ class Metrics:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._registry = registry
-        self._version: str | None = None
         self.requests = Counter(
             "jabert_requests", "Requests answered.", ("path", "status"), registry=registry
         )

@@ -24,9 +24,8 @@ def serve(settings: Settings, uri: str, host: str, port: int) -> None:
             version does not exist or cannot be loaded.
     """
     address = address_of(uri)
-    with listen(
-        host, port, "give others with --host and --port"
-    ) as listening:  # before heavy imports, so that a taken port is reported at once
+    # Before heavy imports, so that a taken port is reported at once.
+    with listen(host, port, "give others with --host and --port") as listening:
         _run(settings, address, listening)
 
 
@@ -43,7 +42,7 @@ def _run(settings: Settings, address: Address, listening: socket) -> None:
 
     metrics = Metrics()
     follower = Follower(client, address, settings.serving, metrics)
-    seconds = settings.serving.timeout_seconds
+    seconds = math.ceil(settings.serving.timeout_seconds)
     config = uvicorn.Config(
         build_app(follower, settings.serving, metrics),
         http=BoundedProtocol,
@@ -53,8 +52,8 @@ def _run(settings: Settings, address: Address, listening: socket) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=math.ceil(seconds),
-        timeout_graceful_shutdown=math.ceil(seconds) + 5,
+        timeout_keep_alive=seconds,
+        timeout_graceful_shutdown=seconds + 5,
     )
     server = uvicorn.Server(config)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -62,8 +61,6 @@ def _run(settings: Settings, address: Address, listening: socket) -> None:
         signal.signal(number, server.handle_exit)
     gc.collect()
     gc.freeze()  # otherwise each full collection scans all imported libraries, which takes 0.15 s
-    url = "http://{}:{}".format(*listening.getsockname())
-    print(
-        f"{url} serves version {follower.served.version.label} of {address.uri}; Ctrl-C ends it", flush=True
-    )
+    url, label = "http://{}:{}".format(*listening.getsockname()), follower.served.version.label
+    print(f"{url} serves version {label} of {address.uri}; Ctrl-C ends it", flush=True)
     server.run(sockets=[listening])
