@@ -24,7 +24,6 @@ from jabert.registry.smoke import smoke_check
 from jabert.registry.versions import Registry, classify
 
 Outcome = Literal["promoted", "kept", "refused"]
-SmokeCheck = Callable[[str, str, list[str], pd.DataFrame], str | None]
 
 _CANARY_ROWS = 32
 _NAMED_LABELS = 5
@@ -123,7 +122,7 @@ class Gate:
     rules: PromotionSettings
     record: Callable[[Verdict], None]
     seed: int = 0
-    smoke_check: SmokeCheck = smoke_check
+    smoke_check: Callable[[str, str, list[str], pd.DataFrame], str | None] = smoke_check
     _known_probabilities: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
     _known_failures: dict[str, str | None] = field(default_factory=dict, init=False, repr=False)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -20,22 +20,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
-
-
-class ListedVersion(TypedDict):
-    """A version as `jabert models --json` lists it.
-
-    `created` is in ISO 8601 with the local offset; what a version has no tag for is None.
-    """
-
-    version: str
-    aliases: list[str]
-    weighted_f1: float | None
-    run_id: str | None
-    created: str
-    promotion: str | None
-    promoted_over: str | None
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -94,9 +78,8 @@ class Registry:
         """
         champion = self.champion()
         if champion is None:
-            raise JabertError(
-                f"the registered model {self.name!r} has no champion yet; `jabert retrain` makes one"
-            )
+            model = f"the registered model {self.name!r}"
+            raise JabertError(f"{model} has no champion yet; `jabert retrain` makes one")
         return champion
 
     def load_champion(self) -> Any:
@@ -204,10 +187,8 @@ class Registry:
             if not state.champion:
                 raise JabertError(f"the registered model {self.name!r} has no champion to go back from")
             if not state.previous:
-                raise JabertError(
-                    f"there is nothing to go back to: version {state.champion} of {self.name!r} "
-                    "has no champion before it"
-                )
+                version = f"version {state.champion} of {self.name!r}"
+                raise JabertError(f"there is nothing to go back to: {version} has no champion before it")
             target = state.previous
             promotions = [move for move in moves_of(self.get(target).tags) if move.action != "rolled back"]
             before = promotions[-1].over if promotions else None
@@ -228,8 +209,11 @@ class Registry:
         moves = [move for version in self.all() for move in moves_of(version.tags)]
         return sorted(moves, key=lambda move: move.number)
 
-    def listing(self) -> list[ListedVersion]:
-        """All versions, newest first, JSON-ready."""
+    def listing(self) -> list[dict[str, Any]]:
+        """List all versions, newest first, as `jabert models --json` does.
+
+        `created` is in ISO 8601 with the local offset; what a version has no tag for is None.
+        """
         versions = self.all()
         aliases = self.client.get_registered_model(self.name).aliases if versions else {}
         return [

@@ -52,25 +52,16 @@ class AccessLog:
         try:
             await self._app(scope, receive, send_with_version)
         finally:
-            self._record(scope, state, status, time.perf_counter() - started)
-
-    def _record(self, scope: Scope, state: dict[str, Any], status: int, seconds: float) -> None:
-        path = scope["path"] if scope["path"] in _PATHS else "other"
-        self._metrics.requests.labels(path, str(status)).inc()
-        if path == "/invocations":
-            self._metrics.seconds.observe(seconds)
-        line = to_line(
-            "request",
-            method=scope["method"],
-            path=path,
-            status=status,
-            rows=state.get("rows"),
-            milliseconds=round(1000 * seconds, 2),
-            version=state.get("version"),
-        )
-        if not self._lines:  # requests of a batch end together: one write for all of them
-            asyncio.get_running_loop().call_soon(self._write_lines)
-        self._lines.append(line)
+            seconds = time.perf_counter() - started
+            path = scope["path"] if scope["path"] in _PATHS else "other"
+            self._metrics.requests.labels(path, str(status)).inc()
+            if path == "/invocations":
+                self._metrics.seconds.observe(seconds)
+            if not self._lines:  # requests of a batch end together: one write for all of them
+                asyncio.get_running_loop().call_soon(self._write_lines)
+            line = {"method": scope["method"], "path": path, "status": status, "rows": state.get("rows")}
+            line |= {"milliseconds": round(1000 * seconds, 2), "version": state.get("version")}
+            self._lines.append(to_line("request", **line))
 
     def _write_lines(self) -> None:
         print(end="".join(self._lines), file=sys.stderr, flush=True)

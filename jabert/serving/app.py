@@ -73,9 +73,8 @@ def _add_routes(
         body = await _read_body(request, settings.max_body_bytes, until)
         inputs = read_request(body, request.headers.get("content-type", ""), settings)
         request.state.rows = len(inputs.texts)
-        answer = await _predict(batcher, inputs, until)
-        request.state.version = answer.version
-        return Response(json.dumps({"predictions": answer.rows}, cls=NumpyEncoder), media_type=_JSON)
+        rows, request.state.version = await _predict(batcher, inputs, until)
+        return Response(json.dumps({"predictions": rows}, cls=NumpyEncoder), media_type=_JSON)
 
     @app.get("/ping", tags=["server"], summary="Whether the server answers", response_class=PlainTextResponse)
     async def ping() -> Response:

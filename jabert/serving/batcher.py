@@ -18,12 +18,8 @@ _SECONDS_TO_END = 5.0
 _LATER = {"Retry-After": "1"}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Predictions of one request, one JSON-ready row per text, and the version that made them."""
-
-    rows: list[Any]
-    version: str
+Answer = tuple[list[Any], str]
+"""Predictions of one request, one JSON-ready row per text, and the version that made them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +68,7 @@ class Batcher:
         count = len(inputs.texts)
         answer: asyncio.Future[Answer] = self._loop.create_future()
         if not count:
-            answer.set_result(Answer([], self._follower.served.version.label))
+            answer.set_result(([], self._follower.served.version.label))
             return answer
         waiting = _Waiting(inputs, json.dumps(inputs.params, sort_keys=True), answer)
         with self._changed:
@@ -151,4 +147,4 @@ def _deliver(batch: list[_Waiting], outcomes: list[list[Any] | Exception], versi
         if isinstance(outcome, Exception):
             waiting.answer.set_exception(outcome)
         else:
-            waiting.answer.set_result(Answer(outcome, version))
+            waiting.answer.set_result((outcome, version))

@@ -47,10 +47,9 @@ def read_request(body: bytes, content_type: str, limits: ServingSettings) -> Inp
     if len(values) > limits.max_texts:
         raise RequestError(413, f"{len(values)} rows are too many, at most {limits.max_texts} are taken")
     for row, value in enumerate(values):
-        if isinstance(value, str) and len(value) > (longest := limits.max_characters):
-            raise RequestError(
-                400, f"row {row}: text has {len(value)} characters, at most {longest} are taken"
-            )
+        if isinstance(value, str) and len(value) > limits.max_characters:
+            most = f"at most {limits.max_characters} are taken"
+            raise RequestError(400, f"row {row}: text has {len(value)} characters, {most}")
         if fault := fault_of(value):
             raise RequestError(400, f"row {row}: text is {fault}")
     return Inputs(values, params)

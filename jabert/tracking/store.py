@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jabert.config import TrackingSettings, is_url, local_database
 from jabert.errors import JabertError, reason_of
@@ -25,24 +25,6 @@ _ENVIRONMENT = {
 }
 
 
-class ListedRun(TypedDict):
-    """A run as `jabert runs --json` lists it.
-
-    `started` is in ISO 8601 with the local offset; `seconds` is None while the run goes on; `reason` says why
-    the model was promoted or kept, or what stopped the run. What the run did not record is None.
-    """
-
-    run_id: str
-    name: str | None
-    status: str
-    started: str
-    seconds: float | None
-    weighted_f1: float | None
-    version: str | None
-    promoted: bool | None
-    reason: str | None
-
-
 def connect(settings: TrackingSettings) -> "MlflowClient":
     """Connect to the MLflow store; a local one is created if it does not exist yet.
 
@@ -57,45 +39,39 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
 
     uri = str(settings.uri)
     try:
-        with _created_completely(local_database(uri)):
+        database = local_database(uri)
+        with _created_completely(database) if database else nullcontext():
             _use_store(uri)
             client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError, JabertError) as error:
-        raise JabertError(
-            f"tracking.uri {uri}: the MLflow store cannot be reached ({reason_of(error)})"
-        ) from error
+        reason = reason_of(error)
+        raise JabertError(f"tracking.uri {uri}: the MLflow store cannot be reached ({reason})") from error
     return client
 
 
 @contextmanager
-def _created_completely(database: Path | None) -> Iterator[None]:
+def _created_completely(database: Path) -> Iterator[None]:
     """Let one process at a time create a database, and start over if a process was killed in between.
 
     MLflow creates the tables one by one, which takes seconds, and cannot resume that. Meanwhile a marker file
     is next to the database.
     """
-    if database is None:
-        yield
-        return
     unfinished = database.with_name(f".{database.name}.unfinished")
     if database.exists() and not unfinished.exists():
         yield
         return
-    with exclusive(
-        unfinished.with_suffix(".lock"), "another process creates the MLflow store; waiting for it"
-    ):
+    waiting = "another process creates the MLflow store; waiting for it"
+    with exclusive(unfinished.with_suffix(".lock"), waiting):
         if unfinished.exists():
             # The database is renamed, not deleted, in case something was written to it since.
             for part in [database.with_name(database.name + end) for end in ("", "-journal", "-wal", "-shm")]:
                 if part.exists():
                     part.replace(part.with_name(f"unfinished-{part.name}"))
-        if database.exists():
-            yield
-            return
-        unfinished.touch()
+        if not database.exists():
+            unfinished.touch()
         yield
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)
 
 
 def _use_store(uri: str) -> None:
@@ -171,8 +147,12 @@ def find_run(settings: TrackingSettings, tags: Mapping[str, str]) -> "TrackedRun
     return next(iter(_newest_runs(connect(settings), settings.experiment, 1, " AND ".join(wanted))), None)
 
 
-def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[ListedRun]:
-    """The newest runs of an experiment, at most `limit`, JSON-ready; none if there is no experiment."""
+def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[dict[str, Any]]:
+    """List the newest runs of an experiment, at most `limit`, as `jabert runs --json` does.
+
+    `started` is in ISO 8601 with the local offset; `seconds` is None while the run goes on; `reason` says why
+    the model was promoted or kept, or what stopped the run. What the run did not record is None.
+    """
     runs = [(run.info, run.data.tags, run.data.metrics) for run in _newest_runs(client, experiment, limit)]
     return [
         {
