@@ -160,7 +160,7 @@ class Gate:
 
     def _decide(self, version: str, champion: str | None) -> Verdict:
         """Apply the rules, but neither force nor the smoke check."""
-        unseen = self._unseen_rows(version) if champion is None else self._unseen_rows(version, champion)
+        unseen = self._unseen_rows(*filter(None, (version, champion)))
         own_f1, count = self._weighted_f1(version, unseen), int(unseen.sum())
         verdict = partial(Verdict, version, champion=champion, weighted_f1=own_f1, compared_rows=count)
         if not is_comparable(count, len(self.rows)):
@@ -252,9 +252,8 @@ class Gate:
         if version not in self._known_failures:
             canary = self.rows["text"].iloc[:_CANARY_ROWS]
             expected = classify(self.registry.load(version), canary)
-            self._known_failures[version] = self.smoke_check(
-                self.registry.uri(version), self.registry.store, canary.tolist(), expected
-            )
+            uri, store = self.registry.uri(version), self.registry.store
+            self._known_failures[version] = self.smoke_check(uri, store, canary.tolist(), expected)
         return self._known_failures[version]
 
 

@@ -80,24 +80,21 @@ class Follower:
         elif found == self.served.version:
             self._report(None)
         else:
-            self._switch_to(found, serving)
+            started = time.perf_counter()
+            try:
+                self.served = load(found, self._settings.batch_texts)
+            except Exception as error:  # of any type: the model's own code ran
+                self._failed, self._retry_at = found, time.monotonic() + _SECONDS_BEFORE_RETRY
+                self._metrics.load_failures.inc()
+                self._report(f"version {found.label} cannot be loaded, {serving}", error)
+                return
+            self._metrics.set_version(found.label)
+            write_event("version", version=found.label, seconds=round(time.perf_counter() - started, 3))
+            self._report(None)
 
     def _follow(self) -> None:
         while not self._ended.wait(self._settings.poll_seconds):
             self.poll()
-
-    def _switch_to(self, version: Version, serving: str) -> None:
-        started = time.perf_counter()
-        try:
-            self.served = load(version, self._settings.batch_texts)
-        except Exception as error:  # of any type: the model's own code ran
-            self._failed, self._retry_at = version, time.monotonic() + _SECONDS_BEFORE_RETRY
-            self._metrics.load_failures.inc()
-            self._report(f"version {version.label} cannot be loaded, {serving}", error)
-            return
-        self._metrics.set_version(version.label)
-        write_event("version", version=version.label, seconds=round(time.perf_counter() - started, 3))
-        self._report(None)
 
     def _report(self, trouble: str | None, error: Exception | None = None) -> None:
         """Set the sentence for `/health`, which names no path, and log it once with the reason."""

@@ -33,6 +33,7 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
     from sqlalchemy.exc import SQLAlchemyError
@@ -41,7 +42,13 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     try:
         database = local_database(uri)
         with _created_completely(database) if database else nullcontext():
-            _use_store(uri)
+            # MLflow's global functions use the store too, without a change of the environment.
+            before = os.environ.get("MLFLOW_TRACKING_URI")
+            mlflow.set_tracking_uri(uri)  # also sets the variable, the default of later settings
+            mlflow.set_registry_uri(uri)
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+            if before is not None:
+                os.environ["MLFLOW_TRACKING_URI"] = before
             client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError, JabertError) as error:
@@ -72,18 +79,6 @@ def _created_completely(database: Path) -> Iterator[None]:
             unfinished.touch()
         yield
         unfinished.unlink(missing_ok=True)
-
-
-def _use_store(uri: str) -> None:
-    """Make MLflow's global functions use the store, without changing the environment."""
-    import mlflow
-
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)  # also sets the variable, the default of later settings
-    mlflow.set_registry_uri(uri)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    if before is not None:
-        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def get_or_none(get: Callable[[], T], *, invalid: bool = False) -> T | None:
