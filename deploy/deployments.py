@@ -46,10 +46,8 @@ def check_pools(names: set[str]) -> None:
             for name in sorted(names):
                 client.read_work_pool(name)
     except ObjectNotFound:
-        raise JabertError(
-            f"there is no work pool {name!r} on {url}; "
-            f"create it: prefect work-pool create {name} --type process"
-        ) from None
+        command = f"prefect work-pool create {name} --type process"
+        raise JabertError(f"there is no work pool {name!r} on {url}; create it: {command}") from None
     except RuntimeError as error:  # "Failed to reach API at …"
         raise JabertError(f"PREFECT_API_URL {url}: the server cannot be reached") from error
 
@@ -60,9 +58,8 @@ def deploy(deployments: list[dict[str, Any]]) -> None:
     Raises:
         JabertError: a deployment is missing.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=ROOT, check=False
-    )
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, cwd=ROOT, check=False)
     with get_client(sync_client=True) as client:
         existing = {deployment.name for deployment in client.read_deployments()}
     missing = {deployment["name"] for deployment in deployments} - existing

@@ -81,7 +81,9 @@ def up(given: Mapping[str, str]) -> None:
             _make_databases(given)
         _run(given, "supervisor.supervisord", "-c", str(CONFIG))
     _wait_while(_server_failures, given)
-    _make_pool(given)
+    look = [sys.executable, "-m", "prefect", "work-pool", "inspect", POOL]
+    if subprocess.run(look, env=given, capture_output=True, check=False).returncode:
+        _run(given, "prefect", "work-pool", "create", POOL, "--type", "process")
     _run(given, "deploy.deployments")
     _supervisorctl(given, "start", "worker:*")
     _wait_while(_worker_failures, given)
@@ -94,15 +96,22 @@ def down(given: Mapping[str, str]) -> None:
     if supervisor is not None:
         _supervisorctl(given, "shutdown")
         try:
-            psutil.Process(supervisor).wait(_SECONDS_TO_STOP)
-        except psutil.NoSuchProcess:
-            pass
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(supervisor).wait(_SECONDS_TO_STOP)
         except psutil.TimeoutExpired:
             raise JabertError(f"supervisor does not stop; see {given['JABERT_FOLDER']}/logs") from None
-    remaining = _remaining(given)
+    remaining = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended, or belongs to another user
+            if process.environ().get(_MARK) == given[_MARK]:
+                remaining.append(process)
     if supervisor is None and not remaining:
         print("nothing runs")
-    _end(remaining)
+    for stop in (psutil.Process.terminate, psutil.Process.kill):
+        for process in remaining:
+            with suppress(psutil.NoSuchProcess):
+                stop(process)
+        _, remaining = psutil.wait_procs(remaining, _SECONDS_TO_END)
 
 
 def status(given: Mapping[str, str]) -> None:
@@ -134,40 +143,33 @@ def _database(given: Mapping[str, str], name: str, driver: str) -> str:
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
-    try:
-        url = make_url(given["JABERT_DATABASE"])
-    except ArgumentError:
-        url = None
+    where, url = given["JABERT_DATABASE"], None
+    with suppress(ArgumentError):
+        url = make_url(where)
     if url is None or not url.drivername.startswith("postgresql"):
-        raise JabertError(
-            f"JABERT_DATABASE {given['JABERT_DATABASE']} is not of the form postgresql://user@host:port"
-        )
+        raise JabertError(f"JABERT_DATABASE {where} is not of the form postgresql://user@host:port")
     return url.set(drivername=driver, database=_DATABASES[name]).render_as_string(hide_password=False)
 
 
 def _make_databases(given: Mapping[str, str]) -> None:
-    import sqlalchemy
+    from sqlalchemy import NullPool, create_engine, make_url, text
     from sqlalchemy.exc import SQLAlchemyError
 
     where = given["JABERT_DATABASE"]
     try:
-        url = sqlalchemy.make_url(given["JABERT_DATABASE"])
+        url = make_url(where)
         url = url.set(drivername="postgresql", database=url.database or "postgres")
-        engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+        engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with engine.connect() as connection:
-            known = set(connection.scalars(sqlalchemy.text("SELECT datname FROM pg_database")))
+            known = set(connection.scalars(text("SELECT datname FROM pg_database")))
             for name in set(_DATABASES.values()) - known:
-                connection.execute(
-                    sqlalchemy.text(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
-                )
+                connection.execute(text(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"))
     except ModuleNotFoundError as error:
-        raise JabertError(
-            f"JABERT_DATABASE {where}: {error.name} is missing; install jabert[host,postgresql]"
-        ) from None
+        reason = f"{error.name} is missing; install jabert[host,postgresql]"
+        raise JabertError(f"JABERT_DATABASE {where}: {reason}") from None
     except SQLAlchemyError as error:
-        raise JabertError(
-            f"JABERT_DATABASE {where}: the databases cannot be created ({reason_of(error)})"
-        ) from error
+        reason = f"the databases cannot be created ({reason_of(error)})"
+        raise JabertError(f"JABERT_DATABASE {where}: {reason}") from error
 
 
 def _wait_while(failures_of: Callable[[Mapping[str, str]], list[str]], given: Mapping[str, str]) -> None:
@@ -176,13 +178,6 @@ def _wait_while(failures_of: Callable[[Mapping[str, str]], list[str]], given: Ma
         if time.monotonic() > end:
             raise JabertError(f"{failures[0]}; see {given['JABERT_FOLDER']}/logs")
         time.sleep(0.5)
-
-
-def _make_pool(given: Mapping[str, str]) -> None:
-    """Create the work pool if it does not exist."""
-    look = [sys.executable, "-m", "prefect", "work-pool", "inspect", POOL]
-    if subprocess.run(look, env=given, capture_output=True, check=False).returncode:
-        _run(given, "prefect", "work-pool", "create", POOL, "--type", "process")
 
 
 def _server_failures(given: Mapping[str, str]) -> list[str]:
@@ -210,25 +205,6 @@ def _supervisor(given: Mapping[str, str]) -> int | None:
     """Process id of the supervisor of JABERT_FOLDER, None if it is not running."""
     answer = _supervisorctl(given, "pid").stdout.strip()
     return int(answer) if answer.isdigit() else None
-
-
-def _remaining(given: Mapping[str, str]) -> list[psutil.Process]:
-    """The running processes started for JABERT_FOLDER, also if their supervisor was killed."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):  # it has ended, or belongs to another user
-            if process.environ().get(_MARK) == given[_MARK]:
-                found.append(process)
-    return found
-
-
-def _end(processes: list[psutil.Process]) -> None:
-    """Terminate processes, then kill those that still run."""
-    for stop in (psutil.Process.terminate, psutil.Process.kill):
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                stop(process)
-        _, processes = psutil.wait_procs(processes, _SECONDS_TO_END)
 
 
 def _supervisorctl(given: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":

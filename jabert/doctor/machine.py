@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,19 +49,15 @@ def libraries() -> Iterator[Check]:
     """
     requirements = [Requirement(line) for line in requires("jabert") or ()]
     wanted = {each.name: each.specifier for each in requirements if not each.marker or each.marker.evaluate()}
-    found = {name: _version(name) for name in wanted}
+    found: dict[str, str] = {}
+    for name in wanted:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
     yield checked("libraries", ", ".join(f"{name} {found.get(name)}" for name in _SHOWN))
     for name, bounds in wanted.items():
-        if not bounds.contains(found[name] or "0", prereleases=True) or not found[name]:
+        if name not in found or not bounds.contains(found[name], prereleases=True):
             remedy = f"jabert needs {name}{bounds}: `make setup` in a checkout, else pip install it"
-            yield checked(name, found[name] or "not installed", remedy)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+            yield checked(name, found.get(name, "not installed"), remedy)
 
 
 def device(setting: str) -> Iterator[Check]:
@@ -74,7 +71,13 @@ def device(setting: str) -> Iterator[Check]:
     remedy = "install the extra jabert[gpu] and NVIDIA's driver, or set encoder.device to auto"
     yield checked("device", found, remedy if setting == "gpu" and not gpus else "")
     if gpus:
-        yield _cudnn()
+        major = import_tensorflow().sysconfig.get_build_info().get("cudnn_version")
+        try:  # TensorFlow has loaded this library, and the same name refers to the same library
+            number = int(ctypes.CDLL(f"libcudnn.so.{major}").cudnnGetVersion())
+        except OSError as error:
+            yield checked("cuDNN", str(error), "install the extra jabert[gpu]")
+        else:
+            yield checked("cuDNN", str(number), cudnn_remedy(number))
 
 
 def engine(settings: EncoderSettings) -> Check:
@@ -84,15 +87,6 @@ def engine(settings: EncoderSettings) -> Check:
     except JabertError as error:
         return checked("engine", str(error), "set encoder.engine, .precision and .device to auto")
     return checked("engine", f"{choice.engine}, {choice.precision}, on {choice.device}")
-
-
-def _cudnn() -> Check:
-    major = import_tensorflow().sysconfig.get_build_info().get("cudnn_version")
-    try:  # TensorFlow has loaded this library, and the same name refers to the same library
-        number = int(ctypes.CDLL(f"libcudnn.so.{major}").cudnnGetVersion())
-    except OSError as error:
-        return checked("cuDNN", str(error), "install the extra jabert[gpu]")
-    return checked("cuDNN", str(number), cudnn_remedy(number))
 
 
 def cudnn_remedy(number: int) -> str:

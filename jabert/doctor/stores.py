@@ -1,6 +1,7 @@
 """Checks of encoder folder, feature store, work folder and MLflow store."""
 
 import os
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from jabert.config import Settings, TrackingSettings, local_database, local_path
 from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
-from jabert.encoder import EncoderFolder, Tokenizer, open_folder
+from jabert.encoder import Tokenizer, open_folder
 from jabert.encoder.checkpoint import read_variables
 from jabert.errors import JabertError, redacted
 from jabert.features.verification import list_partitions
@@ -23,27 +24,22 @@ if TYPE_CHECKING:
 
 def encoder(settings: Settings) -> Check:
     """Whether the encoder folder is complete and its files match."""
-    if settings.encoder.path is None:
+    from jabert.tracking import with_local_encoder
+
+    path, database = settings.encoder.path, local_database(str(settings.tracking.uri))
+    if path is None:
         return checked("encoder", "encoder.path is not set; add --set encoder.path=… to check a folder")
     try:
-        folder = _encoder_folder(settings)
+        if path.startswith("runs:/") and database and not database.exists():  # connecting would create it
+            raise JabertError(f"encoder.path {path}: there are no runs, for {database} does not exist")
+        folder = open_folder(with_local_encoder(settings).encoder.path)
         read_variables(folder)
         Tokenizer(folder, settings.encoder)
     except JabertError as error:
         return checked("encoder", str(error), "repair the folder, or set encoder.path to another one")
     config = folder.config
     sizes = f"{config.num_hidden_layers} layers of {config.hidden_size}, {config.vocab_size} pieces"
-    return checked("encoder", f"{settings.encoder.path}: {sizes}")
-
-
-def _encoder_folder(settings: Settings) -> EncoderFolder:
-    """The folder of `encoder.path`, which may be among the artifacts of a run."""
-    from jabert.tracking import with_local_encoder
-
-    path, database = str(settings.encoder.path), local_database(str(settings.tracking.uri))
-    if path.startswith("runs:/") and database and not database.exists():  # connecting would create it
-        raise JabertError(f"encoder.path {path}: there are no runs, for {database} does not exist")
-    return open_folder(with_local_encoder(settings).encoder.path)
+    return checked("encoder", f"{path}: {sizes}")
 
 
 def features(path: str) -> Check:
@@ -83,9 +79,8 @@ def tracking(settings: TrackingSettings) -> Iterator[Check]:
     uri = str(settings.uri)
     database = local_database(uri)
     if database and not database.exists():  # connecting would create it
-        yield _writable(
-            "MLflow store", database.parent, "no store yet; the first run creates it", "tracking.uri"
-        )
+        contents = "no store yet; the first run creates it"
+        yield _writable("MLflow store", database.parent, contents, "tracking.uri")
         return
     try:
         client = connect(settings)
@@ -94,22 +89,14 @@ def tracking(settings: TrackingSettings) -> Iterator[Check]:
         yield checked("MLflow store", str(error), remedy)
         return
     experiment = client.get_experiment_by_name(settings.experiment)
-    runs = _runs(client, experiment) if experiment else []
+    import mlflow  # after `connect`, which sets MLflow's environment
+
+    ids = [experiment.experiment_id] if experiment else []
+    runs = mlflow.search_runs(ids, max_results=sys.maxsize, output_format="list") if ids else []
     yield checked("MLflow store", f"{redacted(uri)}: runs in experiment {settings.experiment!r}: {len(runs)}")
     if experiment:
         yield _artifacts(experiment, runs, settings.artifacts)
     yield _champion(client, settings.model_name)
-
-
-def _runs(client: "MlflowClient", experiment: "Experiment") -> "list[TrackedRun]":
-    runs: list[TrackedRun] = []
-    token = None
-    while page := client.search_runs([experiment.experiment_id], max_results=1000, page_token=token):
-        runs += page
-        token = page.token
-        if not token:
-            break
-    return runs
 
 
 def _artifacts(experiment: "Experiment", runs: "list[TrackedRun]", setting: str | None) -> Check:
@@ -122,27 +109,22 @@ def _artifacts(experiment: "Experiment", runs: "list[TrackedRun]", setting: str 
     if folder is None or wanted is None or folder.resolve() == wanted.resolve():
         remedy = "restore them from a backup, or delete these runs in `jabert ui`"
         return checked("artifacts", f"{experiment.artifact_location}: {lost}", remedy if gone else "")
-    found = (
-        f"experiment {experiment.name!r} keeps them at {folder}, but tracking.artifacts is {wanted}; {lost}"
-    )
+    differs = f"keeps them at {folder}, but tracking.artifacts is {wanted}"
     if not gone:
-        remedy = (
-            f"--set tracking.artifacts={folder}, or set another tracking.experiment: the folder of an "
-            "experiment cannot be changed"
-        )
+        other = "or set another tracking.experiment: the folder of an experiment cannot be changed"
+        remedy = f"--set tracking.artifacts={folder}, {other}"
     else:
         link = f"mkdir -p {quote(str(folder.parent))} && ln -s {quote(str(wanted))} {quote(str(folder))}"
-        first = (
-            f"move the contents of {folder} to {wanted}, delete {folder}, then " if folder.exists() else ""
-        )
-        remedy = f"{first}link the old folder to the new one: {link}"
-    return checked("artifacts", found, remedy)
+        remedy = f"link the old folder to the new one: {link}"
+        if folder.exists():
+            remedy = f"move the contents of {folder} to {wanted}, delete {folder}, then {remedy}"
+    return checked("artifacts", f"experiment {experiment.name!r} {differs}; {lost}", remedy)
 
 
 def _champion(client: "MlflowClient", name: str) -> Check:
-    from jabert.registry import champion_of
+    from jabert.registry.moves import read_state
 
-    champion = champion_of(client, name)
+    champion = read_state(client, name).champion
     if champion is None:
         return checked("champion", f"model {name!r} has none yet; `jabert retrain` makes one")
     uri = client.get_model_version_download_uri(name, champion)

@@ -5,6 +5,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -21,7 +22,6 @@ _METRICS = {
     "log loss": "log_loss",
     "test rows": "rows",
 }
-_PREDICTIONS = "report/predictions.csv"
 Pairs = dict[str, tuple[Any, Any]]
 """Values of version `a` and version `b` by name."""
 
@@ -92,9 +92,15 @@ def diff(registry: Registry, a: str, b: str) -> Diff:
         raise JabertError(f"{a} and {b} are one version of {registry.name!r}; name two")
     settings = _paired(_settings(registry, a), _settings(registry, b))
     predictions_a, predictions_b = _predictions(registry, a), _predictions(registry, b)
-    common = None
+    common = unknown = None
     if predictions_a is not None and predictions_b is not None:
         common = _on_common_rows(predictions_a, predictions_b)
+    else:
+        unknown = (
+            "the texts that the versions disagree on are unknown: the run of version "
+            f"{a if predictions_a is None else b} has no report/predictions.csv, which earlier releases did "
+            "not record"
+        )
     return Diff(
         a,
         b,
@@ -102,7 +108,7 @@ def diff(registry: Registry, a: str, b: str) -> Diff:
         data=_paired(_data(registry, a), _data(registry, b)),
         metrics=_paired(_metrics(registry, a), _metrics(registry, b)),
         common=common,
-        unknown=None if common else _without_predictions(a if predictions_a is None else b),
+        unknown=unknown,
     )
 
 
@@ -114,9 +120,8 @@ def _settings(registry: Registry, version: str) -> dict[str, Any]:
     """The settings of a version's run by their present dotted names, without passwords."""
     written = registry.artifact(version, "config.toml")
     if written is None:
-        raise JabertError(
-            f"the run of version {version} of {registry.name!r} has no config.toml; see `jabert doctor`"
-        )
+        run = f"the run of version {version} of {registry.name!r}"
+        raise JabertError(f"{run} has no config.toml; see `jabert doctor`")
     tree = tomllib.loads(written.decode())
     rename_settings(tree)
     tree.setdefault("method", {}).setdefault("kind", MethodSettings().kind)
@@ -131,14 +136,11 @@ def _data(registry: Registry, version: str) -> dict[str, Any]:
     run = registry.run(version)
     inputs = run.inputs.dataset_inputs if run.inputs else []
     sources = {json.loads(each.dataset.source)["uri"]: None for each in inputs}
-    rows = {
-        f"{split} rows": run.data.metrics.get(f"rows/{split}") for split in ("train", "validation", "test")
-    }
-    return {
-        "source": ", ".join(sources) or None,
-        "digest": run.data.tags.get("data_digest"),
-        **{name: None if count is None else int(count) for name, count in rows.items()},
-    }
+    data: dict[str, Any] = {"source": ", ".join(sources) or None, "digest": run.data.tags.get("data_digest")}
+    for split in ("train", "validation", "test"):
+        count = run.data.metrics.get(f"rows/{split}")
+        data[f"{split} rows"] = None if count is None else int(count)
+    return data
 
 
 def _metrics(registry: Registry, version: str) -> dict[str, Any]:
@@ -146,41 +148,32 @@ def _metrics(registry: Registry, version: str) -> dict[str, Any]:
     if written is None:
         return {}
     report = json.loads(written)
-    classes = {f"F1 of {score['label']}": score["f1"] for score in report["per_class"]}
-    return {**{name: report[key] for name, key in _METRICS.items()}, **classes}
+    metrics = {name: report[key] for name, key in _METRICS.items()}
+    return metrics | {f"F1 of {score['label']}": score["f1"] for score in report["per_class"]}
 
 
 def _predictions(registry: Registry, version: str) -> pd.DataFrame | None:
-    written = registry.artifact(version, _PREDICTIONS)
+    written = registry.artifact(version, "report/predictions.csv")
     if written is None:
         return None
     columns = ["text", "label", "predicted"]
     return pd.read_csv(io.BytesIO(written), usecols=columns, dtype="str", na_filter=False)
 
 
-def _without_predictions(version: str) -> str:
-    return (
-        f"the texts that the versions disagree on are unknown: the run of version {version} has no "
-        f"{_PREDICTIONS}, which earlier releases did not record"
-    )
-
-
 def _on_common_rows(a: pd.DataFrame, b: pd.DataFrame) -> CommonRows:
     rows = ["text", "label"]
     both = a.drop_duplicates(rows).merge(b.drop_duplicates(rows), on=rows, suffixes=("_a", "_b"))
-    right_a, right_b = (both[f"predicted_{name}"] == both["label"] for name in "ab")
+    columns = ["label", "predicted_a", "predicted_b"]
+    labels = pd.Index(sorted(pd.unique(both[columns].to_numpy().ravel())))
+    true, predicted_a, predicted_b = (labels.get_indexer(both[name]) for name in columns)
+    f1_of = partial(weighted_f1, true, classes=len(labels))
+    right_a, right_b = predicted_a == true, predicted_b == true
     return CommonRows(
         rows=len(both),
-        weighted_f1=_both_f1(both) if len(both) else None,
+        weighted_f1=(f1_of(predicted_a), f1_of(predicted_b)) if len(both) else None,
         only_a_right=_disagreements(both[right_a & ~right_b]),
         only_b_right=_disagreements(both[right_b & ~right_a]),
     )
-
-
-def _both_f1(both: pd.DataFrame) -> tuple[float, float]:
-    labels = pd.Index(sorted(pd.unique(both[["label", "predicted_a", "predicted_b"]].to_numpy().ravel())))
-    true, a, b = (labels.get_indexer(both[name]) for name in ("label", "predicted_a", "predicted_b"))
-    return weighted_f1(true, a, len(labels)), weighted_f1(true, b, len(labels))
 
 
 def _disagreements(rows: pd.DataFrame) -> tuple[Disagreement, ...]:

@@ -24,20 +24,11 @@ from jabert.registry.smoke import smoke_check
 from jabert.registry.versions import Registry, classify
 
 Outcome = Literal["promoted", "kept", "refused"]
-SmokeCheck = Callable[[str, str, list[str], pd.DataFrame], str | None]
 
 _CANARY_ROWS = 32
 _NAMED_LABELS = 5
-_NUMBERS_IN_TAGS: dict[str, Callable[[str], float]] = {
-    "weighted_f1": float,
-    "compared_rows": int,
-    "champion_weighted_f1": float,
-    "gain": float,
-    "gain_low": float,
-    "gain_high": float,
-    "became_right": int,
-    "became_wrong": int,
-}
+_SCORES = ("weighted_f1", "champion_weighted_f1", "gain", "gain_low", "gain_high")
+_COUNTS = ("compared_rows", "became_right", "became_wrong")
 
 
 @dataclass(frozen=True)
@@ -86,8 +77,7 @@ class Verdict:
 
     def facts(self) -> dict[str, Any]:
         """The verdict without the comparison, JSON-ready; a field that is None is left out."""
-        facts = {name: value for name, value in vars(self).items() if name not in ("comparison", "warnings")}
-        facts["warnings"] = list(self.warnings) or None
+        facts = {**vars(self), "comparison": None, "warnings": list(self.warnings) or None}
         return {name: value for name, value in facts.items() if value is not None}
 
     def tags(self) -> dict[str, Any]:
@@ -101,9 +91,8 @@ class Verdict:
         """Read the verdict, without the comparison, from a version's tags; None if there is none yet."""
         if tags.get("promotion") not in ("promoted", "kept", "refused"):
             return None
-        numbers: dict[str, Any] = {
-            name: parse(tags[name]) for name, parse in _NUMBERS_IN_TAGS.items() if name in tags
-        }
+        numbers: dict[str, Any] = {name: float(tags[name]) for name in _SCORES if name in tags}
+        numbers |= {name: int(tags[name]) for name in _COUNTS if name in tags}
         return cls(
             version=version,
             outcome=cast(Outcome, tags["promotion"]),
@@ -133,7 +122,7 @@ class Gate:
     rules: PromotionSettings
     record: Callable[[Verdict], None]
     seed: int = 0
-    smoke_check: SmokeCheck = smoke_check
+    smoke_check: Callable[[str, str, list[str], pd.DataFrame], str | None] = smoke_check
     _known_probabilities: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
     _known_failures: dict[str, str | None] = field(default_factory=dict, init=False, repr=False)
 
@@ -171,14 +160,12 @@ class Gate:
 
     def _decide(self, version: str, champion: str | None) -> Verdict:
         """Apply the rules, but neither force nor the smoke check."""
-        unseen = self._unseen_rows(version) if champion is None else self._unseen_rows(version, champion)
-        own_f1, compared_rows = self._weighted_f1(version, unseen), int(unseen.sum())
-        verdict = partial(
-            Verdict, version, champion=champion, weighted_f1=own_f1, compared_rows=compared_rows
-        )
-        if not is_comparable(compared_rows, len(self.rows)):
+        unseen = self._unseen_rows(*filter(None, (version, champion)))
+        own_f1, count = self._weighted_f1(version, unseen), int(unseen.sum())
+        verdict = partial(Verdict, version, champion=champion, weighted_f1=own_f1, compared_rows=count)
+        if not is_comparable(count, len(self.rows)):
             reason = (
-                f"of {len(self.rows):,} test rows only {compared_rows:,} are new to both versions; "
+                f"of {len(self.rows):,} test rows only {count:,} are new to both versions; "
                 "a fair comparison needs more: change tracking.model_name with the protocol"
             )
             return verdict(outcome="refused", reason=reason)
@@ -194,9 +181,8 @@ class Gate:
         except JabertError as error:
             return verdict(outcome="refused", reason=f"{error}; or go back: `jabert models rollback`")
         probabilities = self._probabilities(version)
-        comparison = compare(
-            self.rows[unseen], champion_probabilities[unseen], probabilities[unseen], seed=self.seed
-        )
+        both = champion_probabilities[unseen], probabilities[unseen]
+        comparison = compare(self.rows[unseen], *both, seed=self.seed)
         outcome, reason = _apply_rules(comparison, champion, self.rules)
         lost_labels = champion_probabilities.columns.difference(probabilities.columns).tolist()
         if outcome == "promoted" and lost_labels:
@@ -266,9 +252,8 @@ class Gate:
         if version not in self._known_failures:
             canary = self.rows["text"].iloc[:_CANARY_ROWS]
             expected = classify(self.registry.load(version), canary)
-            self._known_failures[version] = self.smoke_check(
-                self.registry.uri(version), self.registry.store, canary.tolist(), expected
-            )
+            uri, store = self.registry.uri(version), self.registry.store
+            self._known_failures[version] = self.smoke_check(uri, store, canary.tolist(), expected)
         return self._known_failures[version]
 
 

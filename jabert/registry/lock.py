@@ -18,8 +18,7 @@ def lock_location(settings: Settings) -> str:
     """
     if settings.promotion.lock:
         return settings.promotion.lock
-    database = local_database(settings.tracking.uri)
-    if database:
+    if database := local_database(settings.tracking.uri):
         return str(database.with_name("promotion.lock"))
     store = digest_of_json(settings.tracking.uri)[:16]
     return str(Path(tempfile.gettempdir()) / f"jabert-promotion-{store}.lock")
@@ -38,33 +37,25 @@ def promotion_lock(location: str, name: str) -> Iterator[None]:
     Raises:
         JabertError: the file cannot be written or the database cannot be reached; names file or setting.
     """
-    if is_url(location):
-        with _advisory_lock(location, name):
-            yield
-    else:
+    if not is_url(location):
         with exclusive(Path(location), f"another process changes the champion of {name!r}; waiting for it"):
             yield
-
-
-@contextmanager
-def _advisory_lock(url: str, name: str) -> Iterator[None]:
-    import sqlalchemy
+        return
+    from sqlalchemy import NullPool, create_engine, text
     from sqlalchemy.exc import SQLAlchemyError
 
     # The key is a signed 64-bit integer: PostgreSQL's manual, section 13.3.5.
     key = int.from_bytes(hashlib.sha256(f"jabert:{name}".encode()).digest()[:8], signed=True)
     try:
-        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
+        engine = create_engine(location, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         connection = engine.connect()
-        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
     except ModuleNotFoundError as error:
-        raise JabertError(
-            f"promotion.lock {url}: {error.name} is missing; install jabert[postgresql]"
-        ) from None
+        message = f"promotion.lock {location}: {error.name} is missing; install jabert[postgresql]"
+        raise JabertError(message) from None
     except SQLAlchemyError as error:
-        raise JabertError(
-            f"promotion.lock {url}: the database cannot be reached ({reason_of(error)})"
-        ) from error
+        message = f"promotion.lock {location}: the database cannot be reached ({reason_of(error)})"
+        raise JabertError(message) from error
     try:
         yield
     finally:

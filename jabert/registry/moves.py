@@ -12,13 +12,13 @@ that it made the champion.
 import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from jabert.tracking import get_or_none
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-CHAMPION = "champion"
-PREVIOUS = "previous"
 _LOG_TAG = "champion.last"
 _MOVE_TAG = "champion.move."
 Action = Literal["promoted", "rolled back", "set by hand"]
@@ -62,29 +62,20 @@ class AliasState:
         return Move(number, action, version, self.champion, previous, reason)
 
 
-def champion_of(client: "MlflowClient", name: str) -> str | None:
-    """Number of the champion of a registered model, None if there is no such model or alias."""
-    return _read_state(client, name).champion
-
-
-def _read_state(client: "MlflowClient", name: str) -> AliasState:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        model = client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+def read_state(client: "MlflowClient", name: str) -> AliasState:
+    """Read the state of a registered model; if there is no such model, there is no champion."""
+    model = get_or_none(lambda: client.get_registered_model(name))
+    if model is None:
         return AliasState(None, None, None, done=True)
     last = json.loads(model.tags[_LOG_TAG]) if _LOG_TAG in model.tags else None
     done = last.pop("done") if last else True
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
-    return AliasState(aliases.get(CHAMPION), aliases.get(PREVIOUS), Move(**last) if last else None, done)
+    return AliasState(aliases.get("champion"), aliases.get("previous"), Move(**last) if last else None, done)
 
 
 def recover(client: "MlflowClient", name: str) -> AliasState:
     """Finish a move that was interrupted, add one that was made outside of jabert to the history."""
-    state = _read_state(client, name)
+    state = read_state(client, name)
     last = state.last
     if last and not state.done:
         if _exists(client, name, last.version):
@@ -97,7 +88,7 @@ def recover(client: "MlflowClient", name: str) -> AliasState:
         reason = "the alias was set outside of jabert"
         found = state.next_move("set by hand", state.champion, state.previous, reason)
         apply_move(client, name, replace(found, over=logged))
-        return _read_state(client, name)
+        return read_state(client, name)
     return state
 
 
@@ -105,13 +96,17 @@ def apply_move(client: "MlflowClient", name: str, move: Move) -> Move:
     """Log a move and set its aliases and tags; returns the move with the time when it was first logged."""
     move = replace(move, at=move.at or datetime.now(UTC).isoformat(timespec="milliseconds"))
     _log_move(client, name, move, done=False)
-    client.set_model_version_tag(name, move.version, f"{_MOVE_TAG}{move.number:05}", _json(asdict(move)))
+    logged = json.dumps(asdict(move), ensure_ascii=False)
+    client.set_model_version_tag(name, move.version, f"{_MOVE_TAG}{move.number:05}", logged)
     if move.previous and _exists(client, name, move.previous):
-        client.set_registered_model_alias(name, PREVIOUS, move.previous)
+        client.set_registered_model_alias(name, "previous", move.previous)
     else:
-        client.delete_registered_model_alias(name, PREVIOUS)
-    client.set_registered_model_alias(name, CHAMPION, move.version)
-    for tag, value in _tags(move).items():
+        client.delete_registered_model_alias(name, "previous")
+    client.set_registered_model_alias(name, "champion", move.version)
+    # Tags for people who look at the version in MLflow's UI; a rollback keeps those of its promotion.
+    over = {"promoted_over": move.over} if move.over else {}
+    tags = {"promoted_at": move.at, **over, "reason": move.reason, "promotion": move.action}
+    for tag, value in ({"promotion": "promoted"} if move.action == "rolled back" else tags).items():
         client.set_model_version_tag(name, move.version, tag, value)
     if move.action == "rolled back" and move.over and _exists(client, name, move.over):
         client.set_model_version_tag(name, move.over, "promotion", "rolled back")
@@ -125,28 +120,9 @@ def moves_of(tags: dict[str, str]) -> list[Move]:
 
 
 def _log_move(client: "MlflowClient", name: str, move: Move, *, done: bool) -> None:
-    client.set_registered_model_tag(name, _LOG_TAG, _json({**asdict(move), "done": done}))
-
-
-def _tags(move: Move) -> dict[str, str]:
-    """Tags for people who look at the version in MLflow's UI; a rollback keeps those of its promotion."""
-    if move.action == "rolled back":
-        return {"promotion": "promoted"}
-    over = {"promoted_over": move.over} if move.over else {}
-    return {"promoted_at": move.at, **over, "reason": move.reason, "promotion": move.action}
+    logged = json.dumps({**asdict(move), "done": done}, ensure_ascii=False)
+    client.set_registered_model_tag(name, _LOG_TAG, logged)
 
 
 def _exists(client: "MlflowClient", name: str, version: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.get_model_version(name, version)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return False
-    return True
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return get_or_none(lambda: client.get_model_version(name, version)) is not None

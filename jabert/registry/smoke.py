@@ -43,11 +43,7 @@ def smoke_check(uri: str, store: str, texts: list[str], expected: pd.DataFrame) 
     if answer.returncode != 0:
         messages = [line for line in answer.stderr.splitlines() if line.strip()] or ["no message"]
         return f"in a fresh process it fails: {redacted(messages[-1].strip())[:300]}"
-    return _difference(json.loads(answer.stdout.splitlines()[-1]), expected)
-
-
-def _difference(answers: list[dict[str, float]], expected: pd.DataFrame) -> str | None:
-    got = pd.DataFrame(answers)
+    got = pd.DataFrame(json.loads(answer.stdout.splitlines()[-1]))
     if sorted(got.columns) != sorted(expected.columns) or len(got) != len(expected):
         return "in a fresh process it gives other labels"
     off = float(np.abs(got[expected.columns].to_numpy() - expected.to_numpy()).max())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,29 +13,13 @@ from jabert.config import Settings
 from jabert.errors import JabertError, reason_of
 from jabert.registry.leaks import TRAINING_DIGESTS_FILE, TrainingDigests, read_training_digests
 from jabert.registry.lock import lock_location, promotion_lock
-from jabert.registry.moves import Move, apply_move, champion_of, moves_of, recover
-from jabert.tracking import connect, load_model
+from jabert.registry.moves import Move, apply_move, moves_of, read_state, recover
+from jabert.tracking import connect, get_or_none, load_model
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
-
-
-class ListedVersion(TypedDict):
-    """A version as `jabert models --json` lists it.
-
-    `created` is in ISO 8601 with the local offset; what a version has no tag for is None.
-    """
-
-    version: str
-    aliases: list[str]
-    weighted_f1: float | None
-    run_id: str | None
-    created: str
-    promotion: str | None
-    promoted_over: str | None
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +40,7 @@ class Registry:
 
     def champion(self) -> str | None:
         """Number of the champion, None without one."""
-        return champion_of(self.client, self.name)
+        return read_state(self.client, self.name).champion
 
     def uri(self, version: str) -> str:
         """MLflow's URI of a version."""
@@ -68,16 +52,10 @@ class Registry:
         Raises:
             JabertError: there is no such version.
         """
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self.client.get_model_version(self.name, version)
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            raise JabertError(
-                f"there is no version {version!r} of {self.name!r}; `jabert models` lists them"
-            ) from None
+        entry = get_or_none(lambda: self.client.get_model_version(self.name, version), invalid=True)
+        if entry is None:
+            raise JabertError(f"there is no version {version!r} of {self.name!r}; `jabert models` lists them")
+        return entry
 
     def load(self, version: str) -> Any:
         """A version as a pyfunc model.
@@ -89,9 +67,8 @@ class Registry:
             return load_model(self.uri(version))
         except Exception as error:  # a version brings code of its own, which may raise anything
             reason = reason_of(error)
-            raise JabertError(
-                f"version {version} of {self.name!r} cannot be loaded ({reason}); see `jabert doctor`"
-            ) from error
+            message = f"version {version} of {self.name!r} cannot be loaded ({reason}); see `jabert doctor`"
+            raise JabertError(message) from error
 
     def require_champion(self) -> str:
         """Number of the champion.
@@ -101,9 +78,8 @@ class Registry:
         """
         champion = self.champion()
         if champion is None:
-            raise JabertError(
-                f"the registered model {self.name!r} has no champion yet; `jabert retrain` makes one"
-            )
+            model = f"the registered model {self.name!r}"
+            raise JabertError(f"{model} has no champion yet; `jabert retrain` makes one")
         return champion
 
     def load_champion(self) -> Any:
@@ -132,15 +108,12 @@ class Registry:
         Raises:
             JabertError: there is no such version, or its run is gone.
         """
-        from mlflow.exceptions import MlflowException
-
         entry = self.get(version)
-        try:
-            return self.client.get_run(entry.tags.get("judged_in") or entry.run_id or "")
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            raise JabertError(f"the run of version {version} of {self.name!r} is gone") from None
+        run_id = entry.tags.get("judged_in") or entry.run_id or ""
+        run = get_or_none(lambda: self.client.get_run(run_id), invalid=True)
+        if run is None:
+            raise JabertError(f"the run of version {version} of {self.name!r} is gone")
+        return run
 
     def artifact(self, version: str, name: str) -> bytes | None:
         """Contents of an artifact of a version's run, None if the run has none of that name.
@@ -158,14 +131,8 @@ class Registry:
 
     def all(self) -> list["ModelVersion"]:
         """All versions, newest first."""
-        found: list[ModelVersion] = []
-        page = None
-        while page != "":
-            some = self.client.search_model_versions(
-                f"name = '{self.name}'", max_results=1000, page_token=page
-            )
-            found += some
-            page = some.token or ""
+        # MLflow's largest page, 200,000 versions, is all there are.
+        found = self.client.search_model_versions(f"name = '{self.name}'", max_results=200_000)
         return sorted(found, key=lambda version: -int(version.version))
 
     def register(self, model_uri: str) -> str:
@@ -220,10 +187,8 @@ class Registry:
             if not state.champion:
                 raise JabertError(f"the registered model {self.name!r} has no champion to go back from")
             if not state.previous:
-                raise JabertError(
-                    f"there is nothing to go back to: version {state.champion} of {self.name!r} "
-                    "has no champion before it"
-                )
+                version = f"version {state.champion} of {self.name!r}"
+                raise JabertError(f"there is nothing to go back to: {version} has no champion before it")
             target = state.previous
             promotions = [move for move in moves_of(self.get(target).tags) if move.action != "rolled back"]
             before = promotions[-1].over if promotions else None
@@ -244,13 +209,25 @@ class Registry:
         moves = [move for version in self.all() for move in moves_of(version.tags)]
         return sorted(moves, key=lambda move: move.number)
 
-    def listing(self) -> list[ListedVersion]:
-        """All versions, newest first, JSON-ready."""
+    def listing(self) -> list[dict[str, Any]]:
+        """List all versions, newest first, as `jabert models --json` does.
+
+        `created` is in ISO 8601 with the local offset; what a version has no tag for is None.
+        """
         versions = self.all()
         aliases = self.client.get_registered_model(self.name).aliases if versions else {}
         return [
-            _describe(version, [alias for alias, of in aliases.items() if str(of) == str(version.version)])
-            for version in versions
+            {
+                "version": str(version.version),
+                "aliases": sorted(alias for alias, of in aliases.items() if str(of) == str(version.version)),
+                "weighted_f1": float(tags["weighted_f1"]) if "weighted_f1" in tags else None,
+                "run_id": version.run_id,
+                "created": datetime.fromtimestamp(version.creation_timestamp / 1000).astimezone().isoformat(),
+                "promotion": tags.get("promotion"),
+                "promoted_over": tags.get("promoted_over"),
+                "reason": tags.get("reason"),
+            }
+            for version, tags in ((version, version.tags) for version in versions)
         ]
 
 
@@ -283,17 +260,3 @@ def predict(model: Any, texts: pd.DataFrame) -> pd.DataFrame:
     starts = range(0, max(1, len(texts)), step)
     parts: list[pd.DataFrame] = [model.predict(texts.iloc[start : start + step]) for start in starts]
     return pd.concat(parts)
-
-
-def _describe(version: "ModelVersion", aliases: list[str]) -> ListedVersion:
-    tags = version.tags
-    return {
-        "version": str(version.version),
-        "aliases": sorted(aliases),
-        "weighted_f1": float(tags["weighted_f1"]) if "weighted_f1" in tags else None,
-        "run_id": version.run_id,
-        "created": datetime.fromtimestamp(version.creation_timestamp / 1000).astimezone().isoformat(),
-        "promotion": tags.get("promotion"),
-        "promoted_over": tags.get("promoted_over"),
-        "reason": tags.get("reason"),
-    }

@@ -38,41 +38,30 @@ class AccessLog:
             return
         started = time.perf_counter()
         state: dict[str, Any] = scope.setdefault("state", {})
-        seen = {"status": _CLIENT_CLOSED}
+        status = _CLIENT_CLOSED
 
         async def send_with_version(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                seen["status"] = message["status"]
-                version = state.setdefault("version", self._follower.served.version.label)
-                names = (
-                    (b"x-jabert-model", self._model),
-                    (b"x-jabert-version", quote(version, _UNESCAPED).encode()),
-                )
-                message["headers"] = [*message["headers"], *names]
+                status = message["status"]
+                label = state.setdefault("version", self._follower.served.version.label)
+                version = (b"x-jabert-version", quote(label, _UNESCAPED).encode())
+                message["headers"] = [*message["headers"], (b"x-jabert-model", self._model), version]
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_version)
         finally:
-            self._record(scope, state, seen["status"], time.perf_counter() - started)
-
-    def _record(self, scope: Scope, state: dict[str, Any], status: int, seconds: float) -> None:
-        path = scope["path"] if scope["path"] in _PATHS else "other"
-        self._metrics.requests.labels(path, str(status)).inc()
-        if path == "/invocations":
-            self._metrics.seconds.observe(seconds)
-        line = to_line(
-            "request",
-            method=scope["method"],
-            path=path,
-            status=status,
-            rows=state.get("rows"),
-            milliseconds=round(1000 * seconds, 2),
-            version=state.get("version"),
-        )
-        if not self._lines:  # requests of a batch end together: one write for all of them
-            asyncio.get_running_loop().call_soon(self._write_lines)
-        self._lines.append(line)
+            seconds = time.perf_counter() - started
+            path = scope["path"] if scope["path"] in _PATHS else "other"
+            self._metrics.requests.labels(path, str(status)).inc()
+            if path == "/invocations":
+                self._metrics.seconds.observe(seconds)
+            if not self._lines:  # requests of a batch end together: one write for all of them
+                asyncio.get_running_loop().call_soon(self._write_lines)
+            line = {"method": scope["method"], "path": path, "status": status, "rows": state.get("rows")}
+            line |= {"milliseconds": round(1000 * seconds, 2), "version": state.get("version")}
+            self._lines.append(to_line("request", **line))
 
     def _write_lines(self) -> None:
         print(end="".join(self._lines), file=sys.stderr, flush=True)

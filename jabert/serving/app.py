@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from jabert.config import ServingSettings
 from jabert.serving.access import AccessLog
 from jabert.serving.batcher import Answer, Batcher
-from jabert.serving.errors import RequestError, sentence_of
+from jabert.serving.errors import NAMES, RequestError, sentence_of
 from jabert.serving.follower import Follower
 from jabert.serving.formats import Inputs, read_request
 from jabert.serving.log import write_failure
@@ -33,7 +33,7 @@ _CLOSE = {"Connection": "close"}
 
 def build_app(follower: Follower, settings: ServingSettings, metrics: Metrics) -> ASGIApp:
     """Build the ASGI application, whose lifespan starts and stops the batcher and the follower."""
-    batcher = Batcher(lambda: follower.served, settings, metrics)
+    batcher = Batcher(follower, settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -73,9 +73,8 @@ def _add_routes(
         body = await _read_body(request, settings.max_body_bytes, until)
         inputs = read_request(body, request.headers.get("content-type", ""), settings)
         request.state.rows = len(inputs.texts)
-        answer = await _predict(batcher, inputs, until)
-        request.state.version = answer.version
-        return Response(json.dumps({"predictions": answer.rows}, cls=NumpyEncoder), media_type=_JSON)
+        rows, request.state.version = await _predict(batcher, inputs, until)
+        return Response(json.dumps({"predictions": rows}, cls=NumpyEncoder), media_type=_JSON)
 
     @app.get("/ping", tags=["server"], summary="Whether the server answers", response_class=PlainTextResponse)
     async def ping() -> Response:
@@ -83,10 +82,9 @@ def _add_routes(
 
     @app.get("/health", tags=["server"], summary="The version served, and why the alias cannot be followed")
     async def health() -> Health:
-        trouble = follower.trouble
+        trouble, version = follower.trouble, follower.served.version.label
         status = "degraded" if trouble else "ok"
-        uri, version = follower.address.uri, follower.served.version.label
-        return Health(status=status, model=uri, version=version, trouble=trouble)
+        return Health(status=status, model=follower.address.uri, version=version, trouble=trouble)
 
     @app.get("/version", tags=["server"], summary="MLflow's version", response_class=PlainTextResponse)
     async def version() -> Response:
@@ -123,26 +121,21 @@ async def _predict(batcher: Batcher, inputs: Inputs, until: float) -> Answer:
             return await batcher.submit(inputs)
     except TimeoutError:
         raise RequestError(504, "the prediction did not end in time") from None
-    except MlflowException as error:
-        if error.get_http_status_code() >= 500:  # type: ignore[no-untyped-call]
-            raise _failed(error) from None
-        raise RequestError(400, sentence_of(error.message)) from None
     except RequestError:
         raise
     except Exception as error:  # of any type: the model's own code ran
-        raise _failed(error) from None
-
-
-def _failed(error: Exception) -> RequestError:
-    write_failure("the model failed on a request", error)
-    return RequestError(500, "the model failed on this request")
+        if isinstance(error, MlflowException) and error.get_http_status_code() < 500:  # type: ignore[no-untyped-call]
+            raise RequestError(400, sentence_of(error.message)) from None
+        write_failure("the model failed on a request", error)
+        raise RequestError(500, "the model failed on this request") from None
 
 
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestError)
     async def refuse(_: Request, refusal: RequestError) -> Response:
-        content = json.dumps(refusal.content)
-        return Response(content, refusal.status, headers=refusal.headers, media_type=_JSON)
+        name = NAMES.get(refusal.status_code, "INTERNAL_ERROR")
+        content = json.dumps({"error_code": name, "message": refusal.detail})
+        return Response(content, refusal.status_code, headers=refusal.headers, media_type=_JSON)
 
     @app.exception_handler(HTTPException)
     async def refuse_route(request: Request, error: HTTPException) -> Response:

@@ -4,12 +4,12 @@ import asyncio
 import json
 import threading
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from jabert.config import ServingSettings
 from jabert.serving.errors import RequestError
+from jabert.serving.follower import Follower
 from jabert.serving.formats import Inputs
 from jabert.serving.metrics import Metrics
 from jabert.serving.models import LoadedVersion
@@ -18,12 +18,8 @@ _SECONDS_TO_END = 5.0
 _LATER = {"Retry-After": "1"}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Predictions of one request, one JSON-ready row per text, and the version that made them."""
-
-    rows: list[Any]
-    version: str
+Answer = tuple[list[Any], str]
+"""Predictions of one request, one JSON-ready row per text, and the version that made them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +37,8 @@ class Batcher:
     fail.
     """
 
-    def __init__(
-        self, served: Callable[[], LoadedVersion], settings: ServingSettings, metrics: Metrics
-    ) -> None:
-        self._served = served
+    def __init__(self, follower: Follower, settings: ServingSettings, metrics: Metrics) -> None:
+        self._follower = follower
         self._settings = settings
         self._metrics = metrics
         self._queue: deque[_Waiting] = deque()
@@ -74,9 +68,9 @@ class Batcher:
         count = len(inputs.texts)
         answer: asyncio.Future[Answer] = self._loop.create_future()
         if not count:
-            answer.set_result(Answer([], self._served().version.label))
+            answer.set_result(([], self._follower.served.version.label))
             return answer
-        waiting = _Waiting(inputs, json.dumps(inputs.params, sort_keys=True) if inputs.params else "", answer)
+        waiting = _Waiting(inputs, json.dumps(inputs.params, sort_keys=True), answer)
         with self._changed:
             if self._is_full(count):
                 self._remove_cancelled()
@@ -102,7 +96,7 @@ class Batcher:
 
     def _work(self) -> None:
         while batch := self._take():
-            served = self._served()
+            served = self._follower.served
             outcomes = _outcomes(served, batch)
             self._metrics.batch_texts.observe(sum(len(waiting.inputs.texts) for waiting in batch))
             self._loop.call_soon_threadsafe(_deliver, batch, outcomes, served.version.label)
@@ -153,4 +147,4 @@ def _deliver(batch: list[_Waiting], outcomes: list[list[Any] | Exception], versi
         if isinstance(outcome, Exception):
             waiting.answer.set_exception(outcome)
         else:
-            waiting.answer.set_result(Answer(outcome, version))
+            waiting.answer.set_result((outcome, version))

@@ -8,7 +8,7 @@ from jabert.config import ServingSettings
 from jabert.errors import JabertError, reason_of
 from jabert.serving.log import write_event
 from jabert.serving.metrics import Metrics
-from jabert.serving.models import Address, LoadedVersion, Version, find_version, load
+from jabert.serving.models import Address, Version, find_version, load
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -39,7 +39,18 @@ class Follower:
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
         self.address = address
         self.trouble: str | None = None
-        self.served = self._load_first()
+        version = find_version(client, address)
+        if version is None:
+            raise JabertError(
+                f"the registered model {address.name!r} has no {address.alias} yet; `jabert retrain` makes "
+                "one, `jabert models` lists what there is"
+            )
+        try:
+            self.served = load(version, settings.batch_texts)
+        except Exception as error:  # of any type: the model's own code ran
+            reason = f"version {version.label} cannot be loaded ({reason_of(error)})"
+            raise JabertError(f"{address.uri}: {reason}") from error
+        metrics.set_version(version.label)
 
     def start(self) -> None:
         """Follow the alias, if the address has one."""
@@ -69,41 +80,21 @@ class Follower:
         elif found == self.served.version:
             self._report(None)
         else:
-            self._switch_to(found, serving)
+            started = time.perf_counter()
+            try:
+                self.served = load(found, self._settings.batch_texts)
+            except Exception as error:  # of any type: the model's own code ran
+                self._failed, self._retry_at = found, time.monotonic() + _SECONDS_BEFORE_RETRY
+                self._metrics.load_failures.inc()
+                self._report(f"version {found.label} cannot be loaded, {serving}", error)
+                return
+            self._metrics.set_version(found.label)
+            write_event("version", version=found.label, seconds=round(time.perf_counter() - started, 3))
+            self._report(None)
 
     def _follow(self) -> None:
         while not self._ended.wait(self._settings.poll_seconds):
             self.poll()
-
-    def _load_first(self) -> LoadedVersion:
-        uri, name, alias = self.address.uri, self.address.name, self.address.alias
-        version = find_version(self._client, self.address)
-        if version is None:
-            raise JabertError(
-                f"the registered model {name!r} has no {alias} yet; `jabert retrain` makes one, "
-                "`jabert models` lists what there is"
-            )
-        try:
-            served = load(version, self._settings.batch_texts)
-        except Exception as error:  # of any type: the model's own code ran
-            reason = reason_of(error)
-            raise JabertError(f"{uri}: version {version.label} cannot be loaded ({reason})") from error
-        self._metrics.set_version(version.label)
-        return served
-
-    def _switch_to(self, version: Version, serving: str) -> None:
-        started = time.perf_counter()
-        try:
-            served = load(version, self._settings.batch_texts)
-        except Exception as error:  # of any type: the model's own code ran
-            self._failed, self._retry_at = version, time.monotonic() + _SECONDS_BEFORE_RETRY
-            self._metrics.load_failures.inc()
-            self._report(f"version {version.label} cannot be loaded, {serving}", error)
-            return
-        self.served = served
-        self._metrics.set_version(version.label)
-        write_event("version", version=version.label, seconds=round(time.perf_counter() - started, 3))
-        self._report(None)
 
     def _report(self, trouble: str | None, error: Exception | None = None) -> None:
         """Set the sentence for `/health`, which names no path, and log it once with the reason."""

@@ -17,7 +17,6 @@ from jabert.serving.errors import RequestError
 from jabert.texts import fault_of
 
 _COLUMN = "text"
-_TYPES = "application/json and text/csv"
 
 
 @dataclass(frozen=True)
@@ -39,38 +38,27 @@ def read_request(body: bytes, content_type: str, limits: ServingSettings) -> Inp
     Raises:
         RequestError: 415 for another content type, 413 for too many rows, 400 for any other mistake.
     """
-    kind = _media_type(content_type)
+    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    if kind not in ("application/json", "text/csv"):
+        raise RequestError(415, "the content type must be one of application/json and text/csv")
+    if any(parameter not in ("", "charset=utf-8", 'charset="utf-8"') for parameter in parameters):
+        raise RequestError(415, "the content type may have no parameter but charset=utf-8")
     values, params = _read_json(body) if kind == "application/json" else (_read_csv(body, limits), {})
     if len(values) > limits.max_texts:
         raise RequestError(413, f"{len(values)} rows are too many, at most {limits.max_texts} are taken")
     for row, value in enumerate(values):
-        _check_text(row, value, limits.max_characters)
+        if isinstance(value, str) and len(value) > limits.max_characters:
+            most = f"at most {limits.max_characters} are taken"
+            raise RequestError(400, f"row {row}: text has {len(value)} characters, {most}")
+        if fault := fault_of(value):
+            raise RequestError(400, f"row {row}: text is {fault}")
     return Inputs(values, params)
-
-
-def _media_type(content_type: str) -> str:
-    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    if kind not in ("application/json", "text/csv"):
-        raise RequestError(415, f"the content type must be one of {_TYPES}")
-    if any(parameter not in ("", "charset=utf-8", 'charset="utf-8"') for parameter in parameters):
-        raise RequestError(415, "the content type may have no parameter but charset=utf-8")
-    return kind
-
-
-def _check_text(row: int, value: Any, longest: int) -> None:
-    if isinstance(value, str) and len(value) > longest:
-        raise RequestError(400, f"row {row}: text has {len(value)} characters, at most {longest} are taken")
-    if fault := fault_of(value):
-        raise RequestError(400, f"row {row}: text is {fault}")
 
 
 def _read_json(body: bytes) -> tuple[list[Any], dict[str, Any]]:
     try:
         request = json.loads(body)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # ValueError also for bytes that are not UTF-8, and numbers of thousands of digits
+    except (ValueError, RecursionError):  # ValueError also for other bytes than UTF-8 and for huge numbers
         raise RequestError(400, "the body is not JSON") from None
     given = [name for name in FORMATS if name in request] if isinstance(request, dict) else []
     if len(given) != 1:
@@ -84,9 +72,8 @@ def _read_json(body: bytes) -> tuple[list[Any], dict[str, Any]]:
 def _from_split(value: Any) -> list[Any]:
     """`{"columns": ["text"], "data": [["…"], …]}`, optionally with `index`."""
     if not isinstance(value, dict) or not value.keys() <= {"columns", "data", "index"}:
-        raise RequestError(
-            400, "dataframe_split must be an object with columns, data and at most index besides"
-        )
+        sentence = "dataframe_split must be an object with columns, data and at most index besides"
+        raise RequestError(400, sentence)
     columns, data, index = value.get("columns"), value.get("data"), value.get("index")
     if not isinstance(columns, list) or columns.count(_COLUMN) != 1:
         raise RequestError(400, f"dataframe_split.columns must be a list that holds {_COLUMN!r} once")
@@ -95,9 +82,8 @@ def _from_split(value: Any) -> list[Any]:
     rows = [cells if isinstance(cells, list) else [cells] for cells in data]
     for row, cells in enumerate(rows):
         if len(cells) != len(columns):
-            raise RequestError(
-                400, f"row {row}: it has {len(cells)} cells, but there are {len(columns)} columns"
-            )
+            counts = f"{len(cells)} cells, but there are {len(columns)} columns"
+            raise RequestError(400, f"row {row}: it has {counts}")
     if index is not None and not (isinstance(index, list) and len(index) == len(data)):
         raise RequestError(400, "dataframe_split.index must be a list as long as data")
     column = columns.index(_COLUMN)
@@ -120,9 +106,8 @@ def _from_values(value: Any) -> list[Any]:
         column = value[_COLUMN]
         return column if isinstance(column, list) else [column]
     if not isinstance(value, list):
-        raise RequestError(
-            400, f"inputs and instances must be a list of texts, or an object with {_COLUMN!r}"
-        )
+        sentence = f"inputs and instances must be a list of texts, or an object with {_COLUMN!r}"
+        raise RequestError(400, sentence)
     return _from_records(value) if any(isinstance(element, dict) for element in value) else value
 
 
@@ -147,9 +132,8 @@ def _read_csv(body: bytes, limits: ServingSettings) -> list[Any]:
             if not cells:  # an empty line
                 continue
             if not column < len(cells) <= len(header):
-                raise RequestError(
-                    400, f"row {len(texts)}: it has {len(cells)} cells, the header {len(header)}"
-                )
+                counts = f"{len(cells)} cells, the header {len(header)}"
+                raise RequestError(400, f"row {len(texts)}: it has {counts}")
             texts.append(cells[column])
             if len(texts) > limits.max_texts:
                 break

@@ -10,27 +10,23 @@ class Metrics:
     """The metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        self._registry = registry
-        self._version: str | None = None
-        self.requests = Counter(
-            "jabert_requests", "Requests answered.", ("path", "status"), registry=registry
-        )
+        self._registry = own = CollectorRegistry()
+        ProcessCollector(registry=own)
+        self.requests = Counter("jabert_requests", "Requests answered.", ("path", "status"), registry=own)
         self.seconds = Histogram(
             "jabert_request_seconds",
             "From the head of a request to invocations to the end of its answer.",
             buckets=_SECONDS,
-            registry=registry,
+            registry=own,
         )
         self.batch_texts = Histogram(
-            "jabert_batch_texts", "Texts predicted together.", buckets=_TEXTS, registry=registry
+            "jabert_batch_texts", "Texts predicted together.", buckets=_TEXTS, registry=own
         )
-        self.queue_texts = Gauge("jabert_queue_texts", "Texts that wait.", registry=registry)
+        self.queue_texts = Gauge("jabert_queue_texts", "Texts that wait.", registry=own)
         self.load_failures = Counter(
-            "jabert_load_failures", "Versions that could not be loaded.", registry=registry
+            "jabert_load_failures", "Versions that could not be loaded.", registry=own
         )
-        self._served = Gauge("jabert_model_info", "The version that serves.", ("version",), registry=registry)
+        self._served = Gauge("jabert_model_info", "The version that serves.", ("version",), registry=own)
 
     def set_version(self, version: str) -> None:
         """Set the version that is served."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jabert.errors import JabertError
-from jabert.tracking import load_model
+from jabert.tracking import get_or_none, load_model
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -19,11 +19,12 @@ _SHORT, _LONG = "京都。", "京都の食堂で昼ごはんを食べた。" * 4
 
 @dataclass(frozen=True)
 class Address:
-    """URI of a model; `name` and `alias` are set if the URI has an alias, which is followed."""
+    """URI of a model; it has either an alias, which is followed, or the label of a fixed version."""
 
     uri: str
     name: str = ""
     alias: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,11 @@ def address_of(uri: str) -> Address:
     """
     if found := _ALIAS.fullmatch(uri):
         return Address(uri, found["name"], found["alias"])
-    if not _FIXED.fullmatch(uri):
-        raise JabertError(
-            f"--model {uri!r} is none of models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-… and runs:/…/…"
-        )
-    return Address(uri)
+    if found := _FIXED.fullmatch(uri):
+        return Address(uri, label=found["version"] or found["id"] or uri)
+    raise JabertError(
+        f"--model {uri!r} is none of models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-… and runs:/…/…"
+    )
 
 
 def find_version(client: "MlflowClient", address: Address) -> Version | None:
@@ -102,19 +103,12 @@ def find_version(client: "MlflowClient", address: Address) -> Version | None:
         MlflowException: the registry does not answer.
     """
     if not address.alias:
-        found = _FIXED.fullmatch(address.uri)
-        label = (found["version"] or found["id"]) if found else None
-        return Version(label or address.uri, address.uri)
-    from mlflow.exceptions import MlflowException
-
-    try:
-        version = client.get_model_version_by_alias(address.name, address.alias)
-    except MlflowException as error:
-        # A missing alias is reported as an invalid parameter.
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
-    uri = f"models:/{address.name}/{version.version}"
+        return Version(address.label, address.uri)
+    name, alias = address.name, address.alias
+    version = get_or_none(lambda: client.get_model_version_by_alias(name, alias), invalid=True)
+    if version is None:
+        return None
+    uri = f"models:/{name}/{version.version}"
     return Version(str(version.version), uri, int(version.creation_timestamp))
 
 
@@ -129,7 +123,6 @@ def load(version: Version, batch_texts: int) -> LoadedVersion:
         Exception: of any type, as the model's own code runs.
     """
     served = LoadedVersion(version, load_model(version.uri))
-    for texts in ([_SHORT], [_LONG], [_SHORT, _LONG] * (batch_texts // 2)):
-        if texts:
-            served.predict(texts, {})
+    for texts in filter(None, ([_SHORT], [_LONG], [_SHORT, _LONG] * (batch_texts // 2))):
+        served.predict(texts, {})
     return served

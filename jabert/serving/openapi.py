@@ -25,36 +25,29 @@ _SPLIT = {
 }
 _BY_COLUMN = {"type": "object", "properties": {"text": {"anyOf": [_TEXTS, _TEXT]}}, "required": ["text"]}
 _VALUES = {"anyOf": [_TEXTS, _RECORDS, _BY_COLUMN]}
-
-
-def _format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    params = {
-        "type": ["object", "null"],
-        "description": "Parameters of the model, such as `top_k` and `threshold`.",
-    }
-    return {
-        "title": name,
-        "type": "object",
-        "properties": {name: schema, "params": params},
-        "required": [name],
-    }
-
-
+_FORMATS: dict[str, tuple[dict[str, Any], Any]] = {  # each with its schema and an example
+    "dataframe_split": (_SPLIT, {"columns": ["text"], "data": [[_EXAMPLE]]}),
+    "dataframe_records": (_RECORDS, [{"text": _EXAMPLE}]),
+    "inputs": (_VALUES, [_EXAMPLE]),
+    "instances": (_VALUES, [_EXAMPLE]),
+}
+_PARAMS = {
+    "type": ["object", "null"],
+    "description": "Parameters of the model, such as `top_k` and `threshold`.",
+}
 _JSON = {
     "schema": {
         "oneOf": [
-            _format("dataframe_split", _SPLIT),
-            _format("dataframe_records", _RECORDS),
-            _format("inputs", _VALUES),
-            _format("instances", _VALUES),
+            {
+                "title": name,
+                "type": "object",
+                "properties": {name: schema, "params": _PARAMS},
+                "required": [name],
+            }
+            for name, (schema, _) in _FORMATS.items()
         ]
     },
-    "examples": {
-        "dataframe_split": {"value": {"dataframe_split": {"columns": ["text"], "data": [[_EXAMPLE]]}}},
-        "dataframe_records": {"value": {"dataframe_records": [{"text": _EXAMPLE}]}},
-        "inputs": {"value": {"inputs": [_EXAMPLE]}},
-        "instances": {"value": {"instances": [_EXAMPLE]}},
-    },
+    "examples": {name: {"value": {name: example}} for name, (_, example) in _FORMATS.items()},
 }
 _CSV = {"schema": {"type": "string"}, "example": f"text\n{_EXAMPLE}\n"}
 INVOCATIONS: dict[str, Any] = {

@@ -3,11 +3,11 @@
 import gc
 import math
 import signal
-from socket import socket
 
 from jabert.config import Settings
-from jabert.serving.models import Address, address_of
+from jabert.serving.models import address_of
 from jabert.sockets import listen
+from jabert.tracking import connect
 
 
 def serve(settings: Settings, uri: str, host: str, port: int) -> None:
@@ -24,46 +24,37 @@ def serve(settings: Settings, uri: str, host: str, port: int) -> None:
             version does not exist or cannot be loaded.
     """
     address = address_of(uri)
-    with listen(
-        host, port, "give others with --host and --port"
-    ) as listening:  # before heavy imports, so that a taken port is reported at once
-        _run(settings, address, listening)
+    # Before heavy imports, so that a taken port is reported at once.
+    with listen(host, port, "give others with --host and --port") as listening:
+        client = connect(settings.tracking)
+        import uvicorn
 
+        from jabert.serving.app import build_app
+        from jabert.serving.follower import Follower
+        from jabert.serving.metrics import Metrics
+        from jabert.serving.protocol import BoundedProtocol
 
-def _run(settings: Settings, address: Address, listening: socket) -> None:
-    from jabert.tracking import connect
-
-    client = connect(settings.tracking)
-    import uvicorn
-
-    from jabert.serving.app import build_app
-    from jabert.serving.follower import Follower
-    from jabert.serving.metrics import Metrics
-    from jabert.serving.protocol import BoundedProtocol
-
-    metrics = Metrics()
-    follower = Follower(client, address, settings.serving, metrics)
-    seconds = settings.serving.timeout_seconds
-    config = uvicorn.Config(
-        build_app(follower, settings.serving, metrics),
-        http=BoundedProtocol,
-        ws="none",
-        loop="uvloop",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=math.ceil(seconds),
-        timeout_graceful_shutdown=math.ceil(seconds) + 5,
-    )
-    server = uvicorn.Server(config)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn installs its handlers only once it runs, and raises the signals again when it has ended.
-        signal.signal(number, server.handle_exit)
-    gc.collect()
-    gc.freeze()  # otherwise each full collection scans all imported libraries, which takes 0.15 s
-    url = "http://{}:{}".format(*listening.getsockname())
-    print(
-        f"{url} serves version {follower.served.version.label} of {address.uri}; Ctrl-C ends it", flush=True
-    )
-    server.run(sockets=[listening])
+        metrics = Metrics()
+        follower = Follower(client, address, settings.serving, metrics)
+        seconds = math.ceil(settings.serving.timeout_seconds)
+        config = uvicorn.Config(
+            build_app(follower, settings.serving, metrics),
+            http=BoundedProtocol,
+            ws="none",
+            loop="uvloop",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=seconds,
+            timeout_graceful_shutdown=seconds + 5,
+        )
+        server = uvicorn.Server(config)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn installs its handlers only once it runs, and raises the signals again when it has ended.
+            signal.signal(number, server.handle_exit)
+        gc.collect()
+        gc.freeze()  # otherwise each full collection scans all imported libraries, which takes 0.15 s
+        url, label = "http://{}:{}".format(*listening.getsockname()), follower.served.version.label
+        print(f"{url} serves version {label} of {address.uri}; Ctrl-C ends it", flush=True)
+        server.run(sockets=[listening])

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from jabert.files import exclusive, write_text
 
-_WAITING = "another run works on the same data with the same settings; waiting for it to end"
-
 
 @dataclass(frozen=True)
 class Attempt:
@@ -20,7 +18,8 @@ class Attempt:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Wait until no other process works on the same."""
-        with exclusive(self.path.with_suffix(".lock"), _WAITING):
+        waiting = "another run works on the same data with the same settings; waiting for it to end"
+        with exclusive(self.path.with_suffix(".lock"), waiting):
             self.path.mkdir(parents=True, exist_ok=True)
             yield
 

@@ -22,7 +22,6 @@ _LIBRARIES = (
 
 def provenance() -> dict[str, str]:
     """Versions, commit and machine as tags of a run."""
-    libraries = {f"library.{name}": version(name) for name in _LIBRARIES}
     commit = _git_commit()
     return {
         "jabert": version("jabert"),
@@ -31,17 +30,14 @@ def provenance() -> dict[str, str]:
         "mlflow.source.name": Path(sys.argv[0]).name,
         "mlflow.source.type": "LOCAL",
         **({"mlflow.source.git.commit": commit} if commit else {}),
-        **libraries,
+        **{f"library.{name}": version(name) for name in _LIBRARIES},
     }
 
 
 def _git_commit() -> str | None:
     """Commit of the checkout that jabert runs from; None if it is not a checkout or git is missing."""
-    checkout = Path(__file__).parents[2]
-    if not (checkout / ".git").exists():
-        return None
+    command = ["git", "--git-dir", str(Path(__file__).parents[2] / ".git"), "rev-parse", "HEAD"]
     try:
-        command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

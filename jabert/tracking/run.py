@@ -16,7 +16,7 @@ from jabert.errors import redacted
 from jabert.files import digest_of_json, exclusive
 from jabert.process import raise_missed_signals
 from jabert.tracking.provenance import provenance
-from jabert.tracking.store import connect, open_experiment
+from jabert.tracking.store import connect, get_or_none, open_experiment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,14 +92,8 @@ class Run:
 
     def has_model(self, uri: str) -> bool:
         """Whether the store holds a logged model, whole."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return bool(self.client.get_logged_model(uri.removeprefix("models:/")).status == "READY")
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return False
-            raise
+        model = get_or_none(lambda: self.client.get_logged_model(uri.removeprefix("models:/")))
+        return model is not None and model.status == "READY"
 
     def dataset(self, table: "pd.DataFrame", source: str, digest: str, context: str) -> None:
         """Record the rows of one split as an input of the run."""
@@ -119,15 +113,8 @@ class Run:
 
     def end_killed(self, run_id: str) -> None:
         """Give another run the status KILLED if it still says that it is running: its process is gone."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            other = self.client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # another store, or deleted for good
-                return
-            raise
-        if other.info.status == "RUNNING":
+        other = get_or_none(lambda: self.client.get_run(run_id))  # None: another store, or deleted for good
+        if other and other.info.status == "RUNNING":
             self.client.set_terminated(run_id, "KILLED")
 
     @contextmanager
@@ -174,7 +161,11 @@ def _sign_of_life(settings: Settings, client: "MlflowClient", experiment: str) -
     store = digest_of_json([settings.tracking.uri, experiment])[:12]
     folder = Path(settings.training.work_path) / "living"
     for left in folder.glob(f"{store}-*.lock"):
-        _end_if_dead(left, client, experiment)
+        with suppress(Timeout), FileLock(left, timeout=0):
+            wanted = f"attributes.status = 'RUNNING' AND tags.{_SIGN_OF_LIFE} = '{left.stem}'"
+            for run in client.search_runs([experiment], wanted):
+                client.set_terminated(run.info.run_id, "KILLED")
+            left.unlink(missing_ok=True)
     lock = folder / f"{store}-{uuid.uuid4().hex}.lock"
     with exclusive(lock, waiting=""):  # nobody else has it
         try:
@@ -183,41 +174,23 @@ def _sign_of_life(settings: Settings, client: "MlflowClient", experiment: str) -
             lock.unlink(missing_ok=True)
 
 
-def _end_if_dead(left: Path, client: "MlflowClient", experiment: str) -> None:
-    lock = FileLock(left)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return
-    wanted = f"attributes.status = 'RUNNING' AND tags.{_SIGN_OF_LIFE} = '{left.stem}'"
-    for run in client.search_runs([experiment], wanted):
-        client.set_terminated(run.info.run_id, "KILLED")
-    left.unlink(missing_ok=True)
-    lock.release()
-
-
 @contextmanager
 def _true_status(run: Run) -> Iterator[None]:
-    """End the run as FINISHED, FAILED or KILLED."""
+    """End the run as FINISHED, FAILED or KILLED; a failed one has its error as a tag and as `error.txt`."""
+    from mlflow.exceptions import MlflowException
+
     try:
         yield
     except Exception as error:
-        _end_failed(run, error)
+        try:
+            with suppress(MlflowException, OSError):  # the store may be what failed: `error` is raised on
+                run.tags({"error": redacted(f"{type(error).__name__}: {error}")[:5000]})
+                run.text("error.txt", redacted("".join(traceback.format_exception(error))))
+        finally:
+            run.client.set_terminated(run.id, "FAILED")
         raise
     except BaseException as stop:  # Ctrl-C, SIGTERM: not an error of the run
         traceback.clear_frames(stop.__traceback__)  # a cursor in one of them would keep SQLite's file locked
         run.client.set_terminated(run.id, "KILLED")
         raise
     run.client.set_terminated(run.id, "FINISHED")
-
-
-def _end_failed(run: Run, error: Exception) -> None:
-    """Give a run the status FAILED, and before that its error as a tag and the traceback as `error.txt`."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with suppress(MlflowException, OSError):  # the store may be what failed: `error` itself is raised on
-            run.tags({"error": redacted(f"{type(error).__name__}: {error}")[:5000]})
-            run.text("error.txt", redacted("".join(traceback.format_exception(error))))
-    finally:
-        run.client.set_terminated(run.id, "FAILED")

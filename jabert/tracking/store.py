@@ -1,11 +1,11 @@
 """The MLflow store: connect to it, its experiments and runs."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jabert.config import TrackingSettings, is_url, local_database
 from jabert.errors import JabertError, reason_of
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
     from mlflow.tracking import MlflowClient
 
+T = TypeVar("T")
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for the result of a command
@@ -22,24 +23,6 @@ _ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-
-
-class ListedRun(TypedDict):
-    """A run as `jabert runs --json` lists it.
-
-    `started` is in ISO 8601 with the local offset; `seconds` is None while the run goes on; `reason` says why
-    the model was promoted or kept, or what stopped the run. What the run did not record is None.
-    """
-
-    run_id: str
-    name: str | None
-    status: str
-    started: str
-    seconds: float | None
-    weighted_f1: float | None
-    version: str | None
-    promoted: bool | None
-    reason: str | None
 
 
 def connect(settings: TrackingSettings) -> "MlflowClient":
@@ -50,68 +33,72 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
     from sqlalchemy.exc import SQLAlchemyError
 
     uri = str(settings.uri)
     try:
-        with _created_completely(local_database(uri)):
-            _use_store(uri)
+        database = local_database(uri)
+        with _created_completely(database) if database else nullcontext():
+            # MLflow's global functions use the store too, without a change of the environment.
+            before = os.environ.get("MLFLOW_TRACKING_URI")
+            mlflow.set_tracking_uri(uri)  # also sets the variable, the default of later settings
+            mlflow.set_registry_uri(uri)
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+            if before is not None:
+                os.environ["MLFLOW_TRACKING_URI"] = before
             client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError, JabertError) as error:
-        raise JabertError(
-            f"tracking.uri {uri}: the MLflow store cannot be reached ({reason_of(error)})"
-        ) from error
+        reason = reason_of(error)
+        raise JabertError(f"tracking.uri {uri}: the MLflow store cannot be reached ({reason})") from error
     return client
 
 
 @contextmanager
-def _created_completely(database: Path | None) -> Iterator[None]:
+def _created_completely(database: Path) -> Iterator[None]:
     """Let one process at a time create a database, and start over if a process was killed in between.
 
     MLflow creates the tables one by one, which takes seconds, and cannot resume that. Meanwhile a marker file
     is next to the database.
     """
-    if database is None:
-        yield
-        return
     unfinished = database.with_name(f".{database.name}.unfinished")
     if database.exists() and not unfinished.exists():
         yield
         return
-    with exclusive(
-        unfinished.with_suffix(".lock"), "another process creates the MLflow store; waiting for it"
-    ):
+    waiting = "another process creates the MLflow store; waiting for it"
+    with exclusive(unfinished.with_suffix(".lock"), waiting):
         if unfinished.exists():
-            _put_aside(database)
-        if database.exists():
-            yield
-            return
-        unfinished.touch()
+            # The database is renamed, not deleted, in case something was written to it since.
+            for part in [database.with_name(database.name + end) for end in ("", "-journal", "-wal", "-shm")]:
+                if part.exists():
+                    part.replace(part.with_name(f"unfinished-{part.name}"))
+        if not database.exists():
+            unfinished.touch()
         yield
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)
 
 
-def _put_aside(database: Path) -> None:
-    """Rename an incomplete database; it is not deleted, in case something was written to it since."""
-    for ending in ("", "-journal", "-wal", "-shm"):
-        part = database.with_name(database.name + ending)
-        if part.exists():
-            part.replace(part.with_name(f"unfinished-{part.name}"))
+def get_or_none(get: Callable[[], T], *, invalid: bool = False) -> T | None:
+    """What `get` reads from the store, None if there is no such thing.
 
+    Args:
+        get: calls a method of the client once.
+        invalid: return None also for an invalid argument, as which MLflow reports e.g. a missing alias.
 
-def _use_store(uri: str) -> None:
-    """Make MLflow's global functions use the store, without changing the environment."""
-    import mlflow
+    Raises:
+        MlflowException: the store does not answer.
+    """
+    from mlflow.exceptions import MlflowException
 
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)  # also sets the variable, the default of later settings
-    mlflow.set_registry_uri(uri)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    if before is not None:
-        os.environ["MLFLOW_TRACKING_URI"] = before
+    try:
+        return get()
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE" if invalid else ""):
+            raise
+        return None
 
 
 def open_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
@@ -120,31 +107,25 @@ def open_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
     Raises:
         JabertError: the experiment was deleted.
     """
+    from mlflow.exceptions import MlflowException
+
     experiment = client.get_experiment_by_name(settings.experiment)
     if experiment is None:
-        return _create_experiment(client, settings)
+        location = settings.artifacts
+        if location and not is_url(location):
+            location = Path(location).as_uri()
+        try:
+            return client.create_experiment(settings.experiment, artifact_location=location)
+        except MlflowException:
+            experiment = client.get_experiment_by_name(settings.experiment)
+            if experiment is None:
+                raise
+            return experiment.experiment_id  # another process has just created it
     if experiment.lifecycle_stage == "deleted":
         raise JabertError(
             f"tracking.experiment {settings.experiment!r} was deleted in MLflow; restore it or name another"
         )
     return experiment.experiment_id
-
-
-def _create_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
-    from mlflow.exceptions import MlflowException
-
-    location = settings.artifacts and _artifact_uri(settings.artifacts)
-    try:
-        return client.create_experiment(settings.experiment, artifact_location=location)
-    except MlflowException:
-        experiment = client.get_experiment_by_name(settings.experiment)
-        if experiment is None:
-            raise
-        return experiment.experiment_id  # another process has just created it
-
-
-def _artifact_uri(location: str) -> str:
-    return location if is_url(location) else Path(location).as_uri()
 
 
 def find_run(settings: TrackingSettings, tags: Mapping[str, str]) -> "TrackedRun | None":
@@ -157,38 +138,34 @@ def find_run(settings: TrackingSettings, tags: Mapping[str, str]) -> "TrackedRun
     Raises:
         JabertError: the store cannot be reached.
     """
-    client = connect(settings)
-    experiment = client.get_experiment_by_name(settings.experiment)
-    if experiment is None:
-        return None
     wanted = ["attributes.status = 'FINISHED'", *(f"tags.{name} = '{value}'" for name, value in tags.items())]
-    order = ["attributes.start_time DESC"]
-    runs = client.search_runs([experiment.experiment_id], " AND ".join(wanted), order_by=order, max_results=1)
-    return runs[0] if runs else None
+    return next(iter(_newest_runs(connect(settings), settings.experiment, 1, " AND ".join(wanted))), None)
 
 
-def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[ListedRun]:
-    """The newest runs of an experiment, at most `limit`, JSON-ready; none if there is no experiment."""
+def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[dict[str, Any]]:
+    """List the newest runs of an experiment, at most `limit`, as `jabert runs --json` does.
+
+    `started` is in ISO 8601 with the local offset; `seconds` is None while the run goes on; `reason` says why
+    the model was promoted or kept, or what stopped the run. What the run did not record is None.
+    """
+    runs = [(run.info, run.data.tags, run.data.metrics) for run in _newest_runs(client, experiment, limit)]
+    return [
+        {
+            "run_id": info.run_id,
+            "name": info.run_name,
+            "status": info.status,
+            "started": datetime.fromtimestamp(info.start_time // 1000).astimezone().isoformat(),
+            "seconds": round((info.end_time - info.start_time) / 1000, 1) if info.end_time else None,
+            "weighted_f1": metrics.get("test/weighted_f1"),
+            "version": tags.get("version"),
+            "promoted": tags["promoted"] == "true" if "promoted" in tags else None,
+            "reason": tags.get("reason") or tags.get("error"),
+        }
+        for info, tags, metrics in runs
+    ]
+
+
+def _newest_runs(client: "MlflowClient", experiment: str, limit: int, wanted: str = "") -> "list[TrackedRun]":
     found = client.get_experiment_by_name(experiment)
-    if found is None:
-        return []
-    runs = client.search_runs(
-        [found.experiment_id], order_by=["attributes.start_time DESC"], max_results=limit
-    )
-    return [_describe_run(run) for run in runs]
-
-
-def _describe_run(run: "TrackedRun") -> ListedRun:
-    info, tags, metrics = run.info, run.data.tags, run.data.metrics
-    started = datetime.fromtimestamp(info.start_time / 1000).astimezone()
-    return {
-        "run_id": info.run_id,
-        "name": info.run_name,
-        "status": info.status,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round((info.end_time - info.start_time) / 1000, 1) if info.end_time else None,
-        "weighted_f1": metrics.get("test/weighted_f1"),
-        "version": tags.get("version"),
-        "promoted": tags["promoted"] == "true" if "promoted" in tags else None,
-        "reason": tags.get("reason") or tags.get("error"),
-    }
+    order = ["attributes.start_time DESC"]
+    return client.search_runs([found.experiment_id], wanted, 1, limit, order) if found else []

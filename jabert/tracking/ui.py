@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 from jabert.config import TrackingSettings, local_database
 from jabert.errors import JabertError, redacted
 from jabert.sockets import listen
+from jabert.tracking.store import connect
 
 _HOST = "127.0.0.1"
 _SECONDS_TO_END = 10.0
@@ -29,10 +31,16 @@ def serve(settings: TrackingSettings, port: int) -> None:
         JabertError: the store is a server, does not exist yet or cannot be reached, the port is taken, or the
             server ended unexpectedly.
     """
-    _check_store(settings)
+    uri = str(settings.uri)
+    if uri.startswith(("http://", "https://")):
+        raise JabertError(f"tracking.uri {uri} is an MLflow server; open that address for its own UI")
+    database = local_database(settings.uri)
+    if not database:
+        connect(settings)
+    elif not database.is_file():
+        raise JabertError(f"there is no MLflow store at {database} yet; `jabert retrain` creates it")
     listen(_HOST, port, "give another with --port").close()
-    store = redacted(str(settings.uri))
-    print(f"http://{_HOST}:{port} shows {store} in a few seconds; Ctrl-C ends it", flush=True)
+    print(f"http://{_HOST}:{port} shows {redacted(uri)} in a few seconds; Ctrl-C ends it", flush=True)
     # In a session of its own: Ctrl-C reaches only this process, which then ends MLflow's process group.
     server = subprocess.Popen(_command(settings, port), env=_environment(settings), start_new_session=True)
     try:
@@ -44,26 +52,11 @@ def serve(settings: TrackingSettings, port: int) -> None:
     raise JabertError(f"the MLflow server ended by itself with exit code {code}; its messages are above")
 
 
-def _check_store(settings: TrackingSettings) -> None:
-    uri = str(settings.uri)
-    if uri.startswith(("http://", "https://")):
-        raise JabertError(f"tracking.uri {uri} is an MLflow server; open that address for its own UI")
-    if database := local_database(settings.uri):
-        if not database.is_file():
-            raise JabertError(f"there is no MLflow store at {database} yet; `jabert retrain` creates it")
-        return
-    from jabert.tracking import connect
-
-    connect(settings)
-
-
 def _command(settings: TrackingSettings, port: int) -> list[str]:
     command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]
-    if settings.artifacts:
-        command += ["--default-artifact-root", settings.artifacts]
-    return command
+    return command + (["--default-artifact-root", settings.artifacts] if settings.artifacts else [])
 
 
 def _environment(settings: TrackingSettings) -> dict[str, str]:
@@ -79,7 +72,5 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
             os.killpg(server.pid, number)
         except ProcessLookupError:
             return  # the whole group is gone
-        try:
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):  # after a second Ctrl-C: kill
             server.wait(_SECONDS_TO_END)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # after a second Ctrl-C: kill
-            continue
