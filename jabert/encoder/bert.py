@@ -6,6 +6,7 @@ there are few of them: query, key and value are one product, and the gradient of
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from jabert.encoder.folder import BertConfig
 from jabert.legacy_keras import import_tensorflow
 
+tf = import_tensorflow()
 _EPSILON = 1e-14  # of keras-bert's layer normalization: keras_layer_normalization squares its 1e-7
 # gelu(x) = x sigmoid(2 u) with 2 u = _LINEAR x + _CUBIC x^3
 _LINEAR = 2 * math.sqrt(2 / math.pi)
@@ -51,7 +53,6 @@ class Bert:
         seed: int = 0,
         trainable: bool = True,
     ) -> None:
-        tf = import_tensorflow()
         own = {name: weights[name] for name in config.variables()}
         self.config = config
         self.variables = {name: tf.Variable(own[name], name=name) for name in own} if trainable else {}
@@ -69,7 +70,6 @@ class Bert:
             segments: int32 (batch, tokens), 1 in the second segment; None if there is only a first.
             training: whether hidden units are dropped.
         """
-        tf = import_tensorflow()
         dropout = self._dropout if training else 0.0
         weights = self._constants or self._prepared(self.variables)
         layers = _Layers(weights, self.config, self._dtype, dropout, self.random)
@@ -81,12 +81,10 @@ class Bert:
 
     def product(self, x: Any, kernel: Any) -> Any:
         """`x @ kernel` in the precision of the encoder's products, as float32; for heads on top of it."""
-        tf = import_tensorflow()
         return tf.cast(tf.cast(x, self._dtype) @ tf.cast(kernel, self._dtype), tf.float32)
 
     def _prepared(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         """The weights with query, key and value of a layer as one product, the query already scaled."""
-        tf = import_tensorflow()
         prepared = dict(weights)
         scale = (self.config.hidden_size / self.config.num_attention_heads) ** -0.5
         for number in range(self.config.num_hidden_layers):
@@ -100,65 +98,61 @@ class Bert:
         }
 
 
+@dataclass(frozen=True)
 class _Layers:
     """The parts of BERT in one call; vectors are float32 (batch * tokens, hidden)."""
 
-    def __init__(
-        self, weights: Mapping[str, Any], config: BertConfig, dtype: Any, dropout: float, random: Any
-    ) -> None:
-        self._weights, self._config, self._dtype = weights, config, dtype
-        self._dropout, self._random = dropout, random
+    weights: Mapping[str, Any]
+    config: BertConfig
+    dtype: Any
+    dropout: float
+    random: Any
 
     def embed(self, ids: Any, segments: Any) -> Any:
-        tf = import_tensorflow()
         words, positions, types = (
-            self._weights[f"bert/embeddings/{kind}_embeddings"] for kind in ("word", "position", "token_type")
+            self.weights[f"bert/embeddings/{kind}_embeddings"] for kind in ("word", "position", "token_type")
         )
         # With one segment its row is added to the table of positions, not to every token.
         types = types[:1] if segments is None else tf.gather(types, segments)
         x = tf.gather(words, ids) + (positions[: tf.shape(ids)[1]] + types)  # (batch, tokens, hidden)
-        x = self._drop(tf.reshape(x, [-1, self._config.hidden_size]))
+        x = self._drop(tf.reshape(x, [-1, self.config.hidden_size]))
         return self._norm(x, "bert/embeddings/LayerNorm")
 
     def transform(self, x: Any, mask: Any, name: str) -> Any:
         context = self._attend(x, mask, f"{name}/attention/self")
         attention = self._drop(self._dense(context, f"{name}/attention/output/dense"))
         x = self._norm(x + attention, f"{name}/attention/output/LayerNorm")
-        wide = activate(self._dense(x, f"{name}/intermediate/dense"), self._config.hidden_act)
+        wide = activate(self._dense(x, f"{name}/intermediate/dense"), self.config.hidden_act)
         output = self._drop(self._dense(wide, f"{name}/output/dense"))
         return self._norm(x + output, f"{name}/output/LayerNorm")
 
     def _attend(self, x: Any, mask: Any, name: str) -> Any:
-        tf = import_tensorflow()
-        heads, hidden = self._config.num_attention_heads, self._config.hidden_size
-        joined = tf.cast(x, self._dtype) @ self._weights[f"{name}/joined/kernel"]
-        joined = tf.nn.bias_add(joined, self._weights[f"{name}/joined/bias"])  # (batch * tokens, 3 * hidden)
+        heads, hidden = self.config.num_attention_heads, self.config.hidden_size
+        joined = tf.cast(x, self.dtype) @ self.weights[f"{name}/joined/kernel"]
+        joined = tf.nn.bias_add(joined, self.weights[f"{name}/joined/bias"])  # (batch * tokens, 3 * hidden)
         joined = tf.reshape(joined, [tf.shape(mask)[0], tf.shape(mask)[3], 3, heads, hidden // heads])
         joined = tf.transpose(joined, [2, 0, 3, 1, 4])  # (3, batch, heads, tokens, hidden / heads)
         query, key, value = tf.unstack(joined)
         scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
         shares = tf.nn.softmax(scores + mask)  # (batch, heads, tokens, tokens)
-        context = tf.matmul(tf.cast(shares, self._dtype), value)
+        context = tf.matmul(tf.cast(shares, self.dtype), value)
         return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, hidden])
 
     def _dense(self, x: Any, name: str) -> Any:
-        tf = import_tensorflow()
-        product = tf.cast(x, self._dtype) @ self._weights[f"{name}/kernel"]
-        return tf.nn.bias_add(tf.cast(product, tf.float32), self._weights[f"{name}/bias"])
+        product = tf.cast(x, self.dtype) @ self.weights[f"{name}/kernel"]
+        return tf.nn.bias_add(tf.cast(product, tf.float32), self.weights[f"{name}/bias"])
 
     def _norm(self, x: Any, name: str) -> Any:
-        return layer_norm(x, self._weights[f"{name}/gamma"], self._weights[f"{name}/beta"])
+        return layer_norm(x, self.weights[f"{name}/gamma"], self.weights[f"{name}/beta"])
 
     def _drop(self, x: Any) -> Any:
-        if not self._dropout:
+        if not self.dropout:
             return x
-        tf = import_tensorflow()
-        return tf.nn.experimental.general_dropout(x, self._dropout, uniform_sampler=self._random.uniform)
+        return tf.nn.experimental.general_dropout(x, self.dropout, uniform_sampler=self.random.uniform)
 
 
 def layer_norm(x: Any, gamma: Any, beta: Any) -> Any:
     """keras-bert's layer normalization of float32 (rows, hidden)."""
-    tf = import_tensorflow()
     centred = x - tf.reduce_mean(x, -1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
     return centred * tf.math.rsqrt(variance + _EPSILON) * gamma + beta
@@ -166,22 +160,16 @@ def layer_norm(x: Any, gamma: Any, beta: Any) -> Any:
 
 def activate(x: Any, name: str) -> Any:
     """The activation that `hidden_act` of `bert_config.json` names."""
-    tf = import_tensorflow()
     return {"gelu": gelu, "linear": tf.identity, "relu": tf.nn.relu, "tanh": tf.tanh}[name](x)
 
 
+@tf.custom_gradient  # type: ignore[untyped-decorator]
 def gelu(x: Any) -> Any:
     """keras-transformer's gelu, 0.5 x (1 + tanh(u)) = x sigmoid(2 u), with its gradient written out."""
-    tf = import_tensorflow()
+    gate = tf.sigmoid(x * (_LINEAR + _CUBIC * tf.square(x)))
 
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def gated(x: Any) -> Any:
-        gate = tf.sigmoid(x * (_LINEAR + _CUBIC * tf.square(x)))
+    def gradient(upstream: Any) -> Any:
+        slope = x * (_LINEAR + 3 * _CUBIC * tf.square(x))
+        return upstream * gate + slope * tf.raw_ops.SigmoidGrad(y=gate, dy=upstream)
 
-        def gradient(upstream: Any) -> Any:
-            slope = x * (_LINEAR + 3 * _CUBIC * tf.square(x))
-            return upstream * gate + slope * tf.raw_ops.SigmoidGrad(y=gate, dy=upstream)
-
-        return x * gate, gradient
-
-    return gated(x)
+    return x * gate, gradient

@@ -23,9 +23,8 @@ def read_variables(
             `bert_config.json` makes it.
     """
     folder.check_variables(optional)
-    tf = import_tensorflow()
     with reading(folder.checkpoint):
-        reader = tf.train.load_checkpoint(str(folder.checkpoint))
+        reader = import_tensorflow().train.load_checkpoint(str(folder.checkpoint))
         present = [name for name in optional or {} if reader.has_tensor(name)]
         return {
             name: np.asarray(reader.get_tensor(name), dtype=np.float32)

@@ -85,7 +85,8 @@ class EncoderFolder:
         """Digest of all contents that a vector depends on; paths, times and the licence are left out."""
         index = self.checkpoint.with_name(self.checkpoint.name + _INDEX)
         shards = sorted(self.path.glob(f"{self.checkpoint.name}.data-*"))
-        digests = [_digest(path) for path in [self.sentencepiece, index, *shards]]
+        states = [(path, path.stat()) for path in (self.sentencepiece, index, *shards)]
+        digests = [_digest(path, at.st_ino, at.st_size, at.st_mtime_ns) for path, at in states]
         return digest_of_json([digests, vars(self.config), self.settings.get("lower_case")])
 
     def check_variables(self, optional: Mapping[str, tuple[int, ...]] | None = None) -> None:
@@ -164,14 +165,9 @@ def local_folder(path: str | Path) -> Path:
     return (packaged(path, "encoder.path") if isinstance(path, str) else None) or Path(path)
 
 
-def _digest(path: Path) -> str:
-    """Digest of a file's contents, which are read once in a process unless the file changes."""
-    stat = path.stat()
-    return _digest_as_of(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-
-
 @lru_cache(maxsize=64)
-def _digest_as_of(path: Path, *_state: int) -> str:
+def _digest(path: Path, *_state: int) -> str:
+    """Digest of a file's contents, which are read once in a process unless the file changes."""
     return digest_of_file(path)
 
 
@@ -245,9 +241,9 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 def variable_shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:
     """Shape of each variable of a checkpoint by its name."""
-    tf = import_tensorflow()
     with reading(checkpoint):
-        return {name: tuple(shape) for name, shape in tf.train.list_variables(str(checkpoint))}
+        found = import_tensorflow().train.list_variables(str(checkpoint))
+        return {name: tuple(shape) for name, shape in found}
 
 
 def count_layers(variables: Iterable[str]) -> int:

@@ -5,15 +5,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from jabert.encoder.folder import (
-    CONFIG,
-    BertConfig,
-    checkpoint_in,
-    config_of,
-    count_layers,
-    local_folder,
-    variable_shapes,
-)
+from jabert.encoder import folder as layout
 from jabert.errors import JabertError, reason_of
 from jabert.files import write_json
 
@@ -42,13 +34,13 @@ def init_config(folder: str | Path, heads: int | None = None) -> tuple[Path, lis
         JabertError: the file exists already, the checkpoint is not Google BERT's, or jabert does not support
             the sizes found.
     """
-    path = local_folder(folder)
-    target = path / CONFIG
+    path = layout.local_folder(folder)
+    target = path / layout.CONFIG
     if target.exists():
         raise JabertError(f"{target} exists already; delete it first to have it written again")
     if not path.is_dir():
         raise JabertError(f"{path} is not a folder")
-    sizes = _sizes(checkpoint_in(path))
+    sizes = _sizes(layout.checkpoint_in(path))
     described, remarks = _read_ini(path), []
     if heads is None and "num_attention_heads" not in described:
         heads = max(1, sizes["hidden_size"] // 64)
@@ -64,19 +56,19 @@ def init_config(folder: str | Path, heads: int | None = None) -> tuple[Path, lis
     config = {"hidden_act": "gelu", **_TRAINING_ONLY, **described, **sizes}
     if heads is not None:
         config["num_attention_heads"] = heads
-    config_of(config, target)
+    layout.config_of(config, target)
     return write_json(target, dict(sorted(config.items()))), remarks
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:
     """Sizes from the shapes of Google BERT's variables."""
-    variables = variable_shapes(checkpoint)
+    variables = layout.variable_shapes(checkpoint)
     try:
         vocab_size, hidden_size = variables["bert/embeddings/word_embeddings"]
         return {
             "vocab_size": vocab_size,
             "hidden_size": hidden_size,
-            "num_hidden_layers": count_layers(variables),
+            "num_hidden_layers": layout.count_layers(variables),
             "intermediate_size": variables["bert/encoder/layer_0/intermediate/dense/bias"][0],
             "max_position_embeddings": variables["bert/embeddings/position_embeddings"][0],
             "type_vocab_size": variables["bert/embeddings/token_type_embeddings"][0],
@@ -94,7 +86,7 @@ def _read_ini(folder: Path) -> dict[str, Any]:
         texts = {key: value for section in parser.sections() for key, value in parser.items(section)}
     except (configparser.Error, UnicodeDecodeError) as error:
         raise JabertError(f"{path} cannot be read: {reason_of(error)}") from None
-    kinds = BertConfig.__annotations__ | dict.fromkeys(_TRAINING_ONLY, float)
+    kinds = layout.BertConfig.__annotations__ | dict.fromkeys(_TRAINING_ONLY, float)
     values: dict[str, Any] = {}
     for name in kinds.keys() & texts.keys():
         try:

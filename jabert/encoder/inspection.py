@@ -6,7 +6,7 @@ from typing import Any
 
 from jabert.config import EncoderSettings
 from jabert.encoder.checkpoint import read_variables
-from jabert.encoder.folder import EncoderFolder, open_folder
+from jabert.encoder.folder import CONFIG, open_folder
 from jabert.encoder.tokenizer import Tokenizer
 
 _EXAMPLE = "京都の食堂で、BERTについて友人と話した。"
@@ -30,15 +30,25 @@ def describe(folder: str | Path) -> dict[str, Any]:
     opened = open_folder(folder, "the encoder")
     read_variables(opened)
     tokenizer = Tokenizer(opened, EncoderSettings())
-    found = {piece: tokenizer.model.find(piece) for piece in _SPECIAL}
-    special_ids = {piece: token_id for piece, token_id in found.items() if token_id is not None}
+    config, special_ids = opened.config, {piece: tokenizer.model.find(piece) for piece in _SPECIAL}
+    beside = [opened.sentencepiece, opened.path / CONFIG, opened.path / "encoder.toml"]
+    files = sorted([*opened.path.glob(f"{opened.checkpoint.name}.*"), *beside])
+    count = "no" if tokenizer.lower_case else "a"
+    because = f"the vocabulary has {count} piece with an upper-case Latin letter"
     return {
         "path": str(opened.path.resolve()),
-        "files": {file.name: file.stat().st_size for file in _files(opened)},
-        **_sizes(opened),
+        "files": {file.name: file.stat().st_size for file in files if file.is_file()},
+        "vocabulary": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "layers": config.num_hidden_layers,
+        "heads": config.num_attention_heads,
+        "intermediate_size": config.intermediate_size,
+        "positions": config.max_position_embeddings,
+        "activation": config.hidden_act,
+        "parameters": sum(prod(shape) for shape in config.variables().values()),
         "lower_case": tokenizer.lower_case,
-        "lower_case_because": _why(opened, tokenizer.lower_case),
-        "special_ids": special_ids,
+        "lower_case_because": "encoder.toml says so" if "lower_case" in opened.settings else because,
+        "special_ids": {piece: found for piece, found in special_ids.items() if found is not None},
         "licence": opened.settings.get("licence"),
         "origin": opened.settings.get("origin"),
         "fingerprint": opened.fingerprint,
@@ -48,30 +58,3 @@ def describe(folder: str | Path) -> dict[str, Any]:
             "ids": tokenizer([_EXAMPLE]).ids[0].tolist(),
         },
     }
-
-
-def _files(folder: EncoderFolder) -> list[Path]:
-    """The files of the folder that jabert reads."""
-    beside = [folder.path / "bert_config.json", folder.path / "encoder.toml"]
-    checkpoint = folder.path.glob(f"{folder.checkpoint.name}.*")
-    return sorted(path for path in [folder.sentencepiece, *checkpoint, *beside] if path.is_file())
-
-
-def _sizes(folder: EncoderFolder) -> dict[str, Any]:
-    config = folder.config
-    return {
-        "vocabulary": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "layers": config.num_hidden_layers,
-        "heads": config.num_attention_heads,
-        "intermediate_size": config.intermediate_size,
-        "positions": config.max_position_embeddings,
-        "activation": config.hidden_act,
-        "parameters": sum(prod(shape) for shape in config.variables().values()),
-    }
-
-
-def _why(folder: EncoderFolder, lower_case: bool) -> str:
-    if "lower_case" in folder.settings:
-        return "encoder.toml says so"
-    return f"the vocabulary has {'no' if lower_case else 'a'} piece with an upper-case Latin letter"

@@ -8,11 +8,14 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import openvino
+from openvino import opset13 as ops
 
 from jabert.encoder.checkpoint import read_variables
 from jabert.encoder.folder import BertConfig, EncoderFolder
@@ -49,8 +52,6 @@ class OpenVinoEncoder:
     def __init__(
         self, folder: EncoderFolder, precision: str, cache: Path, *, mask_id_zero: bool = False
     ) -> None:
-        import openvino
-
         self.hidden_size = folder.config.hidden_size
         bert = _cached_graph(folder, cache)
         hints = {
@@ -75,8 +76,6 @@ class OpenVinoEncoder:
 
 
 def _cached_graph(folder: EncoderFolder, cache: Path) -> Any:
-    import openvino
-
     name = digest_of_json([_FORMAT, folder.fingerprint])[:16]
     path = cache / name / "encoder.xml"
     if not path.is_file():
@@ -89,8 +88,6 @@ def _cached_graph(folder: EncoderFolder, cache: Path) -> Any:
 
 def _save(bert: Any, path: Path) -> None:
     """Write graph and weights to a temporary folder, and rename it when both are complete."""
-    import openvino
-
     temporary = path.parent.with_name(f".{path.parent.name}-{uuid.uuid4().hex}")
     try:
         with on_disk(path.parent):
@@ -119,8 +116,6 @@ def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfi
         `layout_graph`, and the output `vectors` float32 (tokens, hidden); the vectors of tokens added by
         `fill_tokens` mean nothing.
     """
-    from openvino import opset13 as ops
-
     shapes = {"tokens": [-1], "positions": [-1], "rows": [-1, -1], "places": [-1]}
     inputs = {name: ops.parameter(shape, np.int32) for name, shape in shapes.items()}
     inputs["mask"] = ops.parameter([-1, 1, 1, -1], np.float32)
@@ -143,8 +138,6 @@ def layout_graph(*, mask_id_zero: bool = False) -> Any:
         A model with the inputs `ids` int32 (tokens,), the texts one after another, and `lengths` int32
         (texts,), which add up to the number of tokens; its outputs are the inputs of `bert_graph`.
     """
-    from openvino import opset13 as ops
-
     ids, lengths = ops.parameter([-1], np.int32), ops.parameter([-1], np.int32)
     tokens = fill_tokens(ids)
     layout = Layout(size(tokens), fill_texts(lengths), _WIDTH_STEP)
@@ -162,31 +155,25 @@ def layout_graph(*, mask_id_zero: bool = False) -> Any:
     return graph("layout", {"ids": ids, "lengths": lengths}, outputs)
 
 
+@dataclass(frozen=True)
 class _Layers:
     """The parts of BERT; each takes and returns nodes of shape (tokens, hidden)."""
 
-    def __init__(
-        self, weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfig, rows: Rows, mask: Any
-    ) -> None:
-        from openvino import opset13
-
-        self._ops = opset13
-        self._weights = weights
-        self._config = config
-        self._rows = rows
-        self._mask = mask
+    weights: Mapping[str, npt.NDArray[np.float32]]
+    config: BertConfig
+    rows: Rows
+    mask: Any
 
     def embed(self, ids: Any, positions: Any) -> Any:
-        ops, of = self._ops, "bert/embeddings"
+        of = "bert/embeddings"
         # Every token is in segment 0, whose embedding is added to those of the positions beforehand.
-        table = self._weights[f"{of}/position_embeddings"] + self._weights[f"{of}/token_type_embeddings"][:1]
+        table = self.weights[f"{of}/position_embeddings"] + self.weights[f"{of}/token_type_embeddings"][:1]
         words = ops.gather(self._constant(f"{of}/word_embeddings"), ids, ints(0))
         # The positions of tokens added by `fill_tokens` may be beyond the last one.
         positions = ops.minimum(positions, ints(len(table) - 1))
         return self._normalize(ops.add(words, ops.gather(table, positions, ints(0))), f"{of}/LayerNorm")
 
     def transform(self, x: Any, name: str) -> Any:
-        ops = self._ops
         attention = self._dense(self._attend(x, f"{name}/attention/self"), f"{name}/attention/output/dense")
         x = self._normalize(ops.add(x, attention), f"{name}/attention/output/LayerNorm")
         wide = self._activate(self._dense(x, f"{name}/intermediate/dense"))
@@ -195,34 +182,32 @@ class _Layers:
         )
 
     def _attend(self, x: Any, name: str) -> Any:
-        ops, heads, hidden = self._ops, self._config.num_attention_heads, self._config.hidden_size
+        heads, hidden = self.config.num_attention_heads, self.config.hidden_size
 
         def split(y: Any) -> Any:  # (tokens, hidden) -> (texts, heads, width, hidden / heads)
-            y = ops.reshape(self._rows.padded(y), ints([0, 0, heads, hidden // heads]), special_zero=True)
+            y = ops.reshape(self.rows.padded(y), ints([0, 0, heads, hidden // heads]), special_zero=True)
             return ops.transpose(y, ints([0, 2, 1, 3]))
 
         query, key, value = (split(self._dense(x, f"{name}/{part}")) for part in ("query", "key", "value"))
-        context = ops.scaled_dot_product_attention(query, key, value, self._mask)
-        return self._rows.packed(ops.transpose(context, ints([0, 2, 1, 3])), hidden)
+        context = ops.scaled_dot_product_attention(query, key, value, self.mask)
+        return self.rows.packed(ops.transpose(context, ints([0, 2, 1, 3])), hidden)
 
     def _dense(self, x: Any, name: str) -> Any:
-        kernel = np.ascontiguousarray(self._weights[f"{name}/kernel"].T)  # the layout of OpenVINO's kernels
-        product = self._ops.matmul(x, kernel, transpose_a=False, transpose_b=True)
-        return self._ops.add(product, self._constant(f"{name}/bias"))
+        kernel = np.ascontiguousarray(self.weights[f"{name}/kernel"].T)  # the layout of OpenVINO's kernels
+        product = ops.matmul(x, kernel, transpose_a=False, transpose_b=True)
+        return ops.add(product, self._constant(f"{name}/bias"))
 
     def _normalize(self, x: Any, name: str) -> Any:
-        ops = self._ops
         x = ops.mvn(x, ints([-1]), True, _EPSILON, "inside_sqrt")
         return ops.add(ops.multiply(x, self._constant(f"{name}/gamma")), self._constant(f"{name}/beta"))
 
     def _activate(self, x: Any) -> Any:
-        ops = self._ops
         return {
             "gelu": lambda: ops.gelu(x, "tanh"),  # as keras-transformer computes it
             "linear": lambda: x,
             "relu": lambda: ops.relu(x),
             "tanh": lambda: ops.tanh(x),
-        }[self._config.hidden_act]()
+        }[self.config.hidden_act]()
 
     def _constant(self, name: str) -> Any:
-        return self._ops.constant(self._weights[name])
+        return ops.constant(self.weights[name])

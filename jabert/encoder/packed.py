@@ -5,12 +5,16 @@ an LSTM and each number of texts. So batches are filled up a little, and few sha
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import openvino
+from openvino import opset13 as ops
 
 
+@dataclass(frozen=True)
 class Rows:
     """Conversion between packed tokens and the rows of a right-padded batch.
 
@@ -19,21 +23,17 @@ class Rows:
         indices: int32 (tokens,), index of each packed token in the flattened rows.
     """
 
-    def __init__(self, tokens: Any, indices: Any) -> None:
-        from openvino import opset13
-
-        self._ops = opset13
-        self.tokens = tokens
-        self.indices = indices
+    tokens: Any
+    indices: Any
 
     def padded(self, x: Any) -> Any:
         """(tokens, …) as (texts, width, …); the values of padding are arbitrary."""
-        return self._ops.gather(x, self.tokens, ints(0))
+        return ops.gather(x, self.tokens, ints(0))
 
     def packed(self, x: Any, columns: int) -> Any:
         """(texts, width, …) as (tokens, columns)."""
-        flat = self._ops.reshape(x, ints([-1, columns]), special_zero=False)
-        return self._ops.gather(flat, self.indices, ints(0))
+        flat = ops.reshape(x, ints([-1, columns]), special_zero=False)
+        return ops.gather(flat, self.indices, ints(0))
 
 
 class Layout:
@@ -51,8 +51,6 @@ class Layout:
     """
 
     def __init__(self, tokens: Any, lengths: Any, step: int) -> None:
-        from openvino import opset13 as ops
-
         ends = ops.cum_sum(lengths, ints(0))
         starts = ops.subtract(ends, lengths)
         numbers = ops.range(ints(0), tokens, ints(1), "i32")  # (tokens,)
@@ -79,8 +77,6 @@ def fill_texts(lengths: Any) -> Any:
 
 
 def _fill(x: Any, value: int, *, fine: int, limit: int, coarse: int) -> Any:
-    from openvino import opset13 as ops
-
     length = size(x)
     filled = ops.select(
         ops.less_equal(length, ints(limit)), _rounded_up(length, fine), _rounded_up(length, coarse)
@@ -90,8 +86,6 @@ def _fill(x: Any, value: int, *, fine: int, limit: int, coarse: int) -> Any:
 
 
 def _rounded_up(number: Any, step: int) -> Any:
-    from openvino import opset13 as ops
-
     # Not (number + step - 1) / step * step: OpenVINO simplifies that to number + step - 1, as for real
     # numbers.
     return ops.add(number, ops.floor_mod(ops.subtract(ints(0), number), ints(step)))
@@ -99,9 +93,6 @@ def _rounded_up(number: Any, step: int) -> Any:
 
 def graph(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
     """An `openvino.Model` whose inputs and outputs have these names in a request."""
-    import openvino
-    from openvino import opset13 as ops
-
     results = {output: ops.result(node) for output, node in outputs.items()}
     for tensor, node in (*inputs.items(), *results.items()):
         node.output(0).set_names({tensor})
@@ -110,8 +101,6 @@ def graph(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> A
 
 def size(x: Any) -> Any:
     """Length of the first axis, an int32 scalar."""
-    from openvino import opset13 as ops
-
     return ops.gather(ops.shape_of(x, "i32"), ints(0), ints(0))
 
 

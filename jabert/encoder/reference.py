@@ -6,6 +6,7 @@ the token table, so that they are attended like every other piece and only paddi
 """
 
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from jabert.encoder.batching import real_tokens
 from jabert.encoder.folder import EncoderFolder, reading
 from jabert.encoder.ragged import TokenIds
 from jabert.legacy_keras import import_tensorflow
+
+tf = import_tensorflow()
 
 
 class ReferenceEncoder:
@@ -33,7 +36,6 @@ class ReferenceEncoder:
 
     def __init__(self, folder: EncoderFolder, device: str = "/CPU:0", *, mask_id_zero: bool = False) -> None:
         folder.check_variables()
-        tf = import_tensorflow()
         self.device = device
         self.hidden_size = folder.config.hidden_size
         with tf.device(device):
@@ -52,20 +54,16 @@ class ReferenceEncoder:
 
     def __call__(self, ids: TokenIds) -> npt.NDArray[np.float32]:
         """As `Encoder`."""
-        tf = import_tensorflow()
         with tf.device(self.device):
-            padded: npt.NDArray[np.float32] = self.forward(
-                ids.padded(), ids.lengths
-            ).numpy()  # (batch, tokens, hidden)
+            padded = self.forward(ids.padded(), ids.lengths).numpy()  # (batch, tokens, hidden)
         vectors: npt.NDArray[np.float32] = padded[real_tokens(ids.lengths)]
         return vectors
 
 
 def _load(folder: EncoderFolder) -> Any:
-    """keras-bert's model for any length, whose token table has one more row."""
+    """keras-bert's model for any length, whose token table has a copy of row 0 at the end."""
     from keras_bert import get_model
     from keras_bert.loader import load_model_weights_from_checkpoint
-    from tensorflow import keras
 
     config = folder.config
     with warnings.catch_warnings():
@@ -82,27 +80,20 @@ def _load(folder: EncoderFolder) -> Any:
             feed_forward_activation=config.hidden_act,
             training=False,
         )
-    model = keras.Model(inputs, output)
+    model = tf.keras.Model(inputs, output)
+
+    def layer_for_loading(name: str) -> Any:
+        layer = model.get_layer(name)
+        if name != "Embedding-Token":
+            return layer
+
+        def set_weights(weights: list[npt.NDArray[np.float32]]) -> None:
+            (table,) = weights
+            layer.set_weights([np.concatenate([table, table[:1]])])
+
+        return SimpleNamespace(set_weights=set_weights)
+
     with reading(folder.checkpoint):
-        load_model_weights_from_checkpoint(_OneRowMore(model), vars(config), str(folder.checkpoint))
+        loaded = SimpleNamespace(get_layer=layer_for_loading)
+        load_model_weights_from_checkpoint(loaded, vars(config), str(folder.checkpoint))
     return model
-
-
-class _OneRowMore:
-    """The model as keras-bert's loader sees it; the token table gets a copy of row 0 at the end."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    def get_layer(self, name: str) -> Any:
-        layer = self._model.get_layer(name)
-        return _TokenTable(layer) if name == "Embedding-Token" else layer
-
-
-class _TokenTable:
-    def __init__(self, layer: Any) -> None:
-        self._layer = layer
-
-    def set_weights(self, weights: list[npt.NDArray[np.float32]]) -> None:
-        (table,) = weights
-        self._layer.set_weights([np.concatenate([table, table[:1]])])

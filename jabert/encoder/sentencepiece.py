@@ -41,7 +41,10 @@ class SentencePiece:
         self.path = path
         self.size = int(self._processor.vocab_size())
         self.unknown_id = int(self._processor.unk_id())
-        self.lower_case = self._has_no_upper_case() if lower_case is None else lower_case
+        if lower_case is None:
+            ordinary = [i for i in self.ordinary_ids() if not self._processor.is_byte(i)]
+            lower_case = not any(map(_UPPER_CASE_LATIN.search, map(self._processor.id_to_piece, ordinary)))
+        self.lower_case = lower_case
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special pieces; on all cores."""
@@ -77,8 +80,8 @@ class SentencePiece:
 
     def ordinary_ids(self) -> list[int]:
         """Token ids of the pieces that stand for text: neither control symbols nor `<unk>`."""
-        is_special = (self._processor.is_control, self._processor.is_unknown)
-        return [i for i in range(self.size) if not any(special(i) for special in is_special)]
+        is_control, is_unknown = self._processor.is_control, self._processor.is_unknown
+        return [i for i in range(self.size) if not (is_control(i) or is_unknown(i))]
 
     def scores(self) -> list[tuple[str, float]]:
         """Each piece with its log probability, in the order of the token ids."""
@@ -86,10 +89,3 @@ class SentencePiece:
 
     def _prepare(self, text: str) -> str:
         return text.lower() if self.lower_case else text
-
-    def _has_no_upper_case(self) -> bool:
-        return not any(
-            _UPPER_CASE_LATIN.search(self._processor.id_to_piece(i))
-            for i in self.ordinary_ids()
-            if not self._processor.is_byte(i)
-        )

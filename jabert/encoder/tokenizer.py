@@ -61,9 +61,8 @@ class Tokenizer:
     """
 
     def __init__(self, folder: EncoderFolder, settings: EncoderSettings) -> None:
-        lower_case = settings.lower_case
-        if lower_case is None:
-            lower_case = folder.settings.get("lower_case")
+        given = (settings.lower_case, folder.settings.get("lower_case"))
+        lower_case = next((answer for answer in given if answer is not None), None)
         self.model = SentencePiece(folder.sentencepiece, lower_case=lower_case)
         if self.model.size != folder.config.vocab_size:
             raise JabertError(

@@ -12,6 +12,8 @@ from jabert.pretraining.examples import Batch
 from jabert.pretraining.model import PretrainingModel
 from jabert.pretraining.teacher import Teacher
 
+tf = import_tensorflow()
+
 
 @dataclass(frozen=True)
 class Mean:
@@ -40,7 +42,6 @@ class Learner:
         settings: PretrainingSettings,
         teacher: Teacher | None = None,
     ) -> None:
-        tf = import_tensorflow()
         self.model = model
         self._settings, self._teacher = settings, teacher
         # kernel (hidden, columns) and bias (columns,)
@@ -82,7 +83,6 @@ class Learner:
         }
 
     def _learn_eagerly(self, *arrays: Any) -> dict[str, Any]:
-        tf = import_tensorflow()
         with tf.GradientTape() as tape:
             metrics = self._losses(*arrays, training=True)
         gradients = tape.gradient(metrics["loss"], self._variables)
@@ -96,7 +96,6 @@ class Learner:
 
     def _losses(self, *arrays: Any, training: bool) -> dict[str, Any]:
         ids, segments, lengths, positions, targets, random_next, vectors = arrays
-        tf = import_tensorflow()
         settings = self._settings
         hidden = self.model.hidden(ids, segments, lengths, training=training)  # (batch, tokens, hidden)
         loss, metrics = tf.constant(0.0), dict[str, Any]()
@@ -122,7 +121,6 @@ class Learner:
 
 def _cross_entropy(logits: Any, classes: Any, name: str) -> dict[str, Any]:
     """Mean cross-entropy and accuracy of logits (rows, classes); 0 without rows."""
-    tf = import_tensorflow()
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=classes, logits=logits)  # (rows,)
     right = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == classes, tf.float32)  # (rows,)
     rows = tf.maximum(1.0, tf.cast(tf.size(losses), tf.float32))
@@ -131,7 +129,6 @@ def _cross_entropy(logits: Any, classes: Any, name: str) -> dict[str, Any]:
 
 def _signature(columns: int) -> list[Any]:
     """The arrays of a batch with unknown sizes, so that the step is traced only once."""
-    tf = import_tensorflow()
     matrix, row = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
     return [matrix, matrix, row, row, row, row, tf.TensorSpec([None, columns], tf.float32)]
 
@@ -161,7 +158,6 @@ def learning_rate(step: Any, settings: PretrainingSettings) -> Any:
         step: steps done, a float32 tensor ().
         settings: learning_rate, warmup_steps and steps are used.
     """
-    tf = import_tensorflow()
     warmup = float(settings.warmup_steps)
     rising = (step + 1.0) / tf.maximum(1.0, warmup)
     falling = (settings.steps - step) / max(1.0, settings.steps - warmup)
@@ -169,7 +165,6 @@ def learning_rate(step: Any, settings: PretrainingSettings) -> Any:
 
 
 def _schedule(settings: PretrainingSettings) -> Any:
-    tf = import_tensorflow()
 
     class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc,name-defined]
         def __call__(self, step: Any) -> Any:

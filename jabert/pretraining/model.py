@@ -10,6 +10,7 @@ from jabert.encoder.bert import Bert, activate, layer_norm
 from jabert.encoder.folder import BertConfig
 from jabert.legacy_keras import import_tensorflow
 
+tf = import_tensorflow()
 _INITIALIZER_RANGE = 0.02  # standard deviation, as in google-research/bert
 
 
@@ -80,7 +81,6 @@ class PretrainingModel:
         precision: str = "float32",
         seed: int = 0,
     ) -> None:
-        tf = import_tensorflow()
         self.config = config
         self.bert = Bert(weights, config, precision=precision, dropout=dropout, seed=seed)
         heads = {name: tf.Variable(weights[name], name=name) for name in head_shapes(config)}
@@ -91,7 +91,6 @@ class PretrainingModel:
 
         Attended are the first `lengths` tokens of each row, int32 (batch,).
         """
-        tf = import_tensorflow()
         attended = tf.sequence_mask(lengths, tf.shape(ids)[1])
         return self.bert(ids, attended, segments, training=training)
 
@@ -100,7 +99,6 @@ class PretrainingModel:
 
         Id 0, `<unk>`, is never to be predicted.
         """
-        tf = import_tensorflow()
         name = "cls/predictions/transform"
         x = tf.gather(tf.reshape(hidden, [-1, self.config.hidden_size]), positions)  # (masked, hidden)
         x = activate(self._dense(x, f"{name}/dense"), self.config.hidden_act)
@@ -110,7 +108,6 @@ class PretrainingModel:
 
     def next_sentence_logits(self, hidden: Any) -> Any:
         """Logits float32 (batch, 2) of: the second segment follows the first; it does not."""
-        tf = import_tensorflow()
         pooled = tf.tanh(self._dense(hidden[:, 0], "bert/pooler/dense"))  # (batch, hidden)
         kernel = tf.transpose(self.variables["cls/seq_relationship/output_weights"])
         return self.bert.product(pooled, kernel) + self.variables["cls/seq_relationship/output_bias"]
