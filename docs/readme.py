@@ -27,7 +27,7 @@ def settings() -> str:
 
 def _row(name: str, field: FieldInfo, kind: str = "") -> str:
     default = "" if field.default in (None, ()) else f"`{str(field.default).lower()}`"
-    meaning = (field.description or "").replace("|", "\\|")
+    meaning = " ".join((field.description or "").split()).replace("|", "\\|")
     return f"| `{name}`{kind} | {default} | {meaning} |"
 
 

@@ -124,7 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     texts = given.index("--") if "--" in given else len(given)  # behind it everything is meant literally
     debug = "--debug" in given[:texts]
-    _prepare_process()
+    collect_garbage_rarely()
+    handle_signals()
+    for stream in (sys.stdout, sys.stderr):  # Japanese is shown in any locale
+        if isinstance(stream, io.TextIOWrapper) and "PYTHONIOENCODING" not in os.environ:
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         try:
             app([word for word in given[:texts] if word != "--debug"] + given[texts:])
@@ -141,15 +145,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _prepare_process() -> None:
-    """Japanese is shown in any locale, and a signal ends the process as an exception."""
-    collect_garbage_rarely()
-    handle_signals()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and "PYTHONIOENCODING" not in os.environ:
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-
-
 def _trouble_with_a_server(error: Exception) -> str | None:
     """A sentence if Prefect's server is away, or MLflow's store went away or lost files, else None."""
     if isinstance(error, RuntimeError) and str(error).startswith("Failed to reach API at "):
@@ -157,9 +152,8 @@ def _trouble_with_a_server(error: Exception) -> str | None:
         return f"PREFECT_API_URL {url}: the server cannot be reached; start it, or unset the variable"
     if type(error).__module__ == "httpx":  # Prefect's client, later on
         return f"Prefect's server went away ({type(error).__name__}: {reason_of(error)})"
-    if type(error).__module__ not in ("mlflow.exceptions", "sqlalchemy.exc"):  # without loading either
-        return None
-    if not any(sign in str(error) for sign in _SIGNS_OF_A_LOST_STORE):
+    of_a_store = type(error).__module__ in ("mlflow.exceptions", "sqlalchemy.exc")  # without loading either
+    if not of_a_store or not any(sign in str(error) for sign in _SIGNS_OF_A_LOST_STORE):
         return None
     return f"tracking.uri: the MLflow store fails ({reason_of(error)}); see `jabert doctor`"
 
@@ -245,12 +239,8 @@ def predict(texts: Annotated[list[str], typer.Argument(metavar="TEXT…")], give
     from jabert.registry import open_registry
 
     predicted = open_registry(given.settings).load_champion().predict(pd.DataFrame({"text": texts}))
-    rows = [
-        {"text": text, "label": label, "probabilities": probabilities}
-        for text, label, probabilities in zip(
-            texts, predicted["label"], predicted["probabilities"], strict=True
-        )
-    ]
+    answers = zip(texts, predicted["label"], predicted["probabilities"], strict=True)
+    rows = [{"text": text, "label": label, "probabilities": each} for text, label, each in answers]
     scored = [{**row, "score": max(row["probabilities"].values())} for row in rows]
     given.show(rows, lambda _: print_listing(scored, ("text", "label", "score"), ""))
 

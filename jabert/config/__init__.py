@@ -264,15 +264,12 @@ def _sentence(error: ValidationError, recipe: str | Path | None, model: type[Set
     origin = f"recipe {recipe}: " if recipe else ""
     if first["type"] == "extra_forbidden":
         return origin + _unknown(name, model)
-    value = first["input"]
-    message = first["msg"].removeprefix("Value error, ")
+    value, message = first["input"], first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if first["type"] == "tuple_type":
         message = f"it is a list, as {[value]!r}"
-    sentence = f"{origin}setting {name} cannot be {value!r}: {message}"
     if first["type"] == "literal_error":
-        field = fields(model)[name]
-        options = [str(option) for option in getattr(field.annotation, "__args__", ())]
-        near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.4)
-        sentence += f"; the nearest is {near[0]!r}" if near else ""
-    return sentence
+        options = map(str, getattr(fields(model)[name].annotation, "__args__", ()))
+        near = difflib.get_close_matches(str(value), list(options), n=1, cutoff=0.4)
+        message += f"; the nearest is {near[0]!r}" if near else ""
+    return f"{origin}setting {name} cannot be {value!r}: {message}"

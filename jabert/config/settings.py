@@ -55,240 +55,251 @@ Locations = Annotated[  # one may stand without brackets
 ]
 
 
-def _location(default: Any = None, description: str = "", kind: Kind = Kind.LOCATION) -> Any:
+def _location(default: Any = None, kind: Kind = Kind.LOCATION) -> Any:
     """A field that holds a path, a URL or several: made absolute when the settings are loaded.
 
     A name in `PACKAGED` stays as it is and means what comes with jabert; `./name` is the path.
     """
-    return Field(default, description=description, json_schema_extra={"kind": kind})
+    return Field(default, json_schema_extra={"kind": kind})
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    """Settings; the text below a field is its description, which README shows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class DataSettings(_Group):
     """Where the labelled texts come from and how they are divided."""
 
-    path: str | None = _location(
-        description="file, folder or URL of the labelled texts, or `sample`, which comes with jabert"
-    )
-    format: Literal["auto", "table", "knbc", "seed"] = Field(
-        "auto", description="a CSV/TSV/Parquet/JSONL table, the KNB corpus, or the article's folders"
-    )
-    sha256: str | None = Field(None, description="expected SHA-256 of the file, refused if it differs")
+    path: str | None = _location()
+    """file, folder or URL of the labelled texts, or `sample`, which comes with jabert"""
+    format: Literal["auto", "table", "knbc", "seed"] = "auto"
+    """a CSV/TSV/Parquet/JSONL table, the KNB corpus, or the article's folders"""
+    sha256: str | None = None
+    """expected SHA-256 of the file, refused if it differs"""
     text_column: str = "text"
     label_column: str = "label"
-    group_column: str | None = Field(
-        None, description="column of the group (article) of a text; without it `group` if there is one"
-    )
-    split_column: str = Field("split", description="column of the split, for data.split = 'given'")
-    labels: tuple[str, ...] = Field(
-        (), description="the labels allowed; without it those of the training rows"
-    )
-    split: Literal["auto", "given", "sentence", "group"] = Field(
-        "auto", description="auto: given if the data says so, else group if there are groups"
-    )
-    test_share: Share = Field(0.1, description="expected share of test rows (or groups)")
-    test_rows: Count | None = Field(
-        None,
-        description="exact number of test rows; unlike a share it may move rows when the data grows",
-    )
-    validation_share: Share = Field(
-        0.1, description="expected share of the rows that are not test rows, as for test_share"
-    )
-    seed: int = Field(0, ge=0, description="chooses among the possible splits")
-    strip_topic_tag: bool = Field(True, description="KNBC: remove the tag that opens each article")
-    drop_duplicates: bool = Field(
-        True, description="keep one of each text, and none of a text that stands under two labels"
-    )
+    group_column: str | None = None
+    """column of the group (article) of a text; without it `group` if there is one"""
+    split_column: str = "split"
+    """column of the split, for data.split = 'given'"""
+    labels: tuple[str, ...] = ()
+    """the labels allowed; without it those of the training rows"""
+    split: Literal["auto", "given", "sentence", "group"] = "auto"
+    """auto: given if the data says so, else group if there are groups"""
+    test_share: Share = 0.1
+    """expected share of test rows (or groups)"""
+    test_rows: Count | None = None
+    """exact number of test rows; unlike a share it may move rows when the data grows"""
+    validation_share: Share = 0.1
+    """expected share of the rows that are not test rows, as for test_share"""
+    seed: int = Field(0, ge=0)
+    """chooses among the possible splits"""
+    strip_topic_tag: bool = True
+    """KNBC: remove the tag that opens each article"""
+    drop_duplicates: bool = True
+    """keep one of each text, and none of a text that stands under two labels"""
 
 
 class ValidationSettings(_Group):
     """Which expectations the data must meet: a name from `expectations/` or a JSON file."""
 
-    suite: str = _location("labelled_texts", "checked on the split table of texts", Kind.SUITE)
-    pieces_suite: str = _location("pieces", "checked after tokenization", Kind.SUITE)
+    suite: str = _location("labelled_texts", Kind.SUITE)
+    """checked on the split table of texts"""
+    pieces_suite: str = _location("pieces", Kind.SUITE)
+    """checked after tokenization"""
 
 
 class EncoderSettings(_Group):
     """The pretrained BERT and how it is run."""
 
-    path: str | None = _location(
-        description="folder of SentencePiece model, checkpoint and bert_config.json, local or among a run's "
-        "artifacts (`runs:/…`), or `jabert-mini`, which comes with jabert"
-    )
-    max_tokens: Annotated[int, Field(ge=3)] | None = Field(
-        None,
-        description="longest text, [CLS] and [SEP] included; without it what the encoder can take",
-    )
-    pad_to: Annotated[int, Field(ge=3)] | None = Field(
-        None, description="pad every text to this length and feed the padding to the classifier"
-    )
-    lower_case: bool | None = Field(None, description="without it what encoder.toml or the vocabulary says")
-    engine: Literal["auto", "reference", "openvino", "tensorflow"] = Field(
-        "auto", description="auto: tensorflow on a GPU, openvino on a CPU; reference: keras-bert itself"
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of matrix products; auto: bfloat16 where the processor has instructions for it"
-    )
+    path: str | None = _location()
+    """folder of SentencePiece model, checkpoint and bert_config.json, local or among a run's artifacts
+    (`runs:/…`), or `jabert-mini`, which comes with jabert"""
+    max_tokens: Annotated[int, Field(ge=3)] | None = None
+    """longest text, [CLS] and [SEP] included; without it what the encoder can take"""
+    pad_to: Annotated[int, Field(ge=3)] | None = None
+    """pad every text to this length and feed the padding to the classifier"""
+    lower_case: bool | None = None
+    """without it what encoder.toml or the vocabulary says"""
+    engine: Literal["auto", "reference", "openvino", "tensorflow"] = "auto"
+    """auto: tensorflow on a GPU, openvino on a CPU; reference: keras-bert itself"""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """of matrix products; auto: bfloat16 where the processor has instructions for it"""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    token_budget: Count | None = Field(
-        None, description="tokens of a batch, padding included; without it what suits engine and model"
-    )
-    cache_path: str = _location(".jabert/engines", "folder of encoders converted for an engine")
+    token_budget: Count | None = None
+    """tokens of a batch, padding included; without it what suits engine and model"""
+    cache_path: str = _location(".jabert/engines")
+    """folder of encoders converted for an engine"""
 
 
 class FeaturesSettings(_Group):
     """The store of computed token vectors."""
 
-    path: str = _location(".jabert/features", "folder of the store")
-    dtype: Literal["float16", "float32"] = Field("float16", description="of the stored vectors")
+    path: str = _location(".jabert/features")
+    """folder of the store"""
+    dtype: Literal["float16", "float32"] = "float16"
+    """of the stored vectors"""
 
 
 class MethodSettings(_Group):
     """How the classifier is made: its kind, and the settings of that kind, which its module defines."""
 
-    kind: str = Field("bi-lstm", description="the method; `jabert methods` lists them")
+    kind: str = "bi-lstm"
+    """the method; `jabert methods` lists them"""
 
 
 class TrainingSettings(_Group):
     """How a method that learns in epochs is trained; other methods read none of this but the seed."""
 
-    epochs: Count = Field(30, description="at most")
-    batch_size: Count = Field(64, description="texts of a batch")
-    patience: Count = Field(5, description="epochs without a better value of the monitored metric")
+    epochs: Count = 30
+    """at most"""
+    batch_size: Count = 64
+    """texts of a batch"""
+    patience: Count = 5
+    """epochs without a better value of the monitored metric"""
     monitor: Literal["val_weighted_f1", "val_acc", "val_loss"] = "val_weighted_f1"
-    watch: Literal["validation", "test"] = Field(
-        "validation", description="rows that choose the epoch; 'test' is the article's mistake"
-    )
-    averaging: Share = Field(
-        0.0,
-        description="decay of the exponential moving average (EMA) of the weights, which replaces them after "
-        "each epoch; 0: none",
-    )
-    shuffle: bool = Field(
-        True, description="shuffled batches of similar length; otherwise in the order of the data"
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the LSTM's matrix products on a CPU; auto: as for the encoder"
-    )
+    watch: Literal["validation", "test"] = "validation"
+    """rows that choose the epoch; 'test' is the article's mistake"""
+    averaging: Share = 0.0
+    """decay of the exponential moving average (EMA) of the weights, which replaces them after each epoch; 0:
+    none"""
+    shuffle: bool = True
+    """shuffled batches of similar length; otherwise in the order of the data"""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """of the LSTM's matrix products on a CPU; auto: as for the encoder"""
     seed: int = Field(0, ge=0, lt=2**32)
-    work_path: str = _location(".jabert/work", "folder of unfinished runs, from which a killed run goes on")
+    work_path: str = _location(".jabert/work")
+    """folder of unfinished runs, from which a killed run goes on"""
 
 
 class PromotionSettings(_Group):
     """When a new version becomes the champion: if it is strictly better, and what these ask on top."""
 
-    min_gain: Share = Field(0.0, description="weighted F1 that a version must gain over the champion")
-    require_significance: bool = Field(
-        False, description="whether the 95 % interval of the gain must lie above 0"
-    )
-    lock: Annotated[str | None, AfterValidator(_lockable)] = _location(
-        description="file, or URL of a PostgreSQL database where several machines promote; "
-        "without it a file for this machine"
-    )
+    min_gain: Share = 0.0
+    """weighted F1 that a version must gain over the champion"""
+    require_significance: bool = False
+    """whether the 95 % interval of the gain must lie above 0"""
+    lock: Annotated[str | None, AfterValidator(_lockable)] = _location()
+    """file, or URL of a PostgreSQL database where several machines promote; without it a file for this
+    machine"""
 
 
 class TrackingSettings(_Group):
     """Where runs and models are recorded."""
 
-    uri: str | None = _location(
-        description="MLflow server or database; without it $MLFLOW_TRACKING_URI, then mlruns/mlflow.db",
-        kind=Kind.STORE,
-    )
-    artifacts: str | None = _location(
-        description="artifact folder of the experiment; without it mlruns/artifacts"
-    )
+    uri: str | None = _location(kind=Kind.STORE)
+    """MLflow server or database; without it $MLFLOW_TRACKING_URI, then mlruns/mlflow.db"""
+    artifacts: str | None = _location()
+    """artifact folder of the experiment; without it mlruns/artifacts"""
     experiment: Name = "jabert"
-    model_name: Annotated[Name, AfterValidator(_of_a_model)] = Field(
-        "jabert", description="name of the registered model"
-    )
+    model_name: Annotated[Name, AfterValidator(_of_a_model)] = "jabert"
+    """name of the registered model"""
 
 
 class PackageSettings(_Group):
     """The registered model."""
 
-    max_texts: Count = Field(10_000, description="texts that it takes at a time; more are refused")
+    max_texts: Count = 10_000
+    """texts that it takes at a time; more are refused"""
 
 
 class ServingSettings(_Group):
     """Limits of `jabert serve`; they decide no result."""
 
-    max_texts: Count = Field(512, description="rows of a request")
-    max_characters: Count = Field(10_000, description="of a text")
-    max_body_bytes: Count = Field(2_000_000, description="of a request")
-    timeout_seconds: Positive = Field(
-        10.0, description="from the head of a request to its answer; also for a head, and between requests"
-    )
-    batch_texts: Count = Field(128, description="predicted together at most")
-    queue_texts: Count = Field(1024, description="that may wait; beyond it requests are refused")
-    poll_seconds: Positive = Field(1.0, description="between looks at the alias")
+    max_texts: Count = 512
+    """rows of a request"""
+    max_characters: Count = 10_000
+    """of a text"""
+    max_body_bytes: Count = 2_000_000
+    """of a request"""
+    timeout_seconds: Positive = 10.0
+    """from the head of a request to its answer; also for a head, and between requests"""
+    batch_texts: Count = 128
+    """predicted together at most"""
+    queue_texts: Count = 1024
+    """that may wait; beyond it requests are refused"""
+    poll_seconds: Positive = 1.0
+    """between looks at the alias"""
 
 
 class CorpusSettings(_Group):
     """Raw text for pretraining: one sentence a line, a blank line between documents, UTF-8."""
 
-    paths: Locations = _location((), "files, globs, folders or URLs of raw text, also .gz, .bz2 and .xz")
-    licence: str = Field("", description="of the texts and of a teacher; stands in the encoder's card")
-    validation_share: Share = Field(0.02, description="expected share of documents that are held out")
+    paths: Locations = _location(())
+    """files, globs, folders or URLs of raw text, also .gz, .bz2 and .xz"""
+    licence: str = ""
+    """of the texts and of a teacher; stands in the encoder's card"""
+    validation_share: Share = 0.02
+    """expected share of documents that are held out"""
 
 
 class VocabularySettings(_Group):
     """The SentencePiece model of a new encoder."""
 
-    path: str | None = _location(description="an existing model, taken as it is; without it one is trained")
-    size: Annotated[int, Field(ge=8)] = Field(32_000, description="pieces, the 7 special ones included")
-    lower_case: bool | None = Field(
-        None, description="without it that of the model or encoder given; a new model is lower-cased"
-    )
-    character_coverage: Annotated[float, Field(ge=0.98, le=1)] = Field(
-        0.9995, description="share of all characters that get a piece; the rest is <unk>"
-    )
-    sample_sentences: Count = Field(1_000_000, description="drawn from the text to train the model on")
+    path: str | None = _location()
+    """an existing model, taken as it is; without it one is trained"""
+    size: Annotated[int, Field(ge=8)] = 32_000
+    """pieces, the 7 special ones included"""
+    lower_case: bool | None = None
+    """without it that of the model or encoder given; a new model is lower-cased"""
+    character_coverage: Annotated[float, Field(ge=0.98, le=1)] = 0.9995
+    """share of all characters that get a piece; the rest is <unk>"""
+    sample_sentences: Count = 1_000_000
+    """drawn from the text to train the model on"""
 
 
 class PretrainingSettings(_Group):
     """The BERT that is pretrained, and how."""
 
-    out: str = _location(".jabert/encoder", "folder to write the encoder to")
-    start: str | None = _location(
-        description="encoder folder to go on from (warm start); it brings sizes and vocabulary"
-    )
-    teacher: str | None = _location(
-        description="encoder folder whose vectors the new one learns as well; it brings the vocabulary"
-    )
-    teacher_weight: Positive = Field(
-        1.0, description="of the error against the teacher, beside the other losses"
-    )
-    teacher_text_weight: Annotated[float, Field(ge=0)] = Field(
-        0.5, description="of the error of a text's mean vector, beside that of each token's"
-    )
-    masked_lm_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="of the masked-LM loss")
-    hidden_size: Count = Field(256, description="columns of a token vector")
+    out: str = _location(".jabert/encoder")
+    """folder to write the encoder to"""
+    start: str | None = _location()
+    """encoder folder to go on from (warm start); it brings sizes and vocabulary"""
+    teacher: str | None = _location()
+    """encoder folder whose vectors the new one learns as well; it brings the vocabulary"""
+    teacher_weight: Positive = 1.0
+    """of the error against the teacher, beside the other losses"""
+    teacher_text_weight: Annotated[float, Field(ge=0)] = 0.5
+    """of the error of a text's mean vector, beside that of each token's"""
+    masked_lm_weight: Annotated[float, Field(ge=0)] = 1.0
+    """of the masked-LM loss"""
+    hidden_size: Count = 256
+    """columns of a token vector"""
     layers: Count = 4
-    heads: Count = Field(4, description="of attention; they divide hidden_size")
-    intermediate_size: Count = Field(1024, description="columns of the feed-forward layer")
-    positions: Annotated[int, Field(ge=3)] = Field(512, description="longest text that it will take, tokens")
+    heads: Count = 4
+    """of attention; they divide hidden_size"""
+    intermediate_size: Count = 1024
+    """columns of the feed-forward layer"""
+    positions: Annotated[int, Field(ge=3)] = 512
+    """longest text that it will take, tokens"""
     dropout: Share = 0.1
-    examples: Literal["pairs", "packed", "sentences"] = Field(
-        "pairs",
-        description="pairs: with next-sentence prediction; packed: running text; sentences: one by one",
-    )
-    max_tokens: Annotated[int, Field(ge=5)] = Field(128, description="of an example, special ones included")
-    short_share: Share = Field(0.1, description="share of examples of a random, shorter length")
-    masked_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="share of pieces to predict")
-    token_budget: Count = Field(4096, description="tokens of a batch, padding included")
+    examples: Literal["pairs", "packed", "sentences"] = "pairs"
+    """pairs: with next-sentence prediction; packed: running text; sentences: one by one"""
+    max_tokens: Annotated[int, Field(ge=5)] = 128
+    """of an example, special ones included"""
+    short_share: Share = 0.1
+    """share of examples of a random, shorter length"""
+    masked_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """share of pieces to predict"""
+    token_budget: Count = 4096
+    """tokens of a batch, padding included"""
     steps: Count = 10_000
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(1000, description="of rising learning rate")
-    learning_rate: Positive = Field(5e-4, description="at its highest")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of tables and kernels")
-    clip_norm: Positive = Field(1.0, description="longest gradient, over all variables")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of matrix products on a CPU; weights and all sums are float32"
-    )
-    report_steps: Count = Field(500, description="between measurements, each with a checkpoint")
-    dtype: Literal["float32", "float16"] = Field("float32", description="of the weights that are written")
+    warmup_steps: Annotated[int, Field(ge=0)] = 1000
+    """of rising learning rate"""
+    learning_rate: Positive = 5e-4
+    """at its highest"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """of tables and kernels"""
+    clip_norm: Positive = 1.0
+    """longest gradient, over all variables"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """of matrix products on a CPU; weights and all sums are float32"""
+    report_steps: Count = 500
+    """between measurements, each with a checkpoint"""
+    dtype: Literal["float32", "float16"] = "float32"
+    """of the weights that are written"""
     seed: int = Field(0, ge=0, lt=2**32)
 
 
@@ -302,7 +313,8 @@ class Settings(_Group):
     """
 
     recipe: str = ""
-    note: str = Field("", description="shown and recorded with each run of the recipe")
+    note: str = ""
+    """shown and recorded with each run of the recipe"""
     data: DataSettings = DataSettings()
     validation: ValidationSettings = ValidationSettings()
     encoder: EncoderSettings = EncoderSettings()

@@ -1,7 +1,5 @@
 """Two models on the same rows: both reports, the gain and its interval, the texts classified differently."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -66,11 +64,8 @@ class Comparison:
 
     def flips_csv(self) -> str:
         """All flips as CSV, with whole texts."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["text", "label", "champion", "challenger", "became"])
-        writer.writerows([vars(flip).values() for flip in self.flips])
-        return file.getvalue()
+        flips = pd.DataFrame([vars(flip) for flip in self.flips], columns=list(Flip.__annotations__))
+        return flips.to_csv(index=False, lineterminator="\n")
 
 
 def compare(

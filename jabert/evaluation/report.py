@@ -129,6 +129,8 @@ def evaluate(
         >>> jabert.evaluate(rows, probabilities, ["京都", "携帯電話"]).accuracy
         0.6666666666666666
     """
+    from sklearn.metrics import classification_report
+
     true, classes = class_indices(rows, labels), len(labels)
     if probabilities.shape != (len(rows), classes):
         raise ValueError(f"probabilities of shape {probabilities.shape}, not {(len(rows), classes)}")
@@ -142,7 +144,7 @@ def evaluate(
     counts = metrics.class_counts(true, predicted, classes, units)
     confusion = np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
     per_class = _class_scores(counts.sum(axis=0), labels)
-    report_text, report_data = _classification_report(true, predicted, labels)
+    shown: dict[str, Any] = {"labels": range(classes), "target_names": list(labels), "zero_division": 0}
     return EvaluationReport(
         labels=tuple(labels),
         rows=len(rows),
@@ -157,8 +159,8 @@ def evaluate(
         log_loss=metrics.log_loss(true, probabilities),
         per_class=per_class,
         confusion=tuple(map(tuple, confusion.tolist())),
-        report_text=report_text,
-        report_data=report_data,
+        report_text=classification_report(true, predicted, digits=3, **shown),
+        report_data=classification_report(true, predicted, output_dict=True, **shown),
         slices=_slice_scores(rows, true, predicted, classes),
         mistakes=_mistakes(rows, probabilities, labels),
     )
@@ -193,16 +195,6 @@ def _class_scores(counts: npt.NDArray[np.int64], labels: Sequence[str]) -> tuple
     precision, recall = correct / np.maximum(predicted, 1), correct / np.maximum(support, 1)
     columns = [values.tolist() for values in (precision, recall, metrics.f1_scores(counts), support)]
     return tuple(ClassScore(*values) for values in zip(labels, *columns, strict=True))
-
-
-def _classification_report(
-    true: Indices, predicted: Indices, labels: Sequence[str]
-) -> tuple[str, dict[str, Any]]:
-    from sklearn.metrics import classification_report
-
-    names = {"labels": range(len(labels)), "target_names": list(labels), "zero_division": 0}
-    text = classification_report(true, predicted, digits=3, **names)
-    return text, classification_report(true, predicted, output_dict=True, **names)
 
 
 def _slice_scores(

@@ -16,12 +16,9 @@ def evaluation_metrics(report: EvaluationReport, split: str) -> dict[str, float]
     """
     low, high = report.weighted_f1_interval
     values = {
-        "accuracy": report.accuracy,
-        "weighted_f1": report.weighted_f1,
+        **{name: getattr(report, name) for name in ("accuracy", "weighted_f1", "macro_f1", "log_loss")},
         "weighted_f1_low": low,
         "weighted_f1_high": high,
-        "macro_f1": report.macro_f1,
-        "log_loss": report.log_loss,
         **{f"f1/{_slug(index, score.label)}": score.f1 for index, score in enumerate(report.per_class)},
         **{f"slice/{name}_weighted_f1": score.weighted_f1 for name, score in report.slices.items()},
     }

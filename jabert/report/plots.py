@@ -27,25 +27,17 @@ _FONTS = ("IPAexGothic", "DejaVu Sans")
 _INK, _GREY, _PALE = "#22303c", "#7b8794", "#d9dfe5"
 _BLUE, _ORANGE, _LIGHT_BLUE = "#2b6cb0", "#dd7a26", "#9cc3e6"
 _STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), _INK),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), _GREY),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "axes.unicode_minus", "axes.grid"), False),
     "font.family": list(_FONTS),
     "font.size": 11,
-    "text.color": _INK,
     "text.parse_math": False,  # a class name may hold a dollar sign
     "axes.titlesize": 12,
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
-    "axes.edgecolor": _GREY,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": False,
-    "axes.grid": False,
     "grid.color": _PALE,
     "grid.linewidth": 0.8,
-    "xtick.color": _GREY,
-    "ytick.color": _GREY,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
     "legend.frameon": False,
     "savefig.dpi": 144,
 }
@@ -193,39 +185,35 @@ def model_structure(layers: Sequence[Layer]) -> "Figure":
     A box shows a layer's name, its kind, the shape of its output and its number of parameters; a repeated
     layer is drawn as a pile with the number of repetitions.
     """
+    from matplotlib.patches import FancyBboxPatch
+
     width, step = 6.7, 1.15  # one unit of the axes is an inch
     height = step * len(layers) + 0.45
     figure = _figure(width, height)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
+    left, right = _LEFT + 0.17, _LEFT + 5.4 - 0.17
     for index, layer in enumerate(layers):
         top = 0.2 + step * index
-        _draw_box(axes, layer, top)
+        for shift in (0.1, 0.05, 0.0) if layer.repeated > 1 else (0.0,):
+            corner, rounded = (_LEFT + shift, top + shift), "round,pad=0,rounding_size=0.08"
+            box = FancyBboxPatch(corner, 5.4, 0.8, boxstyle=rounded, facecolor="#f3f7fb", edgecolor=_BLUE)
+            axes.add_patch(box)
+        axes.text(left, top + 0.3, _printable(layer.name, 28), va="center")
+        axes.text(left, top + 0.58, _printable(layer.kind, 36), va="center", color=_GREY, size=9.5)
+        axes.text(right, top + 0.3, _printable(layer.shape, 28), va="center", ha="right")
+        if layer.parameters:
+            count = f"{layer.parameters:,} parameters"
+            axes.text(right, top + 0.58, count, va="center", ha="right", color=_GREY, size=9.5)
+        if layer.repeated > 1:
+            axes.text(5.95, top + 0.45, f"× {layer.repeated}", va="center", color=_ORANGE, size=15)
         if index:
             arrow = {"arrowstyle": "-|>", "color": _GREY, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", (_MIDDLE, top - 0.02), (_MIDDLE, top - 0.3), arrowprops=arrow)
     total = sum(layer.parameters * layer.repeated for layer in layers)
     axes.text(_LEFT, height - 0.25, f"{total:,} parameters in all", color=_GREY, size=10)
     return figure
-
-
-def _draw_box(axes: "Axes", layer: Layer, top: float) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
-    for shift in (0.1, 0.05, 0.0) if layer.repeated > 1 else (0.0,):
-        corner, rounded = (_LEFT + shift, top + shift), "round,pad=0,rounding_size=0.08"
-        box = FancyBboxPatch(corner, 5.4, 0.8, boxstyle=rounded, facecolor="#f3f7fb", edgecolor=_BLUE)
-        axes.add_patch(box)
-    left, right = _LEFT + 0.17, _LEFT + 5.4 - 0.17
-    axes.text(left, top + 0.3, _printable(layer.name, 28), va="center")
-    axes.text(left, top + 0.58, _printable(layer.kind, 36), va="center", color=_GREY, size=9.5)
-    axes.text(right, top + 0.3, _printable(layer.shape, 28), va="center", ha="right")
-    if layer.parameters:
-        count = f"{layer.parameters:,} parameters"
-        axes.text(right, top + 0.58, count, va="center", ha="right", color=_GREY, size=9.5)
-    if layer.repeated > 1:
-        axes.text(5.95, top + 0.45, f"× {layer.repeated}", va="center", color=_ORANGE, size=15)
 
 
 def _figure(width: float, height: float) -> "Figure":

@@ -141,10 +141,8 @@ def limits(facts: Facts) -> str:
         sentences.append("The test rows chose the epoch; the interval does not account for that.")
     left_out = report.rows - facts.verdict["compared_rows"]
     found = f"{left_out:,} that a version learned from were left out" if left_out else "none was left out"
-    sentences.append(
-        f"Leak guard: {report.rows - left_out:,} of {report.rows:,} test rows compared, {found}."
-    )
-    return _bullets(sentences)
+    guard = f"Leak guard: {report.rows - left_out:,} of {report.rows:,} test rows compared, {found}."
+    return _bullets([*sentences, guard])
 
 
 def how_to_load(facts: Facts) -> str:

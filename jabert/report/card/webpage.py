@@ -2,12 +2,8 @@
 
 import base64
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from markdown_it.token import Token
 
 _STYLE = """\
 body { margin: 0 auto; max-width: 46rem; padding: 1.5rem 1rem 3rem; color: #22303c; background: #fff;
@@ -54,9 +50,10 @@ def webpage(markdown: str, title: str, pictures: Mapping[str, Path]) -> str:
 
     parser = MarkdownIt("js-default")  # tables, and no raw HTML
     tokens = parser.parse(markdown)
-    for image in _images(tokens):
-        picture = base64.b64encode(pictures[str(image.attrs["src"])].read_bytes()).decode()
-        image.attrs["src"] = f"data:image/png;base64,{picture}"
+    for token in (child for block in tokens for child in block.children or []):
+        if token.type == "image":
+            picture = base64.b64encode(pictures[str(token.attrs["src"])].read_bytes()).decode()
+            token.attrs["src"] = f"data:image/png;base64,{picture}"
     body = parser.renderer.render(tokens, parser.options, {})
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -64,10 +61,3 @@ def webpage(markdown: str, title: str, pictures: Mapping[str, Path]) -> str:
         f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n"
         f"<body>\n{body}</body>\n</html>\n"
     )
-
-
-def _images(tokens: list["Token"]) -> Iterator["Token"]:
-    for token in tokens:
-        if token.type == "image":
-            yield token
-        yield from _images(token.children or [])
