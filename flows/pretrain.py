@@ -52,7 +52,7 @@ def pretrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, 
 def read(settings: Settings, run: Run) -> Texts:
     """All of the corpus once, streamed."""
     texts = pretraining.read(settings, run)
-    show_table("corpus", texts.facts.to_dict(), flow="pretrain")
+    show_table("corpus", vars(texts.facts), flow="pretrain")
     return texts
 
 

@@ -7,7 +7,8 @@ environment variable is set before TensorFlow is first imported.
 import os
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from types import ModuleType
 
 from jabert.errors import JabertError
@@ -19,30 +20,31 @@ def import_tensorflow() -> ModuleType:
     Raises:
         JabertError: TensorFlow has already been imported with Keras 3.
     """
-    if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") != "1":
+    first = "tensorflow" not in sys.modules
+    if not first and os.environ.get("TF_USE_LEGACY_KERAS") != "1":
         raise JabertError(
             "TensorFlow was imported before jabert with Keras 3; set TF_USE_LEGACY_KERAS=1 in the environment"
         )
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    first = "tensorflow" not in sys.modules
-    if first:
-        _import_quietly()
-    import tensorflow
+    with _quiet() if first else nullcontext():
+        import tensorflow
 
-    if first:
-        for gpu in tensorflow.config.list_physical_devices("GPU"):
-            # Leave memory to other processes; can only be set before the GPU is used.
-            tensorflow.config.experimental.set_memory_growth(gpu, True)
+        if first:
+            for gpu in tensorflow.config.list_physical_devices("GPU"):  # the search writes notes, too
+                # Leave memory to other processes; can only be set before the GPU is used.
+                tensorflow.config.experimental.set_memory_growth(gpu, True)
     return tensorflow  # type: ignore[no-any-return]
 
 
-def _import_quietly() -> None:
-    """Import TensorFlow without its notes on CPU flags and missing CUDA libraries, which look like errors.
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide TensorFlow's notes on CPU flags and missing CUDA libraries, which look like errors.
 
     They are written by C++ before its log level takes effect, so the file descriptor of stderr is redirected;
     what was written is shown if the import fails. With TF_CPP_MIN_LOG_LEVEL set, nothing is hidden.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()
@@ -50,9 +52,7 @@ def _import_quietly() -> None:
     with tempfile.TemporaryFile() as notes:
         os.dup2(notes.fileno(), 2)
         try:
-            import tensorflow
-
-            tensorflow.config.list_physical_devices("GPU")  # the search for GPUs writes too
+            yield
         except BaseException:
             notes.seek(0)
             os.write(stderr, notes.read())
@@ -103,7 +103,10 @@ def use_device(device: str) -> str:
     """
     tf = import_tensorflow()
     if device == "cpu":
-        _hide_gpus()
+        try:
+            tf.config.set_visible_devices([], "GPU")
+        except RuntimeError as error:
+            raise JabertError("encoder.device is 'cpu', but this process uses the GPU already") from error
         return "/CPU:0"
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
@@ -116,11 +119,3 @@ def use_device(device: str) -> str:
     if not tf.config.get_visible_devices("GPU"):
         raise JabertError("the GPU has been hidden from TensorFlow in this process; start a new one")
     return "/GPU:0"
-
-
-def _hide_gpus() -> None:
-    tf = import_tensorflow()
-    try:
-        tf.config.set_visible_devices([], "GPU")
-    except RuntimeError as error:
-        raise JabertError("encoder.device is 'cpu', but this process uses the GPU already") from error

@@ -1,5 +1,6 @@
 """Which engine computes token vectors on this machine, in which precision, on which device."""
 
+import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,8 +41,9 @@ def choose(settings: EncoderSettings) -> Choice:
         JabertError: this machine lacks what is asked for, or the engine does not support the device or
             precision.
     """
-    device = _device(settings.device)
-    engine = settings.engine
+    device, engine = "/CPU:0", settings.engine
+    if settings.device == "gpu" or (settings.device == "auto" and any(map(os.path.exists, _GPU_FILES))):
+        device = use_device(settings.device)
     if engine == "auto":
         engine = "tensorflow" if device == "/GPU:0" else "openvino" if find_spec("openvino") else "reference"
     if engine == "openvino":
@@ -59,12 +61,6 @@ def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return False
     flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
     return not _BFLOAT16_FLAGS.isdisjoint(flags.split())
-
-
-def _device(wanted: str) -> str:
-    if wanted == "gpu" or (wanted == "auto" and any(map(Path.exists, map(Path, _GPU_FILES)))):
-        return use_device(wanted)
-    return "/CPU:0"
 
 
 def _precision(wanted: str, engine: str, device: str) -> str:

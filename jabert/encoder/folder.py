@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -183,10 +183,7 @@ def _read_config(folder: Path) -> BertConfig:
     path = folder / CONFIG
     if not path.is_file():
         raise JabertError(f"{path} is missing; `jabert encoder init {folder}` writes it")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise JabertError(f"{path} is not JSON: {error}") from None
+    values = _parsed(path, json.loads, "JSON")
     if not isinstance(values, dict):
         raise JabertError(f"{path} is not a JSON object")
     return config_of(values, path)
@@ -227,16 +224,20 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     path = folder / "encoder.toml"
     if not path.is_file():
         return {}
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise JabertError(f"{path} is not TOML: {error}") from None
+    settings: dict[str, Any] = _parsed(path, tomllib.loads, "TOML")
     if not isinstance(settings.get("lower_case", False), bool):
         raise JabertError(f"{path}: lower_case must be true or false, not {settings['lower_case']!r}")
     for name in ("licence", "origin"):
         if not isinstance(settings.get(name, ""), str):
             raise JabertError(f"{path}: {name} must be a string, not {settings[name]!r}")
     return settings
+
+
+def _parsed(path: Path, parse: Callable[[str], Any], form: str) -> Any:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise JabertError(f"{path} is not {form}: {error}") from None
 
 
 def variable_shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:

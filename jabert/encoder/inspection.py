@@ -30,7 +30,7 @@ def describe(folder: str | Path) -> dict[str, Any]:
     opened = open_folder(folder, "the encoder")
     read_variables(opened)
     tokenizer = Tokenizer(opened, EncoderSettings())
-    config, special_ids = opened.config, {piece: tokenizer.model.find(piece) for piece in _SPECIAL}
+    config, special_ids = opened.config, {piece: tokenizer.find(piece) for piece in _SPECIAL}
     beside = [opened.sentencepiece, opened.path / CONFIG, opened.path / "encoder.toml"]
     files = sorted([*opened.path.glob(f"{opened.checkpoint.name}.*"), *beside])
     count = "no" if tokenizer.lower_case else "a"

@@ -79,24 +79,21 @@ def _cached_graph(folder: EncoderFolder, cache: Path) -> Any:
     name = digest_of_json([_FORMAT, folder.fingerprint])[:16]
     path = cache / name / "encoder.xml"
     if not path.is_file():
-        _save(bert_graph(read_variables(folder), folder.config), path)
+        bert = bert_graph(read_variables(folder), folder.config)
+        # Graph and weights are written to a temporary folder, which is renamed when both are complete.
+        temporary = cache / f".{name}-{uuid.uuid4().hex}"
+        try:
+            with on_disk(path.parent):
+                temporary.mkdir(parents=True)
+                openvino.save_model(bert, temporary / path.name, compress_to_fp16=False)
+                if not path.parent.exists():  # another process may have been faster
+                    temporary.replace(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     try:
         return openvino.Core().read_model(path)
     except RuntimeError:
         raise JabertError(f"{path} cannot be read; delete {path.parent}, and it is built again") from None
-
-
-def _save(bert: Any, path: Path) -> None:
-    """Write graph and weights to a temporary folder, and rename it when both are complete."""
-    temporary = path.parent.with_name(f".{path.parent.name}-{uuid.uuid4().hex}")
-    try:
-        with on_disk(path.parent):
-            temporary.mkdir(parents=True)
-            openvino.save_model(bert, temporary / path.name, compress_to_fp16=False)
-            if not path.parent.exists():  # another process may have been faster
-                temporary.replace(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfig) -> Any:

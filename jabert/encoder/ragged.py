@@ -1,6 +1,6 @@
 """Token ids of many texts in two arrays; an array object for each text would cost more than its ids."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -76,6 +76,3 @@ class TokenIds(Sequence[npt.NDArray[np.int32]]):
         start = index % len(self)
         ids: npt.NDArray[np.int32] = self.flat[self.offsets[start] : self.offsets[start + 1]]
         return ids
-
-    def __iter__(self) -> Iterator[npt.NDArray[np.int32]]:
-        return (self[i] for i in range(len(self)))

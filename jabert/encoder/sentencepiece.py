@@ -57,7 +57,7 @@ class SentencePiece:
         pieces: list[str] = self._processor.encode(self._prepare(text), out_type=str)
         return pieces
 
-    def decode(self, ids: npt.NDArray[np.int32]) -> str:
+    def text(self, ids: npt.NDArray[np.int32]) -> str:
         """The text that token ids (tokens,) stand for; what normalization removed is not in it."""
         decoded: str = self._processor.decode(ids.tolist())
         return decoded

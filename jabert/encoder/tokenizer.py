@@ -32,7 +32,7 @@ class TokenizedTexts:
     truncated: npt.NDArray[np.bool_]
 
 
-class Tokenizer:
+class Tokenizer(SentencePiece):
     """SentencePiece as one encoder uses it: special tokens, lower case, maximum length.
 
     Args:
@@ -42,8 +42,6 @@ class Tokenizer:
             ordinary piece has an upper-case Latin letter.
 
     Attributes:
-        model: the SentencePiece model.
-        lower_case: whether texts are lower-cased.
         cls_id: token id of `[CLS]`.
         sep_id: token id of `[SEP]`.
         max_tokens: longest text in tokens, `[CLS]` and `[SEP]` included; longer ones are truncated.
@@ -63,14 +61,13 @@ class Tokenizer:
     def __init__(self, folder: EncoderFolder, settings: EncoderSettings) -> None:
         given = (settings.lower_case, folder.settings.get("lower_case"))
         lower_case = next((answer for answer in given if answer is not None), None)
-        self.model = SentencePiece(folder.sentencepiece, lower_case=lower_case)
-        if self.model.size != folder.config.vocab_size:
+        super().__init__(folder.sentencepiece, lower_case=lower_case)
+        if self.size != folder.config.vocab_size:
             raise JabertError(
-                f"{folder.sentencepiece} has {self.model.size} pieces, "
+                f"{folder.sentencepiece} has {self.size} pieces, "
                 f"but bert_config.json says vocab_size = {folder.config.vocab_size}"
             )
-        self.lower_case = self.model.lower_case
-        self.cls_id, self.sep_id = self.model.special_id("[CLS]"), self.model.special_id("[SEP]")
+        self.cls_id, self.sep_id = self.special_id("[CLS]"), self.special_id("[SEP]")
         positions = folder.config.max_position_embeddings
         limits = {"max_tokens": settings.max_tokens, "pad_to": settings.pad_to}
         for name, limit in limits.items():
@@ -79,14 +76,6 @@ class Tokenizer:
         self.max_tokens = min(limit for limit in (*limits.values(), positions) if limit is not None)
         self.pad_to = settings.pad_to
 
-    def pieces(self, text: str) -> list[str]:
-        """The pieces of one text, without special tokens."""
-        return self.model.pieces(text)
-
-    def text(self, ids: npt.NDArray[np.int32]) -> str:
-        """The text of token ids (tokens,), as normalized and truncated."""
-        return self.model.decode(ids)
-
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize texts on all cores."""
         ids: list[TokenIds] = []
@@ -94,15 +83,10 @@ class Tokenizer:
         unknown = np.zeros(len(texts), dtype=np.int32)
         for start in range(0, len(texts), _CHUNK):
             framed: list[list[int]] = []
-            for row, encoded in enumerate(self.model.encode(texts[start : start + _CHUNK]), start):
+            for row, encoded in enumerate(self.encode(texts[start : start + _CHUNK]), start):
                 pieces[row] = len(encoded) + 2
-                unknown[row] = encoded.count(self.model.unknown_id)
-                framed.append(self._frame(encoded))
+                unknown[row] = encoded.count(self.unknown_id)
+                kept = [self.cls_id, *encoded[: self.max_tokens - 2], self.sep_id]
+                framed.append(kept + [0] * ((self.pad_to or 0) - len(kept)))
             ids.append(TokenIds.of(framed))
         return TokenizedTexts(TokenIds.joined(ids), pieces, unknown, pieces > self.max_tokens)
-
-    def _frame(self, encoded: list[int]) -> list[int]:
-        kept = [self.cls_id, *encoded[: self.max_tokens - 2], self.sep_id]
-        if self.pad_to is not None:
-            kept += [0] * (self.pad_to - len(kept))
-        return kept

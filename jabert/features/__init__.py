@@ -1,7 +1,7 @@
 """Token vectors of texts, computed once and stored on disk."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,17 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from jabert.config import Settings
-from jabert.encoder import (
-    Encoder,
-    EncoderFolder,
-    TokenIds,
-    choose,
-    load_encoder,
-    token_budget,
-    vector_origin,
-)
+from jabert.encoder import EncoderFolder, TokenIds, choose, load_encoder, token_budget, vector_origin
 from jabert.encoder.batching import token_budget_batches
-from jabert.features.store import FeatureStore, Writer, row_keys
+from jabert.features.store import FeatureStore, row_keys
 from jabert.files import exclusive
 
 __all__ = ["FeatureStore", "Featurized", "Progress", "featurize", "open_store", "row_keys"]
@@ -72,17 +64,12 @@ class Featurized:
 
 def open_store(folder: EncoderFolder, settings: Settings) -> FeatureStore:
     """The partition of the store that holds the vectors of these settings."""
-    origin = vector_origin(folder, settings.encoder)
-    return FeatureStore(
-        Path(settings.features.path), origin, folder.config.hidden_size, settings.features.dtype
-    )
+    root, origin = Path(settings.features.path), vector_origin(folder, settings.encoder)
+    return FeatureStore(root, origin, folder.config.hidden_size, settings.features.dtype)
 
 
 def featurize(
-    ids: TokenIds,
-    folder: EncoderFolder,
-    settings: Settings,
-    on_progress: Progress | None = None,
+    ids: TokenIds, folder: EncoderFolder, settings: Settings, on_progress: Progress | None = None
 ) -> Featurized:
     """Compute the vectors that the store lacks and write them to it.
 
@@ -141,39 +128,26 @@ def _compute(
     *,
     on_progress: Progress | None,
 ) -> float:
-    """Compute and store rows; return the seconds that loading the encoder took."""
+    """Compute and store rows; return the seconds that loading the encoder took.
+
+    While the engine computes a batch, a thread writes the previous one.
+    """
     loading = time.perf_counter()
     encoder = load_encoder(folder, settings.encoder)
     setup_seconds = time.perf_counter() - loading
     budget = token_budget(folder, settings.encoder)
-    batches = (
-        (keys[batch], ids.take(batch))
-        for batch in token_budget_batches(ids.lengths, budget, encoder.width_step)
-    )
-    with store.writer() as writer:
-        for done in _pipeline(batches, encoder, writer):
-            if on_progress:
+    done, writing = 0, Future[None]()
+    writing.set_result(None)
+    with store.writer() as writer, ThreadPoolExecutor(1) as thread:
+        for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):
+            texts = ids.take(batch)
+            vectors = encoder(texts)  # (tokens, hidden)
+            writing.result()
+            if done and on_progress:
                 on_progress(done, len(ids))
+            writing = thread.submit(writer.append, keys[batch], texts, vectors)
+            done += len(texts)
+        writing.result()
+        if on_progress:
+            on_progress(done, len(ids))
     return setup_seconds
-
-
-def _pipeline(
-    batches: Iterable[tuple[npt.NDArray[np.uint8], TokenIds]], encoder: Encoder, writer: Writer
-) -> Iterator[int]:
-    """Yield the number of rows that are durable after each batch.
-
-    While the engine computes a batch, a thread writes the previous one.
-    """
-    done = 0
-    written: Future[None] | None = None
-    with ThreadPoolExecutor(1) as thread:
-        for keys, ids in batches:
-            vectors = encoder(ids)  # (tokens, hidden)
-            if written:
-                written.result()
-                yield done
-            written = thread.submit(writer.append, keys, ids, vectors)
-            done += len(ids)
-        if written:
-            written.result()
-            yield done

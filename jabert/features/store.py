@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from io import FileIO
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ Vectors = npt.NDArray[np.floating[Any]]
 _SUFFIX = ".arrows"
 _KEY_BYTES = 16
 _CHECKSUM = b"crc32"
-_OWN = ("format", "dtype", "hidden_size")  # what describes a partition besides the origin of its vectors
 
 
 def row_keys(ids: Iterable[npt.NDArray[np.int32]]) -> npt.NDArray[np.uint8]:
@@ -66,8 +64,7 @@ class FeatureStore:
     """
 
     def __init__(self, root: Path, origin: dict[str, str], hidden_size: int, dtype: str) -> None:
-        own = (STORE_FORMAT, dtype, str(hidden_size))
-        self.origin = {**dict(zip(_OWN, own, strict=True)), **origin}
+        self.origin = {"format": STORE_FORMAT, "dtype": dtype, "hidden_size": str(hidden_size), **origin}
         self.path = root / digest_of_json(self.origin)[:16]
         self.hidden_size = hidden_size
         self.dtype = np.dtype(dtype)
@@ -82,14 +79,9 @@ class FeatureStore:
         self._starts: list[int] = []  # index of each batch's first row
         self._last: dict[Path, _Batch] = {}  # last batch of each file
         self._rows = 0
-        self._index: _Index | None = None
+        # First halves of all keys, sorted; the keys and their rows in that order.
+        self._index: tuple[npt.NDArray[Any], ...] | None = None
         self.refresh()
-
-    @classmethod
-    def at(cls, path: Path, described: dict[str, str]) -> "FeatureStore":
-        """The partition in the folder `path`, by its description."""
-        origin = {name: value for name, value in described.items() if name not in _OWN}
-        return cls(path.parent, origin, int(described["hidden_size"]), described["dtype"])
 
     def __len__(self) -> int:
         return self._rows
@@ -106,15 +98,28 @@ class FeatureStore:
             if last is None or path.stat().st_size > last.end:
                 for batch in _whole_batches(path, self.schema, self.hidden_size):
                     if last is None or batch.number > last.number:
-                        self._add(batch)
+                        self._starts.append(self._rows)
+                        self._batches.append(batch)
+                        self._rows += len(batch.keys)
+                        self._last[path] = batch
+                        self._index = None
 
     def find(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """Indices int64 (rows,) of rows by their keys (rows, 16); -1 for a row that is not in the store."""
+        """Indices int64 (rows,) of rows by their keys (rows, 16); -1 for a row that is not in the store.
+
+        Keys are sorted once, since scoring a table looks up its rows chunk by chunk. They are digests, so
+        their first halves suffice to sort them.
+        """
         if not len(keys) or not self._rows:
             return np.full(len(keys), -1, dtype=np.int64)
         if self._index is None:
-            self._index = _Index(np.concatenate([batch.keys for batch in self._batches]))
-        return self._index.find(keys)
+            stored = np.concatenate([batch.keys for batch in self._batches])
+            order = np.argsort(_first_halves(stored), kind="stable")
+            self._index = _first_halves(stored)[order], stored[order], order
+        halves, ordered, rows = self._index
+        nearest = np.searchsorted(halves, _first_halves(keys)).clip(max=self._rows - 1)
+        # Of two keys with the same first half, once in 10^19 pairs, one is not found and is computed again.
+        return np.where((ordered[nearest] == keys).all(axis=1), rows[nearest], -1)
 
     def vectors(self, index: int) -> Vectors:
         """The vectors (tokens, hidden) of one text, a view of the memory-mapped file."""
@@ -167,13 +172,6 @@ class FeatureStore:
             if path.exists() and not path.stat().st_size:
                 path.unlink()
 
-    def _add(self, batch: "_Batch") -> None:
-        self._starts.append(self._rows)
-        self._batches.append(batch)
-        self._rows += len(batch.keys)
-        self._last[batch.path] = batch
-        self._index = None
-
     def _row(self, index: int) -> tuple["_Batch", int]:
         """The batch of a row, and the row's index in it."""
         if not 0 <= index < self._rows:
@@ -186,13 +184,10 @@ class Writer:
     """Appends batches of rows to one file of a store."""
 
     def __init__(self, file: FileIO, store: FeatureStore) -> None:
-        self._file = file
-        self._store = store
+        self._file, self._store = file, store
         self._stream = pa.ipc.new_stream(file, store.schema)
 
-    def append(
-        self, keys: npt.NDArray[np.uint8], ids: TokenIds, vectors: npt.NDArray[np.floating[Any]]
-    ) -> None:
+    def append(self, keys: npt.NDArray[np.uint8], ids: TokenIds, vectors: Vectors) -> None:
         """Write rows as one batch, which is durable when this returns; after an error, nothing of it is left.
 
         Args:
@@ -238,9 +233,7 @@ class _Batch:
         found.batch.validate(full=True)  # a damaged length would point outside the file's memory
         self._batch: pa.RecordBatch = found.batch
         self._checksum = int((found.custom_metadata or {})[_CHECKSUM])
-        self.path = path
-        self.number = number
-        self.end = end
+        self.path, self.number, self.end = path, number, end
         key, ids, vectors = self._batch.columns
         self.keys = np.frombuffer(key.buffers()[1], np.uint8, len(key) * _KEY_BYTES).reshape(-1, _KEY_BYTES)
         self.ids = TokenIds(_values(ids.values), _values(ids.offsets))
@@ -254,49 +247,22 @@ class _Batch:
         return _checksum(self._batch) == self._checksum
 
 
-def _whole_batches(path: Path, schema: pa.Schema, hidden_size: int) -> Iterator[_Batch]:
-    """The complete batches of a file.
+def _whole_batches(path: Path, schema: pa.Schema, hidden_size: int) -> list[_Batch]:
+    """The batches before the end of a file, or before the first one that Arrow cannot read.
 
     Every batch but the last was flushed to disk before the next was begun. The last is checked against its
     checksum, in case the machine lost power while it was written.
     """
-    batches = list(_readable_batches(path, schema, hidden_size))
-    if batches and not batches[-1].is_whole():
-        batches.pop()
-    yield from batches
-
-
-def _readable_batches(path: Path, schema: pa.Schema, hidden_size: int) -> Iterator[_Batch]:
-    """The batches before the end of the file, or before the first one that Arrow cannot read."""
+    batches: list[_Batch] = []
     with suppress(StopIteration, pa.ArrowException, OSError, ValueError, LookupError):
         mapped = pa.memory_map(str(path))
         reader = pa.ipc.open_stream(mapped)
-        if not reader.schema.equals(schema):  # a damaged schema would give the bytes another meaning
-            return
-        for number in count():
+        while reader.schema.equals(schema):  # a damaged schema would give the bytes another meaning
             found = reader.read_next_batch_with_custom_metadata()
-            yield _Batch(found, hidden_size, path, number, mapped.tell())
-
-
-class _Index:
-    """Finds rows by their keys. Sorted once, since scoring a table looks up its rows chunk by chunk.
-
-    Args:
-        keys: uint8 (rows, 16) of all rows. They are digests, so their first halves suffice as sort keys.
-    """
-
-    def __init__(self, keys: npt.NDArray[np.uint8]) -> None:
-        self._keys = keys
-        halves = _first_halves(keys)
-        self._order = np.argsort(halves, kind="stable")
-        self._sorted = halves[self._order]
-
-    def find(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """As `FeatureStore.find`."""
-        nearest = np.searchsorted(self._sorted, _first_halves(keys)).clip(max=len(self._keys) - 1)
-        indices = self._order[nearest]
-        # Of two keys with the same first half, once in 10^19 pairs, one is not found and is computed again.
-        return np.where((self._keys[indices] == keys).all(axis=1), indices, -1)
+            batches.append(_Batch(found, hidden_size, path, len(batches), mapped.tell()))
+    if batches and not batches[-1].is_whole():
+        batches.pop()
+    return batches
 
 
 def _first_halves(keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

@@ -13,7 +13,7 @@ from jabert.encoder import EncoderFolder, TokenIds, Tokenizer, load_encoder, tok
 from jabert.encoder.batching import token_budget_batches
 from jabert.errors import JabertError
 from jabert.features import open_store
-from jabert.features.store import DESCRIPTION, STORE_FORMAT, FeatureStore, Vectors, row_keys
+from jabert.features.store import DESCRIPTION, STORE_FORMAT, FeatureStore, row_keys
 
 # Smallest cosine similarity of a token's stored vector with the one computed again in another batch. Those of
 # KNBC are above 0.999999 and 0.99997.
@@ -76,7 +76,23 @@ def list_partitions(root: Path) -> list[dict[str, Any]]:
     """
     if root.exists() and not root.is_dir():
         raise JabertError(f"features.path {root} is not a folder")
-    return [_described(path) for path in sorted(root.glob(f"*/{DESCRIPTION}"))]
+    partitions = []
+    for description in sorted(root.glob(f"*/{DESCRIPTION}")):
+        path, store = description.parent, None
+        try:
+            origin = json.loads(description.read_text(encoding="utf-8"))
+            if origin["format"] == STORE_FORMAT:
+                store = FeatureStore(root, origin, int(origin["hidden_size"]), origin["dtype"])
+        except (ValueError, LookupError, TypeError):
+            raise JabertError(
+                f"{description} does not describe vectors; delete {path}, and they are computed again"
+            ) from None
+        counts = (
+            {"rows": None, "tokens": None} if store is None else {"rows": len(store), "tokens": store.tokens}
+        )
+        size = sum(file.stat().st_size for file in path.iterdir())
+        partitions.append({**origin, **counts, "bytes": size, "path": str(path)})
+    return partitions
 
 
 def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int = 0) -> Verified:
@@ -119,35 +135,11 @@ def _differing(
     for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):
         texts = ids.take(batch)
         for i, computed in zip(batch, texts.parts(encoder(texts)), strict=True):
-            stored = store.vectors(chosen[i])
-            cosine, largest = _compare(stored, computed.astype(store.dtype))
+            a = store.vectors(chosen[i]).astype(np.float64)  # (tokens, hidden)
+            b = computed.astype(store.dtype).astype(np.float64)
+            lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+            cosine = float(((a * b).sum(axis=1) / np.maximum(lengths, 1e-30)).min())
             has_its_key = store.key(chosen[i]) == row_keys([ids[i]]).tobytes()
             if not (has_its_key and cosine >= _SMALLEST_COSINE[store.origin["precision"]]):
-                differing.append(Difference(tokenizer.text(ids[i]), cosine, largest))
+                differing.append(Difference(tokenizer.text(ids[i]), cosine, float(np.abs(a - b).max())))
     return differing
-
-
-def _compare(stored: Vectors, computed: Vectors) -> tuple[float, float]:
-    """Smallest cosine similarity of a token's two vectors, and largest absolute difference of an element."""
-    a, b = stored.astype(np.float64), computed.astype(np.float64)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines = (a * b).sum(axis=1) / np.maximum(lengths, 1e-30)
-    return float(cosines.min()), float(np.abs(a - b).max())
-
-
-def _described(description: Path) -> dict[str, Any]:
-    path = description.parent
-    try:
-        origin = json.loads(description.read_text(encoding="utf-8"))
-        store = FeatureStore.at(path, origin) if origin["format"] == STORE_FORMAT else None
-    except (ValueError, LookupError, TypeError):
-        raise JabertError(
-            f"{description} does not describe vectors; delete {path}, and they are computed again"
-        ) from None
-    return {
-        **origin,
-        "rows": None if store is None else len(store),
-        "tokens": None if store is None else store.tokens,
-        "bytes": sum(file.stat().st_size for file in path.iterdir()),
-        "path": str(path),
-    }

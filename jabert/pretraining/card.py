@@ -25,10 +25,11 @@ def render_card(
         history: measurements; the last is shown.
         origin: fingerprints of the start and the teacher by role, empty without them.
     """
-    texts = [[name, value] for name, value in facts.to_dict().items()]
     end = {name: value for name, value in history[-1].items() if name not in ("epoch", "batches")}
-    last = [["step", int(end.pop("step"))], *([name, float(value)] for name, value in end.items())]
-    learned_from = [list(pair) for pair in origin.items()]
+    last = {"step": int(end.pop("step"))} | {name: float(value) for name, value in end.items()}
+    texts, sizes, at_the_end, learned_from = (
+        [list(pair) for pair in pairs.items()] for pairs in (vars(facts), vars(config), last, origin)
+    )
     licence = (settings.corpus.licence or "not stated").rstrip(".")
     return "\n".join(
         [
@@ -38,9 +39,9 @@ def render_card(
             "",
             markdown.table(["texts", ""], texts, longest=None),
             "",
-            markdown.table(["size", ""], [list(pair) for pair in vars(config).items()]),
+            markdown.table(["size", ""], sizes),
             "",
-            markdown.table(["at the end", ""], last),
+            markdown.table(["at the end", ""], at_the_end),
             "",
             *([markdown.table(["learned from", "fingerprint"], learned_from, None), ""] if origin else []),
             "Made with `jabert pretrain --recipe config.toml`, where `config.toml` is",

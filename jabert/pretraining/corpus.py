@@ -4,11 +4,9 @@ Memory is bounded by the longest line and by a thousand sentences of a document,
 corpus.
 """
 
-import codecs
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import fsspec
 
@@ -37,10 +35,6 @@ class CorpusFacts:
     sentences: int
     characters: int
     digest: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self)
 
 
 def examine(paths: Sequence[str]) -> CorpusFacts:
@@ -71,9 +65,16 @@ def documents(paths: Sequence[str]) -> Iterator[list[str]]:
             UTF-8 or has a NUL byte; names file and line.
     """
     for file in files_of(paths):
+        document: list[str] = []
         empty = True
-        for document in _documents_of(file):
-            empty = False
+        for sentence in _sentences_of(file):
+            if sentence:
+                document.append(sentence)
+                empty = False
+            if document and (not sentence or len(document) == _LONGEST_DOCUMENT):
+                yield document
+                document = []
+        if document:
             yield document
         if empty:
             raise JabertError(f"{file} is empty: there is no sentence in it")
@@ -107,34 +108,19 @@ def _expand(path: str) -> list[str]:
         return [system.unstrip_protocol(name) if is_url(path) else name for name in visible]
 
 
-def _documents_of(file: str) -> Iterator[list[str]]:
-    document: list[str] = []
-    for sentence in _sentences_of(file):
-        if sentence:
-            document.append(sentence)
-        if document and (not sentence or len(document) == _LONGEST_DOCUMENT):
-            yield document
-            document = []
-    if document:
-        yield document
-
-
 def _sentences_of(file: str) -> Iterator[str]:
     """Each line stripped; "" for a blank one."""
     with reading(file), fsspec.open(file, "rb", compression="infer") as stream:
-        number = 0
-        while line := stream.readline(_LONGEST_LINE + 1):
-            number += 1
-            yield _decode(line, f"{file}, line {number}", first=number == 1)
-
-
-def _decode(line: bytes, where: str, *, first: bool) -> str:
-    if len(line) > _LONGEST_LINE:
-        raise JabertError(f"{where}: longer than {_LONGEST_LINE:,} bytes; one sentence per line is expected")
-    try:
-        text = line.removeprefix(codecs.BOM_UTF8 if first else b"").decode()
-    except UnicodeDecodeError:
-        raise JabertError(f"{where}: this is not UTF-8 text") from None
-    if "\0" in text:
-        raise JabertError(f"{where}: there is a NUL byte in the text")
-    return text.strip()
+        for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LINE + 1), b""), 1):
+            where = f"{file}, line {number}"
+            if len(line) > _LONGEST_LINE:
+                raise JabertError(
+                    f"{where}: longer than {_LONGEST_LINE:,} bytes; one sentence per line is expected"
+                )
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                raise JabertError(f"{where}: this is not UTF-8 text") from None
+            if "\0" in text:
+                raise JabertError(f"{where}: there is a NUL byte in the text")
+            yield text.strip()

@@ -5,8 +5,9 @@ the pairs have a random second segment; 15 % of the tokens are to be predicted, 
 `[MASK]`, 10 % by a random piece and 10 % are not changed.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,6 @@ from jabert.encoder import TokenIds
 from jabert.encoder.batching import token_budget_batches
 from jabert.pretraining.shards import Document, Sentence
 from jabert.pretraining.vocabulary import Vocabulary
-
-
-def _nothing() -> Sentence:
-    return np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -33,19 +30,13 @@ class Example:
     """
 
     first: Sentence
-    second: Sentence = field(default_factory=_nothing)
+    second: Sentence | tuple[()] = ()
     follows: bool = True
 
     def ids(self, vocabulary: Vocabulary) -> npt.NDArray[np.int32]:
         """Token ids (tokens,): `[CLS]`, first, `[SEP]`, and if there is a second segment, second, `[SEP]`."""
-        cls, sep = [vocabulary.cls_id], [vocabulary.sep_id]
-        second = [*self.second, *sep] if len(self.second) else []
-        return np.array([*cls, *self.first, *sep, *second], dtype=np.int32)
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens, special pieces included."""
-        return len(self.first) + 2 + (len(self.second) + 1 if len(self.second) else 0)
+        second = [*self.second, vocabulary.sep_id] if len(self.second) else []
+        return np.array([vocabulary.cls_id, *self.first, vocabulary.sep_id, *second], dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -79,16 +70,13 @@ def examples_of(
     In `pairs`, a random second segment is from another document of the shard; if there is no other document,
     no pair has one.
     """
-    if settings.examples == "sentences":
-        longest = settings.max_tokens - 2
-        return [Example(sentence[:longest]) for document in documents for sentence in document]
+    if settings.examples == "pairs":
+        pairs = (_pairs(documents, number, settings, random) for number in range(len(documents)))
+        return list(chain.from_iterable(pairs))
+    sentences: Iterable[Sentence] = chain.from_iterable(documents)
     if settings.examples == "packed":
-        return [
-            Example(np.concatenate(chunk)[: settings.max_tokens - 2])
-            for document in documents
-            for chunk in _chunks(document, settings, random, specials=2)
-        ]
-    return [pair for number in range(len(documents)) for pair in _pairs(documents, number, settings, random)]
+        sentences = (chunk for document in documents for chunk in _chunks(document, settings, random))
+    return [Example(sentence[: settings.max_tokens - 2]) for sentence in sentences]
 
 
 def batches(
@@ -98,12 +86,14 @@ def batches(
     random: np.random.Generator,
 ) -> Iterator[Batch]:
     """Batches of similar lengths in random order, with at most `token_budget` tokens, padding included."""
-    order = random.permutation(len(examples))
-    lengths = np.array([examples[i].tokens for i in order])
-    chosen = list(token_budget_batches(lengths, settings.token_budget))
+    shuffled = [examples[i] for i in random.permutation(len(examples))]
+    texts = TokenIds.of(example.ids(vocabulary) for example in shuffled)
+    chosen = list(token_budget_batches(texts.lengths, settings.token_budget))
     ordinary = np.array(vocabulary.ordinary_ids(), dtype=np.int32)
     for number in random.permutation(len(chosen)):
-        yield _batch([examples[i] for i in order[chosen[number]]], vocabulary, ordinary, settings, random)
+        rows = chosen[number]
+        batch = [shuffled[i] for i in rows]
+        yield _batch(batch, texts.take(rows), vocabulary, ordinary, settings, random=random)
 
 
 def mask(
@@ -144,12 +134,13 @@ def mask(
 
 def _batch(
     examples: Sequence[Example],
+    texts: TokenIds,
     vocabulary: Vocabulary,
     ordinary: npt.NDArray[np.int32],
     settings: PretrainingSettings,
+    *,
     random: np.random.Generator,
 ) -> Batch:
-    texts = TokenIds.of(example.ids(vocabulary) for example in examples)
     clean, lengths = texts.padded(), texts.lengths  # (batch, tokens), (batch,)
     column = np.arange(clean.shape[1])  # (tokens,)
     second = np.array([len(example.first) + 2 for example in examples])[:, None]
@@ -179,18 +170,18 @@ def _batch(
 
 
 def _chunks(
-    document: Document, settings: PretrainingSettings, random: np.random.Generator, specials: int
-) -> Iterator[Document]:
-    """Consecutive sentences that reach a target length together; the last chunk may be shorter."""
-    target = _target_length(settings, random, specials)
+    document: Document, settings: PretrainingSettings, random: np.random.Generator
+) -> Iterator[Sentence]:
+    """Consecutive sentences that reach a target length together, joined; the last chunk may be shorter."""
+    target = _target_length(settings, random, specials=2)
     chunk: Document = []
     for sentence in document:
         chunk.append(sentence)
         if sum(map(len, chunk)) >= target:
-            yield chunk
-            chunk, target = [], _target_length(settings, random, specials)
+            yield np.concatenate(chunk)
+            chunk, target = [], _target_length(settings, random, specials=2)
     if chunk:
-        yield chunk
+        yield np.concatenate(chunk)
 
 
 def _target_length(settings: PretrainingSettings, random: np.random.Generator, specials: int) -> int:
@@ -216,7 +207,7 @@ def _pairs(
             second, start = np.concatenate(other[begin:end]), start + cut
         else:
             rest = document[start + cut : start + taken]
-            second, start = np.concatenate([_nothing(), *rest]), start + taken
+            second, start = np.concatenate([first[:0], *rest]), start + taken
         yield Example(*_fit(first, second, settings.max_tokens - 3, random), follows=not is_random)
 
 

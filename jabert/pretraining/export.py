@@ -3,7 +3,6 @@
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,24 +57,19 @@ def write_encoder(
         JabertError: `out` is not empty, or cannot be written, e.g. because the disk is full.
     """
     check_out(out)
-    training_only = {
-        "attention_probs_dropout_prob": dropout,
-        "hidden_dropout_prob": dropout,
-        "initializer_range": 0.02,
-    }
+    values = vars(config) | {"initializer_range": 0.02}
+    values |= dict.fromkeys(("attention_probs_dropout_prob", "hidden_dropout_prob"), dropout)
     draft = out.with_name(f".{out.name}-{uuid.uuid4().hex}")
     try:
         with on_disk(out):
             write_checkpoint(draft / f"model.ckpt-{step}", weights)
-            write_json(draft / CONFIG, dict(sorted({**asdict(config), **training_only}.items())))
+            write_json(draft / CONFIG, dict(sorted(values.items())))
             write_text(draft / "encoder.toml", tomli_w.dumps(dict(settings)))
             write_text(draft / "README.md", card)
             for file in (sentencepiece, sentencepiece.with_suffix(".vocab")):
                 if file.exists():
                     shutil.copyfile(file, draft / f"sentencepiece{file.suffix}")
-            if out.is_dir():
-                out.rmdir()
-            draft.replace(out)
+            draft.replace(out)  # which may be an empty folder
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return out

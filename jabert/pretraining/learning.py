@@ -1,10 +1,11 @@
 """One training step: losses, gradients, optimizer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from jabert.config import PretrainingSettings
 from jabert.legacy_keras import import_tensorflow
@@ -37,30 +38,29 @@ class Learner:
     """
 
     def __init__(
-        self,
-        model: PretrainingModel,
-        settings: PretrainingSettings,
-        teacher: Teacher | None = None,
+        self, model: PretrainingModel, settings: PretrainingSettings, teacher: Teacher | None = None
     ) -> None:
         self.model = model
         self._settings, self._teacher = settings, teacher
         # kernel (hidden, columns) and bias (columns,)
-        self._projection = (
-            [tf.Variable(a) for a in (teacher.start.kernel, teacher.start.bias)] if teacher else []
-        )
+        start = (teacher.start.kernel, teacher.start.bias) if teacher else ()
+        self._projection = [tf.Variable(array) for array in start]
         self._variables = [*model.variables.values(), *self._projection]
         self._optimizer = _optimizer(settings, self._variables)
-        signature = _signature(teacher.columns if teacher else 0)
+        # Sizes are unknown, so that the step is traced only once.
+        matrix, row = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
+        vectors = tf.TensorSpec([None, teacher.columns if teacher else 0], tf.float32)
+        signature = [matrix, matrix, row, row, row, row, vectors]
         self._learn = tf.function(self._learn_eagerly, input_signature=signature)
-        self._measure = tf.function(self._measure_eagerly, input_signature=signature)
+        self._measure = tf.function(partial(self._losses, training=False), input_signature=signature)
 
     def learn(self, batch: Batch) -> dict[str, Mean]:
         """Take one step; the metrics are those before it."""
-        return self._metrics(self._learn(*self._arrays(batch)), batch)
+        return self._metrics(self._learn, batch)
 
     def measure(self, batch: Batch) -> dict[str, Mean]:
         """The metrics without dropout; nothing is learned."""
-        return self._metrics(self._measure(*self._arrays(batch)), batch)
+        return self._metrics(self._measure, batch)
 
     def state(self) -> dict[str, Any]:
         """All objects that change in training, for a TensorFlow checkpoint."""
@@ -70,12 +70,10 @@ class Learner:
             "random_numbers": self.model.bert.random,
         }
 
-    def _arrays(self, batch: Batch) -> tuple[npt.NDArray[Any], ...]:
+    def _metrics(self, compute: Callable[..., dict[str, Any]], batch: Batch) -> dict[str, Mean]:
         vectors = self._teacher(batch) if self._teacher else np.zeros((0, 0), np.float32)
         inputs = (batch.ids, batch.segments, batch.lengths, batch.positions, batch.targets)
-        return (*inputs, batch.random_next, vectors)
-
-    def _metrics(self, values: dict[str, Any], batch: Batch) -> dict[str, Mean]:
+        values = compute(*inputs, batch.random_next, vectors)
         counts = {"masked_lm": len(batch.positions), "next_sentence": len(batch.lengths)}
         return {
             name: Mean(float(value), counts.get(name.rpartition("_")[0], int(batch.lengths.sum())))
@@ -90,9 +88,6 @@ class Learner:
         # Variables that no loss depends on, e.g. the next-sentence head without pairs, stay unchanged.
         self._optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
         return metrics
-
-    def _measure_eagerly(self, *arrays: Any) -> dict[str, Any]:
-        return self._losses(*arrays, training=False)
 
     def _losses(self, *arrays: Any, training: bool) -> dict[str, Any]:
         ids, segments, lengths, positions, targets, random_next, vectors = arrays
@@ -127,20 +122,18 @@ def _cross_entropy(logits: Any, classes: Any, name: str) -> dict[str, Any]:
     return {f"{name}_loss": tf.reduce_sum(losses) / rows, f"{name}_accuracy": tf.reduce_sum(right) / rows}
 
 
-def _signature(columns: int) -> list[Any]:
-    """The arrays of a batch with unknown sizes, so that the step is traced only once."""
-    matrix, row = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
-    return [matrix, matrix, row, row, row, row, tf.TensorSpec([None, columns], tf.float32)]
-
-
 def _optimizer(settings: PretrainingSettings, variables: list[Any]) -> Any:
     """AdamW as in google-research/bert, optimization.py: no weight decay of gammas, betas and biases.
 
     Not keras-bert's AdamWarmup, which does not run on tf-keras 2.21 (`_set_hyper` is gone).
     """
-    keras = import_tensorflow().keras
-    optimizer = keras.optimizers.AdamW(
-        _schedule(settings),
+
+    class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc,name-defined]
+        def __call__(self, step: Any) -> Any:
+            return learning_rate(tf.cast(step, tf.float32), settings)
+
+    optimizer = tf.keras.optimizers.AdamW(
+        Schedule(),
         weight_decay=settings.weight_decay,
         epsilon=1e-6,
         global_clipnorm=settings.clip_norm,
@@ -162,12 +155,3 @@ def learning_rate(step: Any, settings: PretrainingSettings) -> Any:
     rising = (step + 1.0) / tf.maximum(1.0, warmup)
     falling = (settings.steps - step) / max(1.0, settings.steps - warmup)
     return settings.learning_rate * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
-
-
-def _schedule(settings: PretrainingSettings) -> Any:
-
-    class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc,name-defined]
-        def __call__(self, step: Any) -> Any:
-            return learning_rate(tf.cast(step, tf.float32), settings)
-
-    return Schedule()

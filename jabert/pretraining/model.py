@@ -44,17 +44,12 @@ def initial_weights(config: BertConfig, seed: int) -> dict[str, npt.NDArray[np.f
         elif name.endswith(("beta", "bias")):
             value = np.zeros(shape)
         else:
-            value = _truncated_normal(random, shape) * _INITIALIZER_RANGE
+            value = random.standard_normal(shape)
+            while (far := np.abs(value) > 2).any():  # beyond two standard deviations
+                value[far] = random.standard_normal(int(far.sum()))
+            value *= _INITIALIZER_RANGE
         weights[name] = value.astype(np.float32)
     return weights
-
-
-def _truncated_normal(random: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """Standard normal; what lies beyond two standard deviations is drawn again."""
-    values = random.standard_normal(shape)
-    while (far := np.abs(values) > 2).any():
-        values[far] = random.standard_normal(int(far.sum()))
-    return values
 
 
 class PretrainingModel:

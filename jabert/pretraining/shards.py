@@ -1,6 +1,6 @@
 """A corpus as token ids on disk, in shards of bounded size, of which training loads one at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
@@ -37,16 +37,40 @@ def write_shards(
     """
     if (folder / _DONE).exists():
         return
-    writers = {split: _Writer(folder, split) for split in ("train", "validation")}
+    pending: dict[str, list[Document]] = {"train": [], "validation": []}
+    shards, pieces = dict.fromkeys(pending, 0), dict.fromkeys(pending, 0)
+
+    def flush(split: str) -> None:
+        if pending[split]:
+            _write_shard(folder / f"{split}-{shards[split]:06}.npz", pending[split])
+            shards[split] += 1
+            pending[split], pieces[split] = [], 0
+
     for document in documents:
         ids = [np.array(row, dtype=np.int32) for row in vocabulary.encode(document) if row]
         if ids:
-            writers["validation" if _share_of(document) < validation_share else "train"].add(ids)
-    for writer in writers.values():
-        writer.flush()
-    if not writers["train"].shards:
+            digest = blake2b("\n".join(document).encode(), digest_size=8).digest()
+            split = "validation" if int.from_bytes(digest) / 2**64 < validation_share else "train"
+            pending[split].append(ids)
+            pieces[split] += sum(map(len, ids))
+            if pieces[split] >= _SHARD_PIECES:
+                flush(split)
+    for split in pending:
+        flush(split)
+    if not shards["train"]:
         raise JabertError(f"corpus.validation_share = {validation_share} holds out all documents there are")
-    write_json(folder / _DONE, {split: writer.shards for split, writer in writers.items()})
+    write_json(folder / _DONE, shards)
+
+
+def _write_shard(path: Path, documents: list[Document]) -> None:
+    rows = [row for document in documents for row in document]
+    with atomic_path(path) as temporary:
+        np.savez(
+            temporary,
+            ids=np.concatenate(rows),
+            sentences=np.array([len(row) for row in rows], dtype=np.int64),
+            documents=np.array([len(document) for document in documents], dtype=np.int64),
+        )
 
 
 def shards_of(folder: Path, split: str) -> list[Path]:
@@ -61,40 +85,3 @@ def read_shard(path: Path) -> list[Document]:
     rows = np.split(ids, np.cumsum(sentences)[:-1])
     ends = np.cumsum(documents)
     return [rows[start:end] for start, end in zip(ends - documents, ends, strict=True)]
-
-
-def _share_of(document: list[str]) -> float:
-    """A number in [0, 1) that depends only on the text."""
-    digest = blake2b("\n".join(document).encode(), digest_size=8).digest()
-    return int.from_bytes(digest) / 2**64
-
-
-class _Writer:
-    """Collects documents of one split until they fill a shard."""
-
-    def __init__(self, folder: Path, split: str) -> None:
-        self.shards = 0
-        self._folder, self._split = folder, split
-        self._pending: list[Document] = []
-        self._pieces = 0
-
-    def add(self, document: Document) -> None:
-        self._pending.append(document)
-        self._pieces += sum(map(len, document))
-        if self._pieces >= _SHARD_PIECES:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self._pending:
-            return
-        rows: Iterator[Sentence] = (row for document in self._pending for row in document)
-        sizes = [len(row) for document in self._pending for row in document]
-        with atomic_path(self._folder / f"{self._split}-{self.shards:06}.npz") as temporary:
-            np.savez(
-                temporary,
-                ids=np.concatenate(list(rows)),
-                sentences=np.array(sizes, dtype=np.int64),
-                documents=np.array([len(document) for document in self._pending], dtype=np.int64),
-            )
-        self.shards += 1
-        self._pending, self._pieces = [], 0

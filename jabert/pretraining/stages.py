@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,15 @@ from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
 from jabert.pretraining.card import render_card
 from jabert.pretraining.corpus import CorpusFacts, documents, examine
 from jabert.pretraining.export import check_out, write_encoder
-from jabert.pretraining.learning import Learner
-from jabert.pretraining.model import PretrainingModel, head_shapes, initial_weights
 from jabert.pretraining.shards import write_shards
 from jabert.pretraining.teacher import Teacher
 from jabert.pretraining.training import Point, Pretrained, pretrain
 from jabert.pretraining.vocabulary import Vocabulary, train_sentencepiece
 from jabert.report import plots
 from jabert.tracking import Attempt, Run, with_local_encoder
+
+if TYPE_CHECKING:  # it loads TensorFlow
+    from jabert.pretraining.learning import Learner
 
 log = logging.getLogger("jabert")
 
@@ -73,7 +74,7 @@ def read(settings: Settings, run: Run) -> Texts:
         check_out(out)
     fingerprints = {f"{role}_fingerprint": fingerprint for role, fingerprint in origin.items()}
     run.tags({"job": "pretrain", "data_digest": facts.digest, **fingerprints})
-    counts = {name: value for name, value in facts.to_dict().items() if isinstance(value, int)}
+    counts = {name: value for name, value in vars(facts).items() if isinstance(value, int)}
     run.metrics({f"corpus/{name}": value for name, value in counts.items()})
     return Texts(work, facts, start, teacher, origin)
 
@@ -141,7 +142,11 @@ def train(
         trained = pretrain(
             learner, pieces, texts.shards, settings.pretraining, texts.work.path / "training", on_point=report
         )
-    _record_history(trained, texts.work, run)
+    history = pd.DataFrame(trained.history)
+    run.tags({"resumed_measurements": trained.resumed})
+    run.text("training/history.csv", history.to_csv(index=False))
+    curves = plots.pretraining_curves(history)
+    run.file(plots.save(curves, texts.work.path / "pretraining_curves.png"), "training")
     return trained
 
 
@@ -177,20 +182,11 @@ def summary(settings: Settings, texts: Texts, out: Path, trained: Pretrained, ru
         "encoder": str(out),
         "encoder_path": f"runs:/{run.id}/encoder",
         "fingerprint": open_folder(out).fingerprint,
-        "corpus": texts.facts.to_dict(),
+        "corpus": vars(texts.facts),
         "at_the_end": at_the_end,
         "stages": run.seconds,
         "config_digest": settings.digest(),
     }
-
-
-def _record_history(trained: Pretrained, work: Attempt, run: Run) -> None:
-    """Log the history as a table and a plot."""
-    history = pd.DataFrame(trained.history)
-    run.tags({"resumed_measurements": trained.resumed})
-    run.text("training/history.csv", history.to_csv(index=False))
-    curves = plots.pretraining_curves(history)
-    run.file(plots.save(curves, work.path / "pretraining_curves.png"), "training")
 
 
 def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder | None]:
@@ -200,18 +196,14 @@ def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder |
     pretraining, given = settings.pretraining, settings.vocabulary.path
     start = open_folder(pretraining.start, "pretraining.start") if pretraining.start else None
     teacher = open_folder(pretraining.teacher, "pretraining.teacher") if pretraining.teacher else None
+    if given and not Path(given).is_file():
+        raise JabertError(f"vocabulary.path: there is no SentencePiece model {given}")
     models = {
-        name: path
-        for name, path in (
-            ("pretraining.start", start and start.sentencepiece),
-            ("pretraining.teacher", teacher and teacher.sentencepiece),
-            ("vocabulary.path", given and Path(given)),
-        )
-        if path
+        "pretraining.start": start and start.sentencepiece,
+        "pretraining.teacher": teacher and teacher.sentencepiece,
+        "vocabulary.path": Path(given) if given else None,
     }
-    digests = {name: digest_of_file(path) for name, path in models.items() if path.is_file()}
-    if missing := models.keys() - digests.keys():
-        raise JabertError(f"{missing.pop()}: there is no SentencePiece model {given}")
+    digests = {name: digest_of_file(path) for name, path in models.items() if path}
     if len(set(digests.values())) > 1:
         first, *_, last = digests
         raise JabertError(
@@ -245,9 +237,23 @@ def _check_sizes(
         )
 
 
-def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
+def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> "Learner":
+    from jabert.pretraining.learning import Learner
+    from jabert.pretraining.model import PretrainingModel, head_shapes, initial_weights
+
     pretraining = settings.pretraining
-    config = texts.start.config if texts.start else _new_config(settings, pieces)
+    config = (
+        texts.start.config
+        if texts.start
+        else BertConfig(
+            vocab_size=pieces.size,
+            hidden_size=pretraining.hidden_size,
+            num_hidden_layers=pretraining.layers,
+            num_attention_heads=pretraining.heads,
+            intermediate_size=pretraining.intermediate_size,
+            max_position_embeddings=pretraining.positions,
+        )
+    )
     # A GPU's engine pads every batch to its token budget, so the teacher gets the budget of the examples.
     teaching = settings.encoder.model_copy(update={"token_budget": pretraining.token_budget})
     teacher = (
@@ -258,23 +264,5 @@ def _learner(settings: Settings, texts: Texts, pieces: Vocabulary) -> Learner:
         weights |= read_variables(texts.start, optional=head_shapes(config))
     elif teacher:
         weights["bert/embeddings/word_embeddings"] = teacher.start.table
-    model = PretrainingModel(
-        weights,
-        config,
-        dropout=pretraining.dropout,
-        precision=pretraining.precision,
-        seed=pretraining.seed,
-    )
-    return Learner(model, pretraining, teacher)
-
-
-def _new_config(settings: Settings, pieces: Vocabulary) -> BertConfig:
-    pretraining = settings.pretraining
-    return BertConfig(
-        vocab_size=pieces.size,
-        hidden_size=pretraining.hidden_size,
-        num_hidden_layers=pretraining.layers,
-        num_attention_heads=pretraining.heads,
-        intermediate_size=pretraining.intermediate_size,
-        max_position_embeddings=pretraining.positions,
-    )
+    options = pretraining.model_dump(include={"dropout", "precision", "seed"})
+    return Learner(PretrainingModel(weights, config, **options), pretraining, teacher)

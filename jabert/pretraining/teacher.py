@@ -69,9 +69,8 @@ class Teacher:
         vectors = np.concatenate(texts)
         self._mean, self._deviation = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6  # (columns,)
         means = np.stack([text.mean(axis=0) for text in texts])
-        self.text_deviation: npt.NDArray[np.float32] = (means / self._deviation).std(
-            axis=0
-        ) + 1e-6  # (columns,)
+        deviation: npt.NDArray[np.float32] = (means / self._deviation).std(axis=0) + 1e-6
+        self.text_deviation = deviation
         pieces = self._vectors([np.array([piece], dtype=np.int32) for piece in range(vocabulary.size)])
         self.start = principal_start(self._standardized(np.stack([text[1] for text in pieces])), columns)
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,12 @@ from jabert import markdown
 from jabert.config import PretrainingSettings
 from jabert.encoder.folder import BertConfig
 from jabert.pretraining.examples import Batch, batches, examples_of
-from jabert.pretraining.learning import Learner, Mean
 from jabert.pretraining.shards import read_shard, shards_of
 from jabert.pretraining.vocabulary import Vocabulary
 from jabert.training.state import TrainingState
+
+if TYPE_CHECKING:  # it loads TensorFlow
+    from jabert.pretraining.learning import Learner, Mean
 
 Point = dict[str, float]
 """A measurement: step, epoch, batches of that epoch that are done, losses and accuracies since the last
@@ -48,7 +51,7 @@ class Pretrained:
 
 
 def pretrain(
-    learner: Learner,
+    learner: "Learner",
     vocabulary: Vocabulary,
     shards: Path,
     settings: PretrainingSettings,
@@ -75,11 +78,19 @@ def pretrain(
     for point in history:
         on_point(point)
     held_out = _held_out(shards, vocabulary, settings)
-    at = history[-1] if history else {"step": 0, "epoch": 0, "batches": 0}
+    at: Point = history[-1] if history else {"step": 0, "epoch": 0, "batches": 0}
     stream = _stream(shards, vocabulary, settings, int(at["epoch"]), int(at["batches"]))
-    while int(at["step"]) < settings.steps:
-        steps = min(settings.report_steps, settings.steps - int(at["step"]))
-        at = _advance(learner, stream, int(at["step"]), steps)
+    while (step := int(at["step"])) < settings.steps:
+        started, pieces = time.perf_counter(), 0
+        steps = min(settings.report_steps, settings.steps - step)
+        metrics: list[dict[str, Mean]] = []
+        for _ in range(steps):
+            epoch, done, batch = next(stream)
+            pieces += int(batch.lengths.sum())
+            metrics.append(learner.learn(batch))
+        seconds = time.perf_counter() - started
+        at = {"step": step + steps, "epoch": epoch, "batches": done, **_averages(metrics)}
+        at |= {"pieces_per_second": round(pieces / seconds, 1), "seconds": round(seconds, 3)}
         measured = _averages([learner.measure(batch) for batch in held_out])
         at |= {f"val_{name}": value for name, value in measured.items()}
         history.append(at)
@@ -88,27 +99,7 @@ def pretrain(
     return Pretrained(learner.model.config, learner.model.read(), history, resumed)
 
 
-def _advance(learner: Learner, stream: Iterator[tuple[int, int, Batch]], step: int, steps: int) -> Point:
-    """Learn from the next batches; returns their mean metrics and the position of the stream afterwards."""
-    started, pieces = time.perf_counter(), 0
-    metrics: list[dict[str, Mean]] = []
-    epoch = done = 0
-    for _ in range(steps):
-        epoch, done, batch = next(stream)
-        pieces += int(batch.lengths.sum())
-        metrics.append(learner.learn(batch))
-    seconds = time.perf_counter() - started
-    return {
-        "step": step + steps,
-        "epoch": epoch,
-        "batches": done,
-        **_averages(metrics),
-        "pieces_per_second": round(pieces / seconds, 1),
-        "seconds": round(seconds, 3),
-    }
-
-
-def _averages(metrics: list[dict[str, Mean]]) -> Point:
+def _averages(metrics: list[dict[str, "Mean"]]) -> Point:
     """Each metric of several batches, weighted by the count that it is the mean over."""
     found: Point = {}
     for name in metrics[0] if metrics else ():

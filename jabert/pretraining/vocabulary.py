@@ -10,9 +10,6 @@ from jabert.encoder.sentencepiece import SentencePiece
 from jabert.errors import JabertError
 from jabert.files import atomic_path, write_text
 
-_CONTROL = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")  # after <unk> <s> </s>
-_LIMIT = re.compile(r"value <= (\d+)")
-
 
 def train_sentencepiece(sentences: Iterable[str], settings: VocabularySettings, path: Path) -> None:
     """Train a unigram model with the first ids `<unk> <s> </s> [PAD] [CLS] [SEP] [MASK]`, nmt_nfkc.
@@ -37,7 +34,7 @@ def train_sentencepiece(sentences: Iterable[str], settings: VocabularySettings, 
             model_writer=model,
             model_type="unigram",
             vocab_size=settings.size,
-            control_symbols=list(_CONTROL),
+            control_symbols=["[PAD]", "[CLS]", "[SEP]", "[MASK]"],  # after <unk> <s> </s>
             normalization_rule_name="nmt_nfkc",
             character_coverage=settings.character_coverage,
             input_sentence_size=settings.sample_sentences,
@@ -45,23 +42,20 @@ def train_sentencepiece(sentences: Iterable[str], settings: VocabularySettings, 
             minloglevel=3,
         )
     except (RuntimeError, OSError) as error:
-        raise JabertError(_reason(error, settings.size)) from error
+        message = " ".join(str(error).split())
+        reason = f"SentencePiece cannot be trained on this text: {message}"
+        if limit := re.search(r"value <= (\d+)", message):
+            reason = f"vocabulary.size = {settings.size}, but the text supports at most {limit[1]} pieces"
+        elif "required_chars" in message:
+            reason = (
+                f"vocabulary.size = {settings.size} is too small for the characters of the text; "
+                "raise it, or lower vocabulary.character_coverage"
+            )
+        raise JabertError(reason) from error
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.getvalue())
         scores = SentencePiece(temporary).scores()
         write_text(path.with_suffix(".vocab"), "".join(f"{piece}\t{score:g}\n" for piece, score in scores))
-
-
-def _reason(error: Exception, size: int) -> str:
-    message = " ".join(str(error).split())
-    if limit := _LIMIT.search(message):
-        return f"vocabulary.size = {size}, but the text supports at most {limit[1]} pieces"
-    if "required_chars" in message:
-        return (
-            f"vocabulary.size = {size} is too small for the characters of the text; "
-            "raise it, or lower vocabulary.character_coverage"
-        )
-    return f"SentencePiece cannot be trained on this text: {message}"
 
 
 class Vocabulary(SentencePiece):
