@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import Field
-
 from jabert.config import MethodSettings, Positive
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
@@ -20,7 +18,8 @@ class MeanPoolingSettings(MethodSettings):
     """The logistic regression."""
 
     kind: str = "mean-pooling"
-    c: Positive = Field(0.02, description="inverse strength of the regularization; columns are standardized")
+    c: Positive = 0.02
+    """inverse strength of the regularization; columns are standardized"""
 
 
 class MeanPooling(Method):

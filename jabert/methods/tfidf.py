@@ -5,8 +5,6 @@ from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING, cast
 
-from pydantic import Field
-
 from jabert.config import Count, MethodSettings, Positive
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
@@ -18,9 +16,12 @@ class TfidfSettings(MethodSettings):
     """The n-grams and the logistic regression."""
 
     kind: str = "tfidf"
-    longest: Count = Field(4, description="characters of the longest n-gram")
-    ngrams: Count = Field(500_000, description="that are kept at most, the most frequent ones; bounds memory")
-    c: Positive = Field(30.0, description="inverse strength of the regularization")
+    longest: Count = 4
+    """characters of the longest n-gram"""
+    ngrams: Count = 500_000
+    """that are kept at most, the most frequent ones; bounds memory"""
+    c: Positive = 30.0
+    """inverse strength of the regularization"""
 
 
 class Tfidf(Method):

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pydantic import Field
-
 from jabert.config import Count, MethodSettings, Share
 from jabert.errors import JabertError
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
@@ -19,8 +17,10 @@ class BiLstmSettings(MethodSettings):
     """Sizes of the Bi-LSTM."""
 
     kind: str = "bi-lstm"
-    units: Count = Field(356, description="of the LSTM, in each direction")
-    dropout: Share = Field(0.0, description="share of the Bi-LSTM's output dropped in training")
+    units: Count = 356
+    """of the LSTM, in each direction"""
+    dropout: Share = 0.0
+    """share of the Bi-LSTM's output dropped in training"""
 
 
 class BiLstm(Method):
