@@ -329,6 +329,10 @@ class Settings(_Group):
     tracking: TrackingSettings = TrackingSettings()
     serving: ServingSettings = ServingSettings()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The class for a kind of method is made when it is needed, so pickle finds it by the kind.
+        return _restored, (self.method.kind, self.model_dump())
+
     def flat(self) -> dict[str, Any]:
         """Every setting by its dotted name, e.g. `{"data.seed": 0, …}`; passwords in URLs are `***`."""
         return {
@@ -409,6 +413,10 @@ def settings_with_method(kind: str) -> type[Settings]:
     """
     group = import_module(f"jabert.methods.{kind.replace('-', '_')}").METHOD.settings_type
     return create_model("Settings", __base__=Settings, __doc__=Settings.__doc__, method=(group, group()))
+
+
+def _restored(kind: str, tree: dict[str, Any]) -> Settings:
+    return settings_with_method(kind).model_validate(tree)
 
 
 def fields(model: type[Settings] = Settings) -> dict[str, FieldInfo]:

@@ -1,3 +1,4 @@
+import pickle
 import string
 import tomllib
 from pathlib import Path
@@ -330,6 +331,14 @@ def test_a_recipe_in_another_encoding_is_named(tmp_path):
     path.write_bytes('note = "京都"\n'.encode("euc_jp"))
     with pytest.raises(JabertError, match=f"recipe {path} is not UTF-8 text"):
         load_settings(path)
+
+
+@pytest.mark.parametrize("kind", ["bi-lstm", "mean-pooling", "tfidf"])
+def test_settings_can_be_sent_to_another_process(kind):
+    settings = load_settings("knbc", [f"method.kind={kind}", "data.labels=['A', 'B']"])
+    again = pickle.loads(pickle.dumps(settings))
+    assert again == settings
+    assert type(again) is type(settings)
 
 
 def test_settings_cannot_be_changed():
