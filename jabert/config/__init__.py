@@ -162,7 +162,7 @@ def _choose_method(tree: dict[str, Any], chosen: dict[str, Any], recipe: str | P
         key = RENAMED[old].partition(".")[2]
         if RENAMED[old] not in fields(model) and source.get("method", {}).pop(key, None) is not None:
             aside.append(key)
-    said = [f"{old} is called {RENAMED[old]} now" for _, old in renamed]
+    said = [f"{old} is called {RENAMED[old]} now" for old in dict.fromkeys(old for _, old in renamed)]
     said += [f"set aside for method.kind {kind!r}: {', '.join(sorted(set(aside)))}"] if aside else []
     if said:
         log.info("%s: %s", f"recipe {recipe}" if recipe else "settings", "; ".join(said))
