@@ -10,6 +10,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from jabert.config import packaged
 from jabert.errors import JabertError
 from jabert.files import digest_of_file, digest_of_json
@@ -89,11 +92,14 @@ class EncoderFolder:
         digests = [_digest(path, at.st_ino, at.st_size, at.st_mtime_ns) for path, at in states]
         return digest_of_json([digests, vars(self.config), self.settings.get("lower_case")])
 
-    def check_variables(self, optional: Mapping[str, tuple[int, ...]] | None = None) -> None:
+    def check_variables(self, optional: Mapping[str, tuple[int, ...]] | None = None) -> list[str]:
         """Compare names and shapes in the checkpoint with `bert_config.json`.
 
         Args:
             optional: shapes of further variables by name, which may be missing.
+
+        Returns:
+            Names of the encoder's variables and of the optional ones that are there.
 
         Raises:
             JabertError: names the first variable that is missing or has another shape.
@@ -106,7 +112,8 @@ class EncoderFolder:
                 f"but {CONFIG} says num_hidden_layers = {self.config.num_hidden_layers}"
             )
         present = {name: shape for name, shape in (optional or {}).items() if name in found}
-        for name, shape in (self.config.variables() | present).items():
+        wanted = self.config.variables() | present
+        for name, shape in wanted.items():
             if name not in found:
                 raise JabertError(f"checkpoint {self.checkpoint} has no variable {name}")
             if found[name] != shape:
@@ -114,6 +121,7 @@ class EncoderFolder:
                     f"checkpoint {self.checkpoint}: variable {name} has shape {found[name]}, "
                     f"but {CONFIG} makes it {shape}"
                 )
+        return list(wanted)
 
 
 def open_folder(path: str | Path | None, named: str = "encoder.path") -> EncoderFolder:
@@ -141,6 +149,25 @@ def open_folder(path: str | Path | None, named: str = "encoder.path") -> Encoder
     if not list(folder.glob(f"{checkpoint.name}.data-*")):
         raise JabertError(f"checkpoint {checkpoint} has an index but no file {checkpoint.name}.data-…")
     return EncoderFolder(folder, sentencepiece, checkpoint, _read_config(folder), _read_settings(folder))
+
+
+def read_variables(
+    folder: EncoderFolder, optional: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, npt.NDArray[np.float32]]:
+    """The variables of the encoder, float32 arrays by Google BERT's names.
+
+    Args:
+        folder: the encoder folder.
+        optional: shapes of further variables by name, e.g. of heads, that are read if they are there.
+
+    Raises:
+        JabertError: the checkpoint cannot be read, or a variable is missing or has another shape than
+            `bert_config.json` makes it.
+    """
+    names = folder.check_variables(optional)
+    with reading(folder.checkpoint):
+        reader = import_tensorflow().train.load_checkpoint(str(folder.checkpoint))
+        return {name: np.asarray(reader.get_tensor(name), dtype=np.float32) for name in names}
 
 
 @contextmanager

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jabert.encoder.batching import real_tokens
+from jabert.encoder.batching import TokenIds, real_tokens
 from jabert.encoder.folder import EncoderFolder, reading
-from jabert.encoder.ragged import TokenIds
 from jabert.legacy_keras import import_tensorflow
 
 tf = import_tensorflow()

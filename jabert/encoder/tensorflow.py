@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jabert.encoder.batching import real_tokens
+from jabert.encoder.batching import TokenIds, real_tokens
 from jabert.encoder.bert import Bert
-from jabert.encoder.checkpoint import read_variables
-from jabert.encoder.folder import EncoderFolder
-from jabert.encoder.ragged import TokenIds
+from jabert.encoder.folder import EncoderFolder, read_variables
 from jabert.legacy_keras import import_tensorflow
 
 tf = import_tensorflow()

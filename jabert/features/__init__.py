@@ -103,10 +103,8 @@ def featurize(
         reused=len(ids) - len(missing),
         seconds=time.perf_counter() - started - loading_seconds,
         setup_seconds=started - beginning + loading_seconds,
-        engine=choice.engine,
-        precision=choice.precision,
-        device=choice.device,
         store=str(store.path),
+        **vars(choice),
     )
 
 

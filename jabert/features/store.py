@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from jabert.encoder.ragged import TokenIds
+from jabert.encoder.batching import TokenIds
 from jabert.files import digest_of_json, on_disk, write_json
 
 STORE_FORMAT = "2"
@@ -96,13 +96,13 @@ class FeatureStore:
         for path in sorted(self.path.glob(f"*{_SUFFIX}")):
             last = self._last.get(path)
             if last is None or path.stat().st_size > last.end:
-                for batch in _whole_batches(path, self.schema, self.hidden_size):
-                    if last is None or batch.number > last.number:
-                        self._starts.append(self._rows)
-                        self._batches.append(batch)
-                        self._rows += len(batch.keys)
-                        self._last[path] = batch
-                        self._index = None
+                known = 0 if last is None else last.number + 1
+                for batch in _whole_batches(path, self.schema, self.hidden_size)[known:]:
+                    self._starts.append(self._rows)
+                    self._batches.append(batch)
+                    self._rows += len(batch.keys)
+                    self._last[path] = batch
+                    self._index = None
 
     def find(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """Indices int64 (rows,) of rows by their keys (rows, 16); -1 for a row that is not in the store.

@@ -55,12 +55,8 @@ class Teacher:
         vocabulary: Vocabulary,
         columns: int,
     ) -> None:
-        running = EncoderSettings(
-            path=str(folder.path),
-            device=settings.device,
-            cache_path=settings.cache_path,
-            token_budget=settings.token_budget,
-        )
+        used = settings.model_dump(include={"device", "cache_path", "token_budget"})
+        running = EncoderSettings(path=str(folder.path), **used)
         self._encoder, self._token_budget = load_encoder(folder, running), token_budget(folder, running)
         self._vocabulary = vocabulary
         self.columns = self._encoder.hidden_size
