@@ -108,7 +108,5 @@ def real_tokens(lengths: npt.NDArray[np.integer[Any]], width: int | None = None)
         lengths: tokens of each row, (batch,).
         width: of the batch; None: that of the longest row.
     """
-    mask: npt.NDArray[np.bool_] = (
-        np.arange(int(lengths.max(initial=0)) if width is None else width) < lengths[:, None]
-    )
-    return mask
+    columns = np.arange(int(lengths.max(initial=0)) if width is None else width)
+    return np.asarray(columns < lengths[:, None])

@@ -148,7 +148,11 @@ def open_folder(path: str | Path | None, named: str = "encoder.path") -> Encoder
     checkpoint = checkpoint_in(folder)
     if not list(folder.glob(f"{checkpoint.name}.data-*")):
         raise JabertError(f"checkpoint {checkpoint} has an index but no file {checkpoint.name}.data-…")
-    return EncoderFolder(folder, sentencepiece, checkpoint, _read_config(folder), _read_settings(folder))
+    about = folder / CONFIG
+    if not about.is_file():
+        raise JabertError(f"{about} is missing; `jabert encoder init {folder}` writes it")
+    config = config_of(_parsed(about, json.loads, "JSON"), about)
+    return EncoderFolder(folder, sentencepiece, checkpoint, config, _read_settings(folder))
 
 
 def read_variables(
@@ -206,17 +210,7 @@ def _only(folder: Path, pattern: str, what: str) -> Path:
     return folder / found[0]
 
 
-def _read_config(folder: Path) -> BertConfig:
-    path = folder / CONFIG
-    if not path.is_file():
-        raise JabertError(f"{path} is missing; `jabert encoder init {folder}` writes it")
-    values = _parsed(path, json.loads, "JSON")
-    if not isinstance(values, dict):
-        raise JabertError(f"{path} is not a JSON object")
-    return config_of(values, path)
-
-
-def config_of(values: Mapping[str, Any], path: Path) -> BertConfig:
+def config_of(values: Any, path: Path) -> BertConfig:
     """The sizes in the content of a `bert_config.json`.
 
     Args:
@@ -224,8 +218,10 @@ def config_of(values: Mapping[str, Any], path: Path) -> BertConfig:
         path: the file that it is from or is written to, for error messages.
 
     Raises:
-        JabertError: a size is missing, or keras-bert does not support it.
+        JabertError: the content is not an object, or a size is missing or not supported by keras-bert.
     """
+    if not isinstance(values, dict):
+        raise JabertError(f"{path} is not a JSON object")
     try:
         config = BertConfig(**{name: values[name] for name in BertConfig.__annotations__ if name in values})
     except TypeError as error:

@@ -77,8 +77,7 @@ class OpenVinoEncoder:
         layout = self._layout.infer(batch, share_inputs=True).to_dict()
         inputs = {output.any_name: values for output, values in layout.items()}
         found = self._request.infer(inputs, share_inputs=True, share_outputs=True)["vectors"]
-        vectors: npt.NDArray[np.float32] = found[: len(ids.flat)].copy()  # the next batch overwrites `found`
-        return vectors
+        return np.array(found[: len(ids.flat)])  # a copy, since the next batch overwrites `found`
 
 
 def _cached_graph(folder: EncoderFolder, cache: Path) -> Any:

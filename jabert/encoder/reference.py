@@ -55,8 +55,7 @@ class ReferenceEncoder:
         """As `Encoder`."""
         with tf.device(self.device):
             padded = self.forward(ids.padded(), ids.lengths).numpy()  # (batch, tokens, hidden)
-        vectors: npt.NDArray[np.float32] = padded[real_tokens(ids.lengths)]
-        return vectors
+        return np.asarray(padded[real_tokens(ids.lengths)])
 
 
 def _load(folder: EncoderFolder) -> Any:

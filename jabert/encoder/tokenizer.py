@@ -54,19 +54,16 @@ class SentencePiece:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special pieces; on all cores."""
-        prepared = [self._prepare(text) for text in texts]
-        encoded: list[list[int]] = self._processor.encode(prepared, num_threads=os.cpu_count() or 1)
-        return encoded
+        prepared = list(map(self._prepare, texts))
+        return list(self._processor.encode(prepared, num_threads=os.cpu_count() or 1))
 
     def pieces(self, text: str) -> list[str]:
         """The pieces of one text, without special pieces."""
-        pieces: list[str] = self._processor.encode(self._prepare(text), out_type=str)
-        return pieces
+        return list(self._processor.encode(self._prepare(text), out_type=str))
 
     def text(self, ids: npt.NDArray[np.int32]) -> str:
         """The text that token ids (tokens,) stand for; what normalization removed is not in it."""
-        decoded: str = self._processor.decode(ids.tolist())
-        return decoded
+        return str(self._processor.decode(ids.tolist()))
 
     def find(self, piece: str) -> int | None:
         """Token id of a piece, None if the model lacks it."""

@@ -66,15 +66,9 @@ class FeatureStore:
     def __init__(self, root: Path, origin: dict[str, str], hidden_size: int, dtype: str) -> None:
         self.origin = {"format": STORE_FORMAT, "dtype": dtype, "hidden_size": str(hidden_size), **origin}
         self.path = root / digest_of_json(self.origin)[:16]
-        self.hidden_size = hidden_size
-        self.dtype = np.dtype(dtype)
-        self.schema = pa.schema(
-            {
-                "key": pa.binary(_KEY_BYTES),
-                "ids": pa.large_list(pa.int32()),
-                "vectors": pa.large_list(pa.from_numpy_dtype(self.dtype)),
-            }
-        )
+        self.hidden_size, self.dtype = hidden_size, np.dtype(dtype)
+        ids, vectors = pa.large_list(pa.int32()), pa.large_list(pa.from_numpy_dtype(self.dtype))
+        self.schema = pa.schema({"key": pa.binary(_KEY_BYTES), "ids": ids, "vectors": vectors})
         self._batches: list[_Batch] = []
         self._starts: list[int] = []  # index of each batch's first row
         self._last: dict[Path, _Batch] = {}  # last batch of each file

@@ -176,31 +176,17 @@ def _card(settings: Settings, texts: Texts, trained: Pretrained) -> str:
         for pairs in (vars(texts.facts), vars(trained.config), last, texts.origin)
     )
     licence = (settings.corpus.licence or "not stated").rstrip(".")
-    return "\n".join(
-        [
-            "# A Japanese BERT encoder, pretrained by jabert",
-            "",
-            f"Licence of the texts: {licence}.",
-            "",
-            markdown.table(["texts", ""], corpus, longest=None),
-            "",
-            markdown.table(["size", ""], sizes),
-            "",
-            markdown.table(["at the end", ""], at_the_end),
-            "",
-            *(
-                [markdown.table(["learned from", "fingerprint"], learned_from, None), ""]
-                if texts.origin
-                else []
-            ),
-            "Made with `jabert pretrain --recipe config.toml`, where `config.toml` is",
-            "",
-            "```toml",
-            settings.to_toml().strip(),
-            "```",
-            "",
-        ]
-    )
+    parts = [
+        "# A Japanese BERT encoder, pretrained by jabert",
+        f"Licence of the texts: {licence}.",
+        markdown.table(["texts", ""], corpus, longest=None),
+        markdown.table(["size", ""], sizes),
+        markdown.table(["at the end", ""], at_the_end),
+        *([markdown.table(["learned from", "fingerprint"], learned_from, None)] if learned_from else []),
+        "Made with `jabert pretrain --recipe config.toml`, where `config.toml` is",
+        f"```toml\n{settings.to_toml().strip()}\n```\n",
+    ]
+    return "\n\n".join(parts)
 
 
 def summary(settings: Settings, texts: Texts, out: Path, trained: Pretrained, run: Run) -> dict[str, Any]:
