@@ -73,8 +73,7 @@ class OpenVinoEncoder:
 
     def __call__(self, ids: TokenIds) -> npt.NDArray[np.float32]:
         """As `Encoder`."""
-        batch = {"ids": ids.flat, "lengths": ids.lengths}
-        layout = self._layout.infer(batch, share_inputs=True).to_dict()
+        layout = self._layout.infer({"ids": ids.flat, "lengths": ids.lengths}, share_inputs=True).to_dict()
         inputs = {output.any_name: values for output, values in layout.items()}
         found = self._request.infer(inputs, share_inputs=True, share_outputs=True)["vectors"]
         return np.array(found[: len(ids.flat)])  # a copy, since the next batch overwrites `found`

@@ -87,11 +87,9 @@ def list_partitions(root: Path) -> list[dict[str, Any]]:
             raise JabertError(
                 f"{description} does not describe vectors; delete {path}, and they are computed again"
             ) from None
-        counts = (
-            {"rows": None, "tokens": None} if store is None else {"rows": len(store), "tokens": store.tokens}
-        )
+        rows, tokens = (None, None) if store is None else (len(store), store.tokens)
         size = sum(file.stat().st_size for file in path.iterdir())
-        partitions.append({**origin, **counts, "bytes": size, "path": str(path)})
+        partitions.append({**origin, "rows": rows, "tokens": tokens, "bytes": size, "path": str(path)})
     return partitions
 
 

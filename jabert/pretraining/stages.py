@@ -148,7 +148,7 @@ def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrai
     out = Path(settings.pretraining.out)
     if not _is_written(out, texts.work):
         write_text(texts.work.path / "writer", run.id)
-        dtype = np.dtype(settings.pretraining.dtype)
+        dtype, origin = np.dtype(settings.pretraining.dtype), f"jabert pretrain, run {run.id}"
         write_encoder(
             out,
             {name: value.astype(dtype) for name, value in trained.weights.items()},
@@ -156,11 +156,7 @@ def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrai
             pieces.path,
             step=settings.pretraining.steps,
             dropout=settings.pretraining.dropout,
-            settings={
-                "lower_case": pieces.lower_case,
-                "licence": settings.corpus.licence,
-                "origin": f"jabert pretrain, run {run.id}",
-            },
+            settings={"lower_case": pieces.lower_case, "licence": settings.corpus.licence, "origin": origin},
             card=_card(settings, texts, trained),
         )
     run.folder(out, "encoder")
