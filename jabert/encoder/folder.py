@@ -47,14 +47,9 @@ class BertConfig:
             "bert/embeddings/LayerNorm/beta": (hidden,),
             "bert/embeddings/LayerNorm/gamma": (hidden,),
         }
-        dense = {
-            "attention/self/query": (hidden, hidden),
-            "attention/self/key": (hidden, hidden),
-            "attention/self/value": (hidden, hidden),
-            "attention/output/dense": (hidden, hidden),
-            "intermediate/dense": (hidden, wide),
-            "output/dense": (wide, hidden),
-        }
+        attention = ("self/query", "self/key", "self/value", "output/dense")
+        dense = {f"attention/{name}": (hidden, hidden) for name in attention}
+        dense |= {"intermediate/dense": (hidden, wide), "output/dense": (wide, hidden)}
         for layer in range(self.num_hidden_layers):
             prefix = f"bert/encoder/layer_{layer}/"
             for name, shape in dense.items():

@@ -158,8 +158,7 @@ class Tokenizer(SentencePiece):
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize texts on all cores."""
         ids: list[TokenIds] = []
-        pieces = np.zeros(len(texts), dtype=np.int32)
-        unknown = np.zeros(len(texts), dtype=np.int32)
+        pieces, unknown = np.zeros((2, len(texts)), dtype=np.int32)
         for start in range(0, len(texts), _CHUNK):
             framed: list[list[int]] = []
             for row, encoded in enumerate(self.encode(texts[start : start + _CHUNK]), start):

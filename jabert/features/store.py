@@ -118,8 +118,7 @@ class FeatureStore:
     def vectors(self, index: int) -> Vectors:
         """The vectors (tokens, hidden) of one text, a view of the memory-mapped file."""
         batch, row = self._row(index)
-        vectors: Vectors = batch.vectors[batch.ids.offsets[row] : batch.ids.offsets[row + 1]]
-        return vectors
+        return np.asarray(batch.vectors[batch.ids.offsets[row] : batch.ids.offsets[row + 1]])
 
     def key(self, index: int) -> bytes:
         """The key of one row, 16 bytes."""
@@ -260,8 +259,7 @@ def _whole_batches(path: Path, schema: pa.Schema, hidden_size: int) -> list[_Bat
 
 
 def _first_halves(keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
-    halves: npt.NDArray[np.uint64] = np.ascontiguousarray(keys).view("<u8")[:, 0]
-    return halves
+    return np.asarray(np.ascontiguousarray(keys).view("<u8")[:, 0])
 
 
 # By buffers, because pyarrow 25's own conversions from and to NumPy import pandas at their first call, which

@@ -109,7 +109,6 @@ def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int
         JabertError: the store has no row of this encoder, precision and dtype.
     """
     store = open_store(folder, settings)
-    damaged = store.damaged()
     unread = [
         f"{path}: the last {size:,} bytes are not a complete batch: it is being written, was cut off by a "
         "kill, or is damaged"
@@ -120,7 +119,7 @@ def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int
         raise JabertError("; ".join([nothing, *unread]))
     chosen = np.random.default_rng(seed).permutation(len(store))[:rows]
     differing = _differing(store, chosen, folder, settings)
-    return Verified(str(store.path), len(store), len(chosen), damaged, unread, differing)
+    return Verified(str(store.path), len(store), len(chosen), store.damaged(), unread, differing)
 
 
 def _differing(
