@@ -15,8 +15,7 @@ from protocol import open_answers, send, write_texts
 from jabert.config import EncoderSettings, load_settings
 from jabert.dataset import read_corpus
 from jabert.encoder import Tokenizer, load_encoder, open_folder
-from jabert.encoder.checkpoint import read_variables
-from jabert.encoder.folder import BertConfig
+from jabert.encoder.folder import BertConfig, read_variables
 from jabert.legacy_keras import import_tensorflow
 
 BERT_BASE = BertConfig(

@@ -458,7 +458,7 @@ def encoder_init(
     heads: Annotated[int | None, typer.Option(help="Number of attention heads.")] = None,
 ) -> None:
     """Write the bert_config.json that a downloaded checkpoint lacks."""
-    from jabert.encoder.initialize import init_config
+    from jabert.encoder.inspection import init_config
 
     path, remarks = init_config(folder, heads)
     print(path)

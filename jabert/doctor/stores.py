@@ -12,7 +12,7 @@ from jabert.config import Settings, TrackingSettings, local_database, local_path
 from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
 from jabert.encoder import Tokenizer, open_folder
-from jabert.encoder.checkpoint import read_variables
+from jabert.encoder.folder import read_variables
 from jabert.errors import JabertError, redacted
 from jabert.features.verification import list_partitions
 

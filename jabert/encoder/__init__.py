@@ -7,14 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from jabert.config import EncoderSettings
-from jabert.encoder.choice import Choice, choose
+from jabert.encoder.batching import TokenIds
+from jabert.encoder.choice import choose
 from jabert.encoder.folder import EncoderFolder, open_folder
-from jabert.encoder.ragged import TokenIds
 from jabert.encoder.tokenizer import TokenizedTexts, Tokenizer
 
 __all__ = [
-    "Choice",
-    "Encoder",
     "EncoderFolder",
     "TokenIds",
     "TokenizedTexts",

@@ -70,9 +70,8 @@ class Bert:
             segments: int32 (batch, tokens), 1 in the second segment; None if there is only a first.
             training: whether hidden units are dropped.
         """
-        dropout = self._dropout if training else 0.0
         weights = self._constants or self._prepared(self.variables)
-        layers = _Layers(weights, self.config, self._dtype, dropout, self.random)
+        layers = _Layers(weights, self.config, self._dtype, self._dropout if training else 0.0, self.random)
         mask = tf.where(attended, 0.0, -1e9)[:, None, None, :]  # (batch, 1, 1, tokens)
         x = layers.embed(ids, segments)  # (batch * tokens, hidden)
         for number in range(self.config.num_hidden_layers):

@@ -10,6 +10,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from jabert.config import packaged
 from jabert.errors import JabertError
 from jabert.files import digest_of_file, digest_of_json
@@ -44,14 +47,9 @@ class BertConfig:
             "bert/embeddings/LayerNorm/beta": (hidden,),
             "bert/embeddings/LayerNorm/gamma": (hidden,),
         }
-        dense = {
-            "attention/self/query": (hidden, hidden),
-            "attention/self/key": (hidden, hidden),
-            "attention/self/value": (hidden, hidden),
-            "attention/output/dense": (hidden, hidden),
-            "intermediate/dense": (hidden, wide),
-            "output/dense": (wide, hidden),
-        }
+        attention = ("self/query", "self/key", "self/value", "output/dense")
+        dense = {f"attention/{name}": (hidden, hidden) for name in attention}
+        dense |= {"intermediate/dense": (hidden, wide), "output/dense": (wide, hidden)}
         for layer in range(self.num_hidden_layers):
             prefix = f"bert/encoder/layer_{layer}/"
             for name, shape in dense.items():
@@ -89,11 +87,14 @@ class EncoderFolder:
         digests = [_digest(path, at.st_ino, at.st_size, at.st_mtime_ns) for path, at in states]
         return digest_of_json([digests, vars(self.config), self.settings.get("lower_case")])
 
-    def check_variables(self, optional: Mapping[str, tuple[int, ...]] | None = None) -> None:
+    def check_variables(self, optional: Mapping[str, tuple[int, ...]] | None = None) -> list[str]:
         """Compare names and shapes in the checkpoint with `bert_config.json`.
 
         Args:
             optional: shapes of further variables by name, which may be missing.
+
+        Returns:
+            Names of the encoder's variables and of the optional ones that are there.
 
         Raises:
             JabertError: names the first variable that is missing or has another shape.
@@ -106,7 +107,8 @@ class EncoderFolder:
                 f"but {CONFIG} says num_hidden_layers = {self.config.num_hidden_layers}"
             )
         present = {name: shape for name, shape in (optional or {}).items() if name in found}
-        for name, shape in (self.config.variables() | present).items():
+        wanted = self.config.variables() | present
+        for name, shape in wanted.items():
             if name not in found:
                 raise JabertError(f"checkpoint {self.checkpoint} has no variable {name}")
             if found[name] != shape:
@@ -114,6 +116,7 @@ class EncoderFolder:
                     f"checkpoint {self.checkpoint}: variable {name} has shape {found[name]}, "
                     f"but {CONFIG} makes it {shape}"
                 )
+        return list(wanted)
 
 
 def open_folder(path: str | Path | None, named: str = "encoder.path") -> EncoderFolder:
@@ -140,7 +143,30 @@ def open_folder(path: str | Path | None, named: str = "encoder.path") -> Encoder
     checkpoint = checkpoint_in(folder)
     if not list(folder.glob(f"{checkpoint.name}.data-*")):
         raise JabertError(f"checkpoint {checkpoint} has an index but no file {checkpoint.name}.data-…")
-    return EncoderFolder(folder, sentencepiece, checkpoint, _read_config(folder), _read_settings(folder))
+    about = folder / CONFIG
+    if not about.is_file():
+        raise JabertError(f"{about} is missing; `jabert encoder init {folder}` writes it")
+    config = config_of(_parsed(about, json.loads, "JSON"), about)
+    return EncoderFolder(folder, sentencepiece, checkpoint, config, _read_settings(folder))
+
+
+def read_variables(
+    folder: EncoderFolder, optional: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, npt.NDArray[np.float32]]:
+    """The variables of the encoder, float32 arrays by Google BERT's names.
+
+    Args:
+        folder: the encoder folder.
+        optional: shapes of further variables by name, e.g. of heads, that are read if they are there.
+
+    Raises:
+        JabertError: the checkpoint cannot be read, or a variable is missing or has another shape than
+            `bert_config.json` makes it.
+    """
+    names = folder.check_variables(optional)
+    with reading(folder.checkpoint):
+        reader = import_tensorflow().train.load_checkpoint(str(folder.checkpoint))
+        return {name: np.asarray(reader.get_tensor(name), dtype=np.float32) for name in names}
 
 
 @contextmanager
@@ -179,17 +205,7 @@ def _only(folder: Path, pattern: str, what: str) -> Path:
     return folder / found[0]
 
 
-def _read_config(folder: Path) -> BertConfig:
-    path = folder / CONFIG
-    if not path.is_file():
-        raise JabertError(f"{path} is missing; `jabert encoder init {folder}` writes it")
-    values = _parsed(path, json.loads, "JSON")
-    if not isinstance(values, dict):
-        raise JabertError(f"{path} is not a JSON object")
-    return config_of(values, path)
-
-
-def config_of(values: Mapping[str, Any], path: Path) -> BertConfig:
+def config_of(values: Any, path: Path) -> BertConfig:
     """The sizes in the content of a `bert_config.json`.
 
     Args:
@@ -197,8 +213,10 @@ def config_of(values: Mapping[str, Any], path: Path) -> BertConfig:
         path: the file that it is from or is written to, for error messages.
 
     Raises:
-        JabertError: a size is missing, or keras-bert does not support it.
+        JabertError: the content is not an object, or a size is missing or not supported by keras-bert.
     """
+    if not isinstance(values, dict):
+        raise JabertError(f"{path} is not a JSON object")
     try:
         config = BertConfig(**{name: values[name] for name in BertConfig.__annotations__ if name in values})
     except TypeError as error:

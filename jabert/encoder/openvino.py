@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,21 @@ import numpy.typing as npt
 import openvino
 from openvino import opset13 as ops
 
-from jabert.encoder.checkpoint import read_variables
-from jabert.encoder.folder import BertConfig, EncoderFolder
+from jabert.encoder.batching import TokenIds
+from jabert.encoder.folder import BertConfig, EncoderFolder, read_variables
 from jabert.encoder.packed import Layout, Rows, fill_texts, fill_tokens, graph, ints, size
-from jabert.encoder.ragged import TokenIds
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, on_disk
 
 _FORMAT = 5  # of the graph; to be raised with every change of it, so that cached ones are not used any more
 _WIDTH_STEP = 16  # a product in bfloat16 sums blocks of this many tokens, then the remainder
 _EPSILON = 1e-14  # of keras-bert's layer normalization: keras_layer_normalization squares its 1e-7
+_ACTIVATIONS = {
+    "gelu": partial(ops.gelu, approximation_mode="tanh"),  # as keras-transformer computes it
+    "linear": lambda x: x,
+    "relu": ops.relu,
+    "tanh": ops.tanh,
+}
 
 # Computed when a checkpoint is loaded, because OpenVINO converts the weights to the layout of its kernels at
 # the first batch. With fewer tokens than this, larger batches would need another layout.
@@ -67,12 +73,10 @@ class OpenVinoEncoder:
 
     def __call__(self, ids: TokenIds) -> npt.NDArray[np.float32]:
         """As `Encoder`."""
-        batch = {"ids": ids.flat, "lengths": ids.lengths}
-        layout = self._layout.infer(batch, share_inputs=True).to_dict()
+        layout = self._layout.infer({"ids": ids.flat, "lengths": ids.lengths}, share_inputs=True).to_dict()
         inputs = {output.any_name: values for output, values in layout.items()}
         found = self._request.infer(inputs, share_inputs=True, share_outputs=True)["vectors"]
-        vectors: npt.NDArray[np.float32] = found[: len(ids.flat)].copy()  # the next batch overwrites `found`
-        return vectors
+        return np.array(found[: len(ids.flat)])  # a copy, since the next batch overwrites `found`
 
 
 def _cached_graph(folder: EncoderFolder, cache: Path) -> Any:
@@ -165,7 +169,7 @@ class _Layers:
         of = "bert/embeddings"
         # Every token is in segment 0, whose embedding is added to those of the positions beforehand.
         table = self.weights[f"{of}/position_embeddings"] + self.weights[f"{of}/token_type_embeddings"][:1]
-        words = ops.gather(self._constant(f"{of}/word_embeddings"), ids, ints(0))
+        words = ops.gather(self.weights[f"{of}/word_embeddings"], ids, ints(0))
         # The positions of tokens added by `fill_tokens` may be beyond the last one.
         positions = ops.minimum(positions, ints(len(table) - 1))
         return self._normalize(ops.add(words, ops.gather(table, positions, ints(0))), f"{of}/LayerNorm")
@@ -173,10 +177,9 @@ class _Layers:
     def transform(self, x: Any, name: str) -> Any:
         attention = self._dense(self._attend(x, f"{name}/attention/self"), f"{name}/attention/output/dense")
         x = self._normalize(ops.add(x, attention), f"{name}/attention/output/LayerNorm")
-        wide = self._activate(self._dense(x, f"{name}/intermediate/dense"))
-        return self._normalize(
-            ops.add(x, self._dense(wide, f"{name}/output/dense")), f"{name}/output/LayerNorm"
-        )
+        wide = _ACTIVATIONS[self.config.hidden_act](self._dense(x, f"{name}/intermediate/dense"))
+        output = self._dense(wide, f"{name}/output/dense")
+        return self._normalize(ops.add(x, output), f"{name}/output/LayerNorm")
 
     def _attend(self, x: Any, name: str) -> Any:
         heads, hidden = self.config.num_attention_heads, self.config.hidden_size
@@ -192,19 +195,8 @@ class _Layers:
     def _dense(self, x: Any, name: str) -> Any:
         kernel = np.ascontiguousarray(self.weights[f"{name}/kernel"].T)  # the layout of OpenVINO's kernels
         product = ops.matmul(x, kernel, transpose_a=False, transpose_b=True)
-        return ops.add(product, self._constant(f"{name}/bias"))
+        return ops.add(product, self.weights[f"{name}/bias"])
 
     def _normalize(self, x: Any, name: str) -> Any:
         x = ops.mvn(x, ints([-1]), True, _EPSILON, "inside_sqrt")
-        return ops.add(ops.multiply(x, self._constant(f"{name}/gamma")), self._constant(f"{name}/beta"))
-
-    def _activate(self, x: Any) -> Any:
-        return {
-            "gelu": lambda: ops.gelu(x, "tanh"),  # as keras-transformer computes it
-            "linear": lambda: x,
-            "relu": lambda: ops.relu(x),
-            "tanh": lambda: ops.tanh(x),
-        }[self.config.hidden_act]()
-
-    def _constant(self, name: str) -> Any:
-        return ops.constant(self.weights[name])
+        return ops.add(ops.multiply(x, self.weights[f"{name}/gamma"]), self.weights[f"{name}/beta"])

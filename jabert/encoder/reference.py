@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jabert.encoder.batching import real_tokens
+from jabert.encoder.batching import TokenIds, real_tokens
 from jabert.encoder.folder import EncoderFolder, reading
-from jabert.encoder.ragged import TokenIds
 from jabert.legacy_keras import import_tensorflow
 
 tf = import_tensorflow()
@@ -56,8 +55,7 @@ class ReferenceEncoder:
         """As `Encoder`."""
         with tf.device(self.device):
             padded = self.forward(ids.padded(), ids.lengths).numpy()  # (batch, tokens, hidden)
-        vectors: npt.NDArray[np.float32] = padded[real_tokens(ids.lengths)]
-        return vectors
+        return np.asarray(padded[real_tokens(ids.lengths)])
 
 
 def _load(folder: EncoderFolder) -> Any:

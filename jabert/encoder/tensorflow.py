@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jabert.encoder.batching import real_tokens
+from jabert.encoder.batching import TokenIds, real_tokens
 from jabert.encoder.bert import Bert
-from jabert.encoder.checkpoint import read_variables
-from jabert.encoder.folder import EncoderFolder
-from jabert.encoder.ragged import TokenIds
+from jabert.encoder.folder import EncoderFolder, read_variables
 from jabert.legacy_keras import import_tensorflow
 
 tf = import_tensorflow()
@@ -62,14 +60,17 @@ class TensorFlowEncoder:
 
     def __call__(self, ids: TokenIds) -> npt.NDArray[np.float32]:
         """As `Encoder`."""
+        full, lengths = self._fill(ids)
+        positions = np.flatnonzero(real_tokens(ids.lengths, full.shape[1])).astype(np.int32)
+        with tf.device(self.device):
+            return np.asarray(self._forward(full, lengths, positions).numpy())
+
+    def _fill(self, ids: TokenIds) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Token ids (rows, width), padded and with rows added to one of few shapes, and lengths (rows,)."""
         padded = ids.padded()
         rows, width = padded.shape
         full_width = max(width, min(self._positions, -(-width // self.width_step) * self.width_step))
         full_rows = max(rows, self._token_budget // full_width)
         full = np.pad(padded, ((0, full_rows - rows), (0, full_width - width)))
         full[rows:, 0] = 1  # a row must have a token that is attended
-        lengths = np.pad(ids.lengths, (0, full_rows - rows), constant_values=1)
-        positions = np.flatnonzero(real_tokens(ids.lengths, full_width)).astype(np.int32)
-        with tf.device(self.device):
-            vectors: npt.NDArray[np.float32] = self._forward(full, lengths, positions).numpy()
-        return vectors
+        return full, np.pad(ids.lengths, (0, full_rows - rows), constant_values=1)

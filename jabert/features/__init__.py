@@ -103,10 +103,8 @@ def featurize(
         reused=len(ids) - len(missing),
         seconds=time.perf_counter() - started - loading_seconds,
         setup_seconds=started - beginning + loading_seconds,
-        engine=choice.engine,
-        precision=choice.precision,
-        device=choice.device,
         store=str(store.path),
+        **vars(choice),
     )
 
 
@@ -114,9 +112,7 @@ def _missing(store: FeatureStore, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np
     """Indices of the rows that the store lacks, once for each distinct key."""
     absent = np.flatnonzero(store.find(keys) < 0)
     as_bytes = np.ascontiguousarray(keys[absent]).view(f"S{keys.shape[1]}").ravel()
-    first = np.unique(as_bytes, return_index=True)[1]
-    missing: npt.NDArray[np.intp] = np.sort(absent[first])
-    return missing
+    return np.sort(absent[np.unique(as_bytes, return_index=True)[1]])
 
 
 def _compute(

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from jabert.encoder.ragged import TokenIds
+from jabert.encoder.batching import TokenIds
 from jabert.files import digest_of_json, on_disk, write_json
 
 STORE_FORMAT = "2"
@@ -66,15 +66,9 @@ class FeatureStore:
     def __init__(self, root: Path, origin: dict[str, str], hidden_size: int, dtype: str) -> None:
         self.origin = {"format": STORE_FORMAT, "dtype": dtype, "hidden_size": str(hidden_size), **origin}
         self.path = root / digest_of_json(self.origin)[:16]
-        self.hidden_size = hidden_size
-        self.dtype = np.dtype(dtype)
-        self.schema = pa.schema(
-            {
-                "key": pa.binary(_KEY_BYTES),
-                "ids": pa.large_list(pa.int32()),
-                "vectors": pa.large_list(pa.from_numpy_dtype(self.dtype)),
-            }
-        )
+        self.hidden_size, self.dtype = hidden_size, np.dtype(dtype)
+        ids, vectors = pa.large_list(pa.int32()), pa.large_list(pa.from_numpy_dtype(self.dtype))
+        self.schema = pa.schema({"key": pa.binary(_KEY_BYTES), "ids": ids, "vectors": vectors})
         self._batches: list[_Batch] = []
         self._starts: list[int] = []  # index of each batch's first row
         self._last: dict[Path, _Batch] = {}  # last batch of each file
@@ -96,13 +90,13 @@ class FeatureStore:
         for path in sorted(self.path.glob(f"*{_SUFFIX}")):
             last = self._last.get(path)
             if last is None or path.stat().st_size > last.end:
-                for batch in _whole_batches(path, self.schema, self.hidden_size):
-                    if last is None or batch.number > last.number:
-                        self._starts.append(self._rows)
-                        self._batches.append(batch)
-                        self._rows += len(batch.keys)
-                        self._last[path] = batch
-                        self._index = None
+                known = 0 if last is None else last.number + 1
+                for batch in _whole_batches(path, self.schema, self.hidden_size)[known:]:
+                    self._starts.append(self._rows)
+                    self._batches.append(batch)
+                    self._rows += len(batch.keys)
+                    self._last[path] = batch
+                    self._index = None
 
     def find(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """Indices int64 (rows,) of rows by their keys (rows, 16); -1 for a row that is not in the store.
@@ -124,8 +118,7 @@ class FeatureStore:
     def vectors(self, index: int) -> Vectors:
         """The vectors (tokens, hidden) of one text, a view of the memory-mapped file."""
         batch, row = self._row(index)
-        vectors: Vectors = batch.vectors[batch.ids.offsets[row] : batch.ids.offsets[row + 1]]
-        return vectors
+        return np.asarray(batch.vectors[batch.ids.offsets[row] : batch.ids.offsets[row + 1]])
 
     def key(self, index: int) -> bytes:
         """The key of one row, 16 bytes."""
@@ -266,8 +259,7 @@ def _whole_batches(path: Path, schema: pa.Schema, hidden_size: int) -> list[_Bat
 
 
 def _first_halves(keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
-    halves: npt.NDArray[np.uint64] = np.ascontiguousarray(keys).view("<u8")[:, 0]
-    return halves
+    return np.asarray(np.ascontiguousarray(keys).view("<u8")[:, 0])
 
 
 # By buffers, because pyarrow 25's own conversions from and to NumPy import pandas at their first call, which

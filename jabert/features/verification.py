@@ -87,11 +87,9 @@ def list_partitions(root: Path) -> list[dict[str, Any]]:
             raise JabertError(
                 f"{description} does not describe vectors; delete {path}, and they are computed again"
             ) from None
-        counts = (
-            {"rows": None, "tokens": None} if store is None else {"rows": len(store), "tokens": store.tokens}
-        )
+        rows, tokens = (None, None) if store is None else (len(store), store.tokens)
         size = sum(file.stat().st_size for file in path.iterdir())
-        partitions.append({**origin, **counts, "bytes": size, "path": str(path)})
+        partitions.append({**origin, "rows": rows, "tokens": tokens, "bytes": size, "path": str(path)})
     return partitions
 
 
@@ -111,7 +109,6 @@ def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int
         JabertError: the store has no row of this encoder, precision and dtype.
     """
     store = open_store(folder, settings)
-    damaged = store.damaged()
     unread = [
         f"{path}: the last {size:,} bytes are not a complete batch: it is being written, was cut off by a "
         "kill, or is damaged"
@@ -122,7 +119,7 @@ def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int
         raise JabertError("; ".join([nothing, *unread]))
     chosen = np.random.default_rng(seed).permutation(len(store))[:rows]
     differing = _differing(store, chosen, folder, settings)
-    return Verified(str(store.path), len(store), len(chosen), damaged, unread, differing)
+    return Verified(str(store.path), len(store), len(chosen), store.damaged(), unread, differing)
 
 
 def _differing(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget
-from jabert.encoder.checkpoint import read_variables
+from jabert.encoder.folder import read_variables
 from jabert.encoder.openvino import bert_graph, layout_graph
 from jabert.files import on_disk, write_json
 from jabert.methods import Export, Job, Layer

@@ -7,6 +7,7 @@ corpus.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import fsspec
 
@@ -67,15 +68,13 @@ def documents(paths: Sequence[str]) -> Iterator[list[str]]:
     for file in files_of(paths):
         document: list[str] = []
         empty = True
-        for sentence in _sentences_of(file):
+        for sentence in chain(_sentences_of(file), [""]):  # a document ends with the file at the latest
             if sentence:
                 document.append(sentence)
                 empty = False
             if document and (not sentence or len(document) == _LONGEST_DOCUMENT):
                 yield document
                 document = []
-        if document:
-            yield document
         if empty:
             raise JabertError(f"{file} is empty: there is no sentence in it")
 
@@ -96,10 +95,8 @@ def _expand(path: str) -> list[str]:
         return [path]  # asking a web server whether this is a folder would download the file
     with reading(path):
         system, local = fsspec.core.url_to_fs(path)
-        if system.isdir(local):
-            found = system.find(local)
-        elif system.exists(local):
-            found = [local]
+        if system.exists(local):
+            found = system.find(local)  # a file finds itself
         else:
             found = [name for name in system.glob(local) if not system.isdir(name)]
         visible = sorted(name for name in found if not name.rpartition("/")[2].startswith("."))

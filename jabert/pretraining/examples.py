@@ -7,7 +7,7 @@ the pairs have a random second segment; 15 % of the tokens are to be predicted, 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 
 import numpy as np
 import numpy.typing as npt
@@ -90,10 +90,34 @@ def batches(
     texts = TokenIds.of(example.ids(vocabulary) for example in shuffled)
     chosen = list(token_budget_batches(texts.lengths, settings.token_budget))
     ordinary = np.array(vocabulary.ordinary_ids(), dtype=np.int32)
+    special = [vocabulary.cls_id, vocabulary.sep_id, vocabulary.unknown_id]
     for number in random.permutation(len(chosen)):
-        rows = chosen[number]
-        batch = [shuffled[i] for i in rows]
-        yield _batch(batch, texts.take(rows), vocabulary, ordinary, settings, random=random)
+        ids, batch = texts.take(chosen[number]), [shuffled[i] for i in chosen[number]]
+        clean, lengths = ids.padded(), ids.lengths  # (batch, tokens), (batch,)
+        column = np.arange(clean.shape[1])  # (tokens,)
+        second = np.array([len(example.first) + 2 for example in batch])[:, None]
+        inside = column < lengths[:, None]
+        masked, predicted = clean, np.zeros(clean.shape, dtype=bool)
+        if settings.masked_lm_weight:  # otherwise nothing is to be predicted
+            masked, predicted = mask(
+                clean,
+                lengths,
+                inside & ~np.isin(clean, special),
+                share=settings.masked_share,
+                mask_id=vocabulary.mask_id,
+                ordinary=ordinary,
+                random=random,
+            )
+        positions = np.flatnonzero(predicted).astype(np.int32)
+        yield Batch(
+            ids=masked,
+            clean=ids,
+            segments=(inside & (column >= second)).astype(np.int32),
+            lengths=lengths,
+            positions=positions,
+            targets=clean.ravel()[positions],
+            random_next=np.array([not example.follows for example in batch], dtype=np.int32),
+        )
 
 
 def mask(
@@ -130,43 +154,6 @@ def mask(
     replaced = chosen & (fate >= 0.8) & (fate < 0.9)
     masked[replaced] = random.choice(ordinary, int(replaced.sum()))
     return masked, chosen
-
-
-def _batch(
-    examples: Sequence[Example],
-    texts: TokenIds,
-    vocabulary: Vocabulary,
-    ordinary: npt.NDArray[np.int32],
-    settings: PretrainingSettings,
-    *,
-    random: np.random.Generator,
-) -> Batch:
-    clean, lengths = texts.padded(), texts.lengths  # (batch, tokens), (batch,)
-    column = np.arange(clean.shape[1])  # (tokens,)
-    second = np.array([len(example.first) + 2 for example in examples])[:, None]
-    inside = column < lengths[:, None]
-    special = (clean == vocabulary.cls_id) | (clean == vocabulary.sep_id) | (clean == vocabulary.unknown_id)
-    masked, chosen = clean, np.zeros(clean.shape, dtype=bool)
-    if settings.masked_lm_weight:  # otherwise nothing is to be predicted
-        masked, chosen = mask(
-            clean,
-            lengths,
-            inside & ~special,
-            share=settings.masked_share,
-            mask_id=vocabulary.mask_id,
-            ordinary=ordinary,
-            random=random,
-        )
-    positions = np.flatnonzero(chosen).astype(np.int32)
-    return Batch(
-        ids=masked,
-        clean=texts,
-        segments=(inside & (column >= second)).astype(np.int32),
-        lengths=lengths,
-        positions=positions,
-        targets=clean.ravel()[positions],
-        random_next=np.array([not example.follows for example in examples], dtype=np.int32),
-    )
 
 
 def _chunks(
@@ -213,12 +200,8 @@ def _pairs(
 
 def _taken(document: Document, start: int, target: int) -> int:
     """Number of sentences from `start` on that reach the target length, or that are left."""
-    pieces = count = 0
-    for sentence in document[start:]:
-        pieces, count = pieces + len(sentence), count + 1
-        if pieces >= target:
-            break
-    return count
+    reached = enumerate(accumulate(map(len, document[start:])), 1)
+    return next((count for count, pieces in reached if pieces >= target), len(document) - start)
 
 
 def _fit(

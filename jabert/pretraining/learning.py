@@ -64,11 +64,8 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """All objects that change in training, for a TensorFlow checkpoint."""
-        return {
-            "variables": self._variables,
-            "optimizer": self._optimizer,
-            "random_numbers": self.model.bert.random,
-        }
+        random = self.model.bert.random
+        return {"variables": self._variables, "optimizer": self._optimizer, "random_numbers": random}
 
     def _metrics(self, compute: Callable[..., dict[str, Any]], batch: Batch) -> dict[str, Mean]:
         vectors = self._teacher(batch) if self._teacher else np.zeros((0, 0), np.float32)

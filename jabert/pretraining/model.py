@@ -86,8 +86,7 @@ class PretrainingModel:
 
         Attended are the first `lengths` tokens of each row, int32 (batch,).
         """
-        attended = tf.sequence_mask(lengths, tf.shape(ids)[1])
-        return self.bert(ids, attended, segments, training=training)
+        return self.bert(ids, tf.sequence_mask(lengths, tf.shape(ids)[1]), segments, training=training)
 
     def masked_lm_logits(self, hidden: Any, positions: Any) -> Any:
         """Logits float32 (masked, vocabulary - 1) at flat positions int32 (masked,) of a batch; id 1 first.

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from jabert import markdown
 from jabert.config import EncoderSettings, PretrainingSettings, Settings
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
-from jabert.encoder.checkpoint import read_variables
-from jabert.encoder.folder import BertConfig
+from jabert.encoder.folder import BertConfig, read_variables
 from jabert.errors import JabertError
 from jabert.experiments.recording import by_split
 from jabert.files import digest_of_file, digest_of_json, write_text
 from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
-from jabert.pretraining.card import render_card
 from jabert.pretraining.corpus import CorpusFacts, documents, examine
 from jabert.pretraining.export import check_out, write_encoder
 from jabert.pretraining.shards import write_shards
@@ -74,8 +73,7 @@ def read(settings: Settings, run: Run) -> Texts:
         check_out(out)
     fingerprints = {f"{role}_fingerprint": fingerprint for role, fingerprint in origin.items()}
     run.tags({"job": "pretrain", "data_digest": facts.digest, **fingerprints})
-    counts = {name: value for name, value in vars(facts).items() if isinstance(value, int)}
-    run.metrics({f"corpus/{name}": value for name, value in counts.items()})
+    run.metrics({f"corpus/{name}": count for name, count in vars(facts).items() if isinstance(count, int)})
     return Texts(work, facts, start, teacher, origin)
 
 
@@ -120,11 +118,7 @@ def tokenize(settings: Settings, texts: Texts, pieces: Vocabulary) -> None:
 
 
 def train(
-    settings: Settings,
-    texts: Texts,
-    pieces: Vocabulary,
-    run: Run,
-    on_point: Callable[[Point], None] | None = None,
+    settings: Settings, texts: Texts, pieces: Vocabulary, run: Run, on_point: Callable[[Point], None]
 ) -> Pretrained:
     """Pretrain, or resume a killed run."""
     device = use_device(settings.encoder.device)
@@ -134,8 +128,7 @@ def train(
         metrics = {name: value for name, value in point.items() if name not in ("step", "batches")}
         run.metrics_once(by_split(metrics), step=int(point["step"]))
         log.info("step %d of %d: loss %.4f", point["step"], settings.pretraining.steps, point["loss"])
-        if on_point:
-            on_point(point)
+        on_point(point)
 
     with import_tensorflow().device(device):
         learner = _learner(settings, texts, pieces)
@@ -155,7 +148,7 @@ def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrai
     out = Path(settings.pretraining.out)
     if not _is_written(out, texts.work):
         write_text(texts.work.path / "writer", run.id)
-        dtype = np.dtype(settings.pretraining.dtype)
+        dtype, origin = np.dtype(settings.pretraining.dtype), f"jabert pretrain, run {run.id}"
         write_encoder(
             out,
             {name: value.astype(dtype) for name, value in trained.weights.items()},
@@ -163,15 +156,33 @@ def write(settings: Settings, texts: Texts, pieces: Vocabulary, trained: Pretrai
             pieces.path,
             step=settings.pretraining.steps,
             dropout=settings.pretraining.dropout,
-            settings={
-                "lower_case": pieces.lower_case,
-                "licence": settings.corpus.licence,
-                "origin": f"jabert pretrain, run {run.id}",
-            },
-            card=render_card(settings, trained.config, texts.facts, trained.history, texts.origin),
+            settings={"lower_case": pieces.lower_case, "licence": settings.corpus.licence, "origin": origin},
+            card=_card(settings, texts, trained),
         )
     run.folder(out, "encoder")
     return out
+
+
+def _card(settings: Settings, texts: Texts, trained: Pretrained) -> str:
+    """Markdown for `README.md`: texts, sizes, the last measurement, and a recipe that repeats the run."""
+    end = {name: value for name, value in trained.history[-1].items() if name not in ("epoch", "batches")}
+    last = {"step": int(end.pop("step"))} | {name: float(value) for name, value in end.items()}
+    corpus, sizes, at_the_end, learned_from = (
+        [list(pair) for pair in pairs.items()]
+        for pairs in (vars(texts.facts), vars(trained.config), last, texts.origin)
+    )
+    licence = (settings.corpus.licence or "not stated").rstrip(".")
+    parts = [
+        "# A Japanese BERT encoder, pretrained by jabert",
+        f"Licence of the texts: {licence}.",
+        markdown.table(["texts", ""], corpus, longest=None),
+        markdown.table(["size", ""], sizes),
+        markdown.table(["at the end", ""], at_the_end),
+        *([markdown.table(["learned from", "fingerprint"], learned_from, None)] if learned_from else []),
+        "Made with `jabert pretrain --recipe config.toml`, where `config.toml` is",
+        f"```toml\n{settings.to_toml().strip()}\n```\n",
+    ]
+    return "\n\n".join(parts)
 
 
 def summary(settings: Settings, texts: Texts, out: Path, trained: Pretrained, run: Run) -> dict[str, Any]:

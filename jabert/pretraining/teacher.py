@@ -55,12 +55,8 @@ class Teacher:
         vocabulary: Vocabulary,
         columns: int,
     ) -> None:
-        running = EncoderSettings(
-            path=str(folder.path),
-            device=settings.device,
-            cache_path=settings.cache_path,
-            token_budget=settings.token_budget,
-        )
+        used = settings.model_dump(include={"device", "cache_path", "token_budget"})
+        running = EncoderSettings(path=str(folder.path), **used)
         self._encoder, self._token_budget = load_encoder(folder, running), token_budget(folder, running)
         self._vocabulary = vocabulary
         self.columns = self._encoder.hidden_size
@@ -69,8 +65,7 @@ class Teacher:
         vectors = np.concatenate(texts)
         self._mean, self._deviation = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6  # (columns,)
         means = np.stack([text.mean(axis=0) for text in texts])
-        deviation: npt.NDArray[np.float32] = (means / self._deviation).std(axis=0) + 1e-6
-        self.text_deviation = deviation
+        self.text_deviation = np.asarray((means / self._deviation).std(axis=0) + 1e-6)
         pieces = self._vectors([np.array([piece], dtype=np.int32) for piece in range(vocabulary.size)])
         self.start = principal_start(self._standardized(np.stack([text[1] for text in pieces])), columns)
 
@@ -88,8 +83,7 @@ class Teacher:
         return [found[index] for index in range(len(rows))]
 
     def _standardized(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        standardized: npt.NDArray[np.float32] = (vectors - self._mean) / self._deviation
-        return standardized
+        return np.asarray((vectors - self._mean) / self._deviation)
 
 
 def principal_start(vectors: npt.NDArray[np.float32], columns: int) -> Start:

@@ -126,8 +126,7 @@ def _stream(
     """
     while True:
         random = np.random.default_rng([settings.seed, 1, epoch])
-        number = 0
-        paths = shards_of(shards, "train")
+        number, paths = 0, shards_of(shards, "train")
         for index in random.permutation(len(paths)):
             examples = examples_of(read_shard(paths[index]), settings, random)
             for batch in batches(examples, vocabulary, settings, random):
@@ -142,8 +141,7 @@ def _held_out(shards: Path, vocabulary: Vocabulary, settings: PretrainingSetting
     random = np.random.default_rng([settings.seed, 2])
     chosen: list[Batch] = []
     for path in shards_of(shards, "validation")[:1]:
-        examples = examples_of(read_shard(path), settings, random)
-        for batch in batches(examples, vocabulary, settings, random):
+        for batch in batches(examples_of(read_shard(path), settings, random), vocabulary, settings, random):
             if sum(int(earlier.lengths.sum()) for earlier in chosen) < _VALIDATION_PIECES:
                 chosen.append(batch)
     return chosen

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jabert.config import VocabularySettings
-from jabert.encoder.sentencepiece import SentencePiece
+from jabert.encoder.tokenizer import SentencePiece
 from jabert.errors import JabertError
 from jabert.files import atomic_path, write_text
 

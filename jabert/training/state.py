@@ -32,11 +32,10 @@ class TrainingState:
     def restore(self) -> list[dict[str, float]]:
         """Restore the objects to the last saved state; returns the history, empty without a state."""
         path = self._folder / _HISTORY
-        history: list[dict[str, float]] = (
-            json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        )
-        if history:
-            self._checkpoint.read(str(self._prefix(history[-1]))).assert_consumed()
+        if not path.exists():
+            return []
+        history: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+        self._checkpoint.read(str(self._prefix(history[-1]))).assert_consumed()
         return history
 
     def save(self, history: list[dict[str, float]]) -> None:

@@ -7,8 +7,7 @@ import toy
 
 from jabert.config import EncoderSettings
 from jabert.encoder import Tokenizer, load_encoder, open_folder
-from jabert.encoder.initialize import init_config
-from jabert.encoder.inspection import describe
+from jabert.encoder.inspection import describe, init_config
 from jabert.errors import JabertError
 
 DATA = "model.ckpt-1.data-00000-of-00001"

@@ -10,8 +10,7 @@ import toy
 
 from jabert.config import PretrainingSettings, VocabularySettings, load_settings
 from jabert.encoder import open_folder
-from jabert.encoder.checkpoint import read_variables
-from jabert.encoder.folder import BertConfig
+from jabert.encoder.folder import BertConfig, read_variables
 from jabert.encoder.inspection import describe
 from jabert.errors import JabertError
 from jabert.legacy_keras import import_tensorflow

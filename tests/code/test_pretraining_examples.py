@@ -138,10 +138,10 @@ def test_of_the_chosen_pieces_80_percent_are_hidden_and_10_replaced():
 
 @given(documents=DOCUMENTS, max_tokens=st.integers(5, 40), seed=st.integers(0, 99))
 @pytest.mark.parametrize("kind", ["pairs", "packed", "sentences"])
-def test_examples_fit_and_lose_no_sentence(kind, documents, max_tokens, seed):
+def test_examples_fit_and_lose_no_sentence(vocabulary, kind, documents, max_tokens, seed):
     settings = PretrainingSettings(examples=kind, max_tokens=max_tokens)
     examples = examples_of(arrays(documents), settings, rng(seed))
-    assert all(3 <= example.tokens <= max_tokens for example in examples)
+    assert all(3 <= len(example.ids(vocabulary)) <= max_tokens for example in examples)
     if kind == "sentences":
         wanted = [row[: max_tokens - 2] for document in documents for row in document]
         assert [example.first.tolist() for example in examples] == wanted
