@@ -303,7 +303,7 @@ def in_order(*parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def table(result: dict[str, Any]) -> str:
     """The README's table."""
     headings = [
-        "way",
+        "contender",
         "ms a text",
         "× the article's",
         "of the limit",
