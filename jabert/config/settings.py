@@ -99,7 +99,7 @@ class DataSettings(_Group):
     strip_topic_tag: bool = True
     """KNBC: remove the tag that opens each article"""
     drop_duplicates: bool = True
-    """keep one of each text, and none of a text that stands under two labels"""
+    """keep one of each text, and none of a text that has two different labels"""
 
 
 class ValidationSettings(_Group):

@@ -25,7 +25,7 @@ def test_the_method_of_the_example_is_fitted_and_packaged(toy_table, tmp_path, m
     monkeypatch.setitem(sys.modules, "jabert.methods.majority", module)
     spec.loader.exec_module(module)
     kinds = [*config.method_kinds(), "majority"]
-    monkeypatch.setattr("jabert.config.reading.method_kinds", lambda: kinds)
+    monkeypatch.setattr("jabert.config.method_kinds", lambda: kinds)
 
     settings = load_settings(tmp_path / "majority.toml", [f"data.path={toy_table}", "data.test_share=0.25"])
     data = steps.read(settings)
