@@ -410,6 +410,7 @@ def test_an_override_under_an_old_name_wins_over_a_recipe_under_either(tmp_path,
     for text in ("[classifier]\nunits = 8\n", "[method]\nunits = 8\n"):
         path = recipe_file(tmp_path, text)
         assert load_settings(path, ["classifier.units=9"]).method.units == 9
+    caplog.clear()  # elsewhere the flows may have set the level already
     with caplog.at_level("INFO", logger="jabert"):
         load_settings(None, ["classifier.units=9"])
     assert caplog.messages == ["settings: classifier.units is called method.units now"]

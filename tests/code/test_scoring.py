@@ -334,9 +334,9 @@ def test_a_champion_of_several_classifiers_answers_as_it_predicts(own, packages,
         loaded = SimpleNamespace(unwrap_python_model=lambda of=classifier: of)
         champion = Champion(SimpleNamespace(name="toy", load=lambda _, of=loaded: of), "7", own)
         faults = [classifier.fault_of(cell) for cell in cells]
-        answers = champion.answer(champion.prepare(cells, faults), faults)
-        assert (answers.reused, answers.computed) == (expected_reused, 40 - expected_reused)
-        rows = answers.table.to_pylist()
+        answers, reused = champion.answer(champion.prepare(cells, faults), faults)
+        assert reused == expected_reused
+        rows = answers.to_pylist()
         assert rows[-1]["label"] is None and rows[-1]["reason"] == "text is null"
         found = np.array([[dict(row["probabilities"])[label] for label in toy.LABELS] for row in rows[:-1]])
         np.testing.assert_allclose(found, classifier.classify(cells[:-1]), atol=2e-3)

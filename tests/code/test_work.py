@@ -84,9 +84,9 @@ def test_a_run_learns_which_run_was_at_the_same_work_before_and_loses_nothing_of
 
 
 def test_a_label_that_no_training_row_has_is_named_with_its_row(tmp_path, toy_encoder):
-    splits = ["train", "test"]
-    rows = pd.DataFrame({"text": ["文0", "文1"], "label": ["a", "b"], "split": splits})
-    rows.assign(file="texts.csv", line=[2, 3]).to_parquet(tmp_path / "table.parquet")
+    splits = ["train", "test", "train"]
+    rows = pd.DataFrame({"text": ["文0", "文1", "文2"], "label": ["a", "b", "c"], "split": splits})
+    rows.assign(file="texts.csv", line=[2, 3, 4]).to_parquet(tmp_path / "table.parquet")
     data = steps.Data(tmp_path, "key", "", "", "", "texts.csv", "given", {}, "")
     settings = load_settings(None, [f"encoder.path={toy_encoder}", "training.watch=test"])
     with pytest.raises(JabertError, match=r"texts\.csv line 3: no training row has the label 'b'"):
