@@ -20,7 +20,7 @@ def featurize(recipe: str = "", overrides: list[str] | None = None) -> dict[str,
     """Read, tokenize and compute what the store lacks.
 
     Args:
-        recipe: name of a packaged recipe (`knbc`, `seed`) or path of a TOML file; empty for none.
+        recipe: name of a bundled recipe (`knbc`, `seed`) or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
     """
     settings = with_local_encoder(load_settings(recipe, overrides or []))

@@ -27,7 +27,7 @@ def pretrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, 
     """Make an encoder, or adapt one to other text.
 
     Args:
-        recipe: name of a packaged recipe or path of a TOML file; empty for none.
+        recipe: name of a bundled recipe or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
     """
     settings = load_settings(recipe, overrides or [])

@@ -30,7 +30,7 @@ def retrain(
     """Retrain and, where the new model is better, promote.
 
     Args:
-        recipe: name of a packaged recipe (`sample`, `knbc`, `seed`) or path of a TOML file; empty for none.
+        recipe: name of a bundled recipe (`sample`, `knbc`, `seed`) or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
         skip_unchanged: end at once, as Unchanged, if the same data, encoder and settings were judged before.
     """

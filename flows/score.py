@@ -25,7 +25,7 @@ def score(source: str, target: str, recipe: str = "", overrides: list[str] | Non
     Args:
         source: path or URL of a CSV, TSV, JSONL or Parquet file.
         target: path of the file to write; its ending says the format.
-        recipe: name of a packaged recipe or path of a TOML file; empty for none.
+        recipe: name of a bundled recipe or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
     """
     return score_table(load_settings(recipe, overrides or []), source, target).to_dict()

@@ -51,7 +51,7 @@ RecipeOption = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="A packaged recipe (sample, knbc, seed, the kind of a method) or a TOML file.",
+        help="A bundled recipe (sample, knbc, seed, the kind of a method) or a TOML file.",
     ),
 ]
 SetOption = Annotated[

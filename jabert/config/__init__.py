@@ -1,7 +1,7 @@
 """Every setting of jabert: typed, frozen, read from one recipe and `group.key=value` overrides.
 
 A recipe is a TOML file with a table for each group of settings; some come with the package
-(`packaged_recipes`). Unknown names and wrong values are refused by name. Paths in a user's recipe are
+(`bundled_recipes`). Unknown names and wrong values are refused by name. Paths in a user's recipe are
 relative to that recipe; those of overrides and of the built-in defaults to the current directory.
 The resolved settings can be written back as a recipe that repeats the run.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jabert.config.locations import PACKAGED, SQLITE, expanded, is_url, local_database, local_path, packaged
+from jabert.config.locations import BUNDLED, SQLITE, bundled, expanded, is_url, local_database, local_path
 from jabert.config.settings import (
     Count,
     DataSettings,
@@ -58,6 +58,8 @@ __all__ = [
     "TrackingSettings",
     "TrainingSettings",
     "VocabularySettings",
+    "bundled",
+    "bundled_recipes",
     "decisive",
     "expanded",
     "fields",
@@ -66,8 +68,6 @@ __all__ = [
     "local_database",
     "local_path",
     "method_kinds",
-    "packaged",
-    "packaged_recipes",
     "rename_settings",
     "settings_with_method",
 ]
@@ -87,7 +87,7 @@ def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = (
     another kind of method than the recipe, the recipe's settings of the group `method` are set aside.
 
     Args:
-        recipe: name of a packaged recipe or path of a TOML file; without it the defaults.
+        recipe: name of a bundled recipe or path of a TOML file; without it the defaults.
         overrides: strings `group.key=value`, the value written as in TOML, quotes optional.
 
     Raises:
@@ -169,7 +169,7 @@ def _choose_method(tree: dict[str, Any], chosen: dict[str, Any], recipe: str | P
     return model
 
 
-def packaged_recipes() -> dict[str, Path]:
+def bundled_recipes() -> dict[str, Path]:
     """The recipes that come with jabert, by name."""
     return {path.stem: path for path in sorted(Path(str(files("jabert"))).glob("recipes/*.toml"))}
 
@@ -177,7 +177,7 @@ def packaged_recipes() -> dict[str, Path]:
 def _read_recipe(recipe: str | Path | None) -> tuple[dict[str, Any], Path]:
     if not recipe:
         return {}, Path.cwd()
-    recipes = packaged_recipes()
+    recipes = bundled_recipes()
     path = recipes.get(str(recipe)) or expanded(recipe)
     try:
         text = path.read_text(encoding="utf-8")
@@ -215,7 +215,7 @@ def _make_absolute(tree: Mapping[str, Any], folder: Path, model: type[Settings])
         if not isinstance(section, dict):
             continue
         value, kind = section.get(key), about(field, "kind")
-        if isinstance(value, str) and value != PACKAGED.get(name):
+        if isinstance(value, str) and value != BUNDLED.get(name):
             section[key] = _absolute(value, kind, folder)
         elif isinstance(value, (list, tuple)):
             section[key] = [_absolute(v, kind, folder) if isinstance(v, str) else v for v in value]

@@ -9,13 +9,13 @@ from urllib.request import url2pathname
 from jabert.errors import JabertError
 
 SQLITE = "sqlite:///"
-PACKAGED = {"data.path": "sample", "encoder.path": "jabert-mini", "pretraining.start": "jabert-mini"}
+BUNDLED = {"data.path": "sample", "encoder.path": "jabert-mini", "pretraining.start": "jabert-mini"}
 """By name of the setting, the value that means what comes with jabert."""
 
 
-def packaged(location: str | None, name: str) -> Path | None:
+def bundled(location: str | None, name: str) -> Path | None:
     """The file or folder that comes with jabert if `location`, the value of setting `name`, means one."""
-    if location is None or location != PACKAGED.get(name):
+    if location is None or location != BUNDLED.get(name):
         return None
     home = Path(str(files("jabert")))
     return home / ("dataset/sample/sample.csv" if name == "data.path" else f"encoders/{location}")

@@ -58,7 +58,7 @@ Locations = Annotated[  # one may stand without brackets
 def _location(default: Any = None, kind: Kind = Kind.LOCATION) -> Any:
     """A field that holds a path, a URL or several: made absolute when the settings are loaded.
 
-    A name in `PACKAGED` stays as it is and means what comes with jabert; `./name` is the path.
+    A name in `BUNDLED` stays as it is and means what comes with jabert; `./name` is the path.
     """
     return Field(default, json_schema_extra={"kind": kind})
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from jabert.config import DataSettings, is_url, packaged
+from jabert.config import DataSettings, bundled, is_url
 from jabert.dataset.chunks import ENDINGS, table_ending
 from jabert.dataset.knbc import corpus_folder, is_archive, read_knbc, topic_files
 from jabert.dataset.sources import digest_of, exists, is_folder, is_web, names_in
@@ -56,7 +56,7 @@ def content_digest(settings: DataSettings) -> str:
 
 def location_of(settings: DataSettings) -> str:
     """`data.path`, the file behind the name `sample`, or a JabertError if it is not set."""
-    if found := packaged(settings.path, "data.path"):
+    if found := bundled(settings.path, "data.path"):
         return str(found)
     if not settings.path:
         raise JabertError("the setting data.path is missing: the file, folder or URL of the labelled texts")

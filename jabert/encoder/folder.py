@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jabert.config import packaged
+from jabert.config import bundled
 from jabert.errors import JabertError
 from jabert.files import digest_of_file, digest_of_json
 from jabert.legacy_keras import import_tensorflow
@@ -187,8 +187,8 @@ def checkpoint_in(folder: Path) -> Path:
 
 
 def local_folder(path: str | Path) -> Path:
-    """The folder that `path` means; only a string can mean a packaged one, since a `Path` drops `./`."""
-    return (packaged(path, "encoder.path") if isinstance(path, str) else None) or Path(path)
+    """The folder that `path` means; only a string can mean a bundled one, since a `Path` drops `./`."""
+    return (bundled(path, "encoder.path") if isinstance(path, str) else None) or Path(path)
 
 
 @lru_cache(maxsize=64)

@@ -42,11 +42,11 @@ def find_suite(name: str) -> Path:
     """
     # Beside the package, in a checkout and in an installed wheel alike.
     folder = Path(__file__).resolve().parents[2] / "expectations"
-    packaged = {path.stem: path for path in sorted(folder.glob("*.json"))}
-    path = packaged.get(name) or expanded(name)
+    bundled = {path.stem: path for path in sorted(folder.glob("*.json"))}
+    path = bundled.get(name) or expanded(name)
     if path.is_file():
         return path
-    hint = _nearest(Path(name).stem, packaged)
+    hint = _nearest(Path(name).stem, bundled)
     raise JabertError(f"validation suite {name!r} is neither a file nor a suite of jabert; {hint}")
 
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from jabert.config import (
     Settings,
+    bundled,
+    bundled_recipes,
     fields,
     load_settings,
     local_database,
-    packaged,
-    packaged_recipes,
 )
 from jabert.errors import JabertError
 
@@ -26,16 +26,16 @@ def recipe_file(folder, text, name="mine.toml"):
 
 
 def test_the_packaged_recipes_are_known_by_name():
-    assert {"jabert-mini", "knbc", "sample", "seed"} <= set(packaged_recipes())
+    assert {"jabert-mini", "knbc", "sample", "seed"} <= set(bundled_recipes())
 
 
 def test_names_of_what_comes_with_jabert_stay_names_and_a_path_can_say_that_it_is_one(tmp_path):
     settings = load_settings(None, ["data.path=sample", "encoder.path=jabert-mini"])
     assert (settings.data.path, settings.encoder.path) == ("sample", "jabert-mini")
     assert load_settings(None, ["data.path=./sample"]).data.path == str(tmp_path / "sample")
-    assert packaged("sample", "data.path").is_file()
-    assert packaged("sample", "encoder.path") is None
-    assert packaged(None, "data.path") is None
+    assert bundled("sample", "data.path").is_file()
+    assert bundled("sample", "encoder.path") is None
+    assert bundled(None, "data.path") is None
 
 
 def test_several_locations_are_each_made_absolute_and_one_may_stand_alone(tmp_path):
@@ -48,11 +48,11 @@ def test_several_locations_are_each_made_absolute_and_one_may_stand_alone(tmp_pa
     assert "secret" not in str(secret.flat()["corpus.paths"]) + secret.to_toml()
 
 
-@pytest.mark.parametrize("name", sorted(packaged_recipes()))
+@pytest.mark.parametrize("name", sorted(bundled_recipes()))
 def test_every_packaged_recipe_loads_by_its_name(name):
     settings = load_settings(name)
     assert settings.recipe == name
-    written = tomllib.loads(packaged_recipes()[name].read_text(encoding="utf-8"))
+    written = tomllib.loads(bundled_recipes()[name].read_text(encoding="utf-8"))
     for group, values in written.items():
         if group != "note":
             for key, value in values.items():

@@ -1,4 +1,4 @@
-"""The packaged sample corpus: what its README promises, natural variety, and nobody else's sentences."""
+"""The bundled sample corpus: what its README promises, natural variety, and nobody else's sentences."""
 
 import csv
 import re

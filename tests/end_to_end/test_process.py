@@ -153,7 +153,7 @@ def test_a_wheel_carries_flows_expectations_and_recipes(toy_table, tmp_path):
     program = (
         "import sys, flows, jabert; from jabert.cli import main\n"
         f"assert all(m.__file__.startswith({str(installed)!r}) for m in (flows, jabert)), flows.__file__\n"
-        "from jabert.config import packaged_recipes; assert {'knbc', 'seed'} <= set(packaged_recipes())\n"
+        "from jabert.config import bundled_recipes; assert {'knbc', 'seed'} <= set(bundled_recipes())\n"
         f"settings = ['--set', 'data.path={toy_table}', '--set', 'data.test_rows=40']\n"
         "main(['validate', '--recipe', 'seed', *settings])"
     )
