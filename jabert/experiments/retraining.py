@@ -133,7 +133,7 @@ def resume(attempt: Attempt, run: Run) -> None:
 
 def package(fit: Fit, attempt: Attempt) -> Path:
     """The folder of the model package, made if this attempt has none yet."""
-    folder = attempt.path / "package"
+    folder = attempt.path / "package-2"  # what 0.1 left in `package` has another format
     if not (folder / "SHA256SUMS").exists():  # it is written last
         build_package(fit.job, folder)
     return folder
@@ -195,7 +195,7 @@ def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card
         split_by=data.split_by,
         counts=data.counts,
         table=data.table,
-        learned_from=["train"] if method.chooses else ["train", "validation"],
+        learned_from=results.fit.learned_from,
         test_chose=method.chooses and settings.training.watch == "test",
         validation=[part.to_markdown() for part in (results.validated, tokens, results.pieces) if part],
         encoder=encoder,

@@ -138,6 +138,7 @@ class Fit:
 
     job: Job
     key: str
+    learned_from: list[Split]
     fitted: Fitted
 
 
@@ -326,7 +327,7 @@ def fit(
     fitted = Fitted(**record)
     for epoch in fitted.history[len(told) :]:
         on_epoch(epoch)
-    return Fit(job(folder), key, fitted)
+    return Fit(job(folder), key, learned_from, fitted)
 
 
 def _vectors_of(settings: Settings) -> list[Any]:

@@ -165,6 +165,10 @@ def test_a_training_that_was_killed_goes_on_and_is_judged_against_its_champion(o
     settings, whole = settings_at(own), KILLED["uninterrupted"]
     client = connect(settings.tracking)
     assert client.get_run(KILLED["run_id"]).info.status == "RUNNING"
+    left = own / "work" / KILLED["attempt"] / "package"  # as it is there when the kill came a little later
+    left.mkdir()
+    for name, text in {"package.json": '{"labels": []}', "SHA256SUMS": ""}.items():
+        (left / name).write_text(text, encoding="utf-8")
 
     result = retrain("", overrides_at(own, KILLED), skip_unchanged=True)
 
