@@ -185,7 +185,7 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
 
 def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card:
     """Write the model card into the run, and its short form as the description of the version."""
-    method, encoder, tokens = method_of(settings.method.kind), encoder_of(settings), results.tokens
+    method, encoder, tokens = method_of(settings), encoder_of(settings), results.tokens
     facts = Facts(
         version=results.verdict.version,
         run_id=run.id,
