@@ -163,7 +163,7 @@ def test_a_retraining_is_another_with_other_data_or_another_encoder_or_method(mo
     keys = {key(settings), key(settings, data_digest="2" * 64)}
     keys.add(key(settings, SimpleNamespace(fingerprint="3" * 64)))
     toy_method.install(monkeypatch)
-    keys.add(key(load_settings("sample", ["method.kind=majority"]), None))
+    keys.add(key(load_settings("sample", ["method.kind=toy"]), None))
     assert len(keys) == 4
 
 

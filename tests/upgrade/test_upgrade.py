@@ -204,6 +204,6 @@ def test_what_it_could_not_do_has_no_key_of_it(monkeypatch, toy_encoder):
     import toy_method
 
     toy_method.install(monkeypatch)
-    other = load_settings(None, ["method.kind=majority"])
+    other = load_settings(None, ["method.kind=toy"])
     assert attempt_key_0_1(other, "digest", open_folder(toy_encoder)) is None
     assert attempt_key_0_1(load_settings(), "digest", None) is None
