@@ -162,7 +162,7 @@ class TrainingSettings(_Group):
     monitor: Literal["val_weighted_f1", "val_acc", "val_loss"] = "val_weighted_f1"
     watch: Literal["validation", "test"] = "validation"
     """rows that choose the epoch; 'test' is the article's mistake"""
-    averaging: Share = 0.0
+    averaging: Share = Field(0.95, json_schema_extra={"neutral": 0.0})
     """decay of the exponential moving average (EMA) of the weights, which replaces them after each epoch; 0:
     none"""
     shuffle: bool = True
