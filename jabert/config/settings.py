@@ -203,6 +203,9 @@ class PackageSettings(_Group):
 
     max_texts: Count = 10_000
     """texts that it takes at a time; more are refused"""
+    min_precision: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """share of its answers that are to be right: a text of which it is not sure enough for that gets none;
+    without it every text gets one"""
 
 
 class ServingSettings(_Group):
