@@ -16,6 +16,7 @@ from jabert.config import (
     method_kinds,
     names_method,
 )
+from jabert.evaluation import Calibration
 from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key, attempt_key_0_1
 from jabert.experiments.packaging import build_package, log_package
@@ -164,15 +165,17 @@ def resume(attempt: Attempt, run: Run) -> None:
         log.info("going on from run %s, which did not finish", before)
 
 
-def package(fit: Fit, attempt: Attempt) -> Path:
+def package(fit: Fit, calibration: Calibration, attempt: Attempt) -> Path:
     """The folder of the model package, made if this attempt has none yet."""
-    folder = attempt.path / "package-2"  # what 0.1 left in `package` has another format
+    folder = attempt.path / "package-3"  # what 0.1 left in `package` has another format; 2 is not calibrated
     if not (folder / "SHA256SUMS").exists():  # it is written last
-        build_package(fit.job, folder)
+        build_package(fit.job, folder, calibration)
     return folder
 
 
-def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Run) -> str:
+def register(
+    settings: Settings, data: Data, fit: Fit, calibration: Calibration, *, attempt: Attempt, run: Run
+) -> str:
     """A version of the model, for the gate to judge; one that a killed run registered is found again."""
     registered = registry.open_registry(settings)
     note = attempt.path / "logged.json"
@@ -181,7 +184,7 @@ def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Ru
         learned_from = registry.write_training_digests(
             data.table, data.split_by, attempt.path / "learned_from.json"
         )
-        uri = log_package(package(fit, attempt), learned_from, run)
+        uri = log_package(package(fit, calibration, attempt), learned_from, run)
         write_json(note, uri)
     version = registered.register(uri)
     registered.tag(version, {"judged_in": run.id})
