@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jabert.config import RENAMED, Settings, decisive
+from jabert.config import LONG_TEXTS, RENAMED, Settings, decisive
 from jabert.encoder import EncoderFolder
 from jabert.files import digest_of_file, digest_of_json
 from jabert.methods import method_of
@@ -15,7 +15,8 @@ def attempt_key(settings: Settings, data_digest: str, encoder: EncoderFolder | N
     method = method_of(settings.method.kind)
     if encoder:
         groups += ["encoder", "features"] if "vectors" in method.needs else ["encoder"]
-    read = decisive(settings, [*groups, *method.reads])
+    # Without an encoder no text is too long.
+    read = decisive(settings, [*groups, *method.reads], without=() if encoder else LONG_TEXTS)
     return digest_of_json(
         ["2", read, [*map(rules_digest, _suites(settings))], data_digest, encoder and encoder.fingerprint]
     )[:16]

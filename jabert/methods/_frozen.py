@@ -42,7 +42,8 @@ def export_network(head: Any, job: Job, target: Path) -> Export:
     import openvino
 
     encoder, settings = _encoder(job), job.settings
-    tokenizer, precision = Tokenizer(encoder, settings.encoder), choose(settings.encoder).precision
+    tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
+    precision = choose(settings.encoder).precision
     graphs = {
         "layout": layout_graph(mask_id_zero=settings.encoder.pad_to is not None),
         "encoder": bert_graph(read_variables(encoder), encoder.config),
@@ -52,13 +53,18 @@ def export_network(head: Any, job: Job, target: Path) -> Export:
         shutil.copyfile(encoder.sentencepiece, target / "sentencepiece.model")
         for name, graph in graphs.items():
             openvino.save_model(graph, target / f"{name}.xml", compress_to_fp16=False)
+    # Where the end of a text counts, it must be found.
+    max_characters = {"head": _MAX_CHARACTERS, "windows": _MAX_CHARACTERS * tokenizer.windows}
     habits = {
-        "max_characters": _MAX_CHARACTERS,
+        "max_characters": max_characters.get(tokenizer.long_texts),
         "lower_case": tokenizer.lower_case,
         "cls_id": tokenizer.cls_id,
         "sep_id": tokenizer.sep_id,
         "max_tokens": tokenizer.max_tokens,
         "pad_to": tokenizer.pad_to,
+        "long_texts": tokenizer.long_texts,
+        "windows": tokenizer.windows,
+        "overlap": tokenizer.overlap,
         "precision": precision,
         "token_budget": settings.encoder.token_budget or cpu_token_budget(encoder, precision),
         "encoder_fingerprint": encoder.fingerprint,
