@@ -178,6 +178,8 @@ class TrainingSettings(_Group):
     """shuffled batches of similar length; otherwise in the order of the data"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """of the LSTM's matrix products on a CPU; auto: as for the encoder"""
+    max_minutes: Positive | None = None
+    """after which it ends, at the end of an epoch; the best epoch until then is kept"""
     seed: int = Field(0, ge=0, lt=2**32)
     work_path: str = _location(".jabert/work")
     """folder of unfinished runs, from which a killed run goes on"""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget
+from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget, longest_row
 from jabert.encoder.folder import read_variables
 from jabert.encoder.openvino import bert_graph, layout_graph
 from jabert.files import on_disk, write_json
@@ -71,6 +71,13 @@ def export_network(head: Any, job: Job, target: Path) -> Export:
     }
     write_json(target / "network.json", habits)
     return Export("network", ("openvino", "sentencepiece"))
+
+
+def longest_text(job: Job) -> int:
+    """Tokens of the longest text that the encoder gets, those of all its windows."""
+    data = job.settings.data
+    windows = data.windows if data.long_texts == "windows" else 1
+    return windows * longest_row(_encoder(job), job.settings.encoder)
 
 
 def _encoder(job: Job) -> EncoderFolder:

@@ -18,12 +18,14 @@ class StoredVectors:
     Attributes:
         store: the partition that holds them.
         indices: int64 (rows, windows), where the windows of each text stand in the store; -1 behind the last.
-        lengths: int32 (rows,), tokens of each text, those of all its windows.
+        lengths: int32 (rows,), vectors of each text, those of all its windows.
+        sizes: int32 (rows,), neighbouring tokens of a text whose mean is one of its vectors.
     """
 
     store: FeatureStore
     indices: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int32]
+    sizes: npt.NDArray[np.int32]
 
     @classmethod
     def find(cls, store: FeatureStore, ids: TokenIds, longest: int) -> "StoredVectors":
@@ -47,14 +49,20 @@ class StoredVectors:
         there = real_tokens(ids.windows(longest))
         indices = np.full(there.shape, -1, dtype=np.int64)
         indices[there] = found
-        return cls(store, indices, ids.lengths)
+        return cls(store, indices, ids.lengths, np.ones_like(ids.lengths))
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def take(self, numbers: npt.NDArray[np.integer]) -> "StoredVectors":
         """The vectors of the texts of these numbers, (texts,), in that order."""
-        return StoredVectors(self.store, self.indices[numbers], self.lengths[numbers])
+        parts = (values[numbers] for values in (self.indices, self.lengths, self.sizes))
+        return StoredVectors(self.store, *parts)
+
+    def shortened(self, most: int) -> "StoredVectors":
+        """The same with at most so many vectors for a text: where there are more, means of neighbours."""
+        sizes = -(-self.lengths // most)
+        return replace(self, lengths=-(-self.lengths // sizes), sizes=sizes)
 
     def read(self, number: int) -> npt.NDArray[np.floating]:
         """The vectors of one text, (tokens, hidden), of its windows in order; in the dtype of the store.
@@ -62,7 +70,8 @@ class StoredVectors:
         Of a single window they are a view of the mapped file.
         """
         windows = [self.store.vectors(index) for index in self.indices[number].tolist() if index >= 0]
-        return windows[0] if len(windows) == 1 else np.concatenate(windows)
+        vectors = windows[0] if len(windows) == 1 else np.concatenate(windows)
+        return vectors if self.sizes[number] == 1 else _means(vectors, int(self.sizes[number]))
 
     def padded(self, numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.floating]:
         """The vectors of some texts as one batch (texts, tokens, hidden), right-padded with 0.
@@ -78,6 +87,14 @@ class StoredVectors:
             pieces += [self.read(number), padding[: longest - length]]
         # Joined in one call, for NumPy assigns row by row at two thirds of the speed.
         return np.concatenate(pieces).reshape(len(numbers), longest, store.hidden_size)
+
+
+def _means(vectors: npt.NDArray[np.floating], size: int) -> npt.NDArray[np.floating]:
+    """Means of `size` neighbouring rows each; those of the last may be fewer."""
+    starts = np.arange(0, len(vectors), size)
+    sums = np.add.reduceat(vectors, starts, axis=0, dtype=np.float32)
+    counts = np.diff(starts, append=len(vectors))
+    return np.asarray(sums / counts[:, None], dtype=vectors.dtype)
 
 
 @dataclass(frozen=True)
