@@ -30,6 +30,10 @@ class Majority(Method):
         np.save(job.folder / "counts.npy", counts)
         return Fitted(metrics={"rows": len(train)})
 
+    def predict(self, job, rows):
+        counts = np.load(job.folder / "counts.npy")
+        return np.tile(counts / counts.sum(), (len(rows), 1))
+
     def export(self, job, target):
         bias = np.log(np.load(job.folder / "counts.npy"))
         write_ngrams(target, ["a"], np.zeros((1, len(job.labels))), bias)

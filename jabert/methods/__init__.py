@@ -20,6 +20,9 @@ from jabert import markdown
 from jabert.config import MethodSettings, Settings, method_kinds
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from jabert.encoder import EncoderFolder
     from jabert.training.rows import Rows
 
@@ -162,6 +165,15 @@ class Method(ABC):
             train: rows to learn from, with what `needs` names.
             validation: rows to choose on; none unless the method `chooses`.
             on_epoch: called with each epoch, also with those of an earlier process.
+        """
+
+    @abstractmethod
+    def predict(self, job: Job, rows: "Rows") -> "npt.NDArray[np.float64]":
+        """Probabilities (rows, classes), as the registered model gives them but for rounding.
+
+        Args:
+            job: of a finished fit.
+            rows: with what `needs` names; their classes are not looked at.
         """
 
     @abstractmethod

@@ -9,6 +9,9 @@ from jabert.config import Count, MethodSettings, Positive
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from jabert.training.rows import Rows
 
 
@@ -48,6 +51,12 @@ class Tfidf(Method):
         with atomic_path(job.folder / "ngrams.npz") as temporary:
             np.savez(temporary, idf=vectorizer.idf_, kernel=layer.kernel, bias=layer.bias)
         return Fitted(metrics={"rows": len(train), "ngrams": len(ngrams), "iterations": layer.iterations})
+
+    def predict(self, job: Job, rows: "Rows") -> "npt.NDArray[np.float64]":
+        """See `Method.predict`."""
+        from jabert.runtime.text_classifier import Ngrams
+
+        return Ngrams(job.folder, len(job.labels)).classify(list(rows.texts))
 
     def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`."""

@@ -63,6 +63,17 @@ def test_a_fit_is_packaged_and_answers(kind, settings, tmp_path):
     assert evaluated.report.rows == data.counts["test"]
 
 
+def test_what_is_predicted_of_rows_is_what_is_served(kind, settings, tmp_path):
+    data, tokens, fit = results_of(settings)
+    rows = steps._rows(settings, data, tokens, ["test"])
+
+    predicted = method_of(kind).predict(fit.job, rows)
+
+    served = open_package(build_package(fit.job, tmp_path / "package")).classify(list(rows.texts))
+    assert predicted.dtype == np.float64
+    assert predicted == pytest.approx(served, abs=2e-3), "float16 vectors are stored"
+
+
 def test_a_fit_is_reproducible(kind, settings, toy_table, toy_encoder, tmp_path):
     first = results_of(settings)[2]
     again = results_of(settings_of(kind, toy_table, toy_encoder, f"training.work_path={tmp_path}/again"))[2]
