@@ -108,6 +108,7 @@ def test_nothing_is_made_again_for_settings_that_no_step_reads(finished, changed
         (["training.seed=1"], ["evaluate", "fit"]),
         (["package.max_texts=30"], ["evaluate"]),
         (["encoder.max_tokens=6"], ["evaluate", "fit", "tokenize", "validate"]),
+        (["data.long_texts=tail"], ["evaluate", "fit", "tokenize", "validate"]),
         (["data.seed=1"], ["evaluate", "fit", "read", "validate", "validate"]),
     ],
     ids=str,

@@ -73,8 +73,9 @@ class BiLstm(Method):
         """See `Method.predict`."""
         from jabert.methods.bi_lstm import training
 
-        units, vectors = cast(BiLstmSettings, job.settings.method).units, rows.stored_vectors()
-        model = training.load_classifier(job.folder, vectors.store.hidden_size, len(job.labels), units)
+        own = cast(BiLstmSettings, job.settings.method)
+        vectors = rows.stored_vectors().shortened(own.positions)
+        model = training.load_classifier(job.folder, vectors.store.hidden_size, len(job.labels), own.units)
         return training.predict(model, vectors, job.settings.training.batch_size)
 
     def export(self, job: Job, target: Path) -> Export:
