@@ -38,7 +38,7 @@ def retrain(
     if skip_unchanged and (judged := retraining.find_judged(settings)):
         # Prefect makes a state that is returned that of the flow, and its data the result.
         return Completed(name="Unchanged", message=judged.reason, data=judged.to_dict())  # type: ignore[return-value]
-    needs = method_of(settings.method.kind).needs
+    needs = method_of(settings).needs
     with tracked_run(settings, prefect_tags()) as run:
         settings = with_local_encoder(settings)
         tokens = pieces = features = None

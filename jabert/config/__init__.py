@@ -72,6 +72,7 @@ __all__ = [
     "method_kinds",
     "rename_settings",
     "settings_with_method",
+    "with_method_of",
 ]
 
 log = logging.getLogger("jabert")
@@ -119,6 +120,28 @@ def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = (
     except ValidationError as error:
         raise JabertError(_sentence(error, recipe, model)) from None
     return _with_defaults_resolved(settings)
+
+
+def with_method_of(settings: Settings, recipe: str) -> Settings:
+    """The same settings with the method of a recipe: its groups `method` and `training`.
+
+    The seed, the rows that choose and the folder of the run stay.
+
+    Args:
+        settings: of a run.
+        recipe: name or path of a recipe, or a kind of method, which then has its defaults.
+
+    Raises:
+        JabertError: no such recipe, or it is not a good one.
+    """
+    names_kind = recipe in method_kinds() and recipe not in bundled_recipes()
+    chosen = load_settings(None, [f"method.kind={recipe}"]) if names_kind else load_settings(recipe)
+    training = {} if names_kind else _read_recipe(recipe)[0].get("training", {})
+    kept = {"seed", "watch", "work_path"}
+    tree = settings.model_dump()
+    tree["method"] = chosen.method.model_dump()
+    tree["training"].update({key: value for key, value in training.items() if key not in kept})
+    return type(chosen).model_validate(tree)
 
 
 def rename_settings(tree: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from jabert.config import EncoderSettings
 from jabert.encoder.batching import TokenIds, real_tokens
 from jabert.encoder.choice import choose
 from jabert.encoder.folder import EncoderFolder, open_folder
-from jabert.encoder.tokenizer import TokenizedTexts, Tokenizer, longest_row
+from jabert.encoder.tokenizer import TokenizedTexts, Tokenizer, longest_row, may_be_long
 
 __all__ = [
     "EncoderFolder",
@@ -21,6 +21,7 @@ __all__ = [
     "cpu_token_budget",
     "load_encoder",
     "longest_row",
+    "may_be_long",
     "open_folder",
     "origin_of",
     "real_tokens",

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ class Tokenizer(SentencePiece):
         for name, limit in limits.items():
             if limit is not None and limit > positions:
                 raise JabertError(f"encoder.{name} = {limit}, but {folder.path} has {positions} positions")
-        self.max_tokens = min(limit for limit in (*limits.values(), positions) if limit is not None)
+        self.max_tokens = _max_tokens(folder, settings)
         self.pad_to = settings.pad_to
         data = data or DataSettings()
         self.long_texts, self.windows = data.long_texts, data.windows
@@ -202,4 +203,18 @@ class Tokenizer(SentencePiece):
 
 def longest_row(folder: EncoderFolder, settings: EncoderSettings) -> int:
     """Tokens of the longest row that the encoder is given; a text with more is several rows, its windows."""
-    return settings.pad_to or settings.max_tokens or folder.config.max_position_embeddings
+    return settings.pad_to or _max_tokens(folder, settings)
+
+
+def may_be_long(texts: Iterable[str], folder: EncoderFolder, settings: EncoderSettings) -> bool:
+    """Whether one of the texts may be longer than the encoder takes, known without tokenization.
+
+    A piece is a character at least, of the text as SentencePiece normalizes it. Before the first it puts one.
+    """
+    room = _max_tokens(folder, settings) - 3
+    return any(len(unicodedata.normalize("NFKC", text)) > room for text in texts)
+
+
+def _max_tokens(folder: EncoderFolder, settings: EncoderSettings) -> int:
+    limits = (settings.max_tokens, settings.pad_to, folder.config.max_position_embeddings)
+    return min(limit for limit in limits if limit is not None)

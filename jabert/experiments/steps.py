@@ -37,6 +37,7 @@ from jabert.encoder import (
 from jabert.errors import JabertError, redacted
 from jabert.evaluation import EvaluationReport
 from jabert.evaluation import evaluate as evaluate_predictions
+from jabert.experiments.keys import kept_of
 from jabert.experiments.packaging import open_package
 from jabert.experiments.store import find_or_make, key_of
 from jabert.features import Featurized, Progress, open_store
@@ -243,8 +244,9 @@ def _validated(
 def tokenize(settings: Settings, data: Data) -> Tokens:
     """Turn the texts into token ids."""
     encoder = open_folder(settings.encoder.path)
-    read = decisive(settings, ["encoder.max_tokens", "encoder.pad_to", "encoder.lower_case", *LONG_TEXTS])
-    key = key_of(_TOKENIZE, data.texts_digest, encoder.fingerprint, read)
+    read = decisive(settings, ["encoder.max_tokens", "encoder.pad_to", "encoder.lower_case"])
+    kept = kept_of(data.table["text"], settings, encoder)
+    key = key_of(_TOKENIZE, data.texts_digest, encoder.fingerprint, read, *([kept] if kept else []))
     folder, record = find_or_make(
         _work(settings), "tokenize", key, lambda folder: _tokenize(settings, data, encoder, folder)
     )
@@ -316,14 +318,14 @@ def fit(
     """
     if len(data.labels) < 2:
         raise JabertError("the training rows have one label only, and a classifier needs two")
-    method = method_of(settings.method.kind)
+    method = method_of(settings)
     learned_from: list[Split] = ["train"]
     watched: list[Split] = [settings.training.watch] if method.chooses else []
     if not method.chooses and measured_on == "test":
         learned_from.append("validation")
     key = key_of(
         _FIT,
-        [method.revision, decisive(settings, ["method", *method.reads])],
+        [method.revision, method.decides(settings)],
         data.rows_digest,
         [learned_from, watched],
         tokens.key if tokens else None,
@@ -367,7 +369,7 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
         raise JabertError(f"{row['file']} line {row['line']}: no training row has the label {row['label']!r}")
     ids = tokens.tokenized.ids.take(chosen) if tokens else None
     vectors = None
-    if ids is not None and "vectors" in method_of(settings.method.kind).needs:
+    if ids is not None and "vectors" in method_of(settings).needs:
         encoder = open_folder(settings.encoder.path)
         store, longest = open_store(encoder, settings), longest_row(encoder, settings.encoder)
         vectors = StoredVectors.find(store, ids, longest)

@@ -10,7 +10,7 @@ from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget, l
 from jabert.encoder.folder import read_variables
 from jabert.encoder.openvino import bert_graph, layout_graph
 from jabert.files import on_disk, write_json
-from jabert.methods import Export, Job, Layer
+from jabert.methods import Export, Job, Layer, Member
 
 _MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more than any encoder has positions
 
@@ -70,7 +70,7 @@ def export_network(head: Any, job: Job, target: Path) -> Export:
         "encoder_fingerprint": encoder.fingerprint,
     }
     write_json(target / "network.json", habits)
-    return Export("network", ("openvino", "sentencepiece"))
+    return Export((Member("network", ("openvino", "sentencepiece")),))
 
 
 def longest_text(job: Job) -> int:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 import jabert
 from jabert import estimates
 from jabert.config import DataSettings, EncoderSettings, load_settings
-from jabert.encoder import TokenIds, Tokenizer, load_encoder, open_folder
+from jabert.encoder import TokenIds, Tokenizer, load_encoder, may_be_long, open_folder
 from jabert.errors import JabertError
 from jabert.experiments import steps
+from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
 from jabert.experiments.packaging import build_package, open_package
 from jabert.experiments.recording import record_tokens
 from jabert.features import featurize, open_store, row_keys
@@ -154,7 +155,7 @@ def test_what_is_served_is_what_was_learned(long_table, toy_encoder, tmp_path, m
     rows = steps._rows(settings, data, tokens, ["test"])
     assert rows.ids.lengths.min() > 7
 
-    predicted = method_of(settings.method.kind).predict(fit.job, rows)
+    predicted = method_of(settings).predict(fit.job, rows)
 
     classifier = open_package(build_package(fit.job, tmp_path / "package"))
     served = classifier.classify(list(rows.texts))
@@ -317,22 +318,41 @@ def test_tokens_found_from_before_cuts_were_counted_are_counted(long_table, toy_
     assert tokens.cut == cut > 0
 
 
-def test_long_texts_cost_no_new_reading_and_no_method_without_an_encoder_a_thing(long_table, toy_encoder):
-    from jabert.experiments.keys import attempt_key
+@pytest.mark.parametrize("keep", KEEP)
+def test_keys_differ_from_those_of_yesterday_only_where_long_texts_do(
+    long_table, toy_table, toy_encoder, keep
+):
+    encoder = open_folder(toy_encoder)
 
-    plain, windows = (
-        [
-            settings_of(long_table, toy_encoder, *more, f"method.kind={kind}")
-            for kind in ("mean-pooling", "tfidf")
-        ]
-        for more in ([], ["data.long_texts=windows"])
-    )
-    folder = open_folder(toy_encoder)
-    assert steps.read(plain[0]).key == steps.read(windows[0]).key
-    data = steps.read(plain[0])
-    assert steps.tokenize(plain[0], data).key != steps.tokenize(windows[0], data).key
-    assert attempt_key(plain[0], "", folder) != attempt_key(windows[0], "", folder)
-    assert attempt_key(plain[1], "", None) == attempt_key(windows[1], "", None)
+    def keys(table, *more):
+        settings = settings_of(table, toy_encoder, "method.kind=mean-pooling", *more)
+        data = steps.read(settings)
+        kept = kept_of(data.table["text"], settings, encoder)
+        attempt = attempt_key(settings, data.digest, encoder, kept)
+        return data.key, steps.tokenize(settings, data).key, attempt
+
+    before, now = (keys(long_table, f"data.long_texts={name}") for name in ("head", keep))
+    assert now[0] == before[0], "the texts are not read again"
+    assert (now[1] == before[1], now[2] == before[2]) == (keep == "head", keep == "head")
+    short = ["encoder.max_tokens=64"]
+    assert keys(toy_table, *short) == keys(toy_table, *short, f"data.long_texts={keep}", "data.windows=3")
+
+
+def test_a_text_that_is_long_may_be_long(toy_encoder):
+    encoder = open_folder(toy_encoder)
+    for text in [*LONG, *toy.SENTENCES, "㌔㍍" * 9, "😀" * 30, "あ い　う" * 5]:
+        for most in range(3, 65):
+            settings = EncoderSettings(max_tokens=most)
+            is_long = tokenizer_of(toy_encoder, "head", max_tokens=most)([text]).truncated[0]
+            assert not is_long or may_be_long([text], encoder, settings)
+    assert not may_be_long(["電話"], encoder, EncoderSettings(max_tokens=5))
+
+
+def test_what_0_1_could_not_do_has_no_key_of_it(toy_encoder):
+    encoder = open_folder(toy_encoder)
+    assert attempt_key_0_1(load_settings(), "", encoder)
+    assert attempt_key_0_1(load_settings(), "", encoder, ["tail"]) is None
+    assert attempt_key_0_1(load_settings(None, ["training.max_minutes=5"]), "", encoder) is None
 
 
 @pytest.fixture
@@ -378,7 +398,7 @@ def test_a_training_ends_when_its_time_is_up_and_says_so(long_table, toy_encoder
     ended = [(len(fit.fitted.history), fit.fitted.resolved["ended_by"]) for fit in fits]
     assert ended == [(3, "training.epochs"), (1, "training.max_minutes"), (3, "training.epochs")]
     assert "training.max_minutes = 1e-09 ended the training after 1 epochs" in caplog.text
-    said = method_of("bi-lstm").describe(fits[1].job, fits[1].fitted).protocol[0]
+    said = method_of(hasty).describe(fits[1].job, fits[1].fitted).protocol[0]
     assert said.endswith("epoch 1 of 1, after which training.max_minutes ended the training.")
 
 
