@@ -69,6 +69,7 @@ def record_tokens(tokens: Tokens, run: Run) -> None:
             "pieces/longest": tokens.longest,
             "pieces/unknown_share": tokens.unknown / max(1, tokens.pieces),
             "pieces/truncated_texts": tokens.truncated,
+            "pieces/cut_share": tokens.cut / max(1, tokens.pieces),
         }
     )
     run.params({"resolved.lower_case": tokens.lower_case, "resolved.max_tokens": tokens.max_tokens})

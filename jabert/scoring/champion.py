@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jabert.config import Settings
-from jabert.encoder import origin_of
+from jabert.encoder import TokenIds, origin_of
 from jabert.errors import JabertError
 from jabert.evaluation import scaled
 from jabert.features import FeatureStore, row_keys
@@ -102,18 +102,23 @@ class _Member:
             }
             origin = origin_of(about["encoder_fingerprint"], "openvino", vectors.precision, about["pad_to"])
             self._store = FeatureStore(root, origin, vectors.hidden_size, vectors.dtype.name)
+            # Models of before have no windows.
+            self._longest = getattr(vectors, "longest", np.iinfo(np.int32).max)
 
     def prepare(self, texts: list[str]) -> list[Any]:
-        """Token ids, int32 (tokens,), of each text; the texts themselves where there is no network."""
+        """Token ids of each text, int32 (tokens,); the texts themselves where there is no network."""
         return texts if self._store is None else [self._classifier.token_ids(text) for text in texts]
 
     def classify(self, inputs: list[Any]) -> tuple[npt.NDArray[np.float64], int | None]:
         """Probabilities (texts, classes); for how many texts the store had vectors, None without a store."""
         if self._store is None:
             return self._classifier.classify(inputs), None
-        indices = self._store.find(row_keys(inputs))
-        known, new = np.flatnonzero(indices >= 0), np.flatnonzero(indices < 0)
-        stored = [self._store.vectors(index) for index in indices[known]]
+        ids = TokenIds.of(inputs)
+        rows = self._store.find(row_keys(ids.divided(self._longest)))
+        windows = np.split(rows, np.cumsum(ids.windows(self._longest)))[:-1]  # of each text
+        has_all = np.array([bool((found >= 0).all()) for found in windows], dtype=bool)
+        known, new = np.flatnonzero(has_all), np.flatnonzero(~has_all)
+        stored = [np.concatenate([self._store.vectors(row) for row in windows[text]]) for text in known]
         from_vectors = self._classifier.classify_vectors(stored)
         from_ids = self._classifier.classify_ids([inputs[row] for row in new])
         probabilities = np.empty((len(inputs), from_ids.shape[1]))

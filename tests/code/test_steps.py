@@ -94,6 +94,7 @@ def toy_kind(monkeypatch):
         ["tracking.experiment=other", "tracking.model_name=other", "tracking.uri=sqlite:///other.db"],
         ["serving.max_texts=7", "pretraining.steps=7", "corpus.licence=CC0", "vocabulary.size=99"],
         ["encoder.token_budget=999"],
+        ["data.long_texts=tail", "data.windows=3"],  # no text is long
     ],
     ids=lambda changed: " ".join(changed) or "nothing",
 )
