@@ -82,6 +82,10 @@ class DataSettings(_Group):
     label_column: str = "label"
     group_column: str | None = None
     """column of the group (article) of a text; without it `group` if there is one"""
+    order_column: str | None = None
+    """column of the place of a text in its group, for data.context; without it the order of the file"""
+    context: Annotated[int, Field(ge=0)] = 0
+    """texts before, and as many after, in the same group that are looked at too, never their labels"""
     split_column: str = "split"
     """column of the split, for data.split = 'given'"""
     labels: tuple[str, ...] = ()
@@ -108,7 +112,10 @@ class DataSettings(_Group):
 
 
 LONG_TEXTS = ("data.long_texts", "data.windows")
-"""Settings that decide the token ids of texts; all others of the group `data` decide the texts."""
+"""Settings that decide the token ids of texts."""
+
+CONTEXT = "data.context"
+"""The setting that decides how classified texts are put together."""
 
 
 class ValidationSettings(_Group):

@@ -2,6 +2,7 @@
 
 from jabert.evaluation.calibration import Calibration, calibrate, scaled
 from jabert.evaluation.comparison import Comparison, compare
+from jabert.evaluation.context import Context
 from jabert.evaluation.metrics import weighted_f1
 from jabert.evaluation.report import SHORT_TEXT, EvaluationReport, evaluate, predictions
 
@@ -9,6 +10,7 @@ __all__ = [
     "SHORT_TEXT",
     "Calibration",
     "Comparison",
+    "Context",
     "EvaluationReport",
     "calibrate",
     "compare",

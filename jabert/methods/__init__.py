@@ -217,6 +217,13 @@ class Method(ABC):
             rows: with what `needs` names; their classes are not looked at.
         """
 
+    def out_of_fold(self, job: Job) -> "npt.NDArray[np.float64] | None":
+        """Probabilities (rows, classes) of the rows that were learned from, by what did not learn from them.
+
+        None if the fit made no such; NaN where it made none of a row. What is served is calibrated with them.
+        """
+        return None
+
     @abstractmethod
     def export(self, job: Job, target: Path) -> Export:
         """Write what a registered model needs to run the classifier to an empty folder."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from jabert.config import Settings
+from jabert.dataset.context import with_neighbours
 from jabert.errors import JabertError, reason_of
 from jabert.registry.leaks import TRAINING_DIGESTS_FILE, TrainingDigests, read_training_digests
 from jabert.registry.lock import lock_location, promotion_lock
@@ -241,9 +242,18 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(client, uri, settings.tracking.model_name, lock_location(settings))
 
 
-def classify(model: Any, texts: "pd.Series[str]") -> pd.DataFrame:
-    """Probabilities of a pyfunc model for texts: float64, one row per text, one column per label."""
-    return pd.DataFrame(list(predict(model, texts.to_frame("text"))["probabilities"])).astype(float)
+def classify(model: Any, rows: pd.DataFrame) -> pd.DataFrame:
+    """Probabilities of a pyfunc model for texts: float64, one row per text, one column per label.
+
+    Args:
+        model: pyfunc model, as of `Registry.load`.
+        rows: column text; where the rows have groups, a model with context gets the neighbours too.
+    """
+    most = (model.metadata.metadata or {}).get("context", 0)
+    given = rows[["text"]]
+    if most and "group" in rows:
+        given = with_neighbours(rows, most)[["text", "before", "after"]]
+    return pd.DataFrame(list(predict(model, given)["probabilities"])).astype(float)
 
 
 def predict(model: Any, texts: pd.DataFrame) -> pd.DataFrame:

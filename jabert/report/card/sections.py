@@ -160,6 +160,11 @@ def limits(facts: Facts) -> str:
         f"The interval reflects the random choice of these test rows (it resamples {report.resampled}), not "
         "that of the split or the seed, and says nothing about texts from other sources.",
     ]
+    if context := report.calibration.context:
+        sentences.append(
+            f"It looks at up to {context.texts} texts before and after a text in the same group. Where none "
+            f"are given, it judges the text alone: weighted F1 {report.weighted_f1_alone:.4f} on these rows."
+        )
     if facts.test_chose:
         sentences.append("The test rows chose the epoch; the interval does not account for that.")
     left_out = report.rows - facts.verdict["compared_rows"]
