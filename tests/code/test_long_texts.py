@@ -319,9 +319,7 @@ def test_tokens_found_from_before_cuts_were_counted_are_counted(long_table, toy_
 
 
 @pytest.mark.parametrize("keep", KEEP)
-def test_keys_differ_from_those_of_yesterday_only_where_long_texts_do(
-    long_table, toy_table, toy_encoder, keep
-):
+def test_keys_are_yesterdays_unless_long_texts_are_not(long_table, toy_table, toy_encoder, keep):
     encoder = open_folder(toy_encoder)
 
     def keys(table, *more):
@@ -371,9 +369,9 @@ def clock(monkeypatch):
 def test_long_work_is_told_once_when_some_of_it_is_done(clock, caplog):
     caplog.set_level(logging.INFO, "jabert")
     estimate = estimates.Estimate("featurizing 2,900,000 tokens", 2_900_000)
-    for now, done in ((50, 40_000), (51, 50_000), (60, 140_000), (70, 240_000)):
+    for now, more in ((50, 40_000), (51, 10_000), (60, 90_000), (70, 100_000)):
         clock.now = now
-        estimate.update(done)
+        estimate.add(more)
     # From the second batch on: 10,000 tokens a second.
     assert caplog.messages == ["featurizing 2,900,000 tokens: about 5 minutes to go"]
 
@@ -383,7 +381,7 @@ def test_short_work_is_not_worth_a_line(clock, caplog):
     estimate = estimates.Estimate("featurizing 3,000 tokens", 3_000)
     for now in range(12):
         clock.now = now
-        estimate.update(200 * now)
+        estimate.add(200)
     assert not caplog.messages
 
 
