@@ -70,8 +70,8 @@ class Classifier:
     _runtime: "TextClassifier"
 
     def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Class probabilities (texts, classes) of texts that are not blank."""
-        return self._runtime.classify(list(texts))
+        """Class probabilities (texts, classes) of texts that are not blank, calibrated."""
+        return self._runtime.calibrate(self._runtime.classify(list(texts)))
 
 
 def token_vectors(ids: TokenIds, encoder: EncoderFolder, settings: Settings) -> list[npt.NDArray[np.float32]]:
@@ -133,7 +133,9 @@ def fit(settings: Settings) -> Classifier:
     if tokens and "vectors" in needs:
         steps.featurize(settings, tokens)
     fitted = steps.fit(settings, data, tokens, "test", on_epoch=lambda _: None)
-    package = build_package(fitted.job, Path(settings.training.work_path) / "packages" / fitted.key)
+    calibration = steps.calibrate(settings, data, tokens, fitted)
+    folder = Path(settings.training.work_path) / "packages" / fitted.key
+    package = build_package(fitted.job, folder, calibration)
     return Classifier(settings, data.labels, package, data, open_package(package))
 
 

@@ -171,7 +171,7 @@ class TrainingSettings(_Group):
     monitor: Literal["val_weighted_f1", "val_acc", "val_loss"] = "val_weighted_f1"
     watch: Literal["validation", "test"] = "validation"
     """rows that choose the epoch; 'test' is the article's mistake"""
-    averaging: Share = 0.0
+    averaging: Share = Field(0.95, json_schema_extra={"neutral": 0.0})
     """decay of the exponential moving average (EMA) of the weights, which replaces them after each epoch; 0:
     none"""
     shuffle: bool = True
@@ -214,6 +214,9 @@ class PackageSettings(_Group):
 
     max_texts: Count = 10_000
     """texts that it takes at a time; more are refused"""
+    min_precision: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """share of its answers that are to be right: a text of which it is not sure enough for that gets none;
+    without it every text gets one"""
 
 
 class ServingSettings(_Group):

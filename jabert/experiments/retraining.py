@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from jabert import registry
-from jabert.config import Settings
+from jabert.config import (
+    MethodSettings,
+    Settings,
+    load_settings,
+    local_database,
+    method_kinds,
+    names_method,
+)
+from jabert.evaluation import Calibration
 from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
 from jabert.experiments.packaging import build_package, log_package
@@ -77,6 +85,32 @@ class Retrained:
         return asdict(self)
 
 
+def load(recipe: str, overrides: list[str]) -> Settings:
+    """The settings of a retraining; where neither argument chooses a method, it is that of the champion.
+
+    So a scheduled retraining keeps its method when a release has another default.
+
+    Args:
+        recipe, overrides: as for `load_settings`; an empty recipe is none.
+
+    Raises:
+        JabertError: those of `load_settings`, or the MLflow store cannot be reached.
+    """
+    settings = load_settings(recipe, overrides)
+    database = local_database(str(settings.tracking.uri))
+    if names_method(recipe, overrides) or (database and not database.exists()):
+        return settings
+    registered = registry.open_registry(settings)
+    champion = registered.champion()
+    if champion is None:
+        return settings
+    kind = registered.run(champion).data.params.get("method.kind", MethodSettings().kind)  # 0.1 had one kind
+    if kind not in method_kinds() or kind == settings.method.kind:
+        return settings
+    log.info("method.kind is %r, as of the champion, version %s; name another to change it", kind, champion)
+    return load_settings(recipe, [*overrides, f"method.kind={kind}"])
+
+
 def find_judged(settings: Settings) -> Retrained | None:
     """The result of a retraining on the same settings, data and encoder that was judged before.
 
@@ -137,15 +171,17 @@ def resume(attempt: Attempt, run: Run) -> None:
         log.info("going on from run %s, which did not finish", before)
 
 
-def package(fit: Fit, attempt: Attempt) -> Path:
+def package(fit: Fit, calibration: Calibration, attempt: Attempt) -> Path:
     """The folder of the model package, made if this attempt has none yet."""
-    folder = attempt.path / "package-2"  # what 0.1 left in `package` has another format
+    folder = attempt.path / "package-3"  # what 0.1 left in `package` has another format; 2 is not calibrated
     if not (folder / "SHA256SUMS").exists():  # it is written last
-        build_package(fit.job, folder)
+        build_package(fit.job, folder, calibration)
     return folder
 
 
-def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Run) -> str:
+def register(
+    settings: Settings, data: Data, fit: Fit, calibration: Calibration, *, attempt: Attempt, run: Run
+) -> str:
     """A version of the model, for the gate to judge; one that a killed run registered is found again."""
     registered = registry.open_registry(settings)
     note = attempt.path / "logged.json"
@@ -154,7 +190,7 @@ def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Ru
         learned_from = registry.write_training_digests(
             data.table, data.split_by, attempt.path / "learned_from.json"
         )
-        uri = log_package(package(fit, attempt), learned_from, run)
+        uri = log_package(package(fit, calibration, attempt), learned_from, run)
         write_json(note, uri)
     version = registered.register(uri)
     registered.tag(version, {"judged_in": run.id})

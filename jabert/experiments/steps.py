@@ -1,4 +1,4 @@
-"""The steps of an experiment: read, validate, tokenize, featurize, fit, evaluate.
+"""The steps of an experiment: read, validate, tokenize, featurize, fit, calibrate, evaluate.
 
 Each takes the settings and the results of steps before it, and leaves its own result in a folder that is
 named by a key: a digest of the keys of its inputs, the contents of the files and the settings that it reads,
@@ -35,7 +35,8 @@ from jabert.encoder import (
     vector_origin,
 )
 from jabert.errors import JabertError, redacted
-from jabert.evaluation import EvaluationReport
+from jabert.evaluation import Calibration, EvaluationReport
+from jabert.evaluation import calibrate as calibrate_predictions
 from jabert.evaluation import evaluate as evaluate_predictions
 from jabert.experiments.keys import kept_of
 from jabert.experiments.packaging import open_package
@@ -52,7 +53,7 @@ log = logging.getLogger("jabert")
 Split = Literal["train", "validation", "test"]
 
 # Raised when the files of a step, or what stands in them for the same inputs, are no longer as before.
-_READ, _VALIDATE, _TOKENIZE, _FIT, _EVALUATE = 1, 1, 1, 1, 1
+_READ, _VALIDATE, _TOKENIZE, _FIT, _CALIBRATE, _EVALUATE = 1, 1, 1, 1, 1, 1
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,8 @@ class Evaluated:
     Attributes:
         measured_on: the split of the rows.
         rows: of the table, with pieces where texts are tokenized.
-        probabilities: float64 (rows, classes).
-        report: on them.
+        probabilities: float64 (rows, classes), before they are calibrated.
+        report: on them, as the package answers.
     """
 
     measured_on: Split
@@ -377,6 +378,26 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
     return Rows(table["text"].tolist(), classes, list(groups), ids, vectors)
 
 
+def calibrate(settings: Settings, data: Data, tokens: Tokens | None, fitted: Fit) -> Calibration:
+    """Fit temperature and threshold of a classifier on validation rows.
+
+    Where it learned from these too, a second one, fitted on the training rows alone, stands in for it: that
+    is the one which an experiment measures on validation rows.
+    """
+
+    def make(_: Path) -> dict[str, Any]:
+        apart = fitted
+        if "validation" in fitted.learned_from:
+            apart = fit(settings, data, tokens, "validation", on_epoch=lambda _: None)
+        rows = _rows(settings, data, tokens, ["validation"])
+        probabilities = method_of(settings).predict(apart.job, rows)
+        return asdict(calibrate_predictions(rows.classes, probabilities, settings.package.min_precision))
+
+    key = key_of(_CALIBRATE, fitted.key, settings.package.min_precision)
+    _, record = find_or_make(_work(settings), "calibrate", key, make)
+    return Calibration(**record)
+
+
 def evaluate(
     settings: Settings,
     data: Data,
@@ -385,6 +406,7 @@ def evaluate(
     measured_on: Split,
     *,
     package: Callable[[], Path],
+    calibration: Calibration | None = None,
 ) -> Evaluated:
     """Classify rows from their texts with the packaged classifier, and compare with their labels.
 
@@ -395,6 +417,7 @@ def evaluate(
         fit: the classifier.
         measured_on: the split whose rows are classified.
         package: makes the package of the classifier and returns its folder; called if it is needed.
+        calibration: of the package.
     """
     table = tokens.beside(data.table) if tokens else data.table
     rows = table[table["split"] == measured_on]
@@ -411,7 +434,9 @@ def evaluate(
     key = key_of(_EVALUATE, fit.key, measured_on, settings.package.max_texts)
     folder, _ = find_or_make(_work(settings), "evaluate", key, make)
     probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)
-    report = evaluate_predictions(rows, probabilities, data.labels, seed=settings.data.seed)
+    report = evaluate_predictions(
+        rows, probabilities, data.labels, calibration=calibration, seed=settings.data.seed
+    )
     return Evaluated(measured_on, rows, probabilities, report)
 
 

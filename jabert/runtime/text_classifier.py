@@ -4,7 +4,8 @@ MLflow stores this file with the model and runs it where the model is loaded ("m
 stands alone: it imports nothing else of jabert, and reads only the folder `classifier` logged beside it:
 
     SHA256SUMS    digests of the other files, as `sha256sum` writes them
-    package.json  labels, limits, and the members: for each its folder and the class here that reads it
+    package.json  labels, limits, and the members: for each its folder and the class here that reads it;
+                  perhaps the temperature of the probabilities, and the threshold of an answer
     config.toml   the settings that the model was made with; for people, not read here
     <member>/     the files of one classifier
 
@@ -106,7 +107,8 @@ class TextClassifier(PythonModel):
             context: not used.
             model_input: one row a text, in the string column `text`.
             params: `top_k`, how many labels `probabilities` holds, the most probable first (without it
-                all, in the order of training); `threshold`, the probability below which a text gets no label.
+                all, in the order of training); `threshold`, the probability below which a text gets no label
+                (without it that of the package, if it has one; 0: every text gets one).
 
         Returns:
             `label` (str, or None below the threshold), `score` (float, the highest probability) and
@@ -117,8 +119,10 @@ class TextClassifier(PythonModel):
                 parameter has no such value. Rows are named by the index of the input.
         """
         top_k, threshold = _checked(params or {})
+        if threshold is None:
+            threshold = self.about.get("threshold", 0.0)
         self._check_texts(model_input["text"])
-        probabilities = self.classify(model_input["text"].tolist())
+        probabilities = self.calibrate(self.classify(model_input["text"].tolist()))
         best, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
         labels = self.about["labels"]
         named = [labels[i] if score >= threshold else None for i, score in zip(best, scores, strict=True)]
@@ -154,7 +158,7 @@ class TextClassifier(PythonModel):
         return None
 
     def classify(self, texts: list[str]) -> _Probabilities:
-        """Probabilities float64 (texts, classes) of texts that are known to be good."""
+        """Probabilities float64 (texts, classes) of texts that are known to be good, not yet calibrated."""
         return self.join([member.classify(texts) for member in self.members])
 
     def join(self, parts: list[_Probabilities]) -> _Probabilities:
@@ -164,6 +168,18 @@ class TextClassifier(PythonModel):
             return parts[0]
         logarithms = log_probabilities(np.concatenate(parts, axis=1))
         return _softmax(logarithms @ np.array(weights["kernel"]) + np.array(weights["bias"]))
+
+    def calibrate(self, probabilities: _Probabilities) -> _Probabilities:
+        """Make probabilities (texts, classes) as sure as they are right, if the package has a temperature.
+
+        They become the softmax of their logarithms divided by the temperature.
+        """
+        temperature = self.about.get("temperature", 1.0)
+        if temperature == 1:  # to the last bit
+            return probabilities
+        powers = probabilities ** (1 / temperature)
+        shares: _Probabilities = powers / powers.sum(axis=1, keepdims=True)
+        return shares
 
     def _by_label(self, probabilities: _Probabilities, top_k: int | None) -> dict[str, float]:
         order = range(len(probabilities)) if top_k is None else np.argsort(-probabilities, kind="stable")
@@ -423,13 +439,13 @@ def _check_files(folder: Path) -> None:
                 raise MlflowException(f"the file {name} of the model package has changed since it was made")
 
 
-def _checked(params: dict[str, Any]) -> tuple[int | None, float]:
+def _checked(params: dict[str, Any]) -> tuple[int | None, float | None]:
     top_k, threshold = params.get("top_k"), params.get("threshold")
     if top_k is not None and top_k < 1:
         raise BadInput(f"top_k is {top_k}, but at least one label is shown")
     if threshold is not None and not 0 <= threshold <= 1:
         raise BadInput(f"threshold is {threshold}, but a probability is between 0 and 1")
-    return top_k, threshold or 0.0
+    return top_k, threshold
 
 
 mlflow.models.set_model(TextClassifier())

@@ -10,6 +10,7 @@ import pyarrow as pa
 from jabert.config import Settings
 from jabert.encoder import TokenIds, origin_of
 from jabert.errors import JabertError
+from jabert.evaluation import scaled
 from jabert.features import FeatureStore, row_keys
 from jabert.registry import Registry
 
@@ -24,7 +25,7 @@ ANSWER = pa.schema(
     }
 )
 """What is said of a text: the most probable label, its probability, that of all labels, who says so, and why
-there is none of it."""
+there is no label."""
 
 
 class Champion:
@@ -70,14 +71,19 @@ class Champion:
         answers = [member.classify(inputs) for member, inputs in zip(self._members, prepared, strict=True)]
         parts = [probabilities for probabilities, _ in answers]
         join = getattr(self._classifier, "join", None)  # a model of jabert 0.1 has one part and no join
-        joined = join(parts) if join else parts[0]
-        labels = self._classifier.about["labels"]
+        about = self._classifier.about
+        labels, threshold = about["labels"], about.get("threshold", 0.0)
+        joined = scaled(join(parts) if join else parts[0], about.get("temperature", 1.0))
         source = {"model_version": self.version, "model_digest": self.digest}
         rows: list[dict[str, Any]] = [{**source, "reason": fault and f"text is {fault}"} for fault in faults]
         good = [row for row in rows if row["reason"] is None]
         for row, of in zip(good, joined.tolist(), strict=True):
             by_label = list(zip(labels, of, strict=True))
-            row.update(label=labels[of.index(max(of))], score=max(of), probabilities=by_label)
+            row.update(score=max(of), probabilities=by_label)
+            if max(of) >= threshold:
+                row["label"] = labels[of.index(max(of))]
+            else:
+                row["reason"] = f"score is below the threshold {threshold:.3f}"
         reused = min((found for _, found in answers if found is not None), default=0)
         return pa.Table.from_pylist(rows, ANSWER), reused
 

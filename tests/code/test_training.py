@@ -63,6 +63,9 @@ class Trained:
         return self.history[self.fitted.best_epoch - 1]
 
 
+QUICK = {"epochs": 3, "batch_size": 32, "precision": "float32", "averaging": 0.0}
+
+
 def run(corpus, folder, on_epoch=lambda _: None, *, units=6, dropout=0.0, **training):
     rows, watched = corpus
     fitted = train(
@@ -71,7 +74,7 @@ def run(corpus, folder, on_epoch=lambda _: None, *, units=6, dropout=0.0, **trai
         CLASSES,
         units=units,
         dropout=dropout,
-        training=TrainingSettings(**{"epochs": 3, "batch_size": 32, "precision": "float32"} | training),
+        training=TrainingSettings(**{**QUICK, **training}),
         folder=folder,
         on_epoch=on_epoch,
     )

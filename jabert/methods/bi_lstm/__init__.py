@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from pydantic import Field
+
 from jabert.config import Count, MethodSettings, Share
 from jabert.errors import JabertError
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
@@ -22,7 +24,7 @@ class BiLstmSettings(MethodSettings):
     kind: str = "bi-lstm"
     units: Count = 356
     """of the LSTM, in each direction"""
-    dropout: Share = 0.0
+    dropout: Share = Field(0.3, json_schema_extra={"neutral": 0.0})
     """share of the Bi-LSTM's output dropped in training"""
     positions: Count = 512
     """vectors of a text at most; in a longer one neighbours are averaged, which bounds the time"""
