@@ -281,7 +281,7 @@ class Recorded:
 
 
 def test_what_was_cut_is_told_everywhere(long_table, toy_encoder, caplog):
-    settings = settings_of(long_table, toy_encoder, "method.kind=mean-pooling")
+    settings = settings_of(long_table, toy_encoder, "data.long_texts=head", "method.kind=mean-pooling")
     data, run = steps.read(settings), Recorded()
 
     with caplog.at_level(logging.WARNING, "jabert"):
@@ -297,20 +297,18 @@ def test_what_was_cut_is_told_everywhere(long_table, toy_encoder, caplog):
 
 
 def test_in_windows_only_what_lies_beyond_the_last_is_cut(long_table, toy_encoder, caplog):
-    all_of_it = settings_of(long_table, toy_encoder, "data.long_texts=windows", "method.kind=mean-pooling")
+    all_of_it = settings_of(long_table, toy_encoder, "method.kind=mean-pooling")  # the default
     data = steps.read(all_of_it)
     assert steps.tokenize(all_of_it, data).truncated == 0
     assert not caplog.records
-    two = settings_of(
-        long_table, toy_encoder, "data.long_texts=windows", "data.windows=2", "method.kind=mean-pooling"
-    )
+    two = settings_of(long_table, toy_encoder, "data.windows=2", "method.kind=mean-pooling")
     tokens = steps.tokenize(two, data)
     assert tokens.tokenized.cut.tolist() == np.maximum(tokens.tokenized.pieces - 2 - 19, 0).tolist()
     assert tokens.truncated == (tokens.tokenized.cut > 0).sum() > 0
 
 
 def test_tokens_found_from_before_cuts_were_counted_are_counted(long_table, toy_encoder):
-    settings = settings_of(long_table, toy_encoder, "method.kind=mean-pooling")
+    settings = settings_of(long_table, toy_encoder, "data.long_texts=head", "method.kind=mean-pooling")
     tokens = steps.tokenize(settings, steps.read(settings))
     cut, file = tokens.cut, tokens.folder / "tokens.parquet"
     pq.write_table(pq.read_table(file).drop_columns(["cut"]), file)
