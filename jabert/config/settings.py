@@ -104,9 +104,9 @@ class DataSettings(_Group):
     """KNBC: remove the tag that opens each article"""
     drop_duplicates: bool = True
     """keep one of each text, and none of a text that has two different labels"""
-    long_texts: Literal["head", "tail", "head-tail", "windows"] = "head"
+    long_texts: Literal["head", "tail", "head-tail", "windows"] = "windows"
     """what an encoder gets of a text that is longer than it takes: its beginning, its end, half of each, or
-    all of it in overlapping windows"""
+    all of it in overlapping windows, whose vectors stand one behind the other"""
     windows: Count = 8
     """of a text at most; what lies beyond is cut"""
 

@@ -146,7 +146,7 @@ def _compute(
     setup_seconds = time.perf_counter() - loading
     budget = token_budget(folder, settings.encoder)
     done, writing = 0, Future[None]()
-    tokens, estimate = 0, Estimate(f"featurizing {len(ids.flat):,} tokens", len(ids.flat))
+    estimate = Estimate(f"featurizing {len(ids.flat):,} tokens", len(ids.flat))
     writing.set_result(None)
     with store.writer() as writer, ThreadPoolExecutor(1) as thread:
         for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):
@@ -156,8 +156,8 @@ def _compute(
             if done and on_progress:
                 on_progress(done, len(ids))
             writing = thread.submit(writer.append, keys[batch], texts, vectors)
-            done, tokens = done + len(texts), tokens + len(texts.flat)
-            estimate.update(tokens)
+            done += len(texts)
+            estimate.add(len(texts.flat))
         writing.result()
         if on_progress:
             on_progress(done, len(ids))

@@ -105,7 +105,8 @@ class Rows:
         texts: the text of each row.
         classes: int32 (rows,), index of its label.
         groups: its group, e.g. the article that a sentence comes from; None where it has none.
-        ids: its token ids; None unless the method needs tokens or vectors.
+        ids: its token ids, those of its windows one behind the other; None unless the method needs tokens or
+            vectors.
         vectors: its token vectors; None unless the method needs vectors.
     """
 

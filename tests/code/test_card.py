@@ -242,6 +242,20 @@ def test_every_section_is_there_with_its_facts(facts_of):
     assert "Sample:" not in markdown
 
 
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ("head", "64 tokens; of a longer one the beginning, the rest is cut off"),
+        ("tail", "64 tokens; of a longer one the end, the rest is cut off"),
+        ("head-tail", "64 tokens; of a longer one the beginning and end, the rest is cut off"),
+        ("windows", "64 tokens; of a longer one up to 8 overlapping windows of so many, the rest is cut off"),
+    ],
+)
+def test_what_becomes_of_a_long_text_is_said(facts_of, kept, said):
+    card = make_card(facts_of(overrides=[f"data.long_texts={kept}"]))
+    assert said in section(card.to_markdown(), "Encoder")
+
+
 def test_a_method_without_an_encoder_has_the_same_sections(facts_of):
     method = Description("Word counts", layers=[], limits=["It ignores word order."])
     without = {"encoder": None, "lower_case": None, "max_tokens": None, "features": None}

@@ -22,7 +22,7 @@ from jabert.methods.bi_lstm import training as training_module
 from jabert.methods.bi_lstm.network import build_classifier
 from jabert.methods.bi_lstm.training import load_classifier, train
 from jabert.training import state as training_state
-from jabert.training.batches import in_order, shuffled_buckets
+from jabert.training.batches import bounded, in_order, shuffled_buckets
 from jabert.training.rows import Rows, StoredVectors
 
 CLASSES = 4
@@ -320,6 +320,16 @@ def test_buckets_hold_texts_of_similar_length():
     lengths = np.random.default_rng(0).integers(2, 200, 1600)
     padded = sum(len(batch) * lengths[batch].max() for batch in shuffled_buckets(lengths, 32, [0]))
     assert padded < 1.2 * lengths.sum()  # in random batches it is about 1.9 times
+
+
+@given(st.lists(st.integers(1, 90), max_size=60), st.integers(1, 9), st.integers(1, 200))
+def test_a_batch_has_at_most_so_many_tokens_or_one_row(lengths, batch_size, most):
+    lengths = np.array(lengths, dtype=np.int32)
+    parts = list(bounded(in_order(len(lengths), batch_size), lengths, most))
+    assert [row for part in parts for row in part] == list(range(len(lengths)))
+    for part in parts:
+        assert len(part) == 1 or len(part) * lengths[part].max() <= most
+    assert list(map(list, bounded(in_order(4, 3), np.ones(4), 3))) == [[0, 1, 2], [3]]
 
 
 @given(st.integers(0, 200), st.integers(1, 50))

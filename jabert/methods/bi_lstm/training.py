@@ -18,13 +18,14 @@ from jabert.files import atomic_path
 from jabert.legacy_keras import import_tensorflow, run_two_at_once
 from jabert.methods import Epoch, Fitted
 from jabert.methods.bi_lstm.network import build_classifier
-from jabert.training.batches import in_order, shuffled_buckets
+from jabert.training.batches import bounded, in_order, shuffled_buckets
 from jabert.training.rows import Rows, StoredVectors
 from jabert.training.state import TrainingState, writing
 
 log = logging.getLogger("jabert")
 
 _WEIGHTS = "best.h5"
+_MOST_TOKENS = 65_536  # of a batch, padding included: 2 GB of the LSTM's states and gradients
 
 
 def train(
@@ -74,7 +75,7 @@ def train(
         started = time.perf_counter()
         number = len(history) + 1
         batches = _batches(learned_from, rows.classes, training, number)
-        learned = _learn(model, step, batches, estimate)
+        learned = _learn(model, step, _counted(batches, estimate))
         watched_metrics = _measure(model, watched_vectors, watched.classes, classes, training.batch_size)
         metrics = learned | {f"val_{name}": value for name, value in watched_metrics.items()}
         epoch = {"epoch": number, **metrics, "seconds": round(time.perf_counter() - started, 3)}
@@ -158,35 +159,29 @@ def _batches(
         if training.shuffle
         else in_order(len(vectors), training.batch_size)
     )
-    return ((vectors.padded(chosen), vectors.lengths[chosen], classes[chosen]) for chosen in numbers)
+    within = bounded(numbers, vectors.lengths, _MOST_TOKENS)
+    return ((vectors.padded(chosen), vectors.lengths[chosen], classes[chosen]) for chosen in within)
 
 
-def _estimate(vectors: StoredVectors, training: TrainingSettings, finished: int) -> Callable[[int], None]:
-    """Is told the vectors of each batch, and tells how long all epochs will take at most."""
-    total, done = int(vectors.lengths.sum()) * (training.epochs - finished), 0
-    limit = f", {training.max_minutes:g} minutes" if training.max_minutes else ""
-    estimate = Estimate(f"training for at most {training.epochs} epochs{limit}", total)
-
-    def count(learned: int) -> None:
-        nonlocal done
-        done += learned
-        estimate.update(done)
-
-    return count
+def _estimate(vectors: StoredVectors, training: TrainingSettings, finished: int) -> Estimate:
+    """Of all epochs that may come, by their vectors."""
+    limit = f" or {training.max_minutes:g} minutes" if training.max_minutes else ""
+    total = int(vectors.lengths.sum()) * (training.epochs - finished)
+    return Estimate(f"training for at most {training.epochs} epochs{limit}", total)
 
 
-def _learn(
-    model: Any,
-    step: Callable[..., dict[str, Any]],
-    batches: Iterator[_Batch],
-    on_batch: Callable[[int], None],
-) -> Epoch:
+def _counted(batches: Iterator[_Batch], estimate: Estimate) -> Iterator[_Batch]:
+    for batch in batches:
+        yield batch
+        estimate.add(int(batch[1].sum()))
+
+
+def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[_Batch]) -> Epoch:
     one_hot = np.eye(model.output_shape[-1], dtype=np.float32)
     model.reset_metrics()
     means: dict[str, Any] = {}
     for vectors, lengths, classes in batches:
         means = step(vectors, lengths, one_hot[classes])
-        on_batch(int(lengths.sum()))
     model.optimizer.finalize_variable_values(model.trainable_variables)  # the average, if there is one
     return {name: float(value) for name, value in means.items()}
 
@@ -212,8 +207,8 @@ def predict(model: Any, vectors: StoredVectors, batch_size: int) -> npt.NDArray[
     """Class probabilities (rows, classes), computed in batches of similar length."""
     predicted = np.empty((len(vectors), model.output_shape[-1]))
     order = np.argsort(vectors.lengths, kind="stable")
-    for chosen in in_order(len(vectors), batch_size):
-        numbers = order[chosen]
+    batches = (order[chosen] for chosen in in_order(len(vectors), batch_size))
+    for numbers in bounded(batches, vectors.lengths, _MOST_TOKENS):
         predicted[numbers] = model.predict_on_batch([vectors.padded(numbers), vectors.lengths[numbers]])
     return predicted
 

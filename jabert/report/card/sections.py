@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from jabert.config import Settings, TrackingSettings
+from jabert.config import DataSettings, Settings, TrackingSettings
 from jabert.dataset import table_digest
 from jabert.dataset.readers import format_of
 from jabert.encoder import EncoderFolder
@@ -249,9 +249,16 @@ def encoder(facts: Facts) -> str:
             "origin": folder.settings.get("origin", "not stated in an encoder.toml"),
             "layers": f"{config.num_hidden_layers}, hidden size {config.hidden_size}",
             "vocabulary": f"{config.vocab_size:,} pieces, {'lower-cased' if facts.lower_case else 'cased'}",
-            "longest text": f"{facts.max_tokens:,} tokens, the rest is cut off",
+            "longest text": f"{facts.max_tokens:,} tokens; {_of_longer_ones(facts.settings.data)}",
         }
     )
+
+
+def _of_longer_ones(data: DataSettings) -> str:
+    if data.long_texts == "windows":
+        return f"of a longer one up to {data.windows:,} overlapping windows of so many, the rest is cut off"
+    kept = {"head": "beginning", "tail": "end", "head-tail": "beginning and end"}[data.long_texts]
+    return f"of a longer one the {kept}, the rest is cut off"
 
 
 def environment(facts: Facts) -> str:
