@@ -245,6 +245,13 @@ class ServingSettings(_Group):
     """between looks at the alias"""
 
 
+class ExperimentSettings(_Group):
+    """What is measured beside a model; it decides nothing about it."""
+
+    baselines: bool = True
+    """`retrain` fits `tfidf` and `majority` on the same rows too, and shows them beside the model"""
+
+
 class CorpusSettings(_Group):
     """Raw text for pretraining: one sentence a line, a blank line between documents, UTF-8."""
 
@@ -343,6 +350,7 @@ class Settings(_Group):
     method: MethodSettings = MethodSettings()
     training: TrainingSettings = TrainingSettings()
     package: PackageSettings = PackageSettings()
+    experiment: ExperimentSettings = ExperimentSettings()
     corpus: CorpusSettings = CorpusSettings()
     vocabulary: VocabularySettings = VocabularySettings()
     pretraining: PretrainingSettings = PretrainingSettings()

@@ -1,5 +1,12 @@
 """How well a classifier does, how sure that is, and how two of them compare."""
 
+from jabert.evaluation.baselines import (
+    Baseline,
+    advice,
+    baseline_metrics,
+    baselines_of,
+    measure_baseline,
+)
 from jabert.evaluation.calibration import Calibration, calibrate, scaled
 from jabert.evaluation.comparison import Comparison, compare
 from jabert.evaluation.context import Context
@@ -8,13 +15,18 @@ from jabert.evaluation.report import SHORT_TEXT, EvaluationReport, evaluate, pre
 
 __all__ = [
     "SHORT_TEXT",
+    "Baseline",
     "Calibration",
     "Comparison",
     "Context",
     "EvaluationReport",
+    "advice",
+    "baseline_metrics",
+    "baselines_of",
     "calibrate",
     "compare",
     "evaluate",
+    "measure_baseline",
     "predictions",
     "scaled",
     "weighted_f1",

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jabert import markdown
-from jabert.config import CONTEXT, LONG_TEXTS, Settings, decisive
+from jabert.config import CONTEXT, LONG_TEXTS, Settings, decisive, settings_with_method
 from jabert.dataset import content_digest, read_corpus, table_digest
 from jabert.dataset.context import Neighbours, neighbours, require_groups
 from jabert.dataset.readers import location_of
@@ -379,6 +379,16 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
         vectors = StoredVectors.find(store, ids, longest)
     groups = table["group"].astype(object).where(table["group"].notna(), None) if "group" in table else ()
     return Rows(table["text"].tolist(), classes, list(groups), ids, vectors)
+
+
+def baseline(settings: Settings, data: Data, kind: str, measured_on: Split) -> npt.NDArray[np.float64]:
+    """Probabilities (rows, classes) of a split by a method that needs but texts, with its default settings.
+
+    It is fitted as `fit` does it, so a run of that method finds it.
+    """
+    own = settings_with_method(kind).model_validate({**settings.model_dump(), "method": {}})
+    fitted = fit(own, data, None, measured_on, on_epoch=lambda _: None)
+    return method_of(own).predict(fitted.job, _rows(own, data, None, [measured_on]))
 
 
 def calibrate(settings: Settings, data: Data, tokens: Tokens | None, fitted: Fit) -> Calibration:

@@ -343,6 +343,24 @@ def test_a_champion_of_several_classifiers_answers_as_it_predicts(own, packages,
         assert {row["model_digest"] for row in rows} == {classifier.digest}
 
 
+def test_a_champion_with_a_temperature_and_a_threshold_answers_as_it_predicts(own, packages):
+    package = packages[1]
+    plain = open_package(package)
+    threshold = float(np.median(plain.classify(TEXTS[:40]).max(axis=1)))
+    more = {"temperature": 0.8, "threshold": threshold}
+    classifier = open_package(toy_package.write_about(package, toy.LABELS, {"linear": "ngrams"}, **more))
+    loaded = SimpleNamespace(unwrap_python_model=lambda: classifier)
+    champion = Champion(SimpleNamespace(name="toy", load=lambda _: loaded), "7", own)
+    rows = champion.answer(champion.prepare(TEXTS[:40], [None] * 40), [None] * 40)[0].to_pylist()
+    predicted = classifier.predict(None, pd.DataFrame({"text": TEXTS[:40]}))
+    assert [row["label"] for row in rows] == predicted["label"].tolist()
+    assert [row["score"] for row in rows] == predicted["score"].tolist()
+    assert [dict(row["probabilities"]) for row in rows] == predicted["probabilities"].tolist()
+    below = f"score is below the threshold {threshold:.3f}"
+    assert {row["reason"] for row in rows if row["label"] is None} == {below}
+    assert {row["reason"] for row in rows if row["label"]} == {None}
+
+
 def test_vectors_of_another_encoder_or_precision_are_not_taken(own, tmp_path, toy_encoder, cased_encoder):
     table = write(tmp_path / "in.csv", [{"text": text} for text in TEXTS[:20]])
     for encoder, change in ((cased_encoder, {}), (toy_encoder, {"pad_to": 40})):
