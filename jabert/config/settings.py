@@ -141,6 +141,8 @@ class FeaturesSettings(_Group):
     """folder of the store"""
     dtype: Literal["float16", "float32"] = "float16"
     """of the stored vectors"""
+    layers: Count = 1
+    """of the encoder, the last ones, whose vectors stand side by side; the store grows with them"""
 
 
 class MethodSettings(_Group):

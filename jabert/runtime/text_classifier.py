@@ -179,6 +179,7 @@ class Vectors:
         precision: in which they are computed on this machine, `float32` or `bfloat16`.
         encoder: fingerprint of the encoder.
         pad_to: length to which texts are padded with token id 0, None without padding.
+        layers: of the encoder, the last ones, whose vectors stand side by side.
     """
 
     hidden_size: int
@@ -186,6 +187,7 @@ class Vectors:
     precision: str
     encoder: str
     pad_to: int | None
+    layers: int
 
 
 class Network:
@@ -228,6 +230,7 @@ class Network:
             precision="bfloat16" if fast else "float32",
             encoder=self._habits["encoder_fingerprint"],
             pad_to=self._habits["pad_to"],
+            layers=self._habits.get("layers", 1),
         )
         self._head = head.create_infer_request()
         self._layout = compiled("layout.xml", "f32").create_infer_request()

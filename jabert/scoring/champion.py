@@ -93,7 +93,10 @@ class _Member:
                 "encoder_fingerprint": vectors.encoder,
                 "pad_to": vectors.pad_to,
             }
-            origin = origin_of(about["encoder_fingerprint"], "openvino", vectors.precision, about["pad_to"])
+            layers = getattr(vectors, "layers", 1)  # a model comes with the code of its day
+            origin = origin_of(
+                about["encoder_fingerprint"], "openvino", vectors.precision, about["pad_to"], layers
+            )
             self._store = FeatureStore(root, origin, vectors.hidden_size, vectors.dtype.name)
 
     def prepare(self, texts: list[str]) -> list[Any]:

@@ -74,6 +74,30 @@ def test_what_is_predicted_of_rows_is_what_is_served(kind, settings, tmp_path):
     assert predicted == pytest.approx(served, abs=2e-3), "float16 vectors are stored"
 
 
+@pytest.mark.parametrize("kind", [kind for kind in method_kinds() if "vectors" in method_of(kind).needs])
+def test_vectors_of_two_layers_are_learned_from_served_and_drawn(kind, toy_table, toy_encoder, tmp_path):
+    one, two = (
+        settings_of(kind, toy_table, toy_encoder, f"features.layers={count}", "encoder.device=cpu")
+        for count in (1, 2)
+    )
+    data, tokens, fit = results_of(two)
+    rows = steps._rows(two, data, tokens, ["test"])
+
+    predicted = method_of(kind).predict(fit.job, rows)
+
+    package = build_package(fit.job, tmp_path / "package")
+    classifier = open_package(package)
+    assert predicted == pytest.approx(classifier.classify(list(rows.texts)), abs=2e-3)
+    vectors = classifier.members[0].vectors
+    assert (vectors.layers, vectors.hidden_size) == (2, 32)
+    assert results_of(one)[2].key != fit.key
+    layers = method_of(kind).describe(fit.job, fit.fitted).layers
+    drawn = {layer.name: layer.shape for layer in layers}
+    assert drawn["last 2 blocks"] == "(tokens, 32)" and drawn["transformer block"] == "(tokens, 16)"
+    learned = {"mean-pooling": (32 + 1) * 4, "bi-lstm": 8 * 8 * (32 + 8 + 1) + (16 + 1) * 4}
+    assert sum(layer.parameters for layer in layers[-2:]) == learned[kind]
+
+
 def test_a_fit_is_reproducible(kind, settings, toy_table, toy_encoder, tmp_path):
     first = results_of(settings)[2]
     again = results_of(settings_of(kind, toy_table, toy_encoder, f"training.work_path={tmp_path}/again"))[2]
