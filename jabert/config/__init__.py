@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from jabert.config.locations import BUNDLED, SQLITE, bundled, expanded, is_url, local_database, local_path
 from jabert.config.settings import (
+    ClassWeights,
     Count,
     DataSettings,
     EncoderSettings,
@@ -44,6 +45,7 @@ from jabert.errors import JabertError
 
 __all__ = [
     "RENAMED",
+    "ClassWeights",
     "Count",
     "DataSettings",
     "EncoderSettings",

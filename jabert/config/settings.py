@@ -29,6 +29,7 @@ class Kind(StrEnum):
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+ClassWeights = Literal["none", "balanced"]
 
 
 def _not_blank(name: str) -> str:

@@ -31,7 +31,10 @@ def attempt_key_0_1(settings: Settings, data_digest: str, encoder: EncoderFolder
     if settings.method.kind != "bi-lstm" or encoder is None:
         return None
     names = [f"{group}.{key}" for group, keys in _SETTINGS_0_1.items() for key in keys.split()]
-    values = {name: flat[RENAMED.get(name, name)] for name in names}
+    present = {name: RENAMED.get(name, name) for name in names}
+    if decisive(settings, {name.partition(".")[0] for name in present.values()}).keys() - present.values():
+        return None  # a setting that 0.1 did not have
+    values = {name: flat[present[name]] for name in names}
     for name in ("validation.suite", "validation.pieces_suite"):
         values[name] = Path(values[name]).name
     suites = [_FILES_0_1.get(suite) or digest_of_file(find_suite(suite)) for suite in _suites(settings)]

@@ -18,6 +18,17 @@ from jabert.methods import list_methods, method_of
 TEXTS = ["京都のお寺を歩いた。", "電話の電池が切れた。", "カレーを食べた。"]
 
 
+WAYS = {
+    "mean-pooling": [["method.class_weights=balanced"]],
+    "bi-lstm": [
+        ["method.pooling=attention"],
+        ["method.mix=true", "features.layers=2"],
+        ["method.label_smoothing=0.1", "method.class_weights=balanced"],
+    ],
+}
+"""Settings of a method that change what is fitted, to be held to what every fit is."""
+
+
 def settings_of(kind, table, encoder, *more):
     quick = [each for each in toy.quick_settings(table, encoder) if not each.startswith("method.")]
     own = ["method.units=8"] if kind == "bi-lstm" else []
@@ -72,6 +83,30 @@ def test_what_is_predicted_of_rows_is_what_is_served(kind, settings, tmp_path):
     served = open_package(build_package(fit.job, tmp_path / "package")).classify(list(rows.texts))
     assert predicted.dtype == np.float64
     assert predicted == pytest.approx(served, abs=2e-3), "float16 vectors are stored"
+
+
+@pytest.mark.parametrize(("kind", "way"), [(kind, way) for kind, ways in WAYS.items() for way in ways])
+def test_every_way_of_a_method_is_another_fit_and_is_served_as_it_predicts(
+    kind, way, toy_table, toy_encoder, tmp_path
+):
+    fits, predicted = [], []
+    for settings in (settings_of(kind, toy_table, toy_encoder, *more) for more in (way, [])):
+        data, tokens, fit = results_of(settings)
+        rows = steps._rows(settings, data, tokens, ["test"])
+        predicted.append(method_of(kind).predict(fit.job, rows))
+        fits.append(fit)
+
+    served = open_package(build_package(fits[0].job, tmp_path / "package")).classify(list(rows.texts))
+    assert predicted[0] == pytest.approx(served, abs=2e-3)
+    assert fits[0].key != fits[1].key
+    assert np.abs(predicted[0] - predicted[1]).max() > 1e-3
+    one, other = (method_of(kind).describe(fit.job, fit.fitted) for fit in fits)
+    assert (one.layers, one.protocol) != (other.layers, other.protocol)
+
+
+def test_a_mix_of_one_layer_is_refused(toy_table, toy_encoder):
+    with pytest.raises(JabertError, match=r"method\.mix is true, but features\.layers is 1"):
+        results_of(settings_of("bi-lstm", toy_table, toy_encoder, "method.mix=true"))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in method_kinds() if "vectors" in method_of(kind).needs])

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from jabert.config import Count, MethodSettings, Share
+from jabert.config import ClassWeights, Count, MethodSettings, Share
 from jabert.errors import JabertError
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
@@ -15,15 +15,27 @@ if TYPE_CHECKING:
 
     from jabert.training.rows import Rows
 
+Pooling = Literal["last", "attention"]
+
 
 class BiLstmSettings(MethodSettings):
-    """Sizes of the Bi-LSTM."""
+    """Network and loss."""
 
     kind: str = "bi-lstm"
     units: Count = 356
     """of the LSTM, in each direction"""
     dropout: Share = 0.0
     """share of the Bi-LSTM's output dropped in training"""
+    pooling: Pooling = "last"
+    """what stands for a text: the last state of each direction, or the mean of all states with learned
+    weights"""
+    mix: bool = False
+    """with features.layers above 1: the Bi-LSTM gets the mean of their vectors, with learned weights, instead
+    of all columns"""
+    label_smoothing: Share = 0.0
+    """of the loss in training: this share of a label is spread over all labels"""
+    class_weights: ClassWeights = "none"
+    """of the loss in training; balanced: each class counts as much as any other, however few its rows"""
 
 
 class BiLstm(Method):
@@ -47,14 +59,17 @@ class BiLstm(Method):
         procedure = job.settings.training
         if not len(validation):
             raise JabertError(f"there are no {procedure.watch} rows to choose the epoch on")
-        own, device = cast(BiLstmSettings, job.settings.method), use_device(job.settings.encoder.device)
+        own = cast(BiLstmSettings, job.settings.method)
+        if own.mix and job.settings.features.layers == 1:
+            raise JabertError("method.mix is true, but features.layers is 1: there are no layers to mix")
+        device = use_device(job.settings.encoder.device)
         fitted = training.train(
             train,
             validation,
             len(job.labels),
-            units=own.units,
-            dropout=own.dropout,
+            own=own,
             training=procedure,
+            mixed_layers=_mixed_layers(job),
             folder=job.folder,
             on_epoch=on_epoch,
         )
@@ -69,8 +84,8 @@ class BiLstm(Method):
         """See `Method.predict`."""
         from jabert.methods.bi_lstm import training
 
-        units, vectors = cast(BiLstmSettings, job.settings.method).units, rows.stored_vectors()
-        model = training.load_classifier(job.folder, vectors.store.hidden_size, len(job.labels), units)
+        vectors = rows.stored_vectors()
+        model = _load(job, vectors.store.hidden_size)
         return training.predict(model, vectors, job.settings.training.batch_size)
 
     def export(self, job: Job, target: Path) -> Export:
@@ -79,10 +94,8 @@ class BiLstm(Method):
 
         from jabert.methods._frozen import encoder_layers, export_network
         from jabert.methods.bi_lstm.export import head_graph
-        from jabert.methods.bi_lstm.training import load_classifier
 
-        hidden, units = encoder_layers(job)[1], cast(BiLstmSettings, job.settings.method).units
-        model = load_classifier(job.folder, hidden, len(job.labels), units)
+        model = _load(job, encoder_layers(job)[1])
         return export_network(head_graph(model, np.dtype(job.settings.features.dtype)), job, target)
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
@@ -90,25 +103,49 @@ class BiLstm(Method):
         from jabert.methods._frozen import encoder_layers
 
         own, training = cast(BiLstmSettings, job.settings.method), job.settings.training
-        frozen, hidden = encoder_layers(job)
-        lstm_parameters = 8 * own.units * (hidden + own.units + 1)  # 2 directions, 4 gates
-        classes = len(job.labels)
+        frozen, columns = encoder_layers(job)
+        states, classes = 2 * own.units, len(job.labels)
+        network = []
+        if own.mix:
+            layers = _mixed_layers(job)
+            columns //= layers
+            network.append(Layer("mix", "mean, learned weights", f"(tokens, {columns})", layers + 1))
+        parameters = 8 * own.units * (columns + own.units + 1)  # 2 directions, 4 gates
+        pooled = own.pooling == "attention"
+        shape = f"(tokens, {states})" if pooled else f"({states})"
+        network.append(Layer("bi_lstm", "Bidirectional LSTM", shape, parameters))
+        if pooled:
+            network.append(Layer("attention", "mean, learned weights", f"({states})", states))
         return Description(
             summary="A Bi-LSTM on the token vectors of a frozen BERT",
             layers=[
                 *frozen,
-                Layer("bi_lstm", "Bidirectional LSTM", f"({2 * own.units})", lstm_parameters),
-                Layer("softmax", "Dense", f"({classes})", (2 * own.units + 1) * classes),
+                *network,
+                Layer("softmax", "Dense", f"({classes})", (states + 1) * classes),
             ],
             protocol=[
                 f"The {training.watch} rows chose the epoch, by {training.monitor}: epoch "
                 f"{fitted.best_epoch} of {len(fitted.history):,}.",
                 f"Bi-LSTM: {own.units} units in each direction, dropout {own.dropout}, batches of "
                 f"{training.batch_size}, averaging {training.averaging}, seed {training.seed}.",
+                f"Loss: label smoothing {own.label_smoothing}, class weights {own.class_weights}.",
             ],
             limits=["The encoder is frozen: nothing in it was learned from these labels."],
             environment={"LSTM": fitted.resolved["training_precision"], "GPU": fitted.resolved["gpu"]},
         )
+
+
+def _load(job: Job, columns: int) -> Any:
+    """The fitted Keras model, for token vectors of so many columns."""
+    from jabert.methods.bi_lstm.training import load_classifier
+
+    own = cast(BiLstmSettings, job.settings.method)
+    shape = {"pooling": own.pooling, "mixed_layers": _mixed_layers(job)}
+    return load_classifier(job.folder, columns, len(job.labels), own.units, **shape)
+
+
+def _mixed_layers(job: Job) -> int:
+    return job.settings.features.layers if cast(BiLstmSettings, job.settings.method).mix else 1
 
 
 METHOD = BiLstm()
