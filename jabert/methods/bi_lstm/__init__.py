@@ -1,6 +1,6 @@
 """The article's classifier: a bidirectional LSTM and a softmax layer on the vectors of a frozen BERT."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -104,25 +104,9 @@ class BiLstm(Method):
 
         own, training = cast(BiLstmSettings, job.settings.method), job.settings.training
         frozen, columns = encoder_layers(job)
-        states, classes = 2 * own.units, len(job.labels)
-        network = []
-        if own.mix:
-            layers = _mixed_layers(job)
-            columns //= layers
-            network.append(Layer("mix", "mean, learned weights", f"(tokens, {columns})", layers + 1))
-        parameters = 8 * own.units * (columns + own.units + 1)  # 2 directions, 4 gates
-        pooled = own.pooling == "attention"
-        shape = f"(tokens, {states})" if pooled else f"({states})"
-        network.append(Layer("bi_lstm", "Bidirectional LSTM", shape, parameters))
-        if pooled:
-            network.append(Layer("attention", "mean, learned weights", f"({states})", states))
         return Description(
             summary="A Bi-LSTM on the token vectors of a frozen BERT",
-            layers=[
-                *frozen,
-                *network,
-                Layer("softmax", "Dense", f"({classes})", (states + 1) * classes),
-            ],
+            layers=[*frozen, *_network(own, columns, _mixed_layers(job), len(job.labels))],
             protocol=[
                 f"The {training.watch} rows chose the epoch, by {training.monitor}: epoch "
                 f"{fitted.best_epoch} of {len(fitted.history):,}.",
@@ -133,6 +117,21 @@ class BiLstm(Method):
             limits=["The encoder is frozen: nothing in it was learned from these labels."],
             environment={"LSTM": fitted.resolved["training_precision"], "GPU": fitted.resolved["gpu"]},
         )
+
+
+def _network(own: BiLstmSettings, columns: int, mixed_layers: int, classes: int) -> Iterator[Layer]:
+    """The layers from token vectors of so many columns to the probabilities."""
+    states, learned = 2 * own.units, "mean, learned weights"
+    columns //= mixed_layers
+    if own.mix:
+        yield Layer("mix", learned, f"(tokens, {columns})", mixed_layers + 1)
+    parameters = 8 * own.units * (columns + own.units + 1)  # 2 directions, 4 gates
+    attends = own.pooling == "attention"
+    shape = f"(tokens, {states})" if attends else f"({states})"
+    yield Layer("bi_lstm", "Bidirectional LSTM", shape, parameters)
+    if attends:
+        yield Layer("attention", learned, f"({states})", states)
+    yield Layer("softmax", "Dense", f"({classes})", (states + 1) * classes)
 
 
 def _load(job: Job, columns: int) -> Any:
