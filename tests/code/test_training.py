@@ -41,7 +41,7 @@ def stored(toy_encoder, path, encoder):
     ids = Tokenizer(folder, encoder)(table["text"].tolist()).ids
     featurize(ids, folder, settings)
     classes = np.array([toy.LABELS.index(label) for label in table["label"]], dtype=np.int32)
-    vectors = StoredVectors.find(open_store(folder, settings), ids)
+    vectors = StoredVectors.find(open_store(folder, settings), ids, 64)
     rows = Rows(table["text"].tolist(), classes, table["group"].tolist(), ids, vectors)
     held_out = (table["group"] >= "article-32").to_numpy()
     return rows.take(np.flatnonzero(~held_out)), rows.take(np.flatnonzero(held_out))
@@ -64,6 +64,7 @@ class Trained:
 
 
 OWN = set(BiLstmSettings.model_fields)
+QUICK = {"epochs": 3, "batch_size": 32, "precision": "float32", "averaging": 0.0}
 
 
 def run(corpus, folder, on_epoch=lambda _: None, **given):
@@ -74,8 +75,8 @@ def run(corpus, folder, on_epoch=lambda _: None, **given):
         rows,
         watched,
         CLASSES,
-        own=BiLstmSettings(**{"units": 6} | own),
-        training=TrainingSettings(**{"epochs": 3, "batch_size": 32, "precision": "float32"} | training),
+        own=BiLstmSettings(**{"units": 6, "dropout": 0.0} | own),
+        training=TrainingSettings(**{**QUICK, **training}),
         folder=folder,
         on_epoch=on_epoch,
     )
@@ -481,4 +482,4 @@ def test_a_row_that_the_store_lost_is_an_error_not_a_wrong_training(corpus):
     rows, _ = corpus
     lost = TokenIds.of([*list(rows.ids)[:-1], [7, 7, 7]])
     with pytest.raises(JabertError, match=rf"lacks 1 of {len(rows)} rows; `jabert featurize` computes them"):
-        StoredVectors.find(rows.stored_vectors().store, lost)
+        StoredVectors.find(rows.stored_vectors().store, lost, 64)

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from pydantic import Field
+
 from jabert.config import ClassWeights, Count, MethodSettings, Share
 from jabert.errors import JabertError
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
@@ -24,7 +26,7 @@ class BiLstmSettings(MethodSettings):
     kind: str = "bi-lstm"
     units: Count = 356
     """of the LSTM, in each direction"""
-    dropout: Share = 0.0
+    dropout: Share = Field(0.3, json_schema_extra={"neutral": 0.0})
     """share of the Bi-LSTM's output dropped in training"""
     pooling: Pooling = "last"
     """what stands for a text: the last state of each direction, or the mean of all states with learned
@@ -36,6 +38,8 @@ class BiLstmSettings(MethodSettings):
     """of the loss in training: this share of a label is spread over all labels"""
     class_weights: ClassWeights = "none"
     """of the loss in training; balanced: each class counts as much as any other, however few its rows"""
+    positions: Count = 512
+    """vectors of a text at most; in a longer one neighbours are averaged, which bounds the time"""
 
 
 class BiLstm(Method):
@@ -48,6 +52,7 @@ class BiLstm(Method):
     reads = (
         *("training.epochs", "training.batch_size", "training.patience", "training.monitor"),
         *("training.watch", "training.averaging", "training.shuffle", "training.precision", "training.seed"),
+        "training.max_minutes",
     )
     chooses = True
 
@@ -64,8 +69,8 @@ class BiLstm(Method):
             raise JabertError("method.mix is true, but features.layers is 1: there are no layers to mix")
         device = use_device(job.settings.encoder.device)
         fitted = training.train(
-            train,
-            validation,
+            _shortened(train, own.positions),
+            _shortened(validation, own.positions),
             len(job.labels),
             own=own,
             training=procedure,
@@ -74,6 +79,7 @@ class BiLstm(Method):
             on_epoch=on_epoch,
         )
         resolved = {
+            **fitted.resolved,
             "training_device": device,
             "training_precision": training.training_precision(procedure),
             "gpu": ", ".join(gpu_names()) or "none",
@@ -84,7 +90,8 @@ class BiLstm(Method):
         """See `Method.predict`."""
         from jabert.methods.bi_lstm import training
 
-        vectors = rows.stored_vectors()
+        own, vectors = cast(BiLstmSettings, job.settings.method), rows.stored_vectors()
+        vectors = vectors.shortened(own.positions)
         model = _load(job, vectors.store.hidden_size)
         return training.predict(model, vectors, job.settings.training.batch_size)
 
@@ -92,11 +99,13 @@ class BiLstm(Method):
         """See `Method.export`; encoder and Bi-LSTM become OpenVINO graphs."""
         import numpy as np
 
-        from jabert.methods._frozen import encoder_layers, export_network
+        from jabert.methods._frozen import encoder_layers, export_network, longest_text
         from jabert.methods.bi_lstm.export import head_graph
 
-        model = _load(job, encoder_layers(job)[1])
-        return export_network(head_graph(model, np.dtype(job.settings.features.dtype)), job, target)
+        own, model = cast(BiLstmSettings, job.settings.method), _load(job, encoder_layers(job)[1])
+        positions = own.positions if own.positions < longest_text(job) else None
+        head = head_graph(model, np.dtype(job.settings.features.dtype), positions)
+        return export_network(head, job, target)
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""
@@ -109,7 +118,7 @@ class BiLstm(Method):
             layers=[*frozen, *_network(own, columns, _mixed_layers(job), len(job.labels))],
             protocol=[
                 f"The {training.watch} rows chose the epoch, by {training.monitor}: epoch "
-                f"{fitted.best_epoch} of {len(fitted.history):,}.",
+                f"{fitted.best_epoch} of {len(fitted.history):,}{_ended(fitted)}.",
                 f"Bi-LSTM: {own.units} units in each direction, dropout {own.dropout}, batches of "
                 f"{training.batch_size}, averaging {training.averaging}, seed {training.seed}.",
                 f"Loss: label smoothing {own.label_smoothing}, class weights {own.class_weights}.",
@@ -145,6 +154,15 @@ def _load(job: Job, columns: int) -> Any:
 
 def _mixed_layers(job: Job) -> int:
     return job.settings.features.layers if cast(BiLstmSettings, job.settings.method).mix else 1
+
+
+def _shortened(rows: "Rows", positions: int) -> "Rows":
+    return replace(rows, vectors=rows.stored_vectors().shortened(positions))
+
+
+def _ended(fitted: Fitted) -> str:
+    by_time = fitted.resolved.get("ended_by") == "training.max_minutes"
+    return ", after which training.max_minutes ended the training" if by_time else ""
 
 
 METHOD = BiLstm()
