@@ -411,8 +411,9 @@ def features(given: Given) -> None:
 
     root = Path(given.settings.features.path)
     partitions = list_partitions(root)
-    columns = ("encoder", "engine", "precision", "dtype", "padding", "rows", "tokens", "bytes", "path")
-    shown = [{**partition, "encoder": partition["encoder"][:12]} for partition in partitions]
+    origin = ("encoder", "layers", "engine", "precision", "dtype", "padding")
+    columns = (*origin, "rows", "tokens", "bytes", "path")
+    shown = [{"layers": "1", **partition, "encoder": partition["encoder"][:12]} for partition in partitions]
     empty = f"the feature store {root} is empty; `jabert featurize` fills it"
     given.show(partitions, lambda _: print_listing(shown, columns, empty))
 

@@ -29,6 +29,7 @@ class Kind(StrEnum):
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+ClassWeights = Literal["none", "balanced"]
 
 
 def _not_blank(name: str) -> str:
@@ -157,6 +158,8 @@ class FeaturesSettings(_Group):
     """folder of the store"""
     dtype: Literal["float16", "float32"] = "float16"
     """of the stored vectors"""
+    layers: Count = 1
+    """of the encoder, the last ones, whose vectors stand side by side; the store grows with them"""
 
 
 class MethodSettings(_Group):

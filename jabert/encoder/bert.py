@@ -35,6 +35,7 @@ class Bert:
         seed: of the random numbers of dropout.
         trainable: False for inference only: no variables are kept, and the kernels are prepared once instead
             of in every call.
+        layers: the last ones, whose vectors stand side by side.
 
     Attributes:
         config: the sizes.
@@ -52,16 +53,17 @@ class Bert:
         dropout: float = 0.0,
         seed: int = 0,
         trainable: bool = True,
+        layers: int = 1,
     ) -> None:
         own = {name: weights[name] for name in config.variables()}
         self.config = config
         self.variables = {name: tf.Variable(own[name], name=name) for name in own} if trainable else {}
         self.random = tf.random.Generator.from_seed(seed)
-        self._dtype, self._dropout = tf.as_dtype(precision), dropout
+        self._dtype, self._dropout, self._layers = tf.as_dtype(precision), dropout, layers
         self._constants = {} if trainable else self._prepared(own)
 
     def __call__(self, ids: Any, attended: Any, segments: Any = None, *, training: bool = False) -> Any:
-        """Vectors float32 (batch, tokens, hidden) of all positions; those of padding mean nothing.
+        """Vectors float32 (batch, tokens, layers · hidden) of all positions; those of padding mean nothing.
 
         Args:
             ids: int32 (batch, tokens).
@@ -73,10 +75,12 @@ class Bert:
         weights = self._constants or self._prepared(self.variables)
         layers = _Layers(weights, self.config, self._dtype, self._dropout if training else 0.0, self.random)
         mask = tf.where(attended, 0.0, -1e9)[:, None, None, :]  # (batch, 1, 1, tokens)
-        x = layers.embed(ids, segments)  # (batch * tokens, hidden)
+        kept = [layers.embed(ids, segments)]  # (batch * tokens, hidden) of each
         for number in range(self.config.num_hidden_layers):
-            x = layers.transform(x, mask, f"bert/encoder/layer_{number}")
-        return tf.reshape(x, [*tf.unstack(tf.shape(ids)), self.config.hidden_size])
+            x = layers.transform(kept[-1], mask, f"bert/encoder/layer_{number}")
+            kept = [*kept, x][-self._layers :]
+        columns = self._layers * self.config.hidden_size
+        return tf.reshape(tf.concat(kept, axis=1), [*tf.unstack(tf.shape(ids)), columns])
 
     def product(self, x: Any, kernel: Any) -> Any:
         """`x @ kernel` in the precision of the encoder's products, as float32; for heads on top of it."""

@@ -46,6 +46,7 @@ class OpenVinoEncoder:
         folder: the encoder folder.
         precision: of the matrix products, `float32` or `bfloat16`; everything else is float32.
         cache: folder of the cached graphs.
+        layers: as for `bert_graph`.
         mask_id_zero: also mask id 0 within a text, as keras-bert does.
 
     Raises:
@@ -56,10 +57,16 @@ class OpenVinoEncoder:
     width_step = 1
 
     def __init__(
-        self, folder: EncoderFolder, precision: str, cache: Path, *, mask_id_zero: bool = False
+        self,
+        folder: EncoderFolder,
+        precision: str,
+        cache: Path,
+        *,
+        layers: int = 1,
+        mask_id_zero: bool = False,
     ) -> None:
-        self.hidden_size = folder.config.hidden_size
-        bert = _cached_graph(folder, cache)
+        self.hidden_size = layers * folder.config.hidden_size
+        bert = _cached_graph(folder, cache, layers)
         hints = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",  # all cores compute one batch
@@ -79,11 +86,11 @@ class OpenVinoEncoder:
         return np.array(found[: len(ids.flat)])  # a copy, since the next batch overwrites `found`
 
 
-def _cached_graph(folder: EncoderFolder, cache: Path) -> Any:
-    name = digest_of_json([_FORMAT, folder.fingerprint])[:16]
+def _cached_graph(folder: EncoderFolder, cache: Path, layers: int) -> Any:
+    name = digest_of_json([_FORMAT, folder.fingerprint, *([layers] if layers > 1 else [])])[:16]
     path = cache / name / "encoder.xml"
     if not path.is_file():
-        bert = bert_graph(read_variables(folder), folder.config)
+        bert = bert_graph(read_variables(folder), folder.config, layers)
         # Graph and weights are written to a temporary folder, which is renamed when both are complete.
         temporary = cache / f".{name}-{uuid.uuid4().hex}"
         try:
@@ -100,7 +107,7 @@ def _cached_graph(folder: EncoderFolder, cache: Path) -> Any:
         raise JabertError(f"{path} cannot be read; delete {path.parent}, and it is built again") from None
 
 
-def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfig) -> Any:
+def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfig, layers: int = 1) -> Any:
     """BERT's encoder (Devlin et al. 2018), as keras-bert computes it, as an `openvino.Model`.
 
     Batches are packed: texts follow each other without padding, and only attention pads them to rows. So the
@@ -110,20 +117,22 @@ def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfi
     Args:
         weights: variables by Google BERT's names.
         config: the sizes.
+        layers: the last ones, whose vectors stand side by side.
 
     Returns:
         A model with the inputs `tokens` and `positions` int32 (tokens,), `rows` int32 (texts, width),
         `places` int32 (tokens,) and `mask` float32 (texts, 1, 1, width), which are the outputs of
-        `layout_graph`, and the output `vectors` float32 (tokens, hidden); the vectors of tokens added by
-        `fill_tokens` mean nothing.
+        `layout_graph`, and the output `vectors` float32 (tokens, layers · hidden); the vectors of tokens
+        added by `fill_tokens` mean nothing.
     """
     shapes = {"tokens": [-1], "positions": [-1], "rows": [-1, -1], "places": [-1]}
     inputs = {name: ops.parameter(shape, np.int32) for name, shape in shapes.items()}
     inputs["mask"] = ops.parameter([-1, 1, 1, -1], np.float32)
-    layers = _Layers(weights, config, Rows(inputs["rows"], inputs["places"]), inputs["mask"])
-    vectors = layers.embed(inputs["tokens"], inputs["positions"])
+    parts = _Layers(weights, config, Rows(inputs["rows"], inputs["places"]), inputs["mask"])
+    kept = [parts.embed(inputs["tokens"], inputs["positions"])]
     for number in range(config.num_hidden_layers):
-        vectors = layers.transform(vectors, f"bert/encoder/layer_{number}")
+        kept = [*kept, parts.transform(kept[-1], f"bert/encoder/layer_{number}")][-layers:]
+    vectors = kept[0] if layers == 1 else ops.concat(kept, 1)
     return graph("bert", inputs, {"vectors": vectors})
 
 

@@ -359,8 +359,9 @@ def fit(
 
 def _vectors_of(settings: Settings) -> list[Any]:
     """What decides the vectors of given token ids."""
-    origin = vector_origin(open_folder(settings.encoder.path), settings.encoder)
-    return [origin, settings.features.dtype]
+    features = settings.features
+    origin = vector_origin(open_folder(settings.encoder.path), settings.encoder, features.layers)
+    return [origin, features.dtype]
 
 
 def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Split]) -> Rows:

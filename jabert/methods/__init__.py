@@ -252,13 +252,17 @@ def encoder_of(settings: Settings) -> "EncoderFolder | None":
     """The encoder that the settings name, None for a method that needs neither tokens nor vectors.
 
     Raises:
-        JabertError: it is not set, or its files are not there.
+        JabertError: it is not set, its files are not there, or it has fewer layers than `features.layers`.
     """
-    if not {"tokens", "vectors"} & set(method_of(settings).needs):
+    needs = method_of(settings).needs
+    if not {"tokens", "vectors"} & set(needs):
         return None
-    from jabert.encoder import open_folder
+    from jabert.encoder import check_layers, open_folder
 
-    return open_folder(settings.encoder.path)
+    folder = open_folder(settings.encoder.path)
+    if "vectors" in needs:
+        check_layers(folder, settings.features.layers)
+    return folder
 
 
 def list_methods() -> list[dict[str, Any]]:

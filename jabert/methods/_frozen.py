@@ -17,7 +17,7 @@ _MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more t
 
 def encoder_layers(job: Job) -> tuple[list[Layer], int]:
     """The layers from a text to the token vectors of the frozen BERT, and the columns of a vector."""
-    config = _encoder(job).config
+    config, count = _encoder(job).config, job.settings.features.layers
     sizes = {name: int(np.prod(shape)) for name, shape in config.variables().items()}
     block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
     embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
@@ -27,7 +27,10 @@ def encoder_layers(job: Job) -> tuple[list[Layer], int]:
         Layer("embeddings", "BERT, frozen", tokens, embeddings),
         Layer("transformer block", "BERT, frozen", tokens, block, config.num_hidden_layers),
     ]
-    return layers, config.hidden_size
+    columns = count * config.hidden_size
+    if count > 1:
+        layers.append(Layer(f"last {count} blocks", "side by side", f"(tokens, {columns})", 0))
+    return layers, columns
 
 
 def export_network(head: Any, job: Job, target: Path) -> Export:
@@ -46,7 +49,7 @@ def export_network(head: Any, job: Job, target: Path) -> Export:
     precision = choose(settings.encoder).precision
     graphs = {
         "layout": layout_graph(mask_id_zero=settings.encoder.pad_to is not None),
-        "encoder": bert_graph(read_variables(encoder), encoder.config),
+        "encoder": bert_graph(read_variables(encoder), encoder.config, settings.features.layers),
         "head": head,
     }
     with on_disk(target):
@@ -68,6 +71,7 @@ def export_network(head: Any, job: Job, target: Path) -> Export:
         "precision": precision,
         "token_budget": settings.encoder.token_budget or cpu_token_budget(encoder, precision),
         "encoder_fingerprint": encoder.fingerprint,
+        "layers": settings.features.layers,
     }
     write_json(target / "network.json", habits)
     return Export((Member("network", ("openvino", "sentencepiece")),))

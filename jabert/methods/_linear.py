@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jabert.config import ClassWeights
+
 _MOST_ITERATIONS = 1000
 
 
@@ -24,18 +26,23 @@ class Softmax:
     iterations: int
 
 
-def fit_softmax(features: Any, classes: npt.NDArray[np.int32], c: float) -> Softmax:
+def fit_softmax(
+    features: Any, classes: npt.NDArray[np.int32], c: float, class_weights: ClassWeights = "none"
+) -> Softmax:
     """Fit scikit-learn's logistic regression (multinomial, L2).
 
     Args:
         features: (rows, features), an array or a sparse matrix.
         classes: (rows,), class indices; each class has a row.
         c: inverse strength of the regularization.
+        class_weights: whether a row counts the more, the fewer its class has.
     """
     from sklearn.linear_model import LogisticRegression
 
+    weights = None if class_weights == "none" else class_weights
     # Not lbfgs, scikit-learn's default: on a hundred thousand n-grams it takes ten times as long.
-    model = LogisticRegression(C=c, solver="newton-cg", max_iter=_MOST_ITERATIONS).fit(features, classes)
+    model = LogisticRegression(C=c, class_weight=weights, solver="newton-cg", max_iter=_MOST_ITERATIONS)
+    model.fit(features, classes)
     coefficients, bias = model.coef_, model.intercept_
     if len(coefficients) == 1:  # of two classes scikit-learn has a column for the second only
         coefficients = np.concatenate([-coefficients / 2, coefficients / 2])

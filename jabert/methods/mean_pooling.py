@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from jabert.config import MethodSettings, Positive
+from jabert.config import ClassWeights, MethodSettings, Positive
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ class MeanPoolingSettings(MethodSettings):
     kind: str = "mean-pooling"
     c: Positive = 0.02
     """inverse strength of the regularization; columns are standardized"""
+    class_weights: ClassWeights = "none"
+    """balanced: each class counts as much as any other, however few its rows"""
 
 
 class MeanPooling(Method):
@@ -40,7 +42,7 @@ class MeanPooling(Method):
         own, means = cast(MeanPoolingSettings, job.settings.method), _means(train.stored_vectors())
         centre, scale = means.mean(axis=0), means.std(axis=0)
         scale[scale == 0] = 1.0  # of a column that is the same everywhere
-        layer = fit_softmax((means - centre) / scale, train.classes, own.c)
+        layer = fit_softmax((means - centre) / scale, train.classes, own.c, own.class_weights)
         kernel = layer.kernel / scale[:, None]
         with atomic_path(job.folder / "softmax.npz") as temporary:
             np.savez(temporary, kernel=kernel, bias=layer.bias - centre @ kernel)
@@ -79,7 +81,10 @@ class MeanPooling(Method):
                 Layer("mean", "over the tokens", f"({hidden})", 0),
                 Layer("softmax", "logistic regression", f"({classes})", (hidden + 1) * classes),
             ],
-            protocol=[f"Logistic regression (scikit-learn, C {own.c}) on standardized means."],
+            protocol=[
+                f"Logistic regression (scikit-learn, C {own.c}, class weights {own.class_weights}) on "
+                "standardized means."
+            ],
             limits=["The encoder is frozen: nothing in it was learned from these labels."],
         )
 

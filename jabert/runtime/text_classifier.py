@@ -244,6 +244,7 @@ class Vectors:
         pad_to: length to which texts are padded with token id 0, None without padding.
         longest: tokens of the longest row of the encoder. A text with more is several rows, its windows, one
             behind the other; all but the last are so long.
+        layers: of the encoder, the last ones, whose vectors stand side by side.
     """
 
     hidden_size: int
@@ -252,6 +253,7 @@ class Vectors:
     encoder: str
     pad_to: int | None
     longest: int
+    layers: int
 
 
 class Network:
@@ -296,6 +298,7 @@ class Network:
             encoder=self._habits["encoder_fingerprint"],
             pad_to=self._habits["pad_to"],
             longest=self._habits["pad_to"] or self._habits["max_tokens"],
+            layers=self._habits.get("layers", 1),
         )
         self._heads = [head.create_infer_request() for head in compiled_heads]
         self._columns = classes * len(self._heads)

@@ -17,6 +17,7 @@ from jabert.evaluation import weighted_f1
 from jabert.files import atomic_path
 from jabert.legacy_keras import import_tensorflow, run_two_at_once
 from jabert.methods import Epoch, Fitted
+from jabert.methods.bi_lstm import BiLstmSettings
 from jabert.methods.bi_lstm.network import build_classifier
 from jabert.training.batches import bounded, in_order, shuffled_buckets
 from jabert.training.rows import Rows, StoredVectors
@@ -33,9 +34,9 @@ def train(
     watched: Rows,
     classes: int,
     *,
-    units: int,
-    dropout: float,
+    own: BiLstmSettings,
     training: TrainingSettings,
+    mixed_layers: int = 1,
     folder: Path,
     on_epoch: Callable[[Epoch], None],
 ) -> Fitted:
@@ -48,9 +49,9 @@ def train(
         rows: to learn from, with vectors.
         watched: the rows whose metrics choose the best epoch, with vectors.
         classes: number of labels.
-        units: of the LSTM, in each direction.
-        dropout: share of the Bi-LSTM's output dropped in training.
+        own: network and loss.
         training: the procedure.
+        mixed_layers: as for `build_classifier`.
         folder: for checkpoints and TensorBoard's logs; must belong to the same settings and rows.
         on_epoch: called with the metrics of each epoch, also those of an earlier process.
     """
@@ -61,9 +62,11 @@ def train(
     tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(training.seed)
     precision = training_precision(training)
-    model = build_classifier(store.hidden_size, classes, units, dropout, precision)
-    model.compile(_nadam(training), "categorical_crossentropy", metrics=["mae", "mse", "acc"])
-    step = _train_step(model, store.dtype)
+    shape: dict[str, Any] = {"pooling": own.pooling, "mixed_layers": mixed_layers}
+    model = build_classifier(store.hidden_size, classes, own.units, own.dropout, precision, **shape)
+    loss = tf.keras.losses.CategoricalCrossentropy(label_smoothing=own.label_smoothing)
+    model.compile(_nadam(training), loss, metrics=["mae", "mse", "acc"])
+    step = _train_step(model, store.dtype, _class_weights(rows.classes, classes, own))
     state = _state(model, folder)
     history = state.restore()
     resumed = len(history)
@@ -102,9 +105,17 @@ def training_precision(training: TrainingSettings) -> str:
     return training.precision
 
 
-def load_classifier(folder: Path, hidden_size: int, classes: int, units: int) -> Any:
-    """The classifier with the best weights of a finished training, a Keras model."""
-    model = build_classifier(hidden_size, classes, units)
+def load_classifier(folder: Path, hidden_size: int, classes: int, units: int, **shape: Any) -> Any:
+    """The classifier with the best weights of a finished training, a Keras model.
+
+    Args:
+        folder: of the training.
+        hidden_size: as for `build_classifier`, as are the following.
+        classes: number of labels.
+        units: of the LSTM.
+        shape: `pooling` and `mixed_layers`.
+    """
+    model = build_classifier(hidden_size, classes, units, **shape)
     model.load_weights(folder / _WEIGHTS)
     return model
 
@@ -128,7 +139,19 @@ def _state(model: Any, folder: Path) -> TrainingState:
     return TrainingState(objects, folder, "epoch")
 
 
-def _train_step(model: Any, dtype: np.dtype[Any]) -> Callable[..., dict[str, Any]]:
+def _class_weights(true: npt.NDArray[np.int32], classes: int, own: BiLstmSettings) -> npt.NDArray[np.float32]:
+    """What a row of each class counts in the loss, (classes,); 1 in the mean over the rows."""
+    if own.class_weights == "none":
+        return np.ones(classes, dtype=np.float32)
+    from sklearn.utils.class_weight import compute_class_weight
+
+    weights = compute_class_weight(own.class_weights, classes=np.arange(classes), y=true)
+    return np.asarray(weights, dtype=np.float32)
+
+
+def _train_step(
+    model: Any, dtype: np.dtype[Any], class_weights: npt.NDArray[np.float32]
+) -> Callable[..., dict[str, Any]]:
     """Keras's own training step as a function of arrays, traced once for every shape of batch.
 
     Not `fit` on a tf.data generator: taking that apart stalls for five seconds in every other epoch.
@@ -142,7 +165,7 @@ def _train_step(model: Any, dtype: np.dtype[Any]) -> Callable[..., dict[str, Any
 
     @tf.function(input_signature=[vectors, lengths, labels])  # type: ignore[untyped-decorator]
     def step(vectors: Any, lengths: Any, labels: Any) -> Any:
-        return model.train_step(((vectors, lengths), labels))
+        return model.train_step(((vectors, lengths), labels, tf.linalg.matvec(labels, class_weights)))
 
     return step  # type: ignore[no-any-return]
 
@@ -189,7 +212,10 @@ def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[_B
 def _measure(
     model: Any, vectors: StoredVectors, true: npt.NDArray[np.int32], classes: int, batch_size: int
 ) -> Epoch:
-    """Loss and metrics on rows that are not learned from, by the definitions that Keras uses."""
+    """Loss and metrics on rows that are not learned from, by the definitions that Keras uses.
+
+    The loss is neither smoothed nor weighted, so that other settings have one that compares.
+    """
     predicted = predict(model, vectors, batch_size)
     one_hot = np.eye(classes)[true]
     likelihood = np.clip((predicted * one_hot).sum(axis=1), 1e-7, 1.0)  # Keras clips at the same epsilon
