@@ -169,6 +169,15 @@ class MethodSettings(_Group):
     """the method; `jabert methods` lists them"""
 
 
+class EnsembleSettings(MethodSettings):
+    """Of a method whose result depends on the seed: how many fits make one model."""
+
+    ensemble: Count = 1
+    """fits with other seeds, whose mean answers; each costs as much as one"""
+    distill: bool = False
+    """one more fit learns from these, and is served in their place at the cost of one"""
+
+
 class TrainingSettings(_Group):
     """How a method that learns in epochs is trained; other methods read none of this but the seed."""
 

@@ -183,12 +183,16 @@ class Method(ABC):
     cost: ClassVar[str]
     needs: tuple[Need, ...]
     reads: tuple[str, ...] = ()
-    revision: ClassVar[int] = 1
+    revision: int = 1
     chooses: bool = False
 
     def bound_to(self, settings: Settings) -> "Method":
         """The method as these settings have it: another where they decide what it needs, reads or chooses."""
-        return self
+        if getattr(settings.method, "ensemble", 1) == 1:
+            return self
+        from jabert.methods._ensemble import Ensemble
+
+        return Ensemble(settings)
 
     def decides(self, settings: Settings) -> dict[str, Any]:
         """The settings that decide what is fitted, where they are not neutral, by dotted name; JSON-ready."""
