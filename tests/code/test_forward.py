@@ -401,19 +401,22 @@ def test_knbc_is_keras_berts_within_the_bound_of_every_engine(e5, knbc_texts, sh
     assert_within(BOUNDS[engine], *zip(*pairs, strict=True))
 
 
+@pytest.fixture(scope="module")
+def four_layers(knbc_texts, shared):
+    """Token ids of some texts, and keras-bert's vectors of four layers."""
+    reference, tokenizer = load(shared / "models/e5-small-ja", layers=4)
+    rows = tokenizer(knbc_texts[300::300]).ids
+    return rows, vectors_of(reference, rows)
+
+
 @pytest.mark.shared
 @engines
 def test_four_layers_of_knbc_are_keras_berts_within_the_bound_of_every_engine(
-    knbc_texts, shared, engine, tmp_path
+    four_layers, shared, engine, tmp_path
 ):
-    folder = shared / "models/e5-small-ja"
-    reference, tokenizer = load(folder, layers=4)
-    encoder, _ = load(folder, *engine, layers=4, cache_path=str(tmp_path))
-    rows = tokenizer(knbc_texts[::200]).ids
-    found, expected = (
-        [vectors for row in rows for vectors in vectors_of(each, [row])] for each in (encoder, reference)
-    )
-    assert_within_each(BOUNDS[engine], found, expected, hidden=384)
+    rows, expected = four_layers
+    encoder, _ = load(shared / "models/e5-small-ja", *engine, layers=4, cache_path=str(tmp_path))
+    assert_within_each(BOUNDS[engine], vectors_of(encoder, rows), expected, hidden=384)
 
 
 @pytest.mark.shared

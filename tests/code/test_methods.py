@@ -26,6 +26,7 @@ WAYS = {
         ["method.mix=true", "features.layers=2"],
         ["method.label_smoothing=0.1", "method.class_weights=balanced"],
     ],
+    "stack": [["features.layers=2"]],
 }
 """Settings of a method that change what is fitted, to be held to what every fit is."""
 
