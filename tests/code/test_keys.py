@@ -31,7 +31,12 @@ STORED = [
         "af254b0ba04e8779bbce131076ea2b02129ae88df5a54bc4854dd7c487b56d0c",
         "362634a9ed8a181c",
     ),
-    ("tfidf", [], "b1be328043720474833b44b88507cd5897bbbbff6176ad670011642af40cfe4d", "da504cdd8c183b0a"),
+    (
+        "tfidf",
+        ["method.classifier=logistic", "method.longest=4", "method.c=30"],  # its first defaults
+        "b1be328043720474833b44b88507cd5897bbbbff6176ad670011642af40cfe4d",
+        "da504cdd8c183b0a",
+    ),
     (
         "knbc",
         ["method.kind=mean-pooling", "training.seed=3"],
