@@ -1,16 +1,18 @@
 """What methods without a network share: linear models, as the weights of a softmax layer."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from jabert.training.folds import assign_folds
+from jabert.training.rows import Rows
+
 _MOST_ITERATIONS = 1000
 _FOLDS = 3
 _ENOUGH = 2000  # held-out rows to choose one number on
-_SHARPNESS = 2.0  # where no row can be held out; most corpora are near it
+_USUAL_SHARPNESS = 2.0  # where no row can be held out; most corpora are near it
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,7 @@ def fit_softmax(features: Any, classes: npt.NDArray[np.int32], c: float) -> Soft
     return Softmax(coefficients.T, bias, int(model.n_iter_.max()))
 
 
-def fit_svm(
-    features: Any, classes: npt.NDArray[np.int32], c: float, groups: Sequence[str | None] = ()
-) -> Softmax:
+def fit_svm(features: Any, rows: Rows, c: float) -> Softmax:
     """Fit scikit-learn's linear support vector machine, one class against the rest, classes balanced.
 
     Its scores become probabilities by a softmax of their multiple, which has the best likelihood for rows
@@ -57,39 +57,36 @@ def fit_svm(
 
     Args:
         features: (rows, features), a sparse matrix of rows of length 1.
-        classes: (rows,), class indices; each class has a row.
+        rows: each class has one.
         c: inverse strength of the regularization.
-        groups: of each row, if there are any; a row with None is its own.
     """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
-
-    kernel, bias, iterations = _svm(features, classes, c)
-    sharpness = _SHARPNESS
-    scores: list[npt.NDArray[np.float64]] = []
-    true: list[npt.NDArray[np.int32]] = []
-    for learned, held in _folds(len(classes), groups):
-        present = np.unique(classes[learned])
-        if len(present) < 2 or sum(map(len, true)) >= _ENOUGH:
-            continue
-        found, offset, _ = _svm(features[learned], classes[learned], c)
-        guessed = np.full((len(held), kernel.shape[1]), -1.0)  # beyond the margin, of a class not learned
-        guessed[:, present] = features[held] @ found + offset
-        scores.append(guessed)
-        true.append(classes[held])
-    if scores:
-        all_scores, all_true = np.concatenate(scores), np.concatenate(true)
-
-        def loss(logarithm: float) -> float:
-            likelihoods = log_softmax(np.exp(logarithm) * all_scores, axis=1)
-            return -float(likelihoods[np.arange(len(all_true)), all_true].mean())
-
-        sharpness = float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+    kernel, bias, iterations = _svm(features, rows.classes, c)
+    folds = assign_folds(rows, _FOLDS, seed=0)
+    scores, held = np.empty((len(rows), len(bias))), np.zeros(len(rows), dtype=bool)
+    for fold in range(_FOLDS):
+        chosen = folds == fold
+        if chosen.any() and held.sum() < _ENOUGH:
+            found, offset, _ = _svm(features[~chosen], rows.classes[~chosen], c)
+            scores[chosen] = features[chosen] @ found + offset
+            held |= chosen
+    sharpness = _sharpness(scores[held], rows.classes[held]) if held.any() else _USUAL_SHARPNESS
     return Softmax(sharpness * kernel, sharpness * bias, iterations)
 
 
+def _sharpness(scores: npt.NDArray[np.float64], classes: npt.NDArray[np.int32]) -> float:
+    """The factor of scores (rows, classes) whose softmax has the best likelihood."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    def loss(logarithm: float) -> float:
+        likelihoods = log_softmax(np.exp(logarithm) * scores, axis=1)
+        return -float(likelihoods[np.arange(len(classes)), classes].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
 def _svm(features: Any, classes: npt.NDArray[np.int32], c: float) -> tuple[Any, Any, int]:
-    """Kernel (features, classes), bias (classes,) and iterations; only classes that have rows."""
+    """Kernel (features, classes), bias (classes,) and iterations; each class has rows."""
     from sklearn.svm import LinearSVC
 
     model = LinearSVC(C=c, class_weight="balanced", max_iter=_MOST_ITERATIONS, random_state=0)
@@ -100,14 +97,37 @@ def _svm(features: Any, classes: npt.NDArray[np.int32], c: float) -> tuple[Any, 
     return kernel, bias, int(model.n_iter_)
 
 
-def _folds(
-    rows: int, groups: Sequence[str | None]
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Numbers of the rows to learn from and of those held out, fold after fold; none of a single group."""
-    from sklearn.model_selection import GroupKFold
+def fit_weights(
+    logarithms: npt.NDArray[np.float64], classes: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Weights of several classifiers, none negative, so that their weighted sum is as right as can be.
 
-    names = [(number, None) if name is None else name for number, name in enumerate(groups or [None] * rows)]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    if len(numbers) > 1:
-        folds = GroupKFold(min(_FOLDS, len(numbers)), shuffle=True, random_state=0)
-        yield from folds.split(np.empty(rows), groups=[numbers[name] for name in names])
+    The probabilities are `softmax(sum of weight * logarithms + bias)`. Where a classifier adds nothing to the
+    others, its weight is 0.
+
+    Args:
+        logarithms: (classifiers, rows, classes), of probabilities of rows that they did not learn from.
+        classes: (rows,), class indices.
+
+    Returns:
+        Weights (classifiers,) and bias (classes,).
+    """
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
+    count, _, width = logarithms.shape
+    one_hot = np.eye(width)[classes]
+    start = np.concatenate([np.full(count, 1 / count), np.zeros(width)])
+
+    def loss(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        scores = log_softmax(np.tensordot(parameters[:count], logarithms, 1) + parameters[count:], axis=1)
+        excess = np.exp(scores) - one_hot  # (rows, classes)
+        away = parameters - start  # few rows leave the parameters near the mean of the classifiers
+        slopes = np.concatenate([np.einsum("mrc,rc->m", logarithms, excess), excess.sum(axis=0)])
+        return -scores[one_hot == 1].sum() + away @ away / 2, slopes + away
+
+    bounds = [(0, None)] * count + [(None, None)] * width
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _MOST_ITERATIONS}
+    )
+    return found.x[:count], found.x[count:]

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from jabert.config import Count, MethodSettings, Positive
 from jabert.errors import JabertError
-from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
+from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Member, Method
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ class Tfidf(Method):
         blocks = [_ngrams(train.texts, own), *([_words(train.texts, own)] if own.words else [])]
         features = side_by_side([block.features for block in blocks])
         if own.classifier == "svm":
-            layer = fit_svm(features, train.classes, own.c, train.groups)
+            layer = fit_svm(features, train, own.c)
         else:
             layer = fit_softmax(features, train.classes, own.c)
         columns = {block.name: block.columns for block in blocks}
@@ -86,7 +86,8 @@ class Tfidf(Method):
         for name in ("ngrams.json", "ngrams.npz"):
             copyfile(job.folder / name, target / name)
         words = cast(TfidfSettings, job.settings.method).words
-        return Export("ngrams", ("scikit-learn", *(("scipy", *_PACKAGES) if words else ())))
+        requires = ("scikit-learn", *(("scipy", *_PACKAGES) if words else ()))
+        return Export((Member("ngrams", requires),))
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""

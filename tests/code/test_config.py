@@ -14,6 +14,7 @@ from jabert.config import (
     fields,
     load_settings,
     local_database,
+    names_method,
 )
 from jabert.errors import JabertError
 
@@ -78,8 +79,19 @@ def test_recipe_seed_is_the_articles_protocol_and_says_what_is_wrong_with_it():
 def test_without_a_recipe_the_defaults_hold():
     settings = load_settings()
     assert settings.recipe == ""
-    assert settings.method.units == 356
+    assert settings.method.kind == "stack" and settings.method.members == ("tfidf", "mean-pooling")
     assert settings.features.dtype == "float16"
+
+
+def test_settings_of_a_method_that_is_not_named_tell_which_is_meant(tmp_path):
+    assert load_settings(None, ["method.units=8"]).method.kind == "bi-lstm", "as before there were others"
+    assert load_settings(None, ["method.folds=3"]).method.folds == 3
+    own = tmp_path / "own.toml"
+    own.write_text("[classifier]\nunits = 8\n")
+    assert load_settings(own).method.units == 8
+    assert load_settings(own, ["method.kind=stack"]).method.kind == "stack"
+    assert names_method(own, []) and names_method(None, ["method.folds=3"]) and names_method("knbc", [])
+    assert not names_method(None, ["data.seed=1"])
 
 
 @pytest.mark.parametrize(
@@ -446,10 +458,10 @@ def test_a_kind_that_nobody_knows_is_answered_with_the_nearest():
 
 def test_another_kind_sets_the_settings_of_the_recipe_s_kind_aside_and_one_line_says_so(caplog):
     with caplog.at_level("INFO", logger="jabert"):
-        settings = load_settings("knbc", ["method.kind=mean-pooling"])
-    assert caplog.messages == ["recipe knbc: set aside for method.kind 'mean-pooling': dropout"]
+        settings = load_settings("sample", ["method.kind=mean-pooling"])
+    assert caplog.messages == ["recipe sample: set aside for method.kind 'mean-pooling': units"]
     assert settings.method == load_settings(None, ["method.kind=mean-pooling"]).method
-    assert settings.training == load_settings("knbc").training, "what all kinds have stays"
+    assert settings.training == load_settings("sample").training, "what all kinds have stays"
 
 
 def test_settings_of_another_kind_under_old_names_are_set_aside_too(tmp_path, caplog):

@@ -22,6 +22,7 @@ from jabert.experiments.packaging import build_package, open_package
 from jabert.methods._linear import fit_svm
 from jabert.methods._ngrams import count_ngrams
 from jabert.runtime.text_classifier import in_one_form
+from jabert.training.rows import Rows
 
 
 def fitted(toy_table, target, *more):
@@ -103,7 +104,7 @@ def test_probabilities_of_the_support_vector_machine_are_as_often_right_as_they_
     true = random.integers(0, 3, 3000)
     seen = np.where(random.random(3000) < 0.7, true, random.integers(0, 3, 3000))  # right in 0.8
     features = sparse.csr_matrix(np.eye(3)[seen])
-    layer = fit_svm(features[:2000], true[:2000].astype(np.int32), 1.0)
+    layer = fit_svm(features[:2000], Rows([""] * 2000, true[:2000].astype(np.int32)), 1.0)
     sure = softmax(features[2000:] @ layer.kernel + layer.bias, axis=1).max(axis=1)
     assert sure.mean() == pytest.approx(0.8, abs=0.03)
 
@@ -114,7 +115,7 @@ def test_rows_of_a_group_are_held_out_together():
     true = random.integers(0, 2, 60)[group].astype(np.int32)  # nothing but the group tells
     features = sparse.csr_matrix(np.eye(60)[group])
     names = [f"article {number}" for number in group]
-    apart, together = fit_svm(features, true, 1.0), fit_svm(features, true, 1.0, names)
+    apart, together = (fit_svm(features, Rows(names, true, of), 1.0) for of in ((), names))
     assert np.ptp(together.kernel) < np.ptp(apart.kernel) / 5
 
 
@@ -173,7 +174,7 @@ print(json.dumps([results, sorted({{name.partition(".")[0] for name in sys.modul
     assert done.returncode == 0, done.stderr
     (first, second), loaded = json.loads(done.stdout.splitlines()[-1])
     assert (first["outcome"], second["outcome"]) == ("promoted", "kept")
-    stages = ["read", "validate", "tokenize", "featurize", "train", "evaluate", "register"]
+    stages = ["read", "validate", "tokenize", "featurize", "train", "calibrate", "evaluate", "register"]
     assert list(first["stages"]) == stages
     assert first["features"] == {"computed": 0, "reused": 0}
     assert {"mlflow", "sklearn"} <= set(loaded)

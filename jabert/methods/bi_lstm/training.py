@@ -1,5 +1,6 @@
 """Training the Bi-LSTM, an epoch at a time, so that a killed training goes on from its last one."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from jabert.config import TrainingSettings
 from jabert.encoder.choice import cpu_has_bfloat16
+from jabert.estimates import Estimate
 from jabert.evaluation import weighted_f1
 from jabert.files import atomic_path
 from jabert.legacy_keras import import_tensorflow, run_two_at_once
@@ -19,6 +21,8 @@ from jabert.methods.bi_lstm.network import build_classifier
 from jabert.training.batches import in_order, shuffled_buckets
 from jabert.training.rows import Rows, StoredVectors
 from jabert.training.state import TrainingState, writing
+
+log = logging.getLogger("jabert")
 
 _WEIGHTS = "best.h5"
 
@@ -34,7 +38,7 @@ def train(
     folder: Path,
     on_epoch: Callable[[Epoch], None],
 ) -> Fitted:
-    """Train until the monitored metric has not improved for `training.patience` epochs.
+    """Train until the monitored metric has not improved for `training.patience` epochs, or time is up.
 
     After each epoch the weights, the optimizer's state and the history are on disk in `folder`; a call with
     the same folder goes on from there and ends as an uninterrupted one would (on a CPU).
@@ -64,12 +68,13 @@ def train(
     resumed = len(history)
     for epoch in history:
         on_epoch(epoch)
-    log = _tensorboard(folder / "tensorboard")
-    while not _is_finished(history, training):
+    write = _tensorboard(folder / "tensorboard")
+    estimate = _estimate(learned_from, training, len(history))
+    while not (ended_by := _end(history, training)):
         started = time.perf_counter()
         number = len(history) + 1
         batches = _batches(learned_from, rows.classes, training, number)
-        learned = _learn(model, step, batches)
+        learned = _learn(model, step, batches, estimate)
         watched_metrics = _measure(model, watched_vectors, watched.classes, classes, training.batch_size)
         metrics = learned | {f"val_{name}": value for name, value in watched_metrics.items()}
         epoch = {"epoch": number, **metrics, "seconds": round(time.perf_counter() - started, 3)}
@@ -78,9 +83,13 @@ def train(
             with atomic_path(folder / _WEIGHTS) as temporary:
                 model.save_weights(temporary)
         state.save(history)
-        log(epoch)
+        write(epoch)
         on_epoch(epoch)
-    return Fitted(history, int(_best(history, training)["epoch"]), resumed)
+    if ended_by == "training.max_minutes":
+        log.info(
+            "training.max_minutes = %g ended the training after %d epochs", training.max_minutes, len(history)
+        )
+    return Fitted(history, int(_best(history, training)["epoch"]), resumed, {"ended_by": ended_by})
 
 
 def training_precision(training: TrainingSettings) -> str:
@@ -152,12 +161,32 @@ def _batches(
     return ((vectors.padded(chosen), vectors.lengths[chosen], classes[chosen]) for chosen in numbers)
 
 
-def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[_Batch]) -> Epoch:
+def _estimate(vectors: StoredVectors, training: TrainingSettings, finished: int) -> Callable[[int], None]:
+    """Is told the vectors of each batch, and tells how long all epochs will take at most."""
+    total, done = int(vectors.lengths.sum()) * (training.epochs - finished), 0
+    limit = f", {training.max_minutes:g} minutes" if training.max_minutes else ""
+    estimate = Estimate(f"training for at most {training.epochs} epochs{limit}", total)
+
+    def count(learned: int) -> None:
+        nonlocal done
+        done += learned
+        estimate.update(done)
+
+    return count
+
+
+def _learn(
+    model: Any,
+    step: Callable[..., dict[str, Any]],
+    batches: Iterator[_Batch],
+    on_batch: Callable[[int], None],
+) -> Epoch:
     one_hot = np.eye(model.output_shape[-1], dtype=np.float32)
     model.reset_metrics()
     means: dict[str, Any] = {}
     for vectors, lengths, classes in batches:
         means = step(vectors, lengths, one_hot[classes])
+        on_batch(int(lengths.sum()))
     model.optimizer.finalize_variable_values(model.trainable_variables)  # the average, if there is one
     return {name: float(value) for name, value in means.items()}
 
@@ -199,11 +228,16 @@ def _comparable(value: float) -> float:
     return -math.inf if math.isnan(value) else value
 
 
-def _is_finished(history: list[Epoch], training: TrainingSettings) -> bool:
+def _end(history: list[Epoch], training: TrainingSettings) -> str | None:
+    """The setting that ends the training after the last of these epochs, None if it goes on."""
     if not history:
-        return False
-    waited = len(history) - _best(history, training)["epoch"]
-    return len(history) >= training.epochs or waited >= training.patience
+        return None
+    if len(history) >= training.epochs:
+        return "training.epochs"
+    if len(history) - _best(history, training)["epoch"] >= training.patience:
+        return "training.patience"
+    minutes = sum(epoch["seconds"] for epoch in history) / 60
+    return "training.max_minutes" if training.max_minutes and minutes >= training.max_minutes else None
 
 
 def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
@@ -213,7 +247,7 @@ def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
             split: tf.summary.create_file_writer(str(folder / split)) for split in ("train", "validation")
         }
 
-    def log(epoch: Epoch) -> None:
+    def write(epoch: Epoch) -> None:
         metrics = {name: value for name, value in epoch.items() if name not in ("epoch", "seconds")}
         for split, writer in writers.items():
             with writing(folder / split), writer.as_default(step=int(epoch["epoch"])):
@@ -222,4 +256,4 @@ def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
                         tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value)
                 writer.flush()
 
-    return log
+    return write
