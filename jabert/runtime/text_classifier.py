@@ -17,6 +17,7 @@ one kind of member needs are imported by that kind, so a model wants no packages
 
 import hashlib
 import json
+import re
 import reprlib
 import threading
 import unicodedata
@@ -43,6 +44,10 @@ _INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph, as in ja
 _INVISIBLE = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
 _OF_LONG_TEXTS = {"long_texts": "head", "windows": 1, "overlap": 0}  # where network.json does not say
 _FEW = 8  # texts; measured on 2 cores
+_AT_ONCE = 1000  # texts whose n-grams are in memory together
+_SPACES = re.compile(r"\s\s+")
+_CONTENT = frozenset({"名詞", "動詞", "形容詞", "形状詞", "副詞", "接頭辞", "接尾辞"})
+_SUDACHI_MOST = 10_000  # characters; Sudachi takes 49,149 bytes
 _SMALLEST = 1e-7  # probability whose logarithm is taken
 _Ints = npt.NDArray[np.int32]
 _Numbers = npt.NDArray[Any]
@@ -357,10 +362,11 @@ class Network:
 
 
 class Ngrams:
-    """A linear model on weighted n-grams of characters, no network.
+    """A linear model on weighted n-grams of characters, and perhaps words; no network.
 
-    The folder holds `ngrams.json` (the n-grams in the order of the columns, and how they are counted) and
-    `ngrams.npz` (`idf` (n-grams,), `kernel` (n-grams, classes) and `bias` (classes,) of the softmax layer).
+    The folder holds `ngrams.json` (`longest`, and the lists `ngrams` and, where words are counted, `words`)
+    and `ngrams.npz` (`idf` (columns,), `kernel` (columns, classes) and `bias` (classes,) of the softmax
+    layer). Columns are the n-grams, then the words.
 
     Args:
         folder: of the member.
@@ -371,18 +377,25 @@ class Ngrams:
 
     def __init__(self, folder: Path, classes: int) -> None:
         counted = json.loads((folder / "ngrams.json").read_text(encoding="utf-8"))
-        self._vectorizer = ngram_vectorizer(counted["longest"], vocabulary=counted["ngrams"])
+        ngrams, words = counted["ngrams"], counted.get("words", [])
         with np.load(folder / "ngrams.npz", allow_pickle=False) as arrays:
-            self._vectorizer.idf_ = arrays["idf"]
-            self._kernel, self._bias = arrays["kernel"], arrays["bias"]
+            idf, self._kernel, self._bias = (arrays[name] for name in ("idf", "kernel", "bias"))
         if self._bias.shape != (classes,):
             raise MlflowException(f"{folder.name} has weights for {len(self._bias)} classes, not {classes}")
+        self._vectorizers = [ngram_vectorizer(counted["longest"], vocabulary=ngrams)]
+        if words:
+            self._vectorizers.append(word_vectorizer(vocabulary=words))
+        for vectorizer, own in zip(self._vectorizers, np.split(idf, [len(ngrams)]), strict=False):
+            vectorizer.idf_ = own
 
     def classify(self, texts: list[str]) -> _Probabilities:
         """Probabilities float64 (texts, classes)."""
-        if not texts:
-            return np.empty((0, len(self._bias)))
-        return _softmax(self._vectorizer.transform(texts) @ self._kernel + self._bias)
+        parts = [np.empty((0, len(self._bias)))]
+        for start in range(0, len(texts), _AT_ONCE):
+            chosen = texts[start : start + _AT_ONCE]
+            features = side_by_side([vectorizer.transform(chosen) for vectorizer in self._vectorizers])
+            parts.append(_softmax(features @ self._kernel + self._bias))
+        return np.concatenate(parts)
 
 
 def ngram_vectorizer(longest: int, **more: Any) -> Any:
@@ -397,8 +410,46 @@ def ngram_vectorizer(longest: int, **more: Any) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(
-        analyzer="char", ngram_range=(1, longest), sublinear_tf=True, preprocessor=_in_one_form, **more
+        analyzer="char", ngram_range=(1, longest), sublinear_tf=True, preprocessor=in_one_form, **more
     )
+
+
+def word_vectorizer(**more: Any) -> Any:
+    """The same of content words, in the normalized form of Sudachi's core dictionary.
+
+    Args:
+        more: further arguments of `TfidfVectorizer`.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sudachipy import Dictionary
+
+    tokenizer, lock = Dictionary().tokenizer(), threading.Lock()  # it takes one text at a time
+
+    def words(text: str) -> list[str]:
+        text = in_one_form(text)
+        parts = [text[start : start + _SUDACHI_MOST] for start in range(0, len(text), _SUDACHI_MOST)]
+        with lock:
+            return [
+                word.normalized_form()
+                for part in parts
+                for word in tokenizer.tokenize(part)
+                if word.part_of_speech()[0] in _CONTENT
+            ]
+
+    return TfidfVectorizer(analyzer=words, sublinear_tf=True, **more)
+
+
+def side_by_side(blocks: list[Any]) -> Any:
+    """Sparse blocks of columns, each (texts, columns) with rows of length 1, as one such block."""
+    from scipy import sparse
+    from sklearn.preprocessing import normalize
+
+    return blocks[0] if len(blocks) == 1 else normalize(sparse.hstack(blocks, format="csr"))
+
+
+def in_one_form(text: str) -> str:
+    """NFKC, lower case, and one space for white space in a row: texts that are then equal are equal here."""
+    return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).lower())
 
 
 def windows_of(pieces: list[int], room: int, keep: str, most: int, overlap: int) -> list[list[int]]:
@@ -430,10 +481,6 @@ def _windows(lengths: _Ints, longest: int) -> _Ints:
     windows = np.full(counts.sum(), longest, dtype=np.int32)
     windows[np.cumsum(counts) - 1] = lengths - (counts - 1) * longest
     return windows
-
-
-def _in_one_form(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).lower()
 
 
 def _texts_of(cell: Any) -> list[str] | None:

@@ -36,7 +36,7 @@ STORED = [
     ),
     (
         "tfidf",
-        FIRST[1:],
+        [*FIRST[1:], "method.classifier=logistic", "method.longest=4", "method.c=30"],
         "b1be328043720474833b44b88507cd5897bbbbff6176ad670011642af40cfe4d",
         "da504cdd8c183b0a",
     ),
