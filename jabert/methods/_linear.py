@@ -41,3 +41,18 @@ def fit_softmax(features: Any, classes: npt.NDArray[np.int32], c: float) -> Soft
         coefficients = np.concatenate([-coefficients / 2, coefficients / 2])
         bias = np.concatenate([-bias / 2, bias / 2])
     return Softmax(coefficients.T, bias, int(model.n_iter_.max()))
+
+
+def fit_standardized(features: npt.NDArray[np.float64], classes: npt.NDArray[np.int32], c: float) -> Softmax:
+    """As `fit_softmax` on standardized columns, but the layer takes the columns as they are.
+
+    Args:
+        features: (rows, features).
+        classes: (rows,), class indices; each class has a row.
+        c: inverse strength of the regularization.
+    """
+    centre, scale = features.mean(axis=0), features.std(axis=0)
+    scale[scale == 0] = 1.0  # of a column that is the same everywhere
+    layer = fit_softmax((features - centre) / scale, classes, c)
+    kernel = layer.kernel / scale[:, None]
+    return Softmax(kernel, layer.bias - centre @ kernel, layer.iterations)

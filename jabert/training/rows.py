@@ -100,6 +100,12 @@ class Rows:
             vectors=self.vectors and self.vectors.take(numbers),
         )
 
+    def token_ids(self) -> TokenIds:
+        """The token ids, for a method that asked for them."""
+        if self.ids is None:
+            raise ValueError("these rows came without token ids: the method does not name them in `needs`")
+        return self.ids
+
     def stored_vectors(self) -> StoredVectors:
         """The vectors, for a method that asked for them."""
         if self.vectors is None:

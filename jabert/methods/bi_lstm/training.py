@@ -1,6 +1,5 @@
 """Training the Bi-LSTM, an epoch at a time, so that a killed training goes on from its last one."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,14 +10,14 @@ import numpy.typing as npt
 
 from jabert.config import TrainingSettings
 from jabert.encoder.choice import cpu_has_bfloat16
-from jabert.evaluation import weighted_f1
 from jabert.files import atomic_path
 from jabert.legacy_keras import import_tensorflow, run_two_at_once
 from jabert.methods import Epoch, Fitted
 from jabert.methods.bi_lstm.network import build_classifier
 from jabert.training.batches import in_order, shuffled_buckets
+from jabert.training.epochs import are_enough, best_of, measure, tensorboard
 from jabert.training.rows import Rows, StoredVectors
-from jabert.training.state import TrainingState, writing
+from jabert.training.state import TrainingState
 
 _WEIGHTS = "best.h5"
 
@@ -64,23 +63,23 @@ def train(
     resumed = len(history)
     for epoch in history:
         on_epoch(epoch)
-    log = _tensorboard(folder / "tensorboard")
-    while not _is_finished(history, training):
+    log = tensorboard(folder / "tensorboard")
+    while not are_enough(history, training, training.epochs):
         started = time.perf_counter()
         number = len(history) + 1
         batches = _batches(learned_from, rows.classes, training, number)
         learned = _learn(model, step, batches)
-        watched_metrics = _measure(model, watched_vectors, watched.classes, classes, training.batch_size)
+        watched_metrics = measure(predict(model, watched_vectors, training.batch_size), watched.classes)
         metrics = learned | {f"val_{name}": value for name, value in watched_metrics.items()}
         epoch = {"epoch": number, **metrics, "seconds": round(time.perf_counter() - started, 3)}
         history.append(epoch)
-        if _best(history, training) is epoch:
+        if best_of(history, training) is epoch:
             with atomic_path(folder / _WEIGHTS) as temporary:
                 model.save_weights(temporary)
         state.save(history)
         log(epoch)
         on_epoch(epoch)
-    return Fitted(history, int(_best(history, training)["epoch"]), resumed)
+    return Fitted(history, int(best_of(history, training)["epoch"]), resumed)
 
 
 def training_precision(training: TrainingSettings) -> str:
@@ -162,23 +161,6 @@ def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[_B
     return {name: float(value) for name, value in means.items()}
 
 
-def _measure(
-    model: Any, vectors: StoredVectors, true: npt.NDArray[np.int32], classes: int, batch_size: int
-) -> Epoch:
-    """Loss and metrics on rows that are not learned from, by the definitions that Keras uses."""
-    predicted = predict(model, vectors, batch_size)
-    one_hot = np.eye(classes)[true]
-    likelihood = np.clip((predicted * one_hot).sum(axis=1), 1e-7, 1.0)  # Keras clips at the same epsilon
-    best = predicted.argmax(axis=1)
-    return {
-        "loss": float(-np.log(likelihood).mean()),
-        "mae": float(np.abs(predicted - one_hot).mean()),
-        "mse": float(((predicted - one_hot) ** 2).mean()),
-        "acc": float((best == true).mean()),
-        "weighted_f1": weighted_f1(true, best, classes),
-    }
-
-
 def predict(model: Any, vectors: StoredVectors, batch_size: int) -> npt.NDArray[np.float64]:
     """Class probabilities (rows, classes), computed in batches of similar length."""
     predicted = np.empty((len(vectors), model.output_shape[-1]))
@@ -187,39 +169,3 @@ def predict(model: Any, vectors: StoredVectors, batch_size: int) -> npt.NDArray[
         numbers = order[chosen]
         predicted[numbers] = model.predict_on_batch([vectors.padded(numbers), vectors.lengths[numbers]])
     return predicted
-
-
-def _best(history: list[Epoch], training: TrainingSettings) -> Epoch:
-    """The first of the best epochs, as Keras's EarlyStopping and ModelCheckpoint take it."""
-    sign = -1 if training.monitor == "val_loss" else 1
-    return max(history, key=lambda epoch: _comparable(sign * epoch[training.monitor]))
-
-
-def _comparable(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
-
-
-def _is_finished(history: list[Epoch], training: TrainingSettings) -> bool:
-    if not history:
-        return False
-    waited = len(history) - _best(history, training)["epoch"]
-    return len(history) >= training.epochs or waited >= training.patience
-
-
-def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
-    tf = import_tensorflow()
-    with writing(folder):
-        writers = {
-            split: tf.summary.create_file_writer(str(folder / split)) for split in ("train", "validation")
-        }
-
-    def log(epoch: Epoch) -> None:
-        metrics = {name: value for name, value in epoch.items() if name not in ("epoch", "seconds")}
-        for split, writer in writers.items():
-            with writing(folder / split), writer.as_default(step=int(epoch["epoch"])):
-                for name, value in metrics.items():
-                    if name.startswith("val_") == (split == "validation"):
-                        tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value)
-                writer.flush()
-
-    return log

@@ -1,0 +1,146 @@
+"""The whole encoder is trained on the labels, from a softmax layer that was fitted on it as it was."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+from pydantic import Field
+
+from jabert.config import Count, MethodSettings, Positive, Share
+from jabert.errors import JabertError
+from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from jabert.training.rows import Rows
+
+
+class FinetuneSettings(MethodSettings):
+    """The head, and how it and the encoder are trained."""
+
+    kind: str = "finetune"
+    head: Literal["mean", "cls", "attention"] = "mean"
+    """what of the token vectors the softmax layer looks at"""
+    epochs: Count = 3
+    """that are planned; the learning rate falls to 0 in them"""
+    batch_size: Count = 32
+    """texts of a step"""
+    token_budget: Count = 2048
+    """tokens computed together at most; the gradients of a larger batch are added up. Bounds memory"""
+    learning_rate: Positive = 5e-5
+    """of the highest layer, at its highest"""
+    head_rate: Positive = 1.0
+    """learning rate of the head, times that of the highest layer"""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """learning rate of a layer, times that of the layer above"""
+    warmup: Share = 0.1
+    """share of the steps in which the learning rate rises"""
+    decay: Literal["linear", "cosine"] = "cosine"
+    """how it falls"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """of kernels"""
+    clip_norm: Positive = 1.0
+    """longest gradient, over all variables"""
+    dropout: Share = 0.1
+    """share of hidden units dropped in training"""
+    ema: Share = 0.98
+    """decay of the exponential moving average of the weights, which is measured and kept; 0: none"""
+    frozen_layers: Annotated[int, Field(ge=0)] = 0
+    """lower layers that stay as they are"""
+    c: Positive = 0.02
+    """inverse strength of the regularization of the softmax layer that training begins with"""
+
+
+class Finetune(Method):
+    """Embeddings stay as they are; the epoch is chosen by the monitored metric."""
+
+    settings_type = FinetuneSettings
+    summary = "a whole BERT, trained on the labels"
+    cost = "minutes to train on a CPU; serves at the cost of the encoder"
+    needs = ("tokens",)
+    reads = ("training.patience", "training.monitor", "training.precision", "training.seed")
+    chooses = True
+
+    def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
+        """See `Method.fit`."""
+        from dataclasses import replace
+
+        from jabert.legacy_keras import gpu_names, use_device
+        from jabert.methods.finetune import training
+
+        if not len(validation):
+            raise JabertError(f"there are no {job.settings.training.watch} rows to choose the epoch on")
+        if job.settings.encoder.pad_to is not None:
+            raise JabertError(
+                "encoder.pad_to is set, but method.kind 'finetune' computes nothing for padding; leave it out"
+            )
+        device = use_device(job.settings.encoder.device)
+        fitted = training.train(job, train, validation, on_epoch)
+        resolved = {
+            "training_device": device,
+            "training_precision": training.precision_of(job.settings.training),
+            "gpu": ", ".join(gpu_names()) or "none",
+        }
+        return replace(fitted, resolved=resolved)
+
+    def predict(self, job: Job, rows: "Rows") -> "npt.NDArray[np.float64]":
+        """See `Method.predict`."""
+        from jabert.methods.finetune.training import load_learner
+
+        return load_learner(job).predict(rows.token_ids())
+
+    def export(self, job: Job, target: Path) -> Export:
+        """See `Method.export`."""
+        from jabert.methods._frozen import export_network
+        from jabert.methods.finetune.export import fingerprint_of, head_graph
+        from jabert.methods.finetune.training import load_weights
+
+        weights = load_weights(job)
+        own = cast(FinetuneSettings, job.settings.method)
+        head = head_graph(own.head, weights)
+        return export_network(head, job, target, weights, fingerprint_of(job, weights))
+
+    def describe(self, job: Job, fitted: Fitted) -> Description:
+        """See `Method.describe`."""
+        from jabert.methods._frozen import encoder_layers
+
+        own, training, classes = (
+            cast(FinetuneSettings, job.settings.method),
+            job.settings.training,
+            len(job.labels),
+        )
+        encoder, hidden = encoder_layers(job, own.frozen_layers)
+        pooling = {
+            "mean": Layer("mean", "over the tokens", f"({hidden})", 0),
+            "cls": Layer("[CLS]", "vector of the first token", f"({hidden})", 0),
+            "attention": Layer("attention", "weighted mean over the tokens", f"({hidden})", hidden),
+        }
+        frozen = (
+            f"The embeddings and the {own.frozen_layers} lowest layers"
+            if own.frozen_layers
+            else "The embeddings"
+        )
+        return Description(
+            summary="A BERT that was trained as a whole, with a softmax layer",
+            layers=[
+                *encoder,
+                pooling[own.head],
+                Layer("softmax", "Dense", f"({classes})", (hidden + 1) * classes),
+            ],
+            protocol=[
+                f"The {training.watch} rows chose the epoch, by {training.monitor}: epoch "
+                f"{fitted.best_epoch} of {len(fitted.history):,}.",
+                f"AdamW, learning rate {own.learning_rate} of the highest layer and {own.layer_decay} times "
+                f"that in each layer below, batches of {own.batch_size}, dropout {own.dropout}, moving average "
+                f"{own.ema}, seed {training.seed}.",
+                "Training began with a softmax layer that was fitted on the encoder as it was.",
+                f"{frozen} stayed as they were.",
+            ],
+            limits=["It has seen few texts beside its labels: it may have learned their articles by heart."],
+            environment={"training": fitted.resolved["training_precision"], "GPU": fitted.resolved["gpu"]},
+        )
+
+
+METHOD = Finetune()

@@ -1,0 +1,251 @@
+"""Training encoder and head, from one measurement to the next, so that a killed training goes on."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from jabert.config import TrainingSettings
+from jabert.encoder import TokenIds
+from jabert.encoder.batching import token_budget_batches
+from jabert.encoder.choice import cpu_has_bfloat16
+from jabert.encoder.folder import read_variables
+from jabert.errors import JabertError
+from jabert.files import atomic_path
+from jabert.legacy_keras import compute_capability, import_tensorflow
+from jabert.methods import Epoch, Fitted, Job
+from jabert.methods._linear import fit_standardized
+from jabert.methods.finetune.network import Network, Weights, layer_of, new_head
+from jabert.training.batches import shuffled_buckets
+from jabert.training.epochs import are_enough, best_of, measure, tensorboard
+from jabert.training.optimizer import AdamW, Averages, learning_rate
+from jabert.training.rows import Rows
+from jabert.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from jabert.methods.finetune import FinetuneSettings
+
+tf = import_tensorflow()
+_WEIGHTS = "best.npz"
+_SAVED = 100  # steps between saved states
+_PACKED = [tf.TensorSpec([None], tf.int32)] * 3  # ids, lengths, classes
+
+
+class Learner:
+    """A network with its optimizer and the averages of its weights.
+
+    Args:
+        network: what is trained; its weights are those to begin with.
+        own: the procedure.
+        steps: that are planned.
+    """
+
+    def __init__(self, network: Network, own: "FinetuneSettings", steps: int) -> None:
+        self.network, self._own, self._steps = network, own, steps
+        self.variables = list(network.learning.values())
+        layers = network.bert.config.num_hidden_layers
+        rates = [
+            own.layer_decay ** (layers - 1 - layer_of(name)) if name.startswith("bert/") else own.head_rate
+            for name in network.learning
+        ]
+        self._optimizer = AdamW(
+            self.variables, weight_decay=own.weight_decay, clip_norm=own.clip_norm, rates=rates
+        )
+        self.averages = Averages(self.variables, own.ema)
+        self._sums: list[Any] = []
+        signature = [*_PACKED, tf.TensorSpec([], tf.float32)]
+        self._learn = {  # by whether a part is the first and whether it is the last; traced when needed
+            key: tf.function(partial(self._learn_eagerly, key), input_signature=signature)
+            for key in product((True, False), repeat=2)
+        }
+        self._predict = tf.function(
+            lambda ids, lengths: tf.nn.softmax(network.logits(ids, lengths)), input_signature=_PACKED[:2]
+        )
+        self._pool = tf.function(network.pool, input_signature=_PACKED[:2])
+
+    def begin(self, ids: TokenIds, classes: npt.NDArray[np.int32]) -> None:
+        """Fit the softmax layer on the encoder as it is: else the first steps would spoil the encoder."""
+        layer = fit_standardized(self._by_text(self._pool, ids).astype(np.float64), classes, self._own.c)
+        self.network.learning["head/kernel"].assign(layer.kernel.astype(np.float32))
+        self.network.learning["head/bias"].assign(layer.bias.astype(np.float32))
+        self.averages.begin()
+
+    def learn(self, ids: TokenIds, classes: npt.NDArray[np.int32]) -> float:
+        """Take a step on a batch, whose loss before it is returned.
+
+        A batch with more tokens than the budget is computed in parts, whose gradients are added up.
+        """
+        parts = list(token_budget_batches(ids.lengths, self._own.token_budget))
+        if len(parts) > 1 and not self._sums:
+            self._sums = [tf.Variable(tf.zeros_like(variable)) for variable in self.variables]
+        loss = 0.0
+        for number, part in enumerate(parts):
+            some = ids.take(part)
+            learn = self._learn[number == 0, number == len(parts) - 1]
+            loss += float(learn(some.flat, some.lengths, classes[part], np.float32(len(part) / len(ids))))
+        return loss
+
+    def predict(self, ids: TokenIds) -> npt.NDArray[np.float64]:
+        """Probabilities (texts, classes)."""
+        return self._by_text(self._predict, ids).astype(np.float64)
+
+    def state(self) -> dict[str, Any]:
+        """All objects that change in training, for a TensorFlow checkpoint."""
+        return {
+            "variables": self.variables,
+            "optimizer": self._optimizer,
+            "averages": self.averages,
+            "random_numbers": self.network.bert.random,
+        }
+
+    def read(self) -> Weights:
+        """The weights that learn, by name."""
+        return {name: variable.numpy() for name, variable in self.network.learning.items()}
+
+    def _by_text(self, compute: Callable[..., Any], ids: TokenIds) -> npt.NDArray[np.float32]:
+        batches = list(token_budget_batches(ids.lengths, self._own.token_budget))
+        found = [compute(some.flat, some.lengths).numpy() for some in map(ids.take, batches)]
+        values = np.concatenate(found)
+        values[np.concatenate(batches)] = values.copy()
+        return values
+
+    def _learn_eagerly(
+        self, place: tuple[bool, bool], ids: Any, lengths: Any, classes: Any, share: Any
+    ) -> Any:
+        first, last = place
+        with tf.GradientTape() as tape:
+            logits = self.network.logits(ids, lengths, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=classes, logits=logits)
+            loss = share * tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, self.variables)
+        if not first:
+            gradients = [sums + gradient for sums, gradient in zip(self._sums, gradients, strict=True)]
+        if last:
+            done = tf.cast(self._optimizer.step, tf.float32)
+            own = self._own
+            rate = learning_rate(done, own.learning_rate, own.warmup * self._steps, self._steps, own.decay)
+            self._optimizer.apply(gradients, rate)
+            self.averages.update(self._optimizer.step)
+        else:
+            for sums, gradient in zip(self._sums, gradients, strict=True):
+                sums.assign(gradient)
+        return loss
+
+
+def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]) -> Fitted:
+    """Train until the planned epochs are over, or the monitored metric has not improved for a while.
+
+    The state is on disk after each epoch and every hundred steps; a call with the same folder goes on from
+    there and ends as an uninterrupted one would (on a CPU). At the end only the best epoch's weights are.
+
+    Args:
+        job: encoder, settings, labels, and the folder of the state.
+        rows: to learn from, with token ids.
+        watched: the rows whose metrics choose the best epoch, with token ids.
+        on_epoch: called with the metrics of each epoch, also those of an earlier process.
+    """
+    own, procedure, ids = own_settings(job), job.settings.training, rows.token_ids()
+    steps = own.epochs * -(-len(rows) // own.batch_size)
+    learner = Learner(_network(job, own.dropout), own, steps)
+    state = TrainingState(learner.state(), job.folder, "step")
+    history = state.history()
+    epochs = [entry for entry in history if _is_measured(entry)]
+    for epoch in epochs:
+        on_epoch(epoch)
+    resumed, log = len(epochs), tensorboard(job.folder / "tensorboard")
+    if not are_enough(epochs, procedure, own.epochs) and not state.restore():
+        learner.begin(ids, rows.classes)
+    while not are_enough(epochs, procedure, own.epochs):
+        epoch = _learn(learner, rows, job, state, history)
+        learner.averages.swap()
+        measured = measure(learner.predict(watched.token_ids()), watched.classes)
+        epoch |= {f"val_{name}": value for name, value in measured.items()}
+        history.append(epoch)
+        epochs.append(epoch)
+        if best_of(epochs, procedure) is epoch:
+            with atomic_path(job.folder / _WEIGHTS) as temporary:
+                np.savez(temporary, **learner.read())  # type: ignore[arg-type]
+        learner.averages.swap()
+        state.save(history)
+        log(epoch)
+        on_epoch(epoch)
+    state.discard()
+    return Fitted(epochs, int(best_of(epochs, procedure)["epoch"]), resumed)
+
+
+def _learn(learner: Learner, rows: Rows, job: Job, state: TrainingState, history: list[Epoch]) -> Epoch:
+    """Learn from all rows once, or from those that a killed process left of them; saves the state on the way.
+
+    Returns:
+        Number, steps until its end, loss and seconds of the epoch.
+    """
+    own, ids = own_settings(job), rows.token_ids()
+    epoch = 1 + sum(map(_is_measured, history))
+    seed = [job.settings.training.seed, epoch]
+    batches = list(shuffled_buckets(ids.lengths, own.batch_size, seed))
+    before = (epoch - 1) * len(batches)
+    entry = dict(history[-1]) if history else {"step": 0}
+    if entry["step"] == before:
+        entry = {"epoch": epoch, "step": before, "loss": 0.0, "seconds": 0.0}
+    for chosen in batches[int(entry["step"]) - before :]:
+        started = time.perf_counter()
+        loss = learner.learn(ids.take(chosen), rows.classes[chosen])
+        entry["step"] += 1
+        entry["loss"] += loss * len(chosen) / len(rows)
+        entry["seconds"] = round(entry["seconds"] + time.perf_counter() - started, 3)
+        if entry["step"] % _SAVED == 0 and entry["step"] < before + len(batches):
+            history.append(dict(entry))
+            state.save(history)
+    return entry
+
+
+def _is_measured(entry: Epoch) -> bool:
+    return "val_loss" in entry
+
+
+def load_weights(job: Job) -> Weights:
+    """The weights that learned, of the best epoch of a finished training, by name."""
+    with np.load(job.folder / _WEIGHTS, allow_pickle=False) as saved:
+        return dict(saved)
+
+
+def load_learner(job: Job) -> Learner:
+    """The network of a finished training, to predict with."""
+    return Learner(_network(job, 0.0, load_weights(job)), own_settings(job), 1)
+
+
+def _network(job: Job, dropout: float, trained: Weights | None = None) -> Network:
+    """The encoder with a head that says nothing yet, or with the weights of a training."""
+    own, training, encoder = own_settings(job), job.settings.training, job.encoder
+    assert encoder is not None, "the method needs tokens, so there is an encoder"
+    layers = encoder.config.num_hidden_layers
+    if own.frozen_layers >= layers:
+        raise JabertError(f"method.frozen_layers is {own.frozen_layers}, but the encoder has {layers} layers")
+    head = new_head(own.head, encoder.config.hidden_size, len(job.labels))
+    return Network(
+        {**read_variables(encoder), **head, **(trained or {})},
+        encoder.config,
+        own.head,
+        frozen=own.frozen_layers,
+        precision=precision_of(training),
+        dropout=dropout,
+        seed=training.seed,
+    )
+
+
+def precision_of(training: TrainingSettings) -> str:
+    """What `training.precision` is on this machine, `float32` or `bfloat16`."""
+    if training.precision != "auto":
+        return training.precision
+    on_gpu = tf.config.get_visible_devices("GPU")
+    fast = compute_capability() >= (8, 0) if on_gpu else cpu_has_bfloat16()
+    return "bfloat16" if fast else "float32"
+
+
+def own_settings(job: Job) -> "FinetuneSettings":
+    """The settings in the group `method`."""
+    return cast("FinetuneSettings", job.settings.method)
