@@ -122,7 +122,7 @@ def fit(settings: Settings) -> Classifier:
         ['グルメ', 'スポーツ', '京都', '携帯電話']
     """
     settings = with_local_encoder(settings)
-    needs, data, tokens = method_of(settings.method.kind).needs, steps.read(settings), None
+    needs, data, tokens = method_of(settings).needs, steps.read(settings), None
     steps.validate(settings, data).raise_if_critical()
     if "tokens" in needs or "vectors" in needs:
         tokens = steps.tokenize(settings, data)

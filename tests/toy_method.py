@@ -8,7 +8,7 @@ from toy_package import write_ngrams
 
 from jabert import config
 from jabert.config import MethodSettings, Positive, load_settings
-from jabert.methods import Description, Export, Fitted, Layer, Method
+from jabert.methods import Description, Export, Fitted, Layer, Member, Method
 
 
 class MajoritySettings(MethodSettings):
@@ -30,10 +30,14 @@ class Majority(Method):
         np.save(job.folder / "counts.npy", counts)
         return Fitted(metrics={"rows": len(train)})
 
+    def predict(self, job, rows):
+        counts = np.load(job.folder / "counts.npy")
+        return np.tile(counts / counts.sum(), (len(rows), 1))
+
     def export(self, job, target):
         bias = np.log(np.load(job.folder / "counts.npy"))
         write_ngrams(target, ["a"], np.zeros((1, len(job.labels))), bias)
-        return Export("ngrams", ("scikit-learn",))
+        return Export((Member("ngrams", ("scikit-learn",)),))
 
     def describe(self, job, fitted):
         layers = [Layer("text", "any", "()", 0), Layer("counts", "share", "(classes)", len(job.labels))]

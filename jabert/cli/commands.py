@@ -184,12 +184,20 @@ def retrain(
     ] = False,
 ) -> None:
     """Train on labelled texts, register the model, and promote it if it is better."""
-    _require_inputs(given.settings)
+    from jabert.config import names_method
+
+    settings, overrides = given.settings, given.overrides
+    if not names_method(given.recipe, overrides):
+        from jabert.experiments import retraining
+
+        settings = retraining.load(given.recipe, overrides)
+        overrides = [*overrides, f"method.kind={settings.method.kind}"]
+    _require_inputs(settings)
     from flows.command import run_flow
     from jabert.cli.summary import print_summary
 
-    result = run_flow("retrain", given.recipe, given.overrides, skip_unchanged)
-    given.show(result, print_summary, given.settings)
+    result = run_flow("retrain", given.recipe, overrides, skip_unchanged)
+    given.show(result, print_summary, settings)
 
 
 @_command(app.command("validate"))

@@ -11,11 +11,11 @@ from jabert.validation import find_suite, rules_digest
 
 def attempt_key(settings: Settings, data_digest: str, encoder: EncoderFolder | None) -> str:
     """The same for the same data, encoder and settings: a retraining with this key was judged already."""
-    groups = ["data", "validation", "method", "package", "promotion"]
-    method = method_of(settings.method.kind)
+    groups = ["data", "validation", "package", "promotion"]
+    method = method_of(settings)
     if encoder:
         groups += ["encoder", "features"] if "vectors" in method.needs else ["encoder"]
-    read = decisive(settings, [*groups, *method.reads])
+    read = {**decisive(settings, groups), **method.decides(settings)}
     return digest_of_json(
         ["2", read, [*map(rules_digest, _suites(settings))], data_digest, encoder and encoder.fingerprint]
     )[:16]

@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from importlib.metadata import version
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from jabert.files import digest_of_file, write_json, write_text
-from jabert.methods import Job, method_of
+from jabert.methods import Job, Member, method_of
 from jabert.tracking import Run
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ def build_package(job: Job, target: Path) -> Path:
     settings, kind = job.settings, job.settings.method.kind
     shutil.rmtree(target, ignore_errors=True)
     (target / kind).mkdir(parents=True)
-    export = method_of(kind).export(job, target / kind)
+    export = method_of(settings).export(job, target / kind)
     about = {
         "format": "2",
         "labels": list(job.labels),
         "max_texts": settings.package.max_texts,
-        "members": [{"folder": kind, "runtime": export.runtime, "requires": export.requirements}],
+        "members": [_member(member, kind) for member in export.members],
+        **({"join": asdict(export.join)} if export.join else {}),
     }
     write_json(target / "package.json", about)
     write_text(target / "config.toml", settings.without_locations().to_toml())
@@ -42,6 +44,17 @@ def build_package(job: Job, target: Path) -> Path:
     sums = [f"{digest_of_file(path)}  {path.relative_to(target).as_posix()}\n" for path in written]
     write_text(target / "SHA256SUMS", "".join(sums))
     return target
+
+
+def _member(member: Member, kind: str) -> dict[str, Any]:
+    """A member as `package.json` has it, its paths below the folder of the package."""
+    listed = {
+        "folder": (PurePosixPath(kind) / member.folder).as_posix(),
+        "runtime": member.runtime,
+        "requires": member.requires,
+    }
+    heads = [(PurePosixPath(kind) / head).as_posix() for head in member.heads]
+    return {**listed, "heads": heads} if heads else listed
 
 
 def open_package(package: Path) -> "TextClassifier":

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from jabert import registry
-from jabert.config import Settings
+from jabert.config import (
+    MethodSettings,
+    Settings,
+    load_settings,
+    local_database,
+    method_kinds,
+    names_method,
+)
 from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key, attempt_key_0_1
 from jabert.experiments.packaging import build_package, log_package
@@ -75,6 +82,32 @@ class Retrained:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self)
+
+
+def load(recipe: str, overrides: list[str]) -> Settings:
+    """The settings of a retraining; where neither argument chooses a method, it is that of the champion.
+
+    So a scheduled retraining keeps its method when a release has another default.
+
+    Args:
+        recipe, overrides: as for `load_settings`; an empty recipe is none.
+
+    Raises:
+        JabertError: those of `load_settings`, or the MLflow store cannot be reached.
+    """
+    settings = load_settings(recipe, overrides)
+    database = local_database(str(settings.tracking.uri))
+    if names_method(recipe, overrides) or (database and not database.exists()):
+        return settings
+    registered = registry.open_registry(settings)
+    champion = registered.champion()
+    if champion is None:
+        return settings
+    kind = registered.run(champion).data.params.get("method.kind", MethodSettings().kind)  # 0.1 had one kind
+    if kind not in method_kinds() or kind == settings.method.kind:
+        return settings
+    log.info("method.kind is %r, as of the champion, version %s; name another to change it", kind, champion)
+    return load_settings(recipe, [*overrides, f"method.kind={kind}"])
 
 
 def find_judged(settings: Settings) -> Retrained | None:
@@ -185,7 +218,7 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
 
 def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card:
     """Write the model card into the run, and its short form as the description of the version."""
-    method, encoder, tokens = method_of(settings.method.kind), encoder_of(settings), results.tokens
+    method, encoder, tokens = method_of(settings), encoder_of(settings), results.tokens
     facts = Facts(
         version=results.verdict.version,
         run_id=run.id,

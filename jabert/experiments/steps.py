@@ -295,14 +295,14 @@ def fit(
     """
     if len(data.labels) < 2:
         raise JabertError("the training rows have one label only, and a classifier needs two")
-    method = method_of(settings.method.kind)
+    method = method_of(settings)
     learned_from: list[Split] = ["train"]
     watched: list[Split] = [settings.training.watch] if method.chooses else []
     if not method.chooses and measured_on == "test":
         learned_from.append("validation")
     key = key_of(
         _FIT,
-        [method.revision, decisive(settings, ["method", *method.reads])],
+        [method.revision, method.decides(settings)],
         data.rows_digest,
         [learned_from, watched],
         tokens.key if tokens else None,
@@ -346,7 +346,7 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
         raise JabertError(f"{row['file']} line {row['line']}: no training row has the label {row['label']!r}")
     ids = tokens.tokenized.ids.take(chosen) if tokens else None
     vectors = None
-    if ids is not None and "vectors" in method_of(settings.method.kind).needs:
+    if ids is not None and "vectors" in method_of(settings).needs:
         vectors = StoredVectors.find(open_store(open_folder(settings.encoder.path), settings), ids)
     groups = table["group"].astype(object).where(table["group"].notna(), None) if "group" in table else ()
     return Rows(table["text"].tolist(), classes, list(groups), ids, vectors)

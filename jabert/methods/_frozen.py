@@ -12,7 +12,7 @@ from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget
 from jabert.encoder.folder import read_variables
 from jabert.encoder.openvino import bert_graph, layout_graph
 from jabert.files import on_disk, write_json
-from jabert.methods import Export, Job, Layer
+from jabert.methods import Export, Job, Layer, Member
 
 _MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more than any encoder has positions
 
@@ -81,7 +81,7 @@ def export_network(
         "encoder_fingerprint": fingerprint or encoder.fingerprint,
     }
     write_json(target / "network.json", habits)
-    return Export("network", ("openvino", "sentencepiece"))
+    return Export((Member("network", ("openvino", "sentencepiece")),))
 
 
 def _encoder(job: Job) -> EncoderFolder:

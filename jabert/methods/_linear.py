@@ -56,3 +56,39 @@ def fit_standardized(features: npt.NDArray[np.float64], classes: npt.NDArray[np.
     layer = fit_softmax((features - centre) / scale, classes, c)
     kernel = layer.kernel / scale[:, None]
     return Softmax(kernel, layer.bias - centre @ kernel, layer.iterations)
+
+
+def fit_weights(
+    logarithms: npt.NDArray[np.float64], classes: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Weights of several classifiers, none negative, so that their weighted sum is as right as can be.
+
+    The probabilities are `softmax(sum of weight * logarithms + bias)`. Where a classifier adds nothing to the
+    others, its weight is 0.
+
+    Args:
+        logarithms: (classifiers, rows, classes), of probabilities of rows that they did not learn from.
+        classes: (rows,), class indices.
+
+    Returns:
+        Weights (classifiers,) and bias (classes,).
+    """
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
+    count, _, width = logarithms.shape
+    one_hot = np.eye(width)[classes]
+    start = np.concatenate([np.full(count, 1 / count), np.zeros(width)])
+
+    def loss(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        scores = log_softmax(np.tensordot(parameters[:count], logarithms, 1) + parameters[count:], axis=1)
+        excess = np.exp(scores) - one_hot  # (rows, classes)
+        away = parameters - start  # few rows leave the parameters near the mean of the classifiers
+        slopes = np.concatenate([np.einsum("mrc,rc->m", logarithms, excess), excess.sum(axis=0)])
+        return -scores[one_hot == 1].sum() + away @ away / 2, slopes + away
+
+    bounds = [(0, None)] * count + [(None, None)] * width
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _MOST_ITERATIONS}
+    )
+    return found.x[:count], found.x[count:]

@@ -43,6 +43,16 @@ class MeanPooling(Method):
             np.savez(temporary, kernel=layer.kernel, bias=layer.bias)
         return Fitted(metrics={"rows": len(train), "iterations": layer.iterations})
 
+    def predict(self, job: Job, rows: "Rows") -> "npt.NDArray[np.float64]":
+        """See `Method.predict`."""
+        import numpy as np
+        from scipy.special import softmax
+
+        with np.load(job.folder / "softmax.npz", allow_pickle=False) as saved:
+            scores = _means(rows.stored_vectors()) @ saved["kernel"] + saved["bias"]
+        probabilities: npt.NDArray[np.float64] = softmax(scores, axis=1)
+        return probabilities
+
     def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`."""
         import numpy as np

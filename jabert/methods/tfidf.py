@@ -6,9 +6,12 @@ from shutil import copyfile
 from typing import TYPE_CHECKING, cast
 
 from jabert.config import Count, MethodSettings, Positive
-from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
+from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Member, Method
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from jabert.training.rows import Rows
 
 
@@ -49,11 +52,17 @@ class Tfidf(Method):
             np.savez(temporary, idf=vectorizer.idf_, kernel=layer.kernel, bias=layer.bias)
         return Fitted(metrics={"rows": len(train), "ngrams": len(ngrams), "iterations": layer.iterations})
 
+    def predict(self, job: Job, rows: "Rows") -> "npt.NDArray[np.float64]":
+        """See `Method.predict`."""
+        from jabert.runtime.text_classifier import Ngrams
+
+        return Ngrams(job.folder, len(job.labels)).classify(list(rows.texts))
+
     def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`."""
         for name in ("ngrams.json", "ngrams.npz"):
             copyfile(job.folder / name, target / name)
-        return Export("ngrams", ("scikit-learn",))
+        return Export((Member("ngrams", ("scikit-learn",)),))
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""

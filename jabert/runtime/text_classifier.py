@@ -8,9 +8,9 @@ stands alone: it imports nothing else of jabert, and reads only the folder `clas
     config.toml   the settings that the model was made with; for people, not read here
     <member>/     the files of one classifier
 
-A package with several members joins their probabilities by a softmax layer on their logarithms, whose weights
-stand in `package.json`. Libraries that only one kind of member needs are imported by that kind, so a model
-wants no packages but those of its members.
+A network may have several heads on one encoder. Where there are several members or heads, their probabilities
+are joined by a softmax layer on their logarithms, whose weights stand in `package.json`. Libraries that only
+one kind of member needs are imported by that kind, so a model wants no packages but those of its members.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ import json
 import reprlib
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,14 +83,14 @@ class TextClassifier(PythonModel):
             MlflowException: a file is missing, has changed, or is not part of the model.
         """
         _check_files(folder)
+        self.members = []
         self.about = json.loads((folder / "package.json").read_text(encoding="utf-8"))
         self.digest = hashlib.sha256((folder / _SUMS).read_bytes()).hexdigest()
         classes = len(self.about["labels"])
         runtimes: dict[str, type[Network | Ngrams]] = {"network": Network, "ngrams": Ngrams}
-        self.members = [
-            runtimes[member["runtime"]](folder / member["folder"], classes)
-            for member in self.about["members"]
-        ]
+        for member in self.about["members"]:
+            heads = {"heads": [folder / head for head in member["heads"]]} if "heads" in member else {}
+            self.members.append(runtimes[member["runtime"]](folder / member["folder"], classes, **heads))
         return self
 
     def predict(
@@ -157,11 +157,11 @@ class TextClassifier(PythonModel):
         return self.join([member.classify(texts) for member in self.members])
 
     def join(self, parts: list[_Probabilities]) -> _Probabilities:
-        """The probabilities of all members, each float64 (texts, classes), as those of the package."""
-        if len(parts) == 1:
+        """The probabilities of the package from those of its members, each (texts, heads * classes)."""
+        weights = self.about.get("join")
+        if weights is None:
             return parts[0]
-        logarithms = np.log(np.maximum(np.concatenate(parts, axis=1), _SMALLEST))
-        weights = self.about["join"]
+        logarithms = log_probabilities(np.concatenate(parts, axis=1))
         return _softmax(logarithms @ np.array(weights["kernel"]) + np.array(weights["bias"]))
 
     def _by_label(self, probabilities: _Probabilities, top_k: int | None) -> dict[str, float]:
@@ -189,11 +189,12 @@ class Vectors:
 
 
 class Network:
-    """A tokenizer, an encoder and a head, whatever their layers: token ids and lengths to probabilities.
+    """A tokenizer, an encoder and heads, whatever their layers: token ids and lengths to probabilities.
 
-    The folder holds `network.json` (the habits of tokenizer and encoder), `sentencepiece.model`, and three
+    The folder holds `network.json` (the habits of tokenizer and encoder), `sentencepiece.model`, and
     OpenVINO graphs: `layout` (ids and lengths of an unpadded batch to the indices of its tokens), `encoder`
-    (that to token vectors) and `head` (token vectors and lengths to class probabilities).
+    (that to token vectors) and `head` (token vectors and lengths to class probabilities). Several heads take
+    the same vectors, and their probabilities stand side by side.
 
     The encoder computes in the precision in which the head's vectors were made, where the CPU has it; the
     head in float32: OpenVINO's LSTM in bfloat16 is many times slower and up to 0.05 of probability off.
@@ -201,27 +202,27 @@ class Network:
     Args:
         folder: of the member.
         classes: number of labels.
+        heads: files of the heads' graphs; without them the one in the folder.
     """
 
-    def __init__(self, folder: Path, classes: int) -> None:
+    def __init__(self, folder: Path, classes: int, heads: Sequence[Path] = ()) -> None:
         import openvino
         import sentencepiece
 
         self._habits = json.loads((folder / "network.json").read_text(encoding="utf-8"))
-        self._classes = classes
         self._processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
         core = openvino.Core()
         fast = self._habits["precision"] == "bfloat16" and "BF16" in core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         )
 
-        def compiled(name: str, precision: str) -> Any:
+        def compiled(path: Path, precision: str) -> Any:
             # LATENCY: all cores on one batch.
             hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-            return core.compile_model(folder / name, "CPU", hints)
+            return core.compile_model(path, "CPU", hints)
 
-        head = compiled("head.xml", "f32")
-        taken = head.input("vectors")
+        compiled_heads = [compiled(head, "f32") for head in heads or [folder / "head.xml"]]
+        taken = compiled_heads[0].input("vectors")
         self.vectors = Vectors(
             hidden_size=taken.get_partial_shape()[1].get_length(),
             dtype=taken.element_type.to_dtype(),
@@ -229,9 +230,10 @@ class Network:
             encoder=self._habits["encoder_fingerprint"],
             pad_to=self._habits["pad_to"],
         )
-        self._head = head.create_infer_request()
-        self._layout = compiled("layout.xml", "f32").create_infer_request()
-        self._encoder = compiled("encoder.xml", "bf16" if fast else "f32").create_infer_request()
+        self._heads = [head.create_infer_request() for head in compiled_heads]
+        self._columns = classes * len(self._heads)
+        self._layout = compiled(folder / "layout.xml", "f32").create_infer_request()
+        self._encoder = compiled(folder / "encoder.xml", "bf16" if fast else "f32").create_infer_request()
         self._lock = threading.Lock()  # a request computes one batch at a time
 
     def token_ids(self, text: str) -> _Ints:
@@ -243,7 +245,7 @@ class Network:
         return np.array(ids + [0] * ((habits["pad_to"] or 0) - len(ids)), dtype=np.int32)
 
     def classify(self, texts: list[str]) -> _Probabilities:
-        """Probabilities float64 (texts, classes)."""
+        """Probabilities float64 (texts, heads * classes)."""
         return self.classify_ids([self.token_ids(text) for text in texts])
 
     def classify_ids(self, texts: list[_Ints]) -> _Probabilities:
@@ -255,14 +257,14 @@ class Network:
         return self._in_batches(texts, self._run_head)
 
     def _in_batches(self, texts: list[_Numbers], run: _Run) -> _Probabilities:
-        probabilities = np.empty((len(texts), self._classes))
+        probabilities = np.empty((len(texts), self._columns))
         lengths = np.array([len(text) for text in texts], dtype=np.int32)
         for batch in _batches(lengths, self._habits["token_budget"]):
             probabilities[batch] = run(np.concatenate([texts[row] for row in batch]), lengths[batch])
         return probabilities
 
     def _run(self, ids: _Ints, lengths: _Ints) -> npt.NDArray[np.float32]:
-        """Ids int32 (tokens,) of texts one behind the other to probabilities float32 (texts, classes)."""
+        """Ids int32 (tokens,) of texts one behind the other to probabilities (texts, heads * classes)."""
         with self._lock:
             layout = self._layout.infer({"ids": ids, "lengths": lengths}, share_inputs=True).to_dict()
             inputs = {output.any_name: values for output, values in layout.items()}
@@ -272,10 +274,8 @@ class Network:
     def _run_head(self, vectors: _Numbers, lengths: _Ints) -> npt.NDArray[np.float32]:
         with self._lock:
             inputs = {"vectors": vectors, "lengths": lengths}
-            probabilities: npt.NDArray[np.float32] = self._head.infer(inputs, share_inputs=True)[
-                "probabilities"
-            ]
-        return probabilities
+            found = [head.infer(inputs, share_inputs=True)["probabilities"] for head in self._heads]
+        return np.concatenate(found, axis=1)
 
 
 class Ngrams:
@@ -325,6 +325,12 @@ def ngram_vectorizer(longest: int, **more: Any) -> Any:
 
 def _in_one_form(text: str) -> str:
     return unicodedata.normalize("NFKC", text).lower()
+
+
+def log_probabilities(probabilities: _Probabilities) -> _Probabilities:
+    """Logarithms that are joined: what is all but impossible for one member is not so for all."""
+    logarithms: _Probabilities = np.log(np.maximum(probabilities, _SMALLEST))
+    return logarithms
 
 
 def _softmax(scores: _Numbers) -> _Probabilities:

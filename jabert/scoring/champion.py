@@ -69,7 +69,8 @@ class Champion:
         """
         answers = [member.classify(inputs) for member, inputs in zip(self._members, prepared, strict=True)]
         parts = [probabilities for probabilities, _ in answers]
-        joined = self._classifier.join(parts) if len(parts) > 1 else parts[0]
+        join = getattr(self._classifier, "join", None)  # a model of jabert 0.1 has one part and no join
+        joined = join(parts) if join else parts[0]
         labels = self._classifier.about["labels"]
         source = {"model_version": self.version, "model_digest": self.digest}
         rows: list[dict[str, Any]] = [{**source, "reason": fault and f"text is {fault}"} for fault in faults]

@@ -46,14 +46,6 @@ def _comparable(value: float) -> float:
     return -math.inf if math.isnan(value) else value
 
 
-def are_enough(history: list[Epoch], training: TrainingSettings, most: int) -> bool:
-    """Whether there are the most epochs that may be, or the metric has not improved for `patience` epochs."""
-    if not history:
-        return False
-    waited = history[-1]["epoch"] - best_of(history, training)["epoch"]
-    return len(history) >= most or waited >= training.patience
-
-
 def tensorboard(folder: Path) -> Callable[[Epoch], None]:
     """A function that logs an epoch to `folder/train` and `folder/validation`."""
     tf = import_tensorflow()

@@ -60,7 +60,7 @@ NEW = """
     parts = rows.take(train_rows), rows.take(watched_rows)
     (out / "training").mkdir()
     job = Job(settings, toy.LABELS, folder, out / "training")
-    method_of("bi-lstm").fit(job, *parts, epochs.append)
+    method_of(settings).fit(job, *parts, epochs.append)
     model = load_classifier(out / "training", store.hidden_size, 4, settings.method.units)
     predicted = predict(model, parts[1].stored_vectors(), 16)
     package = build_package(job, out / "package")

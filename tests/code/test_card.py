@@ -99,7 +99,7 @@ def toy_facts(encoder, recipe, overrides, texts, labels):
         best_epoch=2,
         resolved={"training_precision": "float32", "gpu": "none"},
     )
-    folder, method = open_folder(encoder), method_of(settings.method.kind)
+    folder, method = open_folder(encoder), method_of(settings)
     described = method.describe(Job(settings, labels, folder, Path("training")), fitted)
     return Facts(
         version="3",

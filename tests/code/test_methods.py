@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import toy
+from toy_fits import results_of, settings_of
 
 from jabert.config import decisive, load_settings, method_kinds
 from jabert.errors import JabertError
@@ -16,23 +17,6 @@ from jabert.experiments.packaging import build_package, open_package
 from jabert.methods import list_methods, method_of
 
 TEXTS = ["京都のお寺を歩いた。", "電話の電池が切れた。", "カレーを食べた。"]
-
-
-def settings_of(kind, table, encoder, *more):
-    quick = [each for each in toy.quick_settings(table, encoder) if not each.startswith("method.")]
-    own = ["method.units=8"] if kind == "bi-lstm" else []
-    return load_settings(None, [*quick, f"method.kind={kind}", *own, *more])
-
-
-def results_of(settings, measured_on="test"):
-    """Data, tokens and fit of a method, whatever it needs."""
-    data, tokens = steps.read(settings), None
-    needs = method_of(settings.method.kind).needs
-    if {"tokens", "vectors"} & set(needs):
-        tokens = steps.tokenize(settings, data)
-    if "vectors" in needs:
-        steps.featurize(settings, tokens)
-    return data, tokens, steps.fit(settings, data, tokens, measured_on, on_epoch=lambda epoch: None)
 
 
 @pytest.fixture(params=method_kinds())
@@ -63,6 +47,17 @@ def test_a_fit_is_packaged_and_answers(kind, settings, tmp_path):
     assert evaluated.report.rows == data.counts["test"]
 
 
+def test_what_is_predicted_of_rows_is_what_is_served(kind, settings, tmp_path):
+    data, tokens, fit = results_of(settings)
+    rows = steps._rows(settings, data, tokens, ["test"])
+
+    predicted = method_of(settings).predict(fit.job, rows)
+
+    served = open_package(build_package(fit.job, tmp_path / "package")).classify(list(rows.texts))
+    assert predicted.dtype == np.float64
+    assert predicted == pytest.approx(served, abs=2e-3), "float16 vectors are stored"
+
+
 def test_a_fit_is_reproducible(kind, settings, toy_table, toy_encoder, tmp_path):
     first = results_of(settings)[2]
     again = results_of(settings_of(kind, toy_table, toy_encoder, f"training.work_path={tmp_path}/again"))[2]
@@ -76,7 +71,7 @@ def test_a_fit_is_reproducible(kind, settings, toy_table, toy_encoder, tmp_path)
 
 def test_a_method_is_described(kind, settings):
     *_, fit = results_of(settings)
-    method = method_of(kind)
+    method = method_of(settings)
 
     described = method.describe(fit.job, fit.fitted)
 
@@ -90,18 +85,17 @@ def test_a_method_is_described(kind, settings):
 
 def test_only_a_method_that_chooses_spares_the_validation_rows(kind, settings):
     data, tokens, _ = results_of(settings)
-    method = method_of(kind)
-    seen = {}
+    method = method_of(settings)
+    seen, truly = {}, type(method).fit
 
-    class Spy(type(method)):
-        def fit(self, job, train, validation, on_epoch):
-            seen.update(train=len(train), validation=len(validation))
-            return super().fit(job, train, validation, on_epoch)
+    def fit(self, job, train, validation, on_epoch):
+        seen.update(train=len(train), validation=len(validation))
+        return truly(self, job, train, validation, on_epoch)
 
     for measured_on, learned in (("test", "train validation"), ("validation", "train")):
         expected = sum(data.counts[split] for split in learned.split())
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("jabert.experiments.steps.method_of", lambda kind: Spy())
+            patch.setattr(type(method), "fit", fit)
             patch.setattr("jabert.experiments.steps._FIT", "another")
             steps.fit(settings, data, tokens, measured_on, on_epoch=lambda epoch: None)
         if method.chooses:
@@ -118,8 +112,8 @@ def test_the_rows_of_a_method_come_with_what_it_asked_for(settings, kind):
     assert rows.texts == train["text"].tolist()
     assert [data.labels[index] for index in rows.classes] == train["label"].tolist()
     assert rows.groups == train["group"].tolist()
-    assert (rows.ids is not None) == bool({"tokens", "vectors"} & set(method_of(kind).needs))
-    assert (rows.vectors is not None) == ("vectors" in method_of(kind).needs)
+    assert (rows.ids is not None) == bool({"tokens", "vectors"} & set(method_of(settings).needs))
+    assert (rows.vectors is not None) == ("vectors" in method_of(settings).needs)
     some = rows.take(np.array([3, 1]))
     assert some.texts == [rows.texts[3], rows.texts[1]]
     if rows.vectors is not None:

@@ -38,7 +38,7 @@ def results(settings):
 
 def run(settings, measured_on="test"):
     """Take all steps that the method needs; returns the names of those whose results were made anew."""
-    before, needs, tokens = results(settings), steps.method_of(settings.method.kind).needs, None
+    before, needs, tokens = results(settings), steps.method_of(settings).needs, None
     data = steps.read(settings)
     steps.validate(settings, data)
     if "vectors" in needs:

@@ -10,6 +10,9 @@ from jabert.errors import JabertError
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from jabert.training.rows import Rows
 
 
@@ -61,6 +64,14 @@ class BiLstm(Method):
             "gpu": ", ".join(gpu_names()) or "none",
         }
         return replace(fitted, resolved=resolved)
+
+    def predict(self, job: Job, rows: "Rows") -> "npt.NDArray[np.float64]":
+        """See `Method.predict`."""
+        from jabert.methods.bi_lstm import training
+
+        units, vectors = cast(BiLstmSettings, job.settings.method).units, rows.stored_vectors()
+        model = training.load_classifier(job.folder, vectors.store.hidden_size, len(job.labels), units)
+        return training.predict(model, vectors, job.settings.training.batch_size)
 
     def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`; encoder and Bi-LSTM become OpenVINO graphs."""

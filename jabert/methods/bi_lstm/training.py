@@ -15,7 +15,7 @@ from jabert.legacy_keras import import_tensorflow, run_two_at_once
 from jabert.methods import Epoch, Fitted
 from jabert.methods.bi_lstm.network import build_classifier
 from jabert.training.batches import in_order, shuffled_buckets
-from jabert.training.epochs import are_enough, best_of, measure, tensorboard
+from jabert.training.epochs import best_of, measure, tensorboard
 from jabert.training.rows import Rows, StoredVectors
 from jabert.training.state import TrainingState
 
@@ -64,7 +64,7 @@ def train(
     for epoch in history:
         on_epoch(epoch)
     log = tensorboard(folder / "tensorboard")
-    while not are_enough(history, training, training.epochs):
+    while not _is_finished(history, training):
         started = time.perf_counter()
         number = len(history) + 1
         batches = _batches(learned_from, rows.classes, training, number)
@@ -169,3 +169,10 @@ def predict(model: Any, vectors: StoredVectors, batch_size: int) -> npt.NDArray[
         numbers = order[chosen]
         predicted[numbers] = model.predict_on_batch([vectors.padded(numbers), vectors.lengths[numbers]])
     return predicted
+
+
+def _is_finished(history: list[Epoch], training: TrainingSettings) -> bool:
+    if not history:
+        return False
+    waited = len(history) - best_of(history, training)["epoch"]
+    return len(history) >= training.epochs or waited >= training.patience

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import Field
 
-from jabert.config import Count, MethodSettings, Positive, Share
+from jabert.config import Count, MethodSettings, Positive, Settings, Share
 from jabert.errors import JabertError
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
@@ -24,7 +24,10 @@ class FinetuneSettings(MethodSettings):
     head: Literal["mean", "cls", "attention"] = "mean"
     """what of the token vectors the softmax layer looks at"""
     epochs: Count = 3
-    """that are planned; the learning rate falls to 0 in them"""
+    """in which the learning rate falls to 0"""
+    early_stopping: bool = False
+    """whether the rows of training.watch choose the epoch, by training.monitor and .patience; else the last is
+    kept, and the validation rows are learned from"""
     batch_size: Count = 32
     """texts of a step"""
     token_budget: Count = 2048
@@ -54,14 +57,18 @@ class FinetuneSettings(MethodSettings):
 
 
 class Finetune(Method):
-    """Embeddings stay as they are; the epoch is chosen by the monitored metric."""
+    """The embeddings stay as they are; the averages of the weights are kept."""
 
     settings_type = FinetuneSettings
     summary = "a whole BERT, trained on the labels"
     cost = "minutes to train on a CPU; serves at the cost of the encoder"
     needs = ("tokens",)
-    reads = ("training.patience", "training.monitor", "training.precision", "training.seed")
-    chooses = True
+    reads = ("training.precision", "training.seed")
+
+    def bound_to(self, settings: Settings) -> Method:
+        """See `Method.bound_to`."""
+        own = cast(FinetuneSettings, settings.method)
+        return _Choosing() if own.early_stopping else self
 
     def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
         """See `Method.fit`."""
@@ -70,7 +77,7 @@ class Finetune(Method):
         from jabert.legacy_keras import gpu_names, use_device
         from jabert.methods.finetune import training
 
-        if not len(validation):
+        if self.chooses and not len(validation):
             raise JabertError(f"there are no {job.settings.training.watch} rows to choose the epoch on")
         if job.settings.encoder.pad_to is not None:
             raise JabertError(
@@ -122,6 +129,12 @@ class Finetune(Method):
             if own.frozen_layers
             else "The embeddings"
         )
+        choice = (
+            f"The {training.watch} rows chose the epoch, by {training.monitor}: epoch {fitted.best_epoch} of "
+            f"{len(fitted.history):,}."
+            if self.chooses
+            else f"All {own.epochs} planned epochs were learned, and the last is kept."
+        )
         return Description(
             summary="A BERT that was trained as a whole, with a softmax layer",
             layers=[
@@ -130,17 +143,23 @@ class Finetune(Method):
                 Layer("softmax", "Dense", f"({classes})", (hidden + 1) * classes),
             ],
             protocol=[
-                f"The {training.watch} rows chose the epoch, by {training.monitor}: epoch "
-                f"{fitted.best_epoch} of {len(fitted.history):,}.",
+                choice,
                 f"AdamW, learning rate {own.learning_rate} of the highest layer and {own.layer_decay} times "
-                f"that in each layer below, batches of {own.batch_size}, dropout {own.dropout}, moving average "
-                f"{own.ema}, seed {training.seed}.",
+                f"that in each layer below, batches of {own.batch_size}, dropout {own.dropout}, moving "
+                f"average {own.ema}, seed {training.seed}.",
                 "Training began with a softmax layer that was fitted on the encoder as it was.",
                 f"{frozen} stayed as they were.",
             ],
             limits=["It has seen few texts beside its labels: it may have learned their articles by heart."],
             environment={"training": fitted.resolved["training_precision"], "GPU": fitted.resolved["gpu"]},
         )
+
+
+class _Choosing(Finetune):
+    """The same where the settings have an epoch chosen."""
+
+    reads = (*Finetune.reads, "training.monitor", "training.patience")
+    chooses = True
 
 
 METHOD = Finetune()

@@ -21,7 +21,7 @@ from jabert.methods import Epoch, Fitted, Job
 from jabert.methods._linear import fit_standardized
 from jabert.methods.finetune.network import Network, Weights, layer_of, new_head
 from jabert.training.batches import shuffled_buckets
-from jabert.training.epochs import are_enough, best_of, measure, tensorboard
+from jabert.training.epochs import best_of, measure, tensorboard
 from jabert.training.optimizer import AdamW, Averages, learning_rate
 from jabert.training.rows import Rows
 from jabert.training.state import TrainingState
@@ -140,12 +140,12 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
     """Train until the planned epochs are over, or the monitored metric has not improved for a while.
 
     The state is on disk after each epoch and every hundred steps; a call with the same folder goes on from
-    there and ends as an uninterrupted one would (on a CPU). At the end only the best epoch's weights are.
+    there and ends as an uninterrupted one would (on a CPU). At the end only the kept epoch's weights are.
 
     Args:
         job: encoder, settings, labels, and the folder of the state.
         rows: to learn from, with token ids.
-        watched: the rows whose metrics choose the best epoch, with token ids.
+        watched: the rows whose metrics choose the epoch, with token ids; without any the last is kept.
         on_epoch: called with the metrics of each epoch, also those of an earlier process.
     """
     own, procedure, ids = own_settings(job), job.settings.training, rows.token_ids()
@@ -153,20 +153,29 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
     learner = Learner(_network(job, own.dropout), own, steps)
     state = TrainingState(learner.state(), job.folder, "step")
     history = state.history()
-    epochs = [entry for entry in history if _is_measured(entry)]
+    epochs = [entry for entry in history if _is_whole(entry)]
     for epoch in epochs:
         on_epoch(epoch)
     resumed, log = len(epochs), tensorboard(job.folder / "tensorboard")
-    if not are_enough(epochs, procedure, own.epochs) and not state.restore():
+
+    def best() -> Epoch:
+        return best_of(epochs, procedure) if len(watched) else epochs[-1]
+
+    def are_enough() -> bool:
+        waited = epochs[-1]["epoch"] - best()["epoch"] if epochs else 0
+        return len(epochs) >= own.epochs or waited >= procedure.patience
+
+    if not are_enough() and not state.restore():
         learner.begin(ids, rows.classes)
-    while not are_enough(epochs, procedure, own.epochs):
+    while not are_enough():
         epoch = _learn(learner, rows, job, state, history)
         learner.averages.swap()
-        measured = measure(learner.predict(watched.token_ids()), watched.classes)
-        epoch |= {f"val_{name}": value for name, value in measured.items()}
+        if len(watched):
+            measured = measure(learner.predict(watched.token_ids()), watched.classes)
+            epoch |= {f"val_{name}": value for name, value in measured.items()}
         history.append(epoch)
         epochs.append(epoch)
-        if best_of(epochs, procedure) is epoch:
+        if best() is epoch:
             with atomic_path(job.folder / _WEIGHTS) as temporary:
                 np.savez(temporary, **learner.read())  # type: ignore[arg-type]
         learner.averages.swap()
@@ -174,7 +183,7 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
         log(epoch)
         on_epoch(epoch)
     state.discard()
-    return Fitted(epochs, int(best_of(epochs, procedure)["epoch"]), resumed)
+    return Fitted(epochs, int(best()["epoch"]), resumed)
 
 
 def _learn(learner: Learner, rows: Rows, job: Job, state: TrainingState, history: list[Epoch]) -> Epoch:
@@ -184,13 +193,13 @@ def _learn(learner: Learner, rows: Rows, job: Job, state: TrainingState, history
         Number, steps until its end, loss and seconds of the epoch.
     """
     own, ids = own_settings(job), rows.token_ids()
-    epoch = 1 + sum(map(_is_measured, history))
+    epoch = 1 + sum(map(_is_whole, history))
     seed = [job.settings.training.seed, epoch]
     batches = list(shuffled_buckets(ids.lengths, own.batch_size, seed))
     before = (epoch - 1) * len(batches)
-    entry = dict(history[-1]) if history else {"step": 0}
-    if entry["step"] == before:
-        entry = {"epoch": epoch, "step": before, "loss": 0.0, "seconds": 0.0}
+    entry: Epoch = {"epoch": epoch, "step": before, "loss": 0.0, "seconds": 0.0}
+    if history and not _is_whole(history[-1]):
+        entry = {name: value for name, value in history[-1].items() if name != "whole"}
     for chosen in batches[int(entry["step"]) - before :]:
         started = time.perf_counter()
         loss = learner.learn(ids.take(chosen), rows.classes[chosen])
@@ -198,13 +207,13 @@ def _learn(learner: Learner, rows: Rows, job: Job, state: TrainingState, history
         entry["loss"] += loss * len(chosen) / len(rows)
         entry["seconds"] = round(entry["seconds"] + time.perf_counter() - started, 3)
         if entry["step"] % _SAVED == 0 and entry["step"] < before + len(batches):
-            history.append(dict(entry))
+            history.append({**entry, "whole": 0.0})
             state.save(history)
     return entry
 
 
-def _is_measured(entry: Epoch) -> bool:
-    return "val_loss" in entry
+def _is_whole(entry: Epoch) -> bool:
+    return "whole" not in entry
 
 
 def load_weights(job: Job) -> Weights:
