@@ -26,8 +26,8 @@ class FinetuneSettings(MethodSettings):
     epochs: Count = 3
     """in which the learning rate falls to 0"""
     early_stopping: bool = False
-    """whether the rows of training.watch choose the epoch, by training.monitor and .patience; else the last is
-    kept, and the validation rows are learned from"""
+    """whether the rows of training.watch choose the epoch, by training.monitor and .patience; else the last
+    is kept, and the validation rows are learned from"""
     batch_size: Count = 32
     """texts of a step"""
     token_budget: Count = 2048
