@@ -63,7 +63,7 @@ class Finetune(Method):
     summary = "a whole BERT, trained on the labels"
     cost = "minutes to train on a CPU; serves at the cost of the encoder"
     needs = ("tokens",)
-    reads = ("training.precision", "training.seed")
+    reads: tuple[str, ...] = ("training.precision", "training.seed")
 
     def bound_to(self, settings: Settings) -> Method:
         """See `Method.bound_to`."""

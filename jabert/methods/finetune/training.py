@@ -59,8 +59,10 @@ class Learner:
         self._sums: list[Any] = []
         signature = [*_PACKED, tf.TensorSpec([], tf.float32)]
         self._learn = {  # by whether a part is the first and whether it is the last; traced when needed
-            key: tf.function(partial(self._learn_eagerly, key), input_signature=signature)
-            for key in product((True, False), repeat=2)
+            (first, last): tf.function(
+                partial(self._learn_eagerly, (first, last)), input_signature=signature
+            )
+            for first, last in product((True, False), repeat=2)
         }
         self._predict = tf.function(
             lambda ids, lengths: tf.nn.softmax(network.logits(ids, lengths)), input_signature=_PACKED[:2]
