@@ -79,6 +79,8 @@ def export_network(
         "precision": precision,
         "token_budget": settings.encoder.token_budget or cpu_token_budget(encoder, precision),
         "encoder_fingerprint": fingerprint or encoder.fingerprint,
+        "encoder_settings": dict(encoder.settings),
+        "bert_config": vars(encoder.config),
     }
     write_json(target / "network.json", habits)
     return Export((Member("network", ("openvino", "sentencepiece")),))

@@ -59,9 +59,7 @@ class Learner:
         self._sums: list[Any] = []
         signature = [*_PACKED, tf.TensorSpec([], tf.float32)]
         self._learn = {  # by whether a part is the first and whether it is the last; traced when needed
-            (first, last): tf.function(
-                partial(self._learn_eagerly, (first, last)), input_signature=signature
-            )
+            (first, last): tf.function(partial(self._learn_eagerly, (first, last)), input_signature=signature)
             for first, last in product((True, False), repeat=2)
         }
         self._predict = tf.function(
