@@ -21,8 +21,11 @@ class FinetuneSettings(MethodSettings):
     """The head, and how it and the encoder are trained."""
 
     kind: str = "finetune"
-    head: Literal["mean", "cls", "attention"] = "mean"
-    """what of the token vectors the softmax layer looks at"""
+    head: Literal["mean", "cls", "attention", "bi-lstm"] = "mean"
+    """what of the token vectors the softmax layer looks at: their mean, the first, their mean with learned
+    weights, or what a Bi-LSTM makes of them"""
+    units: Count = 128
+    """of the Bi-LSTM, in each direction"""
     epochs: Count = 3
     """in which the learning rate falls to 0"""
     early_stopping: bool = False
@@ -34,8 +37,8 @@ class FinetuneSettings(MethodSettings):
     """tokens computed together at most; the gradients of a larger batch are added up. Bounds memory"""
     learning_rate: Positive = 5e-5
     """of the highest layer, at its highest"""
-    head_rate: Positive = 1.0
-    """learning rate of the head, times that of the highest layer"""
+    head_rate: Positive | None = None
+    """learning rate of the head, times that of the highest layer; without it 1, of a Bi-LSTM 20"""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
     """learning rate of a layer, times that of the layer above"""
     warmup: Share = 0.1
@@ -123,7 +126,14 @@ class Finetune(Method):
             "mean": Layer("mean", "over the tokens", f"({hidden})", 0),
             "cls": Layer("[CLS]", "vector of the first token", f"({hidden})", 0),
             "attention": Layer("attention", "weighted mean over the tokens", f"({hidden})", hidden),
+            "bi-lstm": Layer(
+                "bi_lstm",
+                "Bidirectional LSTM",
+                f"({2 * own.units})",
+                8 * own.units * (hidden + own.units + 1),  # 2 directions, 4 gates
+            ),
         }
+        columns = 2 * own.units if own.head == "bi-lstm" else hidden
         frozen = (
             f"The embeddings and the {own.frozen_layers} lowest layers"
             if own.frozen_layers
@@ -140,7 +150,7 @@ class Finetune(Method):
             layers=[
                 *encoder,
                 pooling[own.head],
-                Layer("softmax", "Dense", f"({classes})", (hidden + 1) * classes),
+                Layer("softmax", "Dense", f"({classes})", (columns + 1) * classes),
             ],
             protocol=[
                 choice,

@@ -8,11 +8,18 @@ import numpy as np
 from jabert.files import digest_of_json
 from jabert.methods import Job
 from jabert.methods._heads import attention, first, mean, softmax_graph
-from jabert.methods.finetune.network import Weights
+from jabert.methods.bi_lstm.export import head_graph as bi_lstm_graph
+from jabert.methods.bi_lstm.network import build_classifier
+from jabert.methods.finetune.network import LSTM, Weights
 
 
 def head_graph(head: str, weights: Weights) -> Any:
-    """What `pooled` computes and the softmax layer, as `export_network` wants it."""
+    """The head as `export_network` wants it."""
+    if head == "bi-lstm":
+        kernel, recurrent = weights[LSTM[0]], weights[LSTM[1]]
+        model = build_classifier(len(kernel), len(weights["head/bias"]), len(recurrent))
+        model.set_weights([weights[name] for name in (*LSTM, "head/kernel", "head/bias")])
+        return bi_lstm_graph(model, np.dtype(np.float32))
     pool = attention(weights["head/query"]) if head == "attention" else {"mean": mean, "cls": first}[head]
     return softmax_graph(pool, weights["head/kernel"], weights["head/bias"], np.dtype(np.float32))
 

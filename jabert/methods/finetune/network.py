@@ -10,9 +10,17 @@ import numpy.typing as npt
 from jabert.encoder.bert import Bert
 from jabert.encoder.folder import BertConfig
 from jabert.legacy_keras import import_tensorflow
+from jabert.methods.bi_lstm.layer import bi_lstm
+from jabert.methods.bi_lstm.network import build_classifier
 
 tf = import_tensorflow()
 _LAYER = re.compile(r"bert/encoder/layer_(\d+)/")
+LSTM = tuple(
+    f"head/{direction}/{name}"
+    for direction in ("forward", "backward")
+    for name in ("kernel", "recurrent_kernel", "bias")
+)
+"""Names of a Bi-LSTM's weights, in Keras's order."""
 Weights = dict[str, npt.NDArray[np.float32]]
 
 
@@ -22,41 +30,32 @@ def layer_of(name: str) -> int:
     return int(found[1]) if found else -1
 
 
-def new_head(head: str, hidden: int, classes: int) -> Weights:
-    """Weights of a head that finds all classes equally likely; attention begins as the mean."""
-    shapes: dict[str, tuple[int, ...]] = {"head/kernel": (hidden, classes), "head/bias": (classes,)}
-    if head == "attention":
-        shapes["head/query"] = (hidden,)
-    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-
-
-def pooled(vectors: Any, lengths: Any, head: str, variables: Mapping[str, Any]) -> Any:
-    """A vector (texts, hidden) for each text.
+def new_head(head: str, hidden: int, classes: int, units: int, seed: int) -> Weights:
+    """Weights of an untrained head, whose softmax layer finds all classes equally likely.
 
     Args:
-        vectors: float32 (tokens, hidden), of texts one behind the other.
-        lengths: int32 (texts,).
-        head: `mean`, `cls` or `attention`.
-        variables: those of the head, by name.
+        head: `mean`, `cls`, `attention` (which begins as the mean) or `bi-lstm`.
+        hidden: columns of a token vector.
+        classes: number of labels.
+        units: of the LSTM, in each direction.
+        seed: of the LSTM's weights.
     """
-    if head == "cls":
-        return tf.gather(vectors, tf.cumsum(lengths, exclusive=True))
-    texts = tf.size(lengths)
-    text = tf.repeat(tf.range(texts), lengths)  # (tokens,)
-    if head == "mean":
-        return tf.math.segment_mean(vectors, text)
-    scores = tf.linalg.matvec(vectors, variables["head/query"])  # (tokens,)
-    weights = tf.exp(scores - tf.gather(tf.stop_gradient(tf.math.segment_max(scores, text)), text))
-    weights /= tf.gather(tf.math.segment_sum(weights, text), text)
-    return tf.math.segment_sum(weights[:, None] * vectors, text)
+    shapes: dict[str, tuple[int, ...]] = {"head/kernel": (hidden, classes), "head/bias": (classes,)}
+    weights: Weights = {}
+    if head == "attention":
+        shapes["head/query"] = (hidden,)
+    if head == "bi-lstm":
+        tf.keras.utils.set_random_seed(seed)
+        shapes["head/kernel"] = (2 * units, classes)
+        weights = dict(zip(LSTM, build_classifier(hidden, classes, units).get_weights()[:-2], strict=True))
+    return {**weights, **{name: np.zeros(shape, np.float32) for name, shape in shapes.items()}}
 
 
 class Network:
     """The encoder and the head.
 
     Args:
-        weights: of the encoder by Google's names, and of the head (`head/kernel` (hidden, classes),
-            `head/bias` (classes,), for attention `head/query` (hidden,)).
+        weights: of the encoder by Google's names, and of the head as `new_head` has them.
         config: the sizes.
         head: what is between token vectors and the softmax layer.
         frozen: layers that stay as they are, from below; the embeddings always do: a word that the labels
@@ -83,16 +82,32 @@ class Network:
     ) -> None:
         self.bert = Bert(weights, config, precision=precision, dropout=dropout, seed=seed)
         self._head, self._frozen, self._dropout = head, frozen, dropout
-        self._own = {
-            name: tf.Variable(value, name=name) for name, value in weights.items() if name.startswith("head/")
-        }
+        own = {name: value for name, value in weights.items() if name.startswith("head/")}
+        self._own = {name: tf.Variable(value, name=name) for name, value in own.items() if name not in LSTM}
+        if head == "bi-lstm":
+            self._lstm = bi_lstm(own[LSTM[1]].shape[0], "bi_lstm", precision)
+            self._lstm.build((None, None, config.hidden_size))
+            self._lstm.set_weights([own[name] for name in LSTM])
+            self._own |= dict(zip(LSTM, self._lstm.weights, strict=True))
         layers = {name: v for name, v in self.bert.variables.items() if layer_of(name) >= frozen}
         self.learning: dict[str, Any] = {**layers, **self._own}
 
     def pool(self, ids: Any, lengths: Any, *, training: bool = False) -> Any:
         """What the softmax layer looks at, float32 (texts, columns), of packed ids and lengths."""
         vectors = self.bert.packed(ids, lengths, frozen=self._frozen, training=training)
-        return pooled(vectors, lengths, self._head, self._own)
+        if self._head == "cls":
+            return tf.gather(vectors, tf.cumsum(lengths, exclusive=True))
+        if self._head == "bi-lstm":
+            padded = tf.RaggedTensor.from_row_lengths(vectors, lengths, validate=False).to_tensor()
+            return self._lstm(padded, mask=tf.sequence_mask(lengths))
+        text = tf.repeat(tf.range(tf.size(lengths)), lengths)  # (tokens,)
+        if self._head == "mean":
+            return tf.math.segment_mean(vectors, text)
+        scores = tf.linalg.matvec(vectors, self._own["head/query"])  # (tokens,)
+        highest = tf.stop_gradient(tf.math.segment_max(scores, text))
+        weights = tf.exp(scores - tf.gather(highest, text))
+        weights /= tf.gather(tf.math.segment_sum(weights, text), text)
+        return tf.math.segment_sum(weights[:, None] * vectors, text)
 
     def logits(self, ids: Any, lengths: Any, *, training: bool = False) -> Any:
         """Logits float32 (texts, classes)."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 tf = import_tensorflow()
 _WEIGHTS = "best.npz"
+_LSTM_RATE = 20.0  # what is new learns quicker than what is trained already
 _SAVED = 100  # steps between saved states
 _PACKED = [tf.TensorSpec([None], tf.int32)] * 3  # ids, lengths, classes
 
@@ -48,8 +49,9 @@ class Learner:
         self.network, self._own, self._steps = network, own, steps
         self.variables = list(network.learning.values())
         layers = network.bert.config.num_hidden_layers
+        head_rate = own.head_rate or (_LSTM_RATE if own.head == "bi-lstm" else 1.0)
         rates = [
-            own.layer_decay ** (layers - 1 - layer_of(name)) if name.startswith("bert/") else own.head_rate
+            own.layer_decay ** (layers - 1 - layer_of(name)) if name.startswith("bert/") else head_rate
             for name in network.learning
         ]
         self._optimizer = AdamW(
@@ -234,7 +236,7 @@ def _network(job: Job, dropout: float, trained: Weights | None = None) -> Networ
     layers = encoder.config.num_hidden_layers
     if own.frozen_layers >= layers:
         raise JabertError(f"method.frozen_layers is {own.frozen_layers}, but the encoder has {layers} layers")
-    head = new_head(own.head, encoder.config.hidden_size, len(job.labels))
+    head = new_head(own.head, encoder.config.hidden_size, len(job.labels), own.units, training.seed)
     return Network(
         {**read_variables(encoder), **head, **(trained or {})},
         encoder.config,
