@@ -57,11 +57,15 @@ def retrain(
                     features = stages.featurize(settings, tokens, run)
             with run.stage("train"):
                 fit = stages.train(settings, data, tokens, attempt, run)
+            with run.stage("calibrate"):
+                calibration = stages.calibrate(settings, data, tokens, fit)
             with run.stage("evaluate"):
-                evaluated = stages.evaluate(settings, data, tokens, fit, attempt=attempt, run=run)
+                evaluated = stages.evaluate(
+                    settings, data, tokens, fit, calibration, attempt=attempt, run=run
+                )
             with run.stage("register"):
                 with transaction():
-                    version = stages.register(settings, data, fit, attempt, run)
+                    version = stages.register(settings, data, fit, calibration, attempt=attempt, run=run)
                     verdict = stages.promote(settings, data, run, version)
                 results = Results(validated, tokens, pieces, features, fit, evaluated, verdict)
                 stages.describe(settings, data, run, results)

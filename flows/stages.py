@@ -1,5 +1,6 @@
 """The steps of a retraining as Prefect tasks, each with its page in the UI."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from prefect.events import emit_event
@@ -11,6 +12,7 @@ from flows.pages import progress, show_markdown, show_table
 from flows.stage import stage
 from jabert.config import Settings, TrackingSettings
 from jabert.errors import redacted
+from jabert.evaluation import Calibration
 from jabert.experiments import recording, retraining, steps
 from jabert.experiments.retraining import Results
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
@@ -92,25 +94,42 @@ def train(settings: Settings, data: Data, tokens: Tokens | None, attempt: Attemp
     return fit
 
 
+@stage("Calibrate")
+def calibrate(settings: Settings, data: Data, tokens: Tokens | None, fit: Fit) -> Calibration:
+    """Temperature and threshold of the classifier, from rows that it did not learn from."""
+    calibration = steps.calibrate(settings, data, tokens, fit)
+    show_table("calibration", asdict(calibration))
+    return calibration
+
+
 @stage("Evaluate")
 def evaluate(
-    settings: Settings, data: Data, tokens: Tokens | None, fit: Fit, *, attempt: Attempt, run: Run
+    settings: Settings,
+    data: Data,
+    tokens: Tokens | None,
+    fit: Fit,
+    calibration: Calibration,
+    *,
+    attempt: Attempt,
+    run: Run,
 ) -> Evaluated:
     """The packaged classifier on the test rows, from text."""
 
     def package() -> Path:
-        return retraining.package(fit, attempt)
+        return retraining.package(fit, calibration, attempt)
 
-    evaluated = steps.evaluate(settings, data, tokens, fit, "test", package=package)
+    evaluated = steps.evaluate(settings, data, tokens, fit, "test", package=package, calibration=calibration)
     recording.record_evaluation(evaluated, run)
     show_markdown("report", evaluation_page(evaluated.report))
     return evaluated
 
 
 @stage("Register")
-def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Run) -> str:
+def register(
+    settings: Settings, data: Data, fit: Fit, calibration: Calibration, *, attempt: Attempt, run: Run
+) -> str:
     """A new version of the registered model."""
-    version = retraining.register(settings, data, fit, attempt, run)
+    version = retraining.register(settings, data, fit, calibration, attempt=attempt, run=run)
     if begun := get_transaction():
         begun.set("version", (settings, version))
     return version

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from jabert.config import Settings, load_settings
 from jabert.dataset import read_corpus
-from jabert.encoder import EncoderFolder, TokenIds, Tokenizer, load_encoder, token_budget
+from jabert.encoder import EncoderFolder, TokenIds, Tokenizer, load_encoder, longest_row, token_budget
 from jabert.encoder import open_folder as open_encoder
 from jabert.encoder.batching import token_budget_batches
 from jabert.errors import JabertError
@@ -70,8 +70,8 @@ class Classifier:
     _runtime: "TextClassifier"
 
     def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Class probabilities (texts, classes) of texts that are not blank."""
-        return self._runtime.classify(list(texts))
+        """Class probabilities (texts, classes) of texts that are not blank, calibrated."""
+        return self._runtime.calibrate(self._runtime.classify(list(texts)))
 
 
 def token_vectors(ids: TokenIds, encoder: EncoderFolder, settings: Settings) -> list[npt.NDArray[np.float32]]:
@@ -83,7 +83,7 @@ def token_vectors(ids: TokenIds, encoder: EncoderFolder, settings: Settings) -> 
         settings: the group `encoder` names engine, precision and device.
 
     Returns:
-        For each text (tokens, hidden), `[CLS]` first and `[SEP]` last.
+        For each text (tokens, hidden), `[CLS]` first and `[SEP]` last; those of its windows in order.
 
     Raises:
         JabertError: the checkpoint does not fit its configuration, or there is no such device.
@@ -96,13 +96,17 @@ def token_vectors(ids: TokenIds, encoder: EncoderFolder, settings: Settings) -> 
         [96, 96]
     """
     engine = load_encoder(encoder, settings.encoder)
-    vectors: list[Any] = [None] * len(ids)
-    budget = token_budget(encoder, settings.encoder)
-    for batch in token_budget_batches(ids.lengths, budget, engine.width_step):
-        texts = ids.take(batch)
-        for number, found in zip(batch, texts.parts(engine(texts)), strict=True):
-            vectors[number] = found
-    return vectors
+    windows, budget = (
+        ids.divided(longest_row(encoder, settings.encoder)),
+        token_budget(encoder, settings.encoder),
+    )
+    vectors = np.empty((len(ids.flat), engine.hidden_size), dtype=np.float32)
+    parts = windows.parts(vectors)
+    for batch in token_budget_batches(windows.lengths, budget, engine.width_step):
+        rows = windows.take(batch)
+        for number, found in zip(batch, rows.parts(engine(rows)), strict=True):
+            parts[number][:] = found
+    return ids.parts(vectors)
 
 
 def fit(settings: Settings) -> Classifier:
@@ -129,7 +133,9 @@ def fit(settings: Settings) -> Classifier:
     if tokens and "vectors" in needs:
         steps.featurize(settings, tokens)
     fitted = steps.fit(settings, data, tokens, "test", on_epoch=lambda _: None)
-    package = build_package(fitted.job, Path(settings.training.work_path) / "packages" / fitted.key)
+    calibration = steps.calibrate(settings, data, tokens, fitted)
+    folder = Path(settings.training.work_path) / "packages" / fitted.key
+    package = build_package(fitted.job, folder, calibration)
     return Classifier(settings, data.labels, package, data, open_package(package))
 
 

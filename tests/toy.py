@@ -215,8 +215,10 @@ def quick_settings(table, encoder):
         "data.test_share=0.25",
         "data.validation_share=0.25",
         "method.units=8",
+        "method.dropout=0",
         "training.epochs=3",
         "training.batch_size=16",
+        "training.averaging=0",  # a few steps would hardly show in the mean of the weights
     ]
 
 

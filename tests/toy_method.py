@@ -11,13 +11,13 @@ from jabert.config import MethodSettings, Positive, load_settings
 from jabert.methods import Description, Export, Fitted, Layer, Member, Method
 
 
-class MajoritySettings(MethodSettings):
-    kind: str = "majority"
+class ToySettings(MethodSettings):
+    kind: str = "toy"
     smoothing: Positive = 1.0
 
 
-class Majority(Method):
-    settings_type = MajoritySettings
+class Toy(Method):
+    settings_type = ToySettings
     summary = "always the most frequent class"
     cost = "nothing"
     needs = ("texts",)
@@ -44,18 +44,18 @@ class Majority(Method):
         return Description("The most frequent class, always", layers)
 
 
-METHOD = Majority()
+METHOD = Toy()
 
 
 def install(monkeypatch):
-    """Let there be a kind `majority` until the test is over."""
-    kinds = [*config.method_kinds(), "majority"]
-    monkeypatch.setitem(sys.modules, "jabert.methods.majority", sys.modules[__name__])
+    """Let there be a kind `toy` until the test is over."""
+    kinds = [*config.method_kinds(), "toy"]
+    monkeypatch.setitem(sys.modules, "jabert.methods.toy", sys.modules[__name__])
     monkeypatch.setattr("jabert.config.method_kinds", lambda: kinds)
-    Majority.fits.clear()
+    Toy.fits.clear()
 
 
 def settings_of(table, *overrides):
     """Settings of a quick experiment with the toy method, on a toy table."""
     shares = ["data.test_share=0.25", "data.validation_share=0.25"]
-    return load_settings(None, [f"data.path={table}", *shares, "method.kind=majority", *overrides])
+    return load_settings(None, [f"data.path={table}", *shares, "method.kind=toy", *overrides])

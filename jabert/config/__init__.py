@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from jabert.config.locations import BUNDLED, SQLITE, bundled, expanded, is_url, local_database, local_path
 from jabert.config.settings import (
+    LONG_TEXTS,
     Count,
     DataSettings,
     EncoderSettings,
@@ -43,6 +44,7 @@ from jabert.config.settings import (
 from jabert.errors import JabertError
 
 __all__ = [
+    "LONG_TEXTS",
     "RENAMED",
     "Count",
     "DataSettings",

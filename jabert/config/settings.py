@@ -100,6 +100,15 @@ class DataSettings(_Group):
     """KNBC: remove the tag that opens each article"""
     drop_duplicates: bool = True
     """keep one of each text, and none of a text that has two different labels"""
+    long_texts: Literal["head", "tail", "head-tail", "windows"] = "head"
+    """what an encoder gets of a text that is longer than it takes: its beginning, its end, half of each, or
+    all of it in overlapping windows"""
+    windows: Count = 8
+    """of a text at most; what lies beyond is cut"""
+
+
+LONG_TEXTS = ("data.long_texts", "data.windows")
+"""Settings that decide the token ids of texts; all others of the group `data` decide the texts."""
 
 
 class ValidationSettings(_Group):
@@ -162,13 +171,15 @@ class TrainingSettings(_Group):
     monitor: Literal["val_weighted_f1", "val_acc", "val_loss"] = "val_weighted_f1"
     watch: Literal["validation", "test"] = "validation"
     """rows that choose the epoch; 'test' is the article's mistake"""
-    averaging: Share = 0.0
+    averaging: Share = Field(0.95, json_schema_extra={"neutral": 0.0})
     """decay of the exponential moving average (EMA) of the weights, which replaces them after each epoch; 0:
     none"""
     shuffle: bool = True
     """shuffled batches of similar length; otherwise in the order of the data"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """of the LSTM's matrix products on a CPU; auto: as for the encoder"""
+    max_minutes: Positive | None = None
+    """after which it ends, at the end of an epoch; the best epoch until then is kept"""
     seed: int = Field(0, ge=0, lt=2**32)
     work_path: str = _location(".jabert/work")
     """folder of unfinished runs, from which a killed run goes on"""
@@ -203,6 +214,9 @@ class PackageSettings(_Group):
 
     max_texts: Count = 10_000
     """texts that it takes at a time; more are refused"""
+    min_precision: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """share of its answers that are to be right: a text of which it is not sure enough for that gets none;
+    without it every text gets one"""
 
 
 class ServingSettings(_Group):
@@ -366,7 +380,7 @@ class Settings(_Group):
         return digest_of_json(decisive(self, type(self).model_fields.keys() - {"tracking", "serving"}))
 
 
-def decisive(settings: Settings, names: Iterable[str]) -> dict[str, Any]:
+def decisive(settings: Settings, names: Iterable[str], without: Iterable[str] = ()) -> dict[str, Any]:
     """The settings that differ from their neutral value and decide a result, by dotted name.
 
     The neutral value is the first default that a setting ever had, so that a release that adds settings
@@ -377,15 +391,16 @@ def decisive(settings: Settings, names: Iterable[str]) -> dict[str, Any]:
     Args:
         settings: of one run.
         names: of groups (`data`) or single settings (`training.seed`).
+        without: single settings of these groups that are left out.
     """
-    wanted, flat = set(names), settings.flat()
+    wanted, unwanted, flat = set(names), {"encoder.device", *without}, settings.flat()
     kind = MethodSettings().kind  # neutral, though each kind has its own name as the default
     return {
         name: Path(flat[name]).name if name.startswith("validation.") else flat[name]
         for name, field in fields(type(settings)).items()
         if (name in wanted or name.partition(".")[0] in wanted)
         and about(field, "kind") != Kind.LOCATION
-        and name != "encoder.device"
+        and name not in unwanted
         and flat[name] != (kind if name == "method.kind" else about(field, "neutral", field.default))
     }
 

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from jabert.config import EncoderSettings
-from jabert.encoder.batching import TokenIds
+from jabert.encoder.batching import TokenIds, real_tokens
 from jabert.encoder.choice import choose
 from jabert.encoder.folder import EncoderFolder, open_folder
-from jabert.encoder.tokenizer import TokenizedTexts, Tokenizer
+from jabert.encoder.tokenizer import TokenizedTexts, Tokenizer, longest_row, may_be_long
 
 __all__ = [
     "EncoderFolder",
@@ -20,8 +20,11 @@ __all__ = [
     "choose",
     "cpu_token_budget",
     "load_encoder",
+    "longest_row",
+    "may_be_long",
     "open_folder",
     "origin_of",
+    "real_tokens",
     "token_budget",
     "vector_origin",
 ]

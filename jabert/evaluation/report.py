@@ -11,6 +11,16 @@ import pandas as pd
 
 from jabert.errors import JabertError
 from jabert.evaluation import metrics
+from jabert.evaluation.calibration import (
+    Bin,
+    Calibration,
+    Coverage,
+    answered,
+    coverage,
+    expected_error,
+    reliability,
+    scaled,
+)
 from jabert.evaluation.intervals import bootstrap_interval, resampling_units
 from jabert.evaluation.metrics import Indices, Probabilities
 
@@ -71,6 +81,13 @@ class EvaluationReport:
         report_data: the same as numbers.
         slices: scores on the slices `short`, `unknown` and `truncated`; only those with rows.
         mistakes: the 20 most confident mistakes, the most confident first.
+        ece: expected calibration error, the mean distance of the highest probability and the share that is
+            right among rows with a similar one.
+        ece_uncalibrated: the same of the probabilities before `calibration`.
+        calibration: what the model does to the probabilities of its classifier, and its threshold.
+        reliability: rows by their highest probability.
+        coverage: what would be answered above a threshold, and how much of it is right.
+        answered: the same at the model's own threshold; None if every text is answered.
 
     Example:
         >>> rows = pd.DataFrame({"text": ["電話", "お寺"], "label": ["携帯電話", "京都"]})
@@ -94,6 +111,12 @@ class EvaluationReport:
     report_data: dict[str, Any]
     slices: dict[str, SliceScore]
     mistakes: tuple[Mistake, ...]
+    ece: float
+    ece_uncalibrated: float
+    calibration: Calibration
+    reliability: tuple[Bin, ...]
+    coverage: tuple[Coverage, ...]
+    answered: Coverage | None
 
     def to_dict(self) -> dict[str, Any]:
         """The whole report as JSON values."""
@@ -106,16 +129,20 @@ def evaluate(
     probabilities: Probabilities,
     labels: Sequence[str],
     *,
+    calibration: Calibration | None = None,
     seed: int = 0,
     resamples: int = 1000,
 ) -> EvaluationReport:
     """Compare predicted probabilities with the labels of the test rows.
+
+    Calibration changes no label, so all counts are those of the probabilities that are given.
 
     Args:
         rows: columns `text` and `label`; optional `group`, `unknown` (number of unknown pieces in the text)
             and `truncated` (whether it was cut to the longest input). Other columns are ignored.
         probabilities: `(rows, classes)`, columns in the order of `labels`.
         labels: class names of the model's stored label encoder.
+        calibration: that the model applies to them before it answers; without it they are its answers.
         seed: of the bootstrap; the same seed gives the same interval.
         resamples: number of samples of the bootstrap.
 
@@ -144,6 +171,9 @@ def evaluate(
     counts = metrics.class_counts(true, predicted, classes, units)
     confusion = np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
     per_class = _class_scores(counts.sum(axis=0), labels)
+    applied = calibration or Calibration()
+    answers = scaled(probabilities, applied.temperature)
+    bins = reliability(true, answers)
     shown: dict[str, Any] = {"labels": range(classes), "target_names": list(labels), "zero_division": 0}
     return EvaluationReport(
         labels=tuple(labels),
@@ -156,13 +186,19 @@ def evaluate(
         resampled=resampled,
         units=len(counts),
         macro_f1=float(np.mean([score.f1 for score in per_class])),
-        log_loss=metrics.log_loss(true, probabilities),
+        log_loss=metrics.log_loss(true, answers),
         per_class=per_class,
         confusion=tuple(map(tuple, confusion.tolist())),
         report_text=classification_report(true, predicted, digits=3, **shown),
         report_data=classification_report(true, predicted, output_dict=True, **shown),
         slices=_slice_scores(rows, true, predicted, classes),
-        mistakes=_mistakes(rows, probabilities, labels),
+        mistakes=_mistakes(rows, answers, labels),
+        ece=expected_error(bins),
+        ece_uncalibrated=expected_error(reliability(true, probabilities)),
+        calibration=applied,
+        reliability=bins,
+        coverage=coverage(true, answers),
+        answered=None if applied.threshold is None else answered(true, answers, applied.threshold),
     )
 
 

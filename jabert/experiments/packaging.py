@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from jabert.evaluation import Calibration
 from jabert.files import digest_of_file, write_json, write_text
 from jabert.methods import Job, Member, method_of
 from jabert.tracking import Run
@@ -20,24 +21,28 @@ _EXAMPLE = "京都の食堂で昼ごはんを食べた。"
 _REQUIRED = ("mlflow", "numpy", "pandas")  # what that file imports, whatever is in a package
 
 
-def build_package(job: Job, target: Path) -> Path:
+def build_package(job: Job, target: Path, calibration: Calibration | None = None) -> Path:
     """Write the folder that `jabert/runtime/text_classifier.py` describes.
 
     Args:
         job: a fitted classifier; the settings are written into the package, without paths.
         target: the folder to make; what stood there is replaced.
+        calibration: of the answers; without it they are the classifier's probabilities.
     """
     settings, kind = job.settings, job.settings.method.kind
     shutil.rmtree(target, ignore_errors=True)
     (target / kind).mkdir(parents=True)
     export = method_of(settings).export(job, target / kind)
-    about = {
+    about: dict[str, Any] = {
         "format": "2",
         "labels": list(job.labels),
         "max_texts": settings.package.max_texts,
         "members": [_member(member, kind) for member in export.members],
         **({"join": asdict(export.join)} if export.join else {}),
     }
+    if calibration:
+        told = {"temperature": calibration.temperature, "threshold": calibration.threshold}
+        about |= {name: value for name, value in told.items() if value is not None}
     write_json(target / "package.json", about)
     write_text(target / "config.toml", settings.without_locations().to_toml())
     written = sorted(path for path in target.rglob("*") if path.is_file())

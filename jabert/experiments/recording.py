@@ -10,7 +10,7 @@ import pandas as pd
 
 from jabert.config import Settings
 from jabert.dataset import row_digests, table_digest
-from jabert.evaluation import predictions
+from jabert.evaluation import predictions, scaled
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
 from jabert.methods import Epoch, encoder_of, method_of
@@ -69,6 +69,7 @@ def record_tokens(tokens: Tokens, run: Run) -> None:
             "pieces/longest": tokens.longest,
             "pieces/unknown_share": tokens.unknown / max(1, tokens.pieces),
             "pieces/truncated_texts": tokens.truncated,
+            "pieces/cut_share": tokens.cut / max(1, tokens.pieces),
         }
     )
     run.params({"resolved.lower_case": tokens.lower_case, "resolved.max_tokens": tokens.max_tokens})
@@ -123,10 +124,13 @@ def record_evaluation(evaluated: Evaluated, run: Run) -> None:
     run.text("report/report.md", evaluation_page(report))
     run.text("report/classification_report.txt", report.report_text)
     run.json("report/report.json", report.to_dict())
-    predicted = predictions(evaluated.rows, evaluated.probabilities, report.labels)
+    answers = scaled(evaluated.probabilities, report.calibration.temperature)
+    predicted = predictions(evaluated.rows, answers, report.labels)
     run.text("report/predictions.csv", predicted.to_csv(index=False))
     _record_picture(plots.confusion_matrix(report), "report/confusion_matrix.png", run)
     _record_picture(plots.per_class(report), "report/per_class.png", run)
+    _record_picture(plots.reliability(report), "report/reliability.png", run)
+    _record_picture(plots.coverage(report), "report/coverage.png", run)
 
 
 def record_card(card: Card, evaluated: Evaluated, run: Run) -> None:

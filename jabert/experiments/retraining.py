@@ -16,8 +16,9 @@ from jabert.config import (
     method_kinds,
     names_method,
 )
+from jabert.evaluation import Calibration
 from jabert.experiments import steps
-from jabert.experiments.keys import attempt_key, attempt_key_0_1
+from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
 from jabert.experiments.packaging import build_package, log_package
 from jabert.experiments.recording import record_card, record_comparison, record_verdict
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
@@ -119,8 +120,8 @@ def find_judged(settings: Settings) -> Retrained | None:
         With the outcome `unchanged`; None if there is something new.
     """
     settings = with_local_encoder(settings)
-    data, encoder = steps.read(settings), encoder_of(settings)
-    keys = [make(settings, data.digest, encoder) for make in (attempt_key, attempt_key_0_1)]
+    data = steps.read(settings)
+    keys = _keys(settings, data)
     wanted = [{"attempt": key, "model_name": settings.tracking.model_name} for key in keys if key]
     found = next(filter(None, (find_run(settings.tracking, tags) for tags in wanted)), None)
     if found is None:
@@ -146,13 +147,19 @@ def find_judged(settings: Settings) -> Retrained | None:
 
 def begin(settings: Settings, data: Data, run: Run) -> Attempt:
     """The folder of this retraining, or what jabert 0.1 left of the same under another name."""
-    encoder, work = encoder_of(settings), Path(settings.training.work_path)
-    key = attempt_key(settings, data.digest, encoder)
+    (key, key_0_1), work = _keys(settings, data), Path(settings.training.work_path)
     run.tags({"attempt": key})
-    attempt, key_0_1 = Attempt(work / key), attempt_key_0_1(settings, data.digest, encoder)
+    attempt = Attempt(work / key)
     if key_0_1 and (work / key_0_1).is_dir() and not attempt.path.exists():
         (work / key_0_1).rename(attempt.path)
     return attempt
+
+
+def _keys(settings: Settings, data: Data) -> tuple[str, str | None]:
+    """Of the retraining, today's and that of jabert 0.1."""
+    encoder = encoder_of(settings)
+    parts = settings, data.digest, encoder, kept_of(data.table["text"], settings, encoder)
+    return attempt_key(*parts), attempt_key_0_1(*parts)
 
 
 def resume(attempt: Attempt, run: Run) -> None:
@@ -164,15 +171,17 @@ def resume(attempt: Attempt, run: Run) -> None:
         log.info("going on from run %s, which did not finish", before)
 
 
-def package(fit: Fit, attempt: Attempt) -> Path:
+def package(fit: Fit, calibration: Calibration, attempt: Attempt) -> Path:
     """The folder of the model package, made if this attempt has none yet."""
-    folder = attempt.path / "package-2"  # what 0.1 left in `package` has another format
+    folder = attempt.path / "package-3"  # what 0.1 left in `package` has another format; 2 is not calibrated
     if not (folder / "SHA256SUMS").exists():  # it is written last
-        build_package(fit.job, folder)
+        build_package(fit.job, folder, calibration)
     return folder
 
 
-def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Run) -> str:
+def register(
+    settings: Settings, data: Data, fit: Fit, calibration: Calibration, *, attempt: Attempt, run: Run
+) -> str:
     """A version of the model, for the gate to judge; one that a killed run registered is found again."""
     registered = registry.open_registry(settings)
     note = attempt.path / "logged.json"
@@ -181,7 +190,7 @@ def register(settings: Settings, data: Data, fit: Fit, attempt: Attempt, run: Ru
         learned_from = registry.write_training_digests(
             data.table, data.split_by, attempt.path / "learned_from.json"
         )
-        uri = log_package(package(fit, attempt), learned_from, run)
+        uri = log_package(package(fit, calibration, attempt), learned_from, run)
         write_json(note, uri)
     version = registered.register(uri)
     registered.tag(version, {"judged_in": run.id})

@@ -1,4 +1,4 @@
-"""The steps of an experiment: read, validate, tokenize, featurize, fit, evaluate.
+"""The steps of an experiment: read, validate, tokenize, featurize, fit, calibrate, evaluate.
 
 Each takes the settings and the results of steps before it, and leaves its own result in a folder that is
 named by a key: a digest of the keys of its inputs, the contents of the files and the settings that it reads,
@@ -22,13 +22,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jabert import markdown
-from jabert.config import Settings, decisive
+from jabert.config import LONG_TEXTS, Settings, decisive
 from jabert.dataset import content_digest, read_corpus, table_digest
 from jabert.dataset.readers import location_of
-from jabert.encoder import EncoderFolder, TokenIds, TokenizedTexts, Tokenizer, open_folder, vector_origin
+from jabert.encoder import (
+    EncoderFolder,
+    TokenIds,
+    TokenizedTexts,
+    Tokenizer,
+    longest_row,
+    open_folder,
+    vector_origin,
+)
 from jabert.errors import JabertError, redacted
-from jabert.evaluation import EvaluationReport
+from jabert.evaluation import Calibration, EvaluationReport
+from jabert.evaluation import calibrate as calibrate_predictions
 from jabert.evaluation import evaluate as evaluate_predictions
+from jabert.experiments.keys import kept_of
 from jabert.experiments.packaging import open_package
 from jabert.experiments.store import find_or_make, key_of
 from jabert.features import Featurized, Progress, open_store
@@ -43,7 +53,7 @@ log = logging.getLogger("jabert")
 Split = Literal["train", "validation", "test"]
 
 # Raised when the files of a step, or what stands in them for the same inputs, are no longer as before.
-_READ, _VALIDATE, _TOKENIZE, _FIT, _EVALUATE = 1, 1, 1, 1, 1
+_READ, _VALIDATE, _TOKENIZE, _FIT, _CALIBRATE, _EVALUATE = 1, 1, 1, 1, 1, 1
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ class Tokens:
         texts, pieces, unknown, truncated: counts; pieces with `[CLS]` and `[SEP]`, before texts are cut.
         longest: pieces of the longest text.
         lower_case: whether texts were lower-cased.
-        max_tokens: where they were cut.
+        max_tokens: that the encoder takes at a time.
     """
 
     folder: Path
@@ -113,8 +123,17 @@ class Tokens:
         table = pq.read_table(self.folder / "tokens.parquet").combine_chunks()
         column = table["ids"].combine_chunks()
         ids = TokenIds(column.values.to_numpy(), column.offsets.to_numpy())
-        pieces, unknown, truncated = (table[name].to_numpy() for name in ("pieces", "unknown", "truncated"))
-        return TokenizedTexts(ids, pieces, unknown, truncated)
+        pieces, unknown = (table[name].to_numpy() for name in ("pieces", "unknown"))
+        if "cut" in table.column_names:
+            return TokenizedTexts(ids, pieces, unknown, table["cut"].to_numpy())
+        return TokenizedTexts(
+            ids, pieces, unknown, np.maximum(pieces - self.max_tokens, 0)
+        )  # made before it was counted
+
+    @cached_property
+    def cut(self) -> int:
+        """Pieces that were cut off, of all texts."""
+        return int(self.tokenized.cut.sum())
 
     def beside(self, table: pd.DataFrame) -> pd.DataFrame:
         """The table of texts with the columns pieces, unknown and truncated."""
@@ -126,7 +145,7 @@ class Tokens:
         lines = [
             f"{self.texts:,} texts, {self.pieces:,} pieces, the longest {self.longest}",
             f"{self.unknown:,} unknown pieces ({self.unknown / max(1, self.pieces):.2%})",
-            f"{self.truncated:,} texts cut",
+            f"{self.truncated:,} texts cut, by {self.cut:,} pieces ({self.cut / max(1, self.pieces):.2%})",
             "lower-cased" if self.lower_case else "case kept",
         ]
         return "\n".join(f"- {line}" for line in lines) + "\n"
@@ -149,8 +168,8 @@ class Evaluated:
     Attributes:
         measured_on: the split of the rows.
         rows: of the table, with pieces where texts are tokenized.
-        probabilities: float64 (rows, classes).
-        report: on them.
+        probabilities: float64 (rows, classes), before they are calibrated.
+        report: on them, as the package answers.
     """
 
     measured_on: Split
@@ -162,7 +181,8 @@ class Evaluated:
 def read(settings: Settings) -> Data:
     """Read, clean and split the texts."""
     location = redacted(location_of(settings.data))
-    key = key_of(_READ, location, content_digest(settings.data), decisive(settings, ["data"]))
+    read = decisive(settings, ["data"], without=LONG_TEXTS)
+    key = key_of(_READ, location, content_digest(settings.data), read)
     folder, record = find_or_make(_work(settings), "read", key, lambda folder: _read(settings, folder))
     return Data(folder, key, **record)
 
@@ -226,29 +246,33 @@ def tokenize(settings: Settings, data: Data) -> Tokens:
     """Turn the texts into token ids."""
     encoder = open_folder(settings.encoder.path)
     read = decisive(settings, ["encoder.max_tokens", "encoder.pad_to", "encoder.lower_case"])
-    key = key_of(_TOKENIZE, data.texts_digest, encoder.fingerprint, read)
+    kept = kept_of(data.table["text"], settings, encoder)
+    key = key_of(_TOKENIZE, data.texts_digest, encoder.fingerprint, read, *([kept] if kept else []))
     folder, record = find_or_make(
         _work(settings), "tokenize", key, lambda folder: _tokenize(settings, data, encoder, folder)
     )
     tokens = Tokens(folder, key, **record)
     if tokens.truncated:
         log.warning(
-            "%d of %d texts are longer than %d tokens and were cut",
+            "%d of %d texts are longer than %d tokens and were cut, by %.1f %% of all pieces; "
+            "data.long_texts = '%s' decides what is kept",
             tokens.truncated,
             tokens.texts,
             tokens.max_tokens,
+            100 * tokens.cut / tokens.pieces,
+            settings.data.long_texts,
         )
     return tokens
 
 
 def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Path) -> dict[str, Any]:
-    tokenizer = Tokenizer(encoder, settings.encoder)
+    tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
     found = tokenizer(data.table["text"].tolist())
     columns = {
         "ids": pa.LargeListArray.from_arrays(found.ids.offsets, pa.array(found.ids.flat)),
         "pieces": found.pieces,
         "unknown": found.unknown,
-        "truncated": found.truncated,
+        "cut": found.cut,
     }
     pq.write_table(pa.table(columns), folder / "tokens.parquet")
     return {
@@ -347,9 +371,31 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
     ids = tokens.tokenized.ids.take(chosen) if tokens else None
     vectors = None
     if ids is not None and "vectors" in method_of(settings).needs:
-        vectors = StoredVectors.find(open_store(open_folder(settings.encoder.path), settings), ids)
+        encoder = open_folder(settings.encoder.path)
+        store, longest = open_store(encoder, settings), longest_row(encoder, settings.encoder)
+        vectors = StoredVectors.find(store, ids, longest)
     groups = table["group"].astype(object).where(table["group"].notna(), None) if "group" in table else ()
     return Rows(table["text"].tolist(), classes, list(groups), ids, vectors)
+
+
+def calibrate(settings: Settings, data: Data, tokens: Tokens | None, fitted: Fit) -> Calibration:
+    """Fit temperature and threshold of a classifier on validation rows.
+
+    Where it learned from these too, a second one, fitted on the training rows alone, stands in for it: that
+    is the one which an experiment measures on validation rows.
+    """
+
+    def make(_: Path) -> dict[str, Any]:
+        apart = fitted
+        if "validation" in fitted.learned_from:
+            apart = fit(settings, data, tokens, "validation", on_epoch=lambda _: None)
+        rows = _rows(settings, data, tokens, ["validation"])
+        probabilities = method_of(settings).predict(apart.job, rows)
+        return asdict(calibrate_predictions(rows.classes, probabilities, settings.package.min_precision))
+
+    key = key_of(_CALIBRATE, fitted.key, settings.package.min_precision)
+    _, record = find_or_make(_work(settings), "calibrate", key, make)
+    return Calibration(**record)
 
 
 def evaluate(
@@ -360,6 +406,7 @@ def evaluate(
     measured_on: Split,
     *,
     package: Callable[[], Path],
+    calibration: Calibration | None = None,
 ) -> Evaluated:
     """Classify rows from their texts with the packaged classifier, and compare with their labels.
 
@@ -370,6 +417,7 @@ def evaluate(
         fit: the classifier.
         measured_on: the split whose rows are classified.
         package: makes the package of the classifier and returns its folder; called if it is needed.
+        calibration: of the package.
     """
     table = tokens.beside(data.table) if tokens else data.table
     rows = table[table["split"] == measured_on]
@@ -386,7 +434,9 @@ def evaluate(
     key = key_of(_EVALUATE, fit.key, measured_on, settings.package.max_texts)
     folder, _ = find_or_make(_work(settings), "evaluate", key, make)
     probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)
-    report = evaluate_predictions(rows, probabilities, data.labels, seed=settings.data.seed)
+    report = evaluate_predictions(
+        rows, probabilities, data.labels, calibration=calibration, seed=settings.data.seed
+    )
     return Evaluated(measured_on, rows, probabilities, report)
 
 

@@ -11,8 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from jabert.config import Settings
-from jabert.encoder import EncoderFolder, TokenIds, choose, load_encoder, token_budget, vector_origin
+from jabert.encoder import (
+    EncoderFolder,
+    TokenIds,
+    choose,
+    load_encoder,
+    longest_row,
+    token_budget,
+    vector_origin,
+)
 from jabert.encoder.batching import token_budget_batches
+from jabert.estimates import Estimate
 from jabert.features.store import FeatureStore, row_keys
 from jabert.files import exclusive
 
@@ -30,7 +39,7 @@ class Featurized:
     Attributes:
         texts: number of texts.
         tokens: tokens of all texts.
-        computed: texts whose vectors were computed.
+        computed: texts of which vectors were computed.
         reused: texts whose vectors were in the store, or equal another text's.
         seconds: from token ids in memory to the last row on disk, without `setup_seconds`.
         setup_seconds: to find the device and the encoder's fingerprint, and to load the encoder if a row was
@@ -74,7 +83,7 @@ def featurize(
     """Compute the vectors that the store lacks and write them to it.
 
     Args:
-        ids: token ids of each text.
+        ids: token ids of each text; the windows of a text are rows of the store.
         folder: the encoder folder.
         settings: the groups `encoder` and `features` are used.
         on_progress: called after each batch with the rows done and all rows to do.
@@ -87,20 +96,24 @@ def featurize(
     choice, _ = choose(settings.encoder), folder.fingerprint
     started = time.perf_counter()
     store = open_store(folder, settings)
-    keys = row_keys(ids)
+    longest = longest_row(folder, settings.encoder)
+    windows = ids.divided(longest)
+    keys = row_keys(windows)
     missing, loading_seconds = _missing(store, keys), 0.0
     if len(missing):
         with exclusive(store.path / "lock", _WAITING):
             store.refresh()
             missing = _missing(store, keys)
             if len(missing):
-                wanted = keys[missing], ids.take(missing)
+                wanted = keys[missing], windows.take(missing)
                 loading_seconds = _compute(*wanted, store, folder, settings, on_progress=on_progress)
+    text_of = np.repeat(np.arange(len(ids)), ids.windows(longest))  # of each window
+    computed = len(np.unique(text_of[missing]))
     return Featurized(
         texts=len(ids),
         tokens=len(ids.flat),
-        computed=len(missing),
-        reused=len(ids) - len(missing),
+        computed=computed,
+        reused=len(ids) - computed,
         seconds=time.perf_counter() - started - loading_seconds,
         setup_seconds=started - beginning + loading_seconds,
         store=str(store.path),
@@ -133,6 +146,7 @@ def _compute(
     setup_seconds = time.perf_counter() - loading
     budget = token_budget(folder, settings.encoder)
     done, writing = 0, Future[None]()
+    tokens, estimate = 0, Estimate(f"featurizing {len(ids.flat):,} tokens", len(ids.flat))
     writing.set_result(None)
     with store.writer() as writer, ThreadPoolExecutor(1) as thread:
         for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):
@@ -142,7 +156,8 @@ def _compute(
             if done and on_progress:
                 on_progress(done, len(ids))
             writing = thread.submit(writer.append, keys[batch], texts, vectors)
-            done += len(texts)
+            done, tokens = done + len(texts), tokens + len(texts.flat)
+            estimate.update(tokens)
         writing.result()
         if on_progress:
             on_progress(done, len(ids))

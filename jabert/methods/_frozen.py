@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget
+from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget, longest_row
 from jabert.encoder.folder import read_variables
 from jabert.encoder.openvino import bert_graph, layout_graph
 from jabert.files import on_disk, write_json
@@ -59,7 +59,8 @@ def export_network(
     import openvino
 
     encoder, settings = _encoder(job), job.settings
-    tokenizer, precision = Tokenizer(encoder, settings.encoder), choose(settings.encoder).precision
+    tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
+    precision = choose(settings.encoder).precision
     graphs = {
         "layout": layout_graph(mask_id_zero=settings.encoder.pad_to is not None),
         "encoder": bert_graph({**read_variables(encoder), **(trained or {})}, encoder.config),
@@ -69,13 +70,18 @@ def export_network(
         shutil.copyfile(encoder.sentencepiece, target / "sentencepiece.model")
         for name, graph in graphs.items():
             openvino.save_model(graph, target / f"{name}.xml", compress_to_fp16=False)
+    # Where the end of a text counts, it must be found.
+    max_characters = {"head": _MAX_CHARACTERS, "windows": _MAX_CHARACTERS * tokenizer.windows}
     habits = {
-        "max_characters": _MAX_CHARACTERS,
+        "max_characters": max_characters.get(tokenizer.long_texts),
         "lower_case": tokenizer.lower_case,
         "cls_id": tokenizer.cls_id,
         "sep_id": tokenizer.sep_id,
         "max_tokens": tokenizer.max_tokens,
         "pad_to": tokenizer.pad_to,
+        "long_texts": tokenizer.long_texts,
+        "windows": tokenizer.windows,
+        "overlap": tokenizer.overlap,
         "precision": precision,
         "token_budget": settings.encoder.token_budget or cpu_token_budget(encoder, precision),
         "encoder_fingerprint": fingerprint or encoder.fingerprint,
@@ -84,6 +90,13 @@ def export_network(
     }
     write_json(target / "network.json", habits)
     return Export((Member("network", ("openvino", "sentencepiece")),))
+
+
+def longest_text(job: Job) -> int:
+    """Tokens of the longest text that the encoder gets, those of all its windows."""
+    data = job.settings.data
+    windows = data.windows if data.long_texts == "windows" else 1
+    return windows * longest_row(_encoder(job), job.settings.encoder)
 
 
 def _encoder(job: Job) -> EncoderFolder:

@@ -66,7 +66,8 @@ def read(settings: Settings, run: Run) -> Texts:
     origin = {role: folder.fingerprint for role, folder in given.items() if folder}
     model = settings.vocabulary.path
     pieces = digest_of_file(Path(model)) if model else None
-    read = decisive(settings, type(settings).model_fields.keys() - {"tracking", "serving", "method"})
+    of_others = {"tracking", "serving", "method", "training"}
+    read = decisive(settings, type(settings).model_fields.keys() - of_others)
     name = digest_of_json([_FORMAT, digest_of_json(read), facts.digest, origin, pieces])[:16]
     work = Attempt(Path(settings.training.work_path) / f"pretrain-{name}")
     out = Path(settings.pretraining.out)

@@ -4,6 +4,8 @@ import re
 
 from jabert.evaluation import EvaluationReport
 
+_WHOLE = ("accuracy", "weighted_f1", "macro_f1", "log_loss", "ece", "ece_uncalibrated")
+
 
 def evaluation_metrics(report: EvaluationReport, split: str) -> dict[str, float]:
     """Numbers under names that MLflow accepts: ASCII, `/` between groups.
@@ -16,12 +18,15 @@ def evaluation_metrics(report: EvaluationReport, split: str) -> dict[str, float]
     """
     low, high = report.weighted_f1_interval
     values = {
-        **{name: getattr(report, name) for name in ("accuracy", "weighted_f1", "macro_f1", "log_loss")},
+        **{name: getattr(report, name) for name in _WHOLE},
         "weighted_f1_low": low,
         "weighted_f1_high": high,
         **{f"f1/{_slug(index, score.label)}": score.f1 for index, score in enumerate(report.per_class)},
+        "temperature": report.calibration.temperature,
         **{f"slice/{name}_weighted_f1": score.weighted_f1 for name, score in report.slices.items()},
     }
+    if answered := report.answered:
+        values |= {"answered": answered.share, "answered_accuracy": answered.accuracy}
     return {f"{split}/{name}": value for name, value in values.items()}
 
 

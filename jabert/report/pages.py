@@ -11,6 +11,7 @@ _SCORES = {
     "macro F1": "macro_f1",
     "accuracy": "accuracy",
     "log loss": "log_loss",
+    "expected calibration error": "ece",
 }
 _SLICES = {
     "short": f"at most {SHORT_TEXT} characters",
@@ -32,10 +33,13 @@ def evaluation_tables(report: EvaluationReport) -> dict[str, str]:
     overall = [(shown, getattr(report, name)) for shown, name in {**_SCORES, "rows": "rows"}.items()]
     overall.insert(1, (f"its 95 % interval, resampling {report.resampled}", f"{low:.3f} to {high:.3f}"))
     classes = [(s.label, s.precision, s.recall, s.f1, s.support) for s in report.per_class]
+    covered = [(each.threshold, each.share, each.accuracy) for each in report.coverage]
     slices = [(_SLICES[name], s.weighted_f1, s.accuracy, s.rows) for name, s in report.slices.items()]
     wrong = [(m.text, m.label, m.predicted, m.probability, m.group) for m in report.mistakes]
     parts: dict[str, tuple[list[str], list[Any]]] = {
         "Evaluation": (["", "test rows"], overall),
+        "Calibration": _calibration(report),
+        "Coverage": (["answered if the probability is at least", "share of rows", "accuracy"], covered),
         "Classes": (["class", "precision", "recall", "F1", "rows"], classes),
         "Slices": (["texts", "weighted F1", "accuracy", "rows"], slices),
         "Confusion matrix": _confusion(report),
@@ -74,6 +78,21 @@ def comparison_page(comparison: Comparison) -> str:
             parts.append(f"## Became {kind}: {len(flips):,}")
             parts.append(table(["text", "label", "champion", "challenger"], lines))
     return "\n\n".join(parts) + "\n"
+
+
+def _calibration(report: EvaluationReport) -> tuple[list[str], list[Any]]:
+    """Columns and rows of the table of what the model does to probabilities, and what comes of it."""
+    applied, answered = report.calibration, report.answered
+    rows: list[Any] = [
+        ("rows that it was fitted on", applied.rows),
+        ("temperature", applied.temperature),
+        ("expected calibration error before", report.ece_uncalibrated),
+        ("expected calibration error", report.ece),
+        ("answered if the probability is at least", "every text" if answered is None else answered.threshold),
+    ]
+    if answered:
+        rows += [("share answered", answered.share), ("accuracy of the answers", answered.accuracy)]
+    return ["", "test rows"], rows
 
 
 def _confusion(report: EvaluationReport) -> tuple[list[str], list[Any]]:

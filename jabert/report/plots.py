@@ -119,6 +119,47 @@ def per_class(report: EvaluationReport) -> "Figure":
 
 
 @_style()
+def reliability(report: EvaluationReport) -> "Figure":
+    """How often the model is right when it is how sure: test rows by their highest probability.
+
+    A dot's area is its share of the rows; on the dashed line probabilities are what they say.
+    """
+    figure = _figure(4.8, 4.8)
+    title = f"Calibration error {report.ece:.3f} (test rows)"
+    axes = figure.add_subplot(xlabel="highest probability", ylabel="share that is right", title=title)
+    axes.plot([0, 1], [0, 1], "--", color=_GREY, linewidth=1)
+    bins = report.reliability
+    confidence, accuracy = [each.confidence for each in bins], [each.accuracy for each in bins]
+    axes.plot(confidence, accuracy, color=_LIGHT_BLUE, zorder=2)
+    areas = [20 + 600 * each.rows / report.rows for each in bins]
+    axes.scatter(confidence, accuracy, areas, color=_BLUE, zorder=3, clip_on=False)
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.grid()
+    return figure
+
+
+@_style()
+def coverage(report: EvaluationReport) -> "Figure":
+    """How much is right of what is answered, by the share of test rows that a threshold leaves answered."""
+    figure = _figure(5.6, 4.2)
+    axes = figure.add_subplot(
+        xlabel="share of texts answered", ylabel="accuracy of the answers", title="Answering only when sure"
+    )
+    shares = [each.share for each in report.coverage]
+    accuracies = [each.accuracy for each in report.coverage]
+    axes.plot(shares, accuracies, ".-", color=_BLUE)
+    lowest = min(accuracies)
+    if answered := report.answered:
+        name = f"threshold {answered.threshold:.2f}: {answered.accuracy:.3f} of {answered.share:.0%}"
+        axes.plot([answered.share], [answered.accuracy], "o", color=_ORANGE, label=name, clip_on=False)
+        axes.legend(loc="lower left")
+        lowest = min(lowest, answered.accuracy)
+    axes.set(xlim=(0, 1.02), ylim=(max(0, lowest - 0.1), 1.01))
+    axes.grid()
+    return figure
+
+
+@_style()
 def learning_curves(history: pd.DataFrame, watched: str = "validation") -> "Figure":
     """Loss, accuracy and weighted F1 by epoch, the kept epoch marked.
 

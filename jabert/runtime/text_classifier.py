@@ -4,7 +4,8 @@ MLflow stores this file with the model and runs it where the model is loaded ("m
 stands alone: it imports nothing else of jabert, and reads only the folder `classifier` logged beside it:
 
     SHA256SUMS    digests of the other files, as `sha256sum` writes them
-    package.json  labels, limits, and the members: for each its folder and the class here that reads it
+    package.json  labels, limits, and the members: for each its folder and the class here that reads it;
+                  perhaps the temperature of the probabilities, and the threshold of an answer
     config.toml   the settings that the model was made with; for people, not read here
     <member>/     the files of one classifier
 
@@ -38,6 +39,7 @@ _INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph, as in ja
     (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF),
 )  # fmt: skip
 _INVISIBLE = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
+_OF_LONG_TEXTS = {"long_texts": "head", "windows": 1, "overlap": 0}  # where network.json does not say
 _FEW = 8  # texts; measured on 2 cores
 _SMALLEST = 1e-7  # probability whose logarithm is taken
 _Ints = npt.NDArray[np.int32]
@@ -105,7 +107,8 @@ class TextClassifier(PythonModel):
             context: not used.
             model_input: one row a text, in the string column `text`.
             params: `top_k`, how many labels `probabilities` holds, the most probable first (without it
-                all, in the order of training); `threshold`, the probability below which a text gets no label.
+                all, in the order of training); `threshold`, the probability below which a text gets no label
+                (without it that of the package, if it has one; 0: every text gets one).
 
         Returns:
             `label` (str, or None below the threshold), `score` (float, the highest probability) and
@@ -116,8 +119,10 @@ class TextClassifier(PythonModel):
                 parameter has no such value. Rows are named by the index of the input.
         """
         top_k, threshold = _checked(params or {})
+        if threshold is None:
+            threshold = self.about.get("threshold", 0.0)
         self._check_texts(model_input["text"])
-        probabilities = self.classify(model_input["text"].tolist())
+        probabilities = self.calibrate(self.classify(model_input["text"].tolist()))
         best, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
         labels = self.about["labels"]
         named = [labels[i] if score >= threshold else None for i, score in zip(best, scores, strict=True)]
@@ -153,7 +158,7 @@ class TextClassifier(PythonModel):
         return None
 
     def classify(self, texts: list[str]) -> _Probabilities:
-        """Probabilities float64 (texts, classes) of texts that are known to be good."""
+        """Probabilities float64 (texts, classes) of texts that are known to be good, not yet calibrated."""
         return self.join([member.classify(texts) for member in self.members])
 
     def join(self, parts: list[_Probabilities]) -> _Probabilities:
@@ -163,6 +168,18 @@ class TextClassifier(PythonModel):
             return parts[0]
         logarithms = log_probabilities(np.concatenate(parts, axis=1))
         return _softmax(logarithms @ np.array(weights["kernel"]) + np.array(weights["bias"]))
+
+    def calibrate(self, probabilities: _Probabilities) -> _Probabilities:
+        """Make probabilities (texts, classes) as sure as they are right, if the package has a temperature.
+
+        They become the softmax of their logarithms divided by the temperature.
+        """
+        temperature = self.about.get("temperature", 1.0)
+        if temperature == 1:  # to the last bit
+            return probabilities
+        powers = probabilities ** (1 / temperature)
+        shares: _Probabilities = powers / powers.sum(axis=1, keepdims=True)
+        return shares
 
     def _by_label(self, probabilities: _Probabilities, top_k: int | None) -> dict[str, float]:
         order = range(len(probabilities)) if top_k is None else np.argsort(-probabilities, kind="stable")
@@ -179,6 +196,8 @@ class Vectors:
         precision: in which they are computed on this machine, `float32` or `bfloat16`.
         encoder: fingerprint of the encoder.
         pad_to: length to which texts are padded with token id 0, None without padding.
+        longest: tokens of the longest row of the encoder. A text with more is several rows, its windows, one
+            behind the other; all but the last are so long.
     """
 
     hidden_size: int
@@ -186,6 +205,7 @@ class Vectors:
     precision: str
     encoder: str
     pad_to: int | None
+    longest: int
 
 
 class Network:
@@ -229,6 +249,7 @@ class Network:
             precision="bfloat16" if fast else "float32",
             encoder=self._habits["encoder_fingerprint"],
             pad_to=self._habits["pad_to"],
+            longest=self._habits["pad_to"] or self._habits["max_tokens"],
         )
         self._heads = [head.create_infer_request() for head in compiled_heads]
         self._columns = classes * len(self._heads)
@@ -237,12 +258,19 @@ class Network:
         self._lock = threading.Lock()  # a request computes one batch at a time
 
     def token_ids(self, text: str) -> _Ints:
-        """As in training: lower case if the encoder wants it, cut, framed by `[CLS]` and `[SEP]`; int32."""
+        """As in training: lower case if the encoder wants it, cut, framed by `[CLS]` and `[SEP]`; int32.
+
+        The windows of a long text stand one behind the other, each in a frame of its own.
+        """
         habits = self._habits
         text = text[: habits["max_characters"]]  # far more than there are tokens, and quickly divided
         pieces = self._processor.encode(text.lower() if habits["lower_case"] else text)
-        ids = [habits["cls_id"], *pieces[: habits["max_tokens"] - 2], habits["sep_id"]]
-        return np.array(ids + [0] * ((habits["pad_to"] or 0) - len(ids)), dtype=np.int32)
+        kept = (habits.get(name, default) for name, default in _OF_LONG_TEXTS.items())
+        ids: list[int] = []
+        for window in windows_of(pieces, habits["max_tokens"] - 2, *kept):
+            framed = [habits["cls_id"], *window, habits["sep_id"]]
+            ids += framed + [0] * ((habits["pad_to"] or 0) - len(framed))
+        return np.array(ids, dtype=np.int32)
 
     def classify(self, texts: list[str]) -> _Probabilities:
         """Probabilities float64 (texts, heads * classes)."""
@@ -266,7 +294,8 @@ class Network:
     def _run(self, ids: _Ints, lengths: _Ints) -> npt.NDArray[np.float32]:
         """Ids int32 (tokens,) of texts one behind the other to probabilities (texts, heads * classes)."""
         with self._lock:
-            layout = self._layout.infer({"ids": ids, "lengths": lengths}, share_inputs=True).to_dict()
+            rows = {"ids": ids, "lengths": _windows(lengths, self.vectors.longest)}
+            layout = self._layout.infer(rows, share_inputs=True).to_dict()
             inputs = {output.any_name: values for output, values in layout.items()}
             vectors = self._encoder.infer(inputs, share_inputs=True)["vectors"][: len(ids)]
         return self._run_head(vectors.astype(self.vectors.dtype), lengths)
@@ -321,6 +350,37 @@ def ngram_vectorizer(longest: int, **more: Any) -> Any:
     return TfidfVectorizer(
         analyzer="char", ngram_range=(1, longest), sublinear_tf=True, preprocessor=_in_one_form, **more
     )
+
+
+def windows_of(pieces: list[int], room: int, keep: str, most: int, overlap: int) -> list[list[int]]:
+    """What an encoder is given of a text: all of it, or what is kept of one that is too long.
+
+    Args:
+        pieces: token ids of the text without special ones.
+        room: pieces that the encoder takes at a time.
+        keep: of a text with more pieces: `head`, the first of them; `tail`, the last; `head-tail`, as many of
+            both; `windows`, all, in several parts.
+        most: parts; what lies beyond is cut.
+        overlap: pieces that a part repeats of the one before it; fewer than `room`.
+
+    Returns:
+        The parts in order, each but the last of `room` pieces if there are several.
+    """
+    if len(pieces) <= room:
+        return [pieces]
+    if keep == "windows":
+        starts = range(0, len(pieces) - overlap, room - overlap)
+        return [pieces[start : start + room] for start in starts[:most]]
+    last = {"head": 0, "tail": room, "head-tail": room // 2}[keep]
+    return [pieces[: room - last] + pieces[len(pieces) - last :]]
+
+
+def _windows(lengths: _Ints, longest: int) -> _Ints:
+    """Tokens of each window of texts with so many tokens, (windows,)."""
+    counts = -(-lengths // longest)
+    windows = np.full(counts.sum(), longest, dtype=np.int32)
+    windows[np.cumsum(counts) - 1] = lengths - (counts - 1) * longest
+    return windows
 
 
 def _in_one_form(text: str) -> str:
@@ -379,13 +439,13 @@ def _check_files(folder: Path) -> None:
                 raise MlflowException(f"the file {name} of the model package has changed since it was made")
 
 
-def _checked(params: dict[str, Any]) -> tuple[int | None, float]:
+def _checked(params: dict[str, Any]) -> tuple[int | None, float | None]:
     top_k, threshold = params.get("top_k"), params.get("threshold")
     if top_k is not None and top_k < 1:
         raise BadInput(f"top_k is {top_k}, but at least one label is shown")
     if threshold is not None and not 0 <= threshold <= 1:
         raise BadInput(f"threshold is {threshold}, but a probability is between 0 and 1")
-    return top_k, threshold or 0.0
+    return top_k, threshold
 
 
 mlflow.models.set_model(TextClassifier())

@@ -79,8 +79,8 @@ class Scored:
 
     Attributes:
         rows: of the table.
-        scored: rows with a label.
-        failed: rows without one, because their text is null, blank, not a string or not Unicode.
+        scored: rows with probabilities, and with a label unless the model's threshold withholds it.
+        failed: rows without, because their text is null, blank, not a string or not Unicode.
         computed: texts that went through encoder and classifier in this run.
         reused: texts whose vectors the feature store had.
         resumed: rows that an earlier, unfinished run had scored.

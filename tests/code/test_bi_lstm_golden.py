@@ -56,7 +56,7 @@ NEW = """
     from jabert.methods.bi_lstm.training import load_classifier, predict
     from jabert.training.rows import Rows, StoredVectors
 
-    rows = Rows(texts, classes, ids=ids, vectors=StoredVectors.find(store, ids))
+    rows = Rows(texts, classes, ids=ids, vectors=StoredVectors.find(store, ids, 64))
     parts = rows.take(train_rows), rows.take(watched_rows)
     (out / "training").mkdir()
     job = Job(settings, toy.LABELS, folder, out / "training")

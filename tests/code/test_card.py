@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jabert.config import load_settings
 from jabert.encoder import open_folder
-from jabert.evaluation import evaluate
+from jabert.evaluation import Calibration, evaluate
 from jabert.features import Featurized
 from jabert.methods import Description, Fitted, Job, method_of
 from jabert.report import plots
@@ -23,6 +23,7 @@ HEADINGS = [
     "Result",
     "Classes",
     "Gate",
+    "Calibration",
     "Limits",
     "How to load",
     "Confusion matrix",
@@ -82,13 +83,22 @@ class Page(HTMLParser):
 def facts_of(toy_encoder):
     """Facts about a toy version; what is given replaces its own."""
 
-    def make(recipe="", overrides=(), texts=("一", "二", "三", "四"), labels=("グルメ", "京都"), **changes):
-        return replace(toy_facts(toy_encoder, recipe, overrides, texts, labels), **changes)
+    def make(
+        recipe="",
+        overrides=(),
+        texts=("一", "二", "三", "四"),
+        labels=("グルメ", "京都"),
+        calibration=None,
+        **changes,
+    ):
+        return replace(
+            toy_facts(toy_encoder, recipe, overrides, texts, labels, calibration=calibration), **changes
+        )
 
     return make
 
 
-def toy_facts(encoder, recipe, overrides, texts, labels):
+def toy_facts(encoder, recipe, overrides, texts, labels, *, calibration=None):
     truth = [labels[i % 2] for i in range(len(texts))]
     rows = pd.DataFrame({"text": texts, "label": truth, "split": "test", "group": "g"})
     learned = rows.assign(split=["train", "validation"] * (len(rows) // 2), text=rows["text"] + "学習")
@@ -128,7 +138,7 @@ def toy_facts(encoder, recipe, overrides, texts, labels):
         max_tokens=64,
         features=Featurized(8, 80, 8, 0, 1.0, 0.5, "openvino", "bfloat16", "/CPU:0", "store"),
         method=described,
-        report=evaluate(rows, probabilities, labels),
+        report=evaluate(rows, probabilities, labels, calibration=calibration),
         verdict=VERDICT,
         environment={
             "python": "3.12.1",
@@ -156,7 +166,9 @@ def section(markdown, heading):
 
 
 def test_every_section_is_there_with_its_facts(facts_of):
-    markdown = make_card(facts_of(recipe="knbc")).to_markdown()
+    calibration = Calibration(40, 1.5, 0.6)
+    overrides = ["package.min_precision=0.9"]
+    markdown = make_card(facts_of("knbc", overrides, calibration=calibration)).to_markdown()
 
     assert headings(markdown) == HEADINGS
     assert markdown.startswith(
@@ -178,7 +190,18 @@ def test_every_section_is_there_with_its_facts(facts_of):
             "5 texts",
             "Warning: ",
         ],
-        "Limits": ["frozen", "4 of 4 test rows compared, none was left out", "not that of the split"],
+        "Calibration": [
+            "Temperature 1.500, fitted on 40 validation rows",
+            "0.400 before, 0.312 as it answers",
+            "below 0.600 gets no label",
+            "for a precision of 0.9. Of the test rows 100.0% are answered, 50.0% of them rightly",
+        ],
+        "Limits": [
+            "A text that belongs to none",
+            "frozen",
+            "4 of 4 test rows compared, none was left out",
+            "not that of the split",
+        ],
         "How to load": [
             "load_model('models:/jabert/3')",
             "mlflow models serve",
@@ -187,7 +210,7 @@ def test_every_section_is_there_with_its_facts(facts_of):
         ],
         "Confusion matrix": [CONFUSION_MATRIX],
         "Slices": ["at most 10 characters"],
-        "Most confident mistakes": ["| 二 | 京都 | グルメ | 0.900 | g |"],
+        "Most confident mistakes": ["| 二 | 京都 | グルメ | 0.812 | g |"],
         "Data": ["https://me:\\*\\*\\*@host", "3 rows dropped", "| test | 4 | 1 |", "| 京都 | 0 | 2 | 2 |"],
         "Validation": ["`labelled_texts` passed", "`pieces` passed"],
         "Protocol": [
@@ -228,6 +251,9 @@ def test_a_method_without_an_encoder_has_the_same_sections(facts_of):
     assert "Word counts, trained on 4 texts" in markdown
     assert "- It ignores word order." in section(markdown, "Limits")
     assert section(markdown, "Encoder") == "None: this method uses no encoder."
+    assert "Probabilities are the classifier's own." in section(markdown, "Calibration")
+    assert "no label" not in section(markdown, "Calibration")
+    assert "Every text gets one of the classes" in section(markdown, "Limits")
     assert "token vectors" not in section(markdown, "Environment")
 
 
@@ -316,6 +342,7 @@ def test_the_description_is_the_brief_part_and_says_where_the_rest_is(facts_of):
         "Result",
         "Classes",
         "Gate",
+        "Calibration",
         "Limits",
         "How to load",
         "Data",

@@ -458,10 +458,10 @@ def test_a_kind_that_nobody_knows_is_answered_with_the_nearest():
 
 def test_another_kind_sets_the_settings_of_the_recipe_s_kind_aside_and_one_line_says_so(caplog):
     with caplog.at_level("INFO", logger="jabert"):
-        settings = load_settings("knbc", ["method.kind=mean-pooling"])
-    assert caplog.messages == ["recipe knbc: set aside for method.kind 'mean-pooling': dropout"]
+        settings = load_settings("sample", ["method.kind=mean-pooling"])
+    assert caplog.messages == ["recipe sample: set aside for method.kind 'mean-pooling': units"]
     assert settings.method == load_settings(None, ["method.kind=mean-pooling"]).method
-    assert settings.training == load_settings("knbc").training, "what all kinds have stays"
+    assert settings.training == load_settings("sample").training, "what all kinds have stays"
 
 
 def test_settings_of_another_kind_under_old_names_are_set_aside_too(tmp_path, caplog):

@@ -15,9 +15,9 @@ from jabert.tracking import connect, tracked_run
 
 
 @pytest.fixture
-def majority(monkeypatch):
+def toy_kind(monkeypatch):
     toy_method.install(monkeypatch)
-    return toy_method.Majority
+    return toy_method.Toy
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def refuse(*_, **__):
     raise AssertionError("it was made before")
 
 
-def test_it_measures_on_validation_rows_under_a_parent_and_registers_nothing(majority, tracking, toy_table):
+def test_it_measures_on_validation_rows_under_a_parent_and_registers_nothing(toy_kind, tracking, toy_table):
     settings = toy_method.settings_of(toy_table, *tracking)
     with tracked_run(settings) as parent:
         report = run(Experiment(settings, "validation"), parent.id)
@@ -66,7 +66,7 @@ def test_it_measures_on_validation_rows_under_a_parent_and_registers_nothing(maj
     assert connect(settings.tracking).search_logged_models([child.info.experiment_id]) == []
 
 
-def test_it_measures_on_test_rows_and_learns_from_the_rest(majority, tracking, toy_table):
+def test_it_measures_on_test_rows_and_learns_from_the_rest(toy_kind, tracking, toy_table):
     settings = toy_method.settings_of(toy_table, *tracking)
     report = run(Experiment(settings))
     (found,) = runs_of(settings)
@@ -81,14 +81,14 @@ def test_it_measures_on_test_rows_and_learns_from_the_rest(majority, tracking, t
     assert report.accuracy == pytest.approx((measured == most_frequent).mean())
 
 
-def test_the_same_again_computes_nothing_and_says_the_same(majority, monkeypatch, tracking, toy_table):
+def test_the_same_again_computes_nothing_and_says_the_same(toy_kind, monkeypatch, tracking, toy_table):
     settings = toy_method.settings_of(toy_table, *tracking)
     first = run(Experiment(settings))
     for name in ("read_corpus", "check_texts", "open_package"):
         monkeypatch.setattr(steps, name, refuse)
     again = run(Experiment(settings))
     assert again.to_dict() == first.to_dict()
-    assert len(majority.fits) == 1
+    assert len(toy_kind.fits) == 1
     one, other = runs_of(settings)
     measured = [
         {name: value for name, value in of.data.metrics.items() if not name.startswith("seconds/")}
@@ -98,7 +98,7 @@ def test_the_same_again_computes_nothing_and_says_the_same(majority, monkeypatch
 
 
 def test_a_second_experiment_on_the_same_data_tokenizes_and_featurizes_nothing(
-    majority, monkeypatch, tracking, toy_encoder, toy_table
+    toy_kind, monkeypatch, tracking, toy_encoder, toy_table
 ):
     overrides = [
         *tracking,
@@ -121,7 +121,7 @@ def test_a_second_experiment_on_the_same_data_tokenizes_and_featurizes_nothing(
     assert open_registry(first).listing() == []
 
 
-def test_data_that_fail_validation_stop_it_and_keep_their_report(majority, tracking, toy_table):
+def test_data_that_fail_validation_stop_it_and_keep_their_report(toy_kind, tracking, toy_table):
     rows = pd.read_csv(toy_table)
     rows.loc[7, "text"] = "  "
     rows.to_csv("blank.csv", index=False)
@@ -135,10 +135,10 @@ def test_data_that_fail_validation_stop_it_and_keep_their_report(majority, track
     for of in found:
         kept = {entry.path for entry in client.list_artifacts(of.info.run_id, "validation/texts")}
         assert {"validation/texts/result.json", "validation/texts/data_docs"} <= kept
-    assert majority.fits == []
+    assert toy_kind.fits == []
 
 
-def test_without_rows_to_measure_on_there_is_a_sentence(majority, tracking, toy_table):
+def test_without_rows_to_measure_on_there_is_a_sentence(toy_kind, tracking, toy_table):
     Path("own.json").write_text('{"expectations": []}', encoding="utf-8")
     more = ["data.validation_share=0", "validation.suite=./own.json"]
     settings = toy_method.settings_of(toy_table, *tracking, *more)

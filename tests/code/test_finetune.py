@@ -92,8 +92,7 @@ def learner_of(settings, folder):
     from jabert.methods.finetune import training
 
     job = Job(settings, toy.LABELS, open_folder(settings.encoder.path), folder)
-    network = training._network(job, 0.0)
-    return training.Learner(network, settings.method, 10)
+    return training._learner(job, 0.0, 10)
 
 
 def test_a_batch_in_parts_is_learned_as_a_whole(toy_settings, tmp_path):
@@ -127,6 +126,16 @@ def test_training_begins_with_a_regression_on_the_encoder_as_it_was(toy_settings
     frozen = steps.fit(regression, data, tokens, "test", on_epoch=lambda epoch: None)
     expected = method_of(regression).predict(frozen.job, steps._rows(regression, data, tokens, ["test"]))
     assert method_of(at_rest).predict(fit.job, rows) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_long_text_is_read_in_windows_and_pooled_as_a_whole(toy_settings, tmp_path):
+    learner = learner_of(toy_settings("encoder.max_tokens=4"), tmp_path)
+    whole = TokenIds.of([[4, 40, 41, 5, 4, 42, 43, 5, 4, 44, 5], [4, 45, 5]])
+    windows = whole.divided(4)
+    assert windows.lengths.tolist() == [4, 4, 3, 3]
+    of_windows = learner._by_text(learner._pool, windows)
+    expected = [np.average(of_windows[:3], axis=0, weights=[4, 4, 3]), of_windows[3]]
+    assert learner._by_text(learner._pool, whole) == pytest.approx(np.array(expected), abs=1e-5)
 
 
 @pytest.mark.parametrize("head", HEADS)

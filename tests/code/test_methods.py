@@ -125,7 +125,7 @@ def test_every_kind_has_a_digest_of_its_own(toy_table, toy_encoder):
     assert len(digests) == len(method_kinds())
     for kind in method_kinds():
         found = decisive(load_settings(None, [f"method.kind={kind}"]), ["method"])
-        assert found == ({} if kind == "bi-lstm" else {"method.kind": kind})
+        assert found == ({"method.dropout": 0.3} if kind == "bi-lstm" else {"method.kind": kind})
 
 
 def test_one_label_only_is_refused_in_one_sentence(toy_table, toy_encoder, kind):

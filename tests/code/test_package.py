@@ -72,7 +72,7 @@ class Trained:
     def probabilities(self, texts):
         ids = Tokenizer(self.folder, self.settings.encoder)(texts).ids
         featurize(ids, self.folder, self.settings)
-        stored = StoredVectors.find(open_store(self.folder, self.settings), ids)
+        stored = StoredVectors.find(open_store(self.folder, self.settings), ids, 64)
         model = load_classifier(self.training, self.hidden_size, 4, UNITS)
         return model.predict_on_batch([stored.padded(np.arange(len(stored))), stored.lengths])
 

@@ -7,19 +7,19 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from jabert.errors import JabertError
-from jabert.evaluation import evaluate
+from jabert.evaluation import Calibration, evaluate
 from jabert.methods import Layer
 from jabert.report import plots
 
 LABELS = ("グルメ", "携帯電話", "京都", "スポーツ")
 
 
-def report_of(labels, rows=60):
+def report_of(labels, rows=60, calibration=None):
     random = np.random.default_rng(0)
     true = random.integers(0, len(labels), rows)
     probabilities = random.dirichlet(np.ones(len(labels)), rows)
     table = pd.DataFrame({"text": ["文"] * rows, "label": [labels[i] for i in true]})
-    return evaluate(table, probabilities, labels, resamples=10)
+    return evaluate(table, probabilities, labels, calibration=calibration, resamples=10)
 
 
 def history_of(epochs):
@@ -48,6 +48,8 @@ def kept_epochs(figure):
 
 PICTURES = {
     "confusion_matrix": lambda: plots.confusion_matrix(report_of(LABELS)),
+    "reliability": lambda: plots.reliability(report_of(LABELS)),
+    "coverage": lambda: plots.coverage(report_of(LABELS)),
     "per_class": lambda: plots.per_class(report_of(LABELS)),
     "learning_curves": lambda: plots.learning_curves(history_of(8)),
     "model_structure": lambda: plots.model_structure([Layer("埋め込み", "Embedding", "(tokens, 8)", 80)]),
@@ -123,6 +125,25 @@ def test_a_class_without_rows_is_drawn():
     rows = pd.DataFrame({"text": ["文"], "label": ["京都"]})
     report = evaluate(rows, np.array([[0.1, 0.2, 0.6, 0.1]]), LABELS)
     assert "0\n0%" in texts(plots.confusion_matrix(report))
+
+
+def test_the_reliability_diagram_shows_each_bin_and_the_diagonal():
+    report = report_of(LABELS)
+    figure = plots.reliability(report)
+    (axes,) = figure.axes
+    diagonal, curve = axes.get_lines()
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert curve.get_xydata().tolist() == [[each.confidence, each.accuracy] for each in report.reliability]
+    assert f"{report.ece:.3f}" in axes.get_title(loc="left")
+
+
+def test_the_coverage_curve_marks_the_threshold_of_the_model_if_it_has_one():
+    plain, own = report_of(LABELS), report_of(LABELS, calibration=Calibration(40, 1.0, 0.5))
+    curve, mark = plots.coverage(own).axes[0].get_lines()
+    assert curve.get_xydata().tolist() == [[each.share, each.accuracy] for each in own.coverage]
+    assert mark.get_xydata().tolist() == [[own.answered.share, own.answered.accuracy]]
+    assert mark.get_label().startswith("threshold 0.50: ")
+    assert len(plots.coverage(plain).axes[0].get_lines()) == 1
 
 
 def test_learning_curves_mark_the_kept_epoch():

@@ -78,6 +78,28 @@ def test_it_answers_as_a_network_does(single):
     assert open_package(single).classify([]).shape == (0, 3)
 
 
+def test_a_package_may_have_a_temperature_and_a_threshold(single):
+    plain = open_package(single)
+    raw, rows = plain.classify(TEXTS), pd.DataFrame({"text": TEXTS})
+    toy_package.write_about(single, LABELS, {"linear": "ngrams"}, temperature=2.0, threshold=0.5)
+    model = open_package(single)
+    np.testing.assert_array_equal(model.classify(TEXTS), raw)
+    expected = softmax(np.log(raw) / 2)
+    answers = model.predict(None, rows)
+    found = [[of[label] for label in LABELS] for of in answers["probabilities"]]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert answers["score"].tolist() == pytest.approx(expected.max(axis=1))
+    best = [LABELS[at] for at in raw.argmax(axis=1)]
+    sure = expected.max(axis=1) >= 0.5
+    assert 0 < sure.sum() < len(TEXTS)
+    assert answers["label"].tolist() == [of if so else None for of, so in zip(best, sure, strict=True)]
+    for given in (None, {}, {"threshold": None}):
+        assert model.predict(None, rows, given)["label"].tolist() == answers["label"].tolist()
+    assert model.predict(None, rows, {"threshold": 0.0})["label"].tolist() == best
+    assert model.predict(None, rows, {"threshold": 1.0})["label"].tolist() == [None] * len(TEXTS)
+    assert plain.predict(None, rows)["label"].tolist() == best
+
+
 def test_two_classifiers_are_joined_by_a_softmax_layer_on_their_logarithms(pair):
     package, join = pair
     joined = open_package(package)

@@ -78,9 +78,9 @@ def finished(toy_encoder, toy_table, tmp_path_factory):
 
 
 @pytest.fixture
-def majority(monkeypatch):
+def toy_kind(monkeypatch):
     toy_method.install(monkeypatch)
-    return toy_method.Majority
+    return toy_method.Toy
 
 
 # What is found
@@ -94,6 +94,7 @@ def majority(monkeypatch):
         ["tracking.experiment=other", "tracking.model_name=other", "tracking.uri=sqlite:///other.db"],
         ["serving.max_texts=7", "pretraining.steps=7", "corpus.licence=CC0", "vocabulary.size=99"],
         ["encoder.token_budget=999"],
+        ["data.long_texts=tail", "data.windows=3"],  # no text is long
     ],
     ids=lambda changed: " ".join(changed) or "nothing",
 )
@@ -119,9 +120,9 @@ def test_what_reads_a_setting_is_made_again_when_it_changes_and_nothing_before_i
     assert run(load_settings(None, finished)) == [], "the results for other settings are still there"
 
 
-@pytest.mark.parametrize("kind", ["majority", "mean-pooling", "tfidf"])
+@pytest.mark.parametrize("kind", ["toy", "mean-pooling", "tfidf"])
 def test_another_method_reads_validates_tokenizes_and_featurizes_nothing_again(
-    finished, majority, monkeypatch, kind
+    finished, toy_kind, monkeypatch, kind
 ):
     monkeypatch.setattr("jabert.features.load_encoder", refuse)
     others = [override for override in finished if not override.startswith("method.")]
@@ -129,23 +130,23 @@ def test_another_method_reads_validates_tokenizes_and_featurizes_nothing_again(
 
 
 @pytest.mark.parametrize("changed", ["training.seed=1", "training.epochs=7", "features.dtype=float32"])
-def test_a_method_is_not_fitted_again_for_settings_that_it_does_not_read(majority, toy_table, changed):
+def test_a_method_is_not_fitted_again_for_settings_that_it_does_not_read(toy_kind, toy_table, changed):
     assert run(toy_method.settings_of(toy_table)) == ["evaluate", "fit", "read", "validate"]
     assert run(toy_method.settings_of(toy_table, changed)) == []
     assert run(toy_method.settings_of(toy_table, "method.smoothing=2")) == ["evaluate", "fit"]
 
 
 def test_a_method_that_does_not_choose_learns_from_validation_rows_unless_measured_on_them(
-    majority, toy_table
+    toy_kind, toy_table
 ):
     settings = toy_method.settings_of(toy_table)
     counts = steps.read(settings).counts
     assert run(settings) == ["evaluate", "fit", "validate"]
     assert run(settings, "validation") == ["evaluate", "fit"]
-    assert majority.fits == [counts["train"] + counts["validation"], counts["train"]]
+    assert toy_kind.fits == [counts["train"] + counts["validation"], counts["train"]]
 
 
-def test_a_changed_file_is_read_again_and_so_is_all_that_comes_after(majority, toy_table):
+def test_a_changed_file_is_read_again_and_so_is_all_that_comes_after(toy_kind, toy_table):
     table = pd.read_csv(toy_table)
     table.to_csv("own.csv", index=False)
     settings = toy_method.settings_of("own.csv")
@@ -157,7 +158,7 @@ def test_a_changed_file_is_read_again_and_so_is_all_that_comes_after(majority, t
     assert "大阪" in steps.read(settings).labels
 
 
-def test_a_column_that_no_step_after_reading_looks_at_costs_only_the_reading(majority, toy_table):
+def test_a_column_that_no_step_after_reading_looks_at_costs_only_the_reading(toy_kind, toy_table):
     table = pd.read_csv(toy_table)
     table.to_csv("own.csv", index=False)
     settings = toy_method.settings_of("own.csv")
@@ -166,7 +167,7 @@ def test_a_column_that_no_step_after_reading_looks_at_costs_only_the_reading(maj
     assert run(settings) == ["read", "validate"]
 
 
-def test_the_content_of_a_suite_decides_and_not_where_it_lies(majority, toy_table):
+def test_the_content_of_a_suite_decides_and_not_where_it_lies(toy_kind, toy_table):
     suite = Path("own.json")
     suite.write_text(json.dumps(SUITE), encoding="utf-8")
     run(toy_method.settings_of(toy_table, "validation.suite=./own.json"))
@@ -181,7 +182,7 @@ def test_the_content_of_a_suite_decides_and_not_where_it_lies(majority, toy_tabl
     assert run(there) == ["validate"]
 
 
-def test_findings_are_found_again_as_they_were(majority, toy_table):
+def test_findings_are_found_again_as_they_were(toy_kind, toy_table):
     strict = json.loads(json.dumps(SUITE).replace("999", "5"))
     Path("own.json").write_text(json.dumps(strict), encoding="utf-8")
     settings = toy_method.settings_of(toy_table, "validation.suite=./own.json")
@@ -192,7 +193,7 @@ def test_findings_are_found_again_as_they_were(majority, toy_table):
     assert again.page.is_file() and (again.folder / "result.json").is_file()
 
 
-def test_the_table_and_its_labels_are_found_as_they_were(majority, toy_table):
+def test_the_table_and_its_labels_are_found_as_they_were(toy_kind, toy_table):
     settings = toy_method.settings_of(toy_table)
     first, again = steps.read(settings), steps.read(settings)
     pd.testing.assert_frame_equal(first.table, again.table)
@@ -400,7 +401,7 @@ def timeless(fit):
     ]
 
 
-def test_the_probabilities_of_an_evaluation_are_found_as_they_were(majority, toy_table):
+def test_the_probabilities_of_an_evaluation_are_found_as_they_were(toy_kind, toy_table):
     settings = toy_method.settings_of(toy_table)
     data = steps.read(settings)
     fit = steps.fit(settings, data, None, "test", on_epoch=lambda _: None)

@@ -74,7 +74,7 @@ print(json.dumps([results, sorted({{name.partition(".")[0] for name in sys.modul
     assert done.returncode == 0, done.stderr
     (first, second), loaded = json.loads(done.stdout.splitlines()[-1])
     assert (first["outcome"], second["outcome"]) == ("promoted", "kept")
-    stages = ["read", "validate", "tokenize", "featurize", "train", "evaluate", "register"]
+    stages = ["read", "validate", "tokenize", "featurize", "train", "calibrate", "evaluate", "register"]
     assert list(first["stages"]) == stages
     assert first["features"] == {"computed": 0, "reused": 0}
     assert {"mlflow", "sklearn"} <= set(loaded)

@@ -41,7 +41,7 @@ def stored(toy_encoder, path, encoder):
     ids = Tokenizer(folder, encoder)(table["text"].tolist()).ids
     featurize(ids, folder, settings)
     classes = np.array([toy.LABELS.index(label) for label in table["label"]], dtype=np.int32)
-    vectors = StoredVectors.find(open_store(folder, settings), ids)
+    vectors = StoredVectors.find(open_store(folder, settings), ids, 64)
     rows = Rows(table["text"].tolist(), classes, table["group"].tolist(), ids, vectors)
     held_out = (table["group"] >= "article-32").to_numpy()
     return rows.take(np.flatnonzero(~held_out)), rows.take(np.flatnonzero(held_out))
@@ -63,6 +63,9 @@ class Trained:
         return self.history[self.fitted.best_epoch - 1]
 
 
+QUICK = {"epochs": 3, "batch_size": 32, "precision": "float32", "averaging": 0.0}
+
+
 def run(corpus, folder, on_epoch=lambda _: None, *, units=6, dropout=0.0, **training):
     rows, watched = corpus
     fitted = train(
@@ -71,7 +74,7 @@ def run(corpus, folder, on_epoch=lambda _: None, *, units=6, dropout=0.0, **trai
         CLASSES,
         units=units,
         dropout=dropout,
-        training=TrainingSettings(**{"epochs": 3, "batch_size": 32, "precision": "float32"} | training),
+        training=TrainingSettings(**{**QUICK, **training}),
         folder=folder,
         on_epoch=on_epoch,
     )
@@ -456,4 +459,4 @@ def test_a_row_that_the_store_lost_is_an_error_not_a_wrong_training(corpus):
     rows, _ = corpus
     lost = TokenIds.of([*list(rows.ids)[:-1], [7, 7, 7]])
     with pytest.raises(JabertError, match=rf"lacks 1 of {len(rows)} rows; `jabert featurize` computes them"):
-        StoredVectors.find(rows.stored_vectors().store, lost)
+        StoredVectors.find(rows.stored_vectors().store, lost, 64)

@@ -44,7 +44,7 @@ COMPARISON = {
     "flips.csv",
     "verdict.json",
 }
-STAGES = {"read", "validate", "tokenize", "featurize", "train", "evaluate", "register"}
+STAGES = {"read", "validate", "tokenize", "featurize", "train", "calibrate", "evaluate", "register"}
 
 
 def client():

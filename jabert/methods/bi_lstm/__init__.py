@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from pydantic import Field
+
 from jabert.config import Count, MethodSettings, Share
 from jabert.errors import JabertError
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
@@ -22,8 +24,10 @@ class BiLstmSettings(MethodSettings):
     kind: str = "bi-lstm"
     units: Count = 356
     """of the LSTM, in each direction"""
-    dropout: Share = 0.0
+    dropout: Share = Field(0.3, json_schema_extra={"neutral": 0.0})
     """share of the Bi-LSTM's output dropped in training"""
+    positions: Count = 512
+    """vectors of a text at most; in a longer one neighbours are averaged, which bounds the time"""
 
 
 class BiLstm(Method):
@@ -36,6 +40,7 @@ class BiLstm(Method):
     reads = (
         *("training.epochs", "training.batch_size", "training.patience", "training.monitor"),
         *("training.watch", "training.averaging", "training.shuffle", "training.precision", "training.seed"),
+        "training.max_minutes",
     )
     chooses = True
 
@@ -49,8 +54,8 @@ class BiLstm(Method):
             raise JabertError(f"there are no {procedure.watch} rows to choose the epoch on")
         own, device = cast(BiLstmSettings, job.settings.method), use_device(job.settings.encoder.device)
         fitted = training.train(
-            train,
-            validation,
+            _shortened(train, own.positions),
+            _shortened(validation, own.positions),
             len(job.labels),
             units=own.units,
             dropout=own.dropout,
@@ -59,6 +64,7 @@ class BiLstm(Method):
             on_epoch=on_epoch,
         )
         resolved = {
+            **fitted.resolved,
             "training_device": device,
             "training_precision": training.training_precision(procedure),
             "gpu": ", ".join(gpu_names()) or "none",
@@ -69,21 +75,24 @@ class BiLstm(Method):
         """See `Method.predict`."""
         from jabert.methods.bi_lstm import training
 
-        units, vectors = cast(BiLstmSettings, job.settings.method).units, rows.stored_vectors()
-        model = training.load_classifier(job.folder, vectors.store.hidden_size, len(job.labels), units)
+        own = cast(BiLstmSettings, job.settings.method)
+        vectors = rows.stored_vectors().shortened(own.positions)
+        model = training.load_classifier(job.folder, vectors.store.hidden_size, len(job.labels), own.units)
         return training.predict(model, vectors, job.settings.training.batch_size)
 
     def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`; encoder and Bi-LSTM become OpenVINO graphs."""
         import numpy as np
 
-        from jabert.methods._frozen import encoder_layers, export_network
+        from jabert.methods._frozen import encoder_layers, export_network, longest_text
         from jabert.methods.bi_lstm.export import head_graph
         from jabert.methods.bi_lstm.training import load_classifier
 
-        hidden, units = encoder_layers(job)[1], cast(BiLstmSettings, job.settings.method).units
-        model = load_classifier(job.folder, hidden, len(job.labels), units)
-        return export_network(head_graph(model, np.dtype(job.settings.features.dtype)), job, target)
+        own, hidden = cast(BiLstmSettings, job.settings.method), encoder_layers(job)[1]
+        model = load_classifier(job.folder, hidden, len(job.labels), own.units)
+        positions = own.positions if own.positions < longest_text(job) else None
+        head = head_graph(model, np.dtype(job.settings.features.dtype), positions)
+        return export_network(head, job, target)
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""
@@ -102,13 +111,22 @@ class BiLstm(Method):
             ],
             protocol=[
                 f"The {training.watch} rows chose the epoch, by {training.monitor}: epoch "
-                f"{fitted.best_epoch} of {len(fitted.history):,}.",
+                f"{fitted.best_epoch} of {len(fitted.history):,}{_ended(fitted)}.",
                 f"Bi-LSTM: {own.units} units in each direction, dropout {own.dropout}, batches of "
                 f"{training.batch_size}, averaging {training.averaging}, seed {training.seed}.",
             ],
             limits=["The encoder is frozen: nothing in it was learned from these labels."],
             environment={"LSTM": fitted.resolved["training_precision"], "GPU": fitted.resolved["gpu"]},
         )
+
+
+def _shortened(rows: "Rows", positions: int) -> "Rows":
+    return replace(rows, vectors=rows.stored_vectors().shortened(positions))
+
+
+def _ended(fitted: Fitted) -> str:
+    by_time = fitted.resolved.get("ended_by") == "training.max_minutes"
+    return ", after which training.max_minutes ended the training" if by_time else ""
 
 
 METHOD = BiLstm()

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jabert.encoder.packed import Layout, fill_texts, graph, ints, size
+from jabert.encoder.packed import Layout, fill_texts, graph, ints, rounded_up, size
 
 _WIDTH_STEP = 4  # few shapes; more would be more steps of the LSTM
 
 
-def head_graph(model: Any, dtype: np.dtype[Any]) -> Any:
+def head_graph(model: Any, dtype: np.dtype[Any], positions: int | None = None) -> Any:
     """The Bi-LSTM and softmax layer of `build_classifier` as an `openvino.Model`.
 
     OpenVINO's LSTM on a CPU ignores the lengths that it is given (2026.4). So both directions run
@@ -20,6 +20,8 @@ def head_graph(model: Any, dtype: np.dtype[Any]) -> Any:
     Args:
         model: the Keras model.
         dtype: of the vectors, that of the feature store: the classifier learned from rounded ones.
+        positions: vectors of a text at most: of a longer one means of neighbours are taken, as
+            `StoredVectors.shortened` does. None if no text is longer.
 
     Returns:
         Inputs `vectors` (tokens, hidden) in `dtype`, of all texts one behind the other, and `lengths` int32
@@ -32,6 +34,8 @@ def head_graph(model: Any, dtype: np.dtype[Any]) -> Any:
     lengths = ops.parameter([-1], np.int32)
     filled = fill_texts(lengths)
     forwards = Layout(size(vectors), filled, _WIDTH_STEP).rows.padded(ops.convert(vectors, "f32"))
+    if positions:
+        forwards, filled = _shortened(forwards, filled, positions)
     backwards = ops.reverse_sequence(forwards, filled, batch_axis=0, seq_axis=1)
     both = ops.concat(
         [
@@ -45,6 +49,39 @@ def head_graph(model: Any, dtype: np.dtype[Any]) -> Any:
     asked = ops.range(ints(0), size(lengths), ints(1), "i32")
     probabilities = ops.gather(ops.softmax(scores, axis=1), asked, ints(0))
     return graph("head", {"vectors": vectors, "lengths": lengths}, {"probabilities": probabilities})
+
+
+def _shortened(vectors: Any, lengths: Any, positions: int) -> tuple[Any, Any]:
+    """Means of neighbouring vectors, (texts, width, hidden), and their number for each text.
+
+    Args:
+        vectors: (texts, tokens, hidden), right-padded.
+        lengths: int32 (texts,).
+        positions: means of a text at most.
+    """
+    from openvino import opset13 as ops
+
+    sizes = _divided_up(lengths, ints(positions))
+    shortened = _divided_up(lengths, sizes)
+    width = rounded_up(ops.reduce_max(shortened, ints([0])), _WIDTH_STEP)
+    sizes, limits = (ops.unsqueeze(of_texts, ints([1, 2])) for of_texts in (sizes, lengths))
+    numbers = ops.unsqueeze(ops.range(ints(0), width, ints(1), "i32"), ints([0, 2]))
+    starts = ops.multiply(numbers, sizes)  # (texts, width, 1)
+    ends = ops.minimum(ops.add(starts, sizes), limits)
+    tokens = ops.gather(ops.shape_of(vectors, "i32"), ints(1), ints(0))
+    columns = ops.unsqueeze(ops.range(ints(0), tokens, ints(1), "i32"), ints([0, 1]))
+    inside = ops.logical_and(ops.greater_equal(columns, starts), ops.less(columns, ends))
+    weights = ops.convert(inside, "f32")  # (texts, width, tokens)
+    sums = ops.matmul(weights, vectors, transpose_a=False, transpose_b=False)
+    counts = ops.reduce_sum(weights, ints([2]), keep_dims=True)
+    return ops.divide(sums, ops.maximum(counts, np.float32(1))), shortened
+
+
+def _divided_up(number: Any, divisor: Any) -> Any:
+    """The quotient of positive integers, rounded up."""
+    from openvino import opset13 as ops
+
+    return ops.add(ops.divide(ops.subtract(number, ints(1)), divisor), ints(1))
 
 
 def _last_state(vectors: Any, lengths: Any, cell: Any) -> Any:

@@ -1,5 +1,6 @@
 """Training the Bi-LSTM, an epoch at a time, so that a killed training goes on from its last one."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from jabert.config import TrainingSettings
 from jabert.encoder.choice import cpu_has_bfloat16
+from jabert.estimates import Estimate
 from jabert.files import atomic_path
 from jabert.legacy_keras import import_tensorflow, run_two_at_once
 from jabert.methods import Epoch, Fitted
@@ -18,6 +20,8 @@ from jabert.training.batches import in_order, shuffled_buckets
 from jabert.training.epochs import best_of, measure, tensorboard
 from jabert.training.rows import Rows, StoredVectors
 from jabert.training.state import TrainingState
+
+log = logging.getLogger("jabert")
 
 _WEIGHTS = "best.h5"
 
@@ -33,7 +37,7 @@ def train(
     folder: Path,
     on_epoch: Callable[[Epoch], None],
 ) -> Fitted:
-    """Train until the monitored metric has not improved for `training.patience` epochs.
+    """Train until the monitored metric has not improved for `training.patience` epochs, or time is up.
 
     After each epoch the weights, the optimizer's state and the history are on disk in `folder`; a call with
     the same folder goes on from there and ends as an uninterrupted one would (on a CPU).
@@ -63,12 +67,13 @@ def train(
     resumed = len(history)
     for epoch in history:
         on_epoch(epoch)
-    log = tensorboard(folder / "tensorboard")
-    while not _is_finished(history, training):
+    write = tensorboard(folder / "tensorboard")
+    estimate = _estimate(learned_from, training, len(history))
+    while not (ended_by := _end(history, training)):
         started = time.perf_counter()
         number = len(history) + 1
         batches = _batches(learned_from, rows.classes, training, number)
-        learned = _learn(model, step, batches)
+        learned = _learn(model, step, batches, estimate)
         watched_metrics = measure(predict(model, watched_vectors, training.batch_size), watched.classes)
         metrics = learned | {f"val_{name}": value for name, value in watched_metrics.items()}
         epoch = {"epoch": number, **metrics, "seconds": round(time.perf_counter() - started, 3)}
@@ -77,9 +82,13 @@ def train(
             with atomic_path(folder / _WEIGHTS) as temporary:
                 model.save_weights(temporary)
         state.save(history)
-        log(epoch)
+        write(epoch)
         on_epoch(epoch)
-    return Fitted(history, int(best_of(history, training)["epoch"]), resumed)
+    if ended_by == "training.max_minutes":
+        log.info(
+            "training.max_minutes = %g ended the training after %d epochs", training.max_minutes, len(history)
+        )
+    return Fitted(history, int(best_of(history, training)["epoch"]), resumed, {"ended_by": ended_by})
 
 
 def training_precision(training: TrainingSettings) -> str:
@@ -151,12 +160,32 @@ def _batches(
     return ((vectors.padded(chosen), vectors.lengths[chosen], classes[chosen]) for chosen in numbers)
 
 
-def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[_Batch]) -> Epoch:
+def _estimate(vectors: StoredVectors, training: TrainingSettings, finished: int) -> Callable[[int], None]:
+    """Is told the vectors of each batch, and tells how long all epochs will take at most."""
+    total, done = int(vectors.lengths.sum()) * (training.epochs - finished), 0
+    limit = f", {training.max_minutes:g} minutes" if training.max_minutes else ""
+    estimate = Estimate(f"training for at most {training.epochs} epochs{limit}", total)
+
+    def count(learned: int) -> None:
+        nonlocal done
+        done += learned
+        estimate.update(done)
+
+    return count
+
+
+def _learn(
+    model: Any,
+    step: Callable[..., dict[str, Any]],
+    batches: Iterator[_Batch],
+    on_batch: Callable[[int], None],
+) -> Epoch:
     one_hot = np.eye(model.output_shape[-1], dtype=np.float32)
     model.reset_metrics()
     means: dict[str, Any] = {}
     for vectors, lengths, classes in batches:
         means = step(vectors, lengths, one_hot[classes])
+        on_batch(int(lengths.sum()))
     model.optimizer.finalize_variable_values(model.trainable_variables)  # the average, if there is one
     return {name: float(value) for name, value in means.items()}
 
@@ -171,8 +200,13 @@ def predict(model: Any, vectors: StoredVectors, batch_size: int) -> npt.NDArray[
     return predicted
 
 
-def _is_finished(history: list[Epoch], training: TrainingSettings) -> bool:
+def _end(history: list[Epoch], training: TrainingSettings) -> str | None:
+    """The setting that ends the training after the last of these epochs, None if it goes on."""
     if not history:
-        return False
-    waited = len(history) - best_of(history, training)["epoch"]
-    return len(history) >= training.epochs or waited >= training.patience
+        return None
+    if len(history) >= training.epochs:
+        return "training.epochs"
+    if len(history) - best_of(history, training)["epoch"] >= training.patience:
+        return "training.patience"
+    minutes = sum(epoch["seconds"] for epoch in history) / 60
+    return "training.max_minutes" if training.max_minutes and minutes >= training.max_minutes else None

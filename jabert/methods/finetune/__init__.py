@@ -66,7 +66,7 @@ class Finetune(Method):
     summary = "a whole BERT, trained on the labels"
     cost = "minutes to train on a CPU; serves at the cost of the encoder"
     needs = ("tokens",)
-    reads: tuple[str, ...] = ("training.precision", "training.seed")
+    reads: tuple[str, ...] = ("training.precision", "training.seed", "training.max_minutes")
 
     def bound_to(self, settings: Settings) -> Method:
         """See `Method.bound_to`."""
@@ -89,6 +89,7 @@ class Finetune(Method):
         device = use_device(job.settings.encoder.device)
         fitted = training.train(job, train, validation, on_epoch)
         resolved = {
+            **fitted.resolved,
             "training_device": device,
             "training_precision": training.precision_of(job.settings.training),
             "gpu": ", ".join(gpu_names()) or "none",
@@ -143,7 +144,7 @@ class Finetune(Method):
             f"The {training.watch} rows chose the epoch, by {training.monitor}: epoch {fitted.best_epoch} of "
             f"{len(fitted.history):,}."
             if self.chooses
-            else f"All {own.epochs} planned epochs were learned, and the last is kept."
+            else f"The last epoch, {fitted.best_epoch} of {own.epochs} that were planned, is kept."
         )
         return Description(
             summary="A BERT that was trained as a whole, with a softmax layer",

@@ -92,9 +92,16 @@ class Network:
         layers = {name: v for name, v in self.bert.variables.items() if layer_of(name) >= frozen}
         self.learning: dict[str, Any] = {**layers, **self._own}
 
-    def pool(self, ids: Any, lengths: Any, *, training: bool = False) -> Any:
-        """What the softmax layer looks at, float32 (texts, columns), of packed ids and lengths."""
-        vectors = self.bert.packed(ids, lengths, frozen=self._frozen, training=training)
+    def pool(self, ids: Any, windows: Any, lengths: Any, *, training: bool = False) -> Any:
+        """What the softmax layer looks at, float32 (texts, columns).
+
+        Args:
+            ids: int32 (tokens,), of texts one behind the other.
+            windows: int32 (windows,), tokens of each row that the encoder reads at once.
+            lengths: int32 (texts,), tokens of each text, those of all its windows.
+            training: whether hidden units are dropped.
+        """
+        vectors = self.bert.packed(ids, windows, frozen=self._frozen, training=training)
         if self._head == "cls":
             return tf.gather(vectors, tf.cumsum(lengths, exclusive=True))
         if self._head == "bi-lstm":
@@ -109,9 +116,9 @@ class Network:
         weights /= tf.gather(tf.math.segment_sum(weights, text), text)
         return tf.math.segment_sum(weights[:, None] * vectors, text)
 
-    def logits(self, ids: Any, lengths: Any, *, training: bool = False) -> Any:
-        """Logits float32 (texts, classes)."""
-        x = self.pool(ids, lengths, training=training)
+    def logits(self, ids: Any, windows: Any, lengths: Any, *, training: bool = False) -> Any:
+        """Logits float32 (texts, classes), of what `pool` takes."""
+        x = self.pool(ids, windows, lengths, training=training)
         if training and self._dropout:
             x = tf.nn.experimental.general_dropout(x, self._dropout, uniform_sampler=self.bert.random.uniform)
         return x @ self._own["head/kernel"] + self._own["head/bias"]

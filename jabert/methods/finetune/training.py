@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jabert.config import TrainingSettings
-from jabert.encoder import TokenIds
+from jabert.encoder import TokenIds, longest_row
 from jabert.encoder.batching import token_budget_batches
 from jabert.encoder.choice import cpu_has_bfloat16
 from jabert.encoder.folder import read_variables
@@ -33,7 +33,7 @@ tf = import_tensorflow()
 _WEIGHTS = "best.npz"
 _LSTM_RATE = 20.0  # what is new learns quicker than what is trained already
 _SAVED = 100  # steps between saved states
-_PACKED = [tf.TensorSpec([None], tf.int32)] * 3  # ids, lengths, classes
+_PACKED = [tf.TensorSpec([None], tf.int32)] * 3  # ids, windows, lengths
 
 
 class Learner:
@@ -43,10 +43,11 @@ class Learner:
         network: what is trained; its weights are those to begin with.
         own: the procedure.
         steps: that are planned.
+        longest: tokens of a window, as `jabert.encoder.longest_row`.
     """
 
-    def __init__(self, network: Network, own: "FinetuneSettings", steps: int) -> None:
-        self.network, self._own, self._steps = network, own, steps
+    def __init__(self, network: Network, own: "FinetuneSettings", steps: int, longest: int) -> None:
+        self.network, self._own, self._steps, self._longest = network, own, steps, longest
         self.variables = list(network.learning.values())
         layers = network.bert.config.num_hidden_layers
         head_rate = own.head_rate or (_LSTM_RATE if own.head == "bi-lstm" else 1.0)
@@ -59,15 +60,15 @@ class Learner:
         )
         self.averages = Averages(self.variables, own.ema)
         self._sums: list[Any] = []
-        signature = [*_PACKED, tf.TensorSpec([], tf.float32)]
+        signature = [*_PACKED, _PACKED[0], tf.TensorSpec([], tf.float32)]
         self._learn = {  # by whether a part is the first and whether it is the last; traced when needed
             (first, last): tf.function(partial(self._learn_eagerly, (first, last)), input_signature=signature)
             for first, last in product((True, False), repeat=2)
         }
         self._predict = tf.function(
-            lambda ids, lengths: tf.nn.softmax(network.logits(ids, lengths)), input_signature=_PACKED[:2]
+            lambda *packed: tf.nn.softmax(network.logits(*packed)), input_signature=_PACKED
         )
-        self._pool = tf.function(network.pool, input_signature=_PACKED[:2])
+        self._pool = tf.function(network.pool, input_signature=_PACKED)
 
     def begin(self, ids: TokenIds, classes: npt.NDArray[np.int32]) -> None:
         """Fit the softmax layer on the encoder as it is: else the first steps would spoil the encoder."""
@@ -86,9 +87,9 @@ class Learner:
             self._sums = [tf.Variable(tf.zeros_like(variable)) for variable in self.variables]
         loss = 0.0
         for number, part in enumerate(parts):
-            some = ids.take(part)
             learn = self._learn[number == 0, number == len(parts) - 1]
-            loss += float(learn(some.flat, some.lengths, classes[part], np.float32(len(part) / len(ids))))
+            share = np.float32(len(part) / len(ids))
+            loss += float(learn(*self._packed(ids.take(part)), classes[part], share))
         return loss
 
     def predict(self, ids: TokenIds) -> npt.NDArray[np.float64]:
@@ -108,19 +109,21 @@ class Learner:
         """The weights that learn, by name."""
         return {name: variable.numpy() for name, variable in self.network.learning.items()}
 
+    def _packed(self, ids: TokenIds) -> tuple[npt.NDArray[np.int32], ...]:
+        return ids.flat, ids.divided(self._longest).lengths, ids.lengths
+
     def _by_text(self, compute: Callable[..., Any], ids: TokenIds) -> npt.NDArray[np.float32]:
         batches = list(token_budget_batches(ids.lengths, self._own.token_budget))
-        found = [compute(some.flat, some.lengths).numpy() for some in map(ids.take, batches)]
+        found = [compute(*self._packed(ids.take(batch))).numpy() for batch in batches]
         values = np.concatenate(found)
         values[np.concatenate(batches)] = values.copy()
         return values
 
-    def _learn_eagerly(
-        self, place: tuple[bool, bool], ids: Any, lengths: Any, classes: Any, share: Any
-    ) -> Any:
+    def _learn_eagerly(self, place: tuple[bool, bool], *arrays: Any) -> Any:
         first, last = place
+        *packed, classes, share = arrays
         with tf.GradientTape() as tape:
-            logits = self.network.logits(ids, lengths, training=True)
+            logits = self.network.logits(*packed, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=classes, logits=logits)
             loss = share * tf.reduce_mean(losses)
         gradients = tape.gradient(loss, self.variables)
@@ -152,7 +155,7 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
     """
     own, procedure, ids = own_settings(job), job.settings.training, rows.token_ids()
     steps = own.epochs * -(-len(rows) // own.batch_size)
-    learner = Learner(_network(job, own.dropout), own, steps)
+    learner = _learner(job, own.dropout, steps)
     state = TrainingState(learner.state(), job.folder, "step")
     history = state.history()
     epochs = [entry for entry in history if _is_whole(entry)]
@@ -163,13 +166,20 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
     def best() -> Epoch:
         return best_of(epochs, procedure) if len(watched) else epochs[-1]
 
-    def are_enough() -> bool:
-        waited = epochs[-1]["epoch"] - best()["epoch"] if epochs else 0
-        return len(epochs) >= own.epochs or waited >= procedure.patience
+    def end() -> str | None:
+        """The setting that ends the training after the last epoch, None if it goes on."""
+        if not epochs:
+            return None
+        if len(epochs) >= own.epochs:
+            return "method.epochs"
+        if epochs[-1]["epoch"] - best()["epoch"] >= procedure.patience:
+            return "training.patience"
+        minutes = sum(epoch["seconds"] for epoch in epochs) / 60
+        return "training.max_minutes" if procedure.max_minutes and minutes >= procedure.max_minutes else None
 
-    if not are_enough() and not state.restore():
+    if not end() and not state.restore():
         learner.begin(ids, rows.classes)
-    while not are_enough():
+    while not (ended_by := end()):
         epoch = _learn(learner, rows, job, state, history)
         learner.averages.swap()
         if len(watched):
@@ -185,7 +195,7 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
         log(epoch)
         on_epoch(epoch)
     state.discard()
-    return Fitted(epochs, int(best()["epoch"]), resumed)
+    return Fitted(epochs, int(best()["epoch"]), resumed, {"ended_by": ended_by})
 
 
 def _learn(learner: Learner, rows: Rows, job: Job, state: TrainingState, history: list[Epoch]) -> Epoch:
@@ -226,18 +236,18 @@ def load_weights(job: Job) -> Weights:
 
 def load_learner(job: Job) -> Learner:
     """The network of a finished training, to predict with."""
-    return Learner(_network(job, 0.0, load_weights(job)), own_settings(job), 1)
+    return _learner(job, 0.0, 1, load_weights(job))
 
 
-def _network(job: Job, dropout: float, trained: Weights | None = None) -> Network:
-    """The encoder with a head that says nothing yet, or with the weights of a training."""
+def _learner(job: Job, dropout: float, steps: int, trained: Weights | None = None) -> Learner:
+    """For the encoder with a head that says nothing yet, or with the weights of a training."""
     own, training, encoder = own_settings(job), job.settings.training, job.encoder
     assert encoder is not None, "the method needs tokens, so there is an encoder"
     layers = encoder.config.num_hidden_layers
     if own.frozen_layers >= layers:
         raise JabertError(f"method.frozen_layers is {own.frozen_layers}, but the encoder has {layers} layers")
     head = new_head(own.head, encoder.config.hidden_size, len(job.labels), own.units, training.seed)
-    return Network(
+    network = Network(
         {**read_variables(encoder), **head, **(trained or {})},
         encoder.config,
         own.head,
@@ -246,6 +256,7 @@ def _network(job: Job, dropout: float, trained: Weights | None = None) -> Networ
         dropout=dropout,
         seed=training.seed,
     )
+    return Learner(network, own, steps, longest_row(encoder, job.settings.encoder))
 
 
 def precision_of(training: TrainingSettings) -> str:

@@ -68,6 +68,7 @@ def make_card(facts: Facts) -> Card:
         Section("Result", sections.result(facts, tables["Evaluation"])),
         Section("Classes", tables["Classes"]),
         Section("Gate", sections.gate(facts)),
+        Section("Calibration", sections.calibration(facts)),
         Section("Limits", sections.limits(facts)),
         Section("How to load", sections.how_to_load(facts)),
         Section("Confusion matrix", picture, brief=False),

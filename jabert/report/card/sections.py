@@ -128,11 +128,34 @@ def gate(facts: Facts) -> str:
     return "\n\n".join([*parts, now])
 
 
+def calibration(facts: Facts) -> str:
+    """How far the probabilities can be trusted, and which texts get no answer."""
+    report, applied = facts.report, facts.report.calibration
+    sentences = [
+        f"Temperature {applied.temperature:.3f}, fitted on {applied.rows:,} validation rows that had taught "
+        "nothing: probabilities are scaled with it, and no label changes."
+        if applied.temperature != 1
+        else "Probabilities are the classifier's own.",
+        f"Expected calibration error on the test rows: {report.ece_uncalibrated:.3f} before, "
+        f"{report.ece:.3f} as it answers.",
+    ]
+    if answered := report.answered:
+        sentences.append(
+            f"A text whose highest probability is below {answered.threshold:.3f} gets no label; this was "
+            f"chosen on the same rows for a precision of {facts.settings.package.min_precision}. Of the test "
+            f"rows {answered.share:.1%} are answered, {answered.accuracy:.1%} of them rightly. The parameter "
+            "`threshold` of a request replaces it; with 0 every text gets a label."
+        )
+    return _bullets([*sentences, applied.note] if applied.note else sentences)
+
+
 def limits(facts: Facts) -> str:
     """What the figures do not say."""
     report = facts.report
     sentences = [
-        "Every text gets one of the classes, even one that belongs to none of them.",
+        "A text that belongs to none of the classes gets one of them all the same, if it scores enough."
+        if report.answered
+        else "Every text gets one of the classes, even one that belongs to none of them.",
         *facts.method.limits,
         f"The interval reflects the random choice of these test rows (it resamples {report.resampled}), not "
         "that of the split or the seed, and says nothing about texts from other sources.",
