@@ -136,6 +136,21 @@ def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfi
     return graph("bert", inputs, {"vectors": vectors})
 
 
+def weights_of(bert: Any, config: BertConfig) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights in a graph that `bert_graph` made, by Google BERT's names.
+
+    Args:
+        bert: the `openvino.Model`.
+        config: its sizes.
+
+    Raises:
+        KeyError: the graph has no weight of a name, because jabert 0.1 made it.
+    """
+    named = {each.get_friendly_name(): each for each in bert.get_ops() if each.get_type_name() == "Constant"}
+    values = {name: np.array(named[name].data) for name in config.variables()}
+    return {name: value.T if name.endswith("kernel") else value for name, value in values.items()}
+
+
 def layout_graph(*, mask_id_zero: bool = False) -> Any:
     """The layout of a packed batch as an `openvino.Model`: indices, positions and mask for `bert_graph`.
 
@@ -176,11 +191,12 @@ class _Layers:
 
     def embed(self, ids: Any, positions: Any) -> Any:
         of = "bert/embeddings"
-        # Every token is in segment 0, whose embedding is added to those of the positions beforehand.
-        table = self.weights[f"{of}/position_embeddings"] + self.weights[f"{of}/token_type_embeddings"][:1]
-        words = ops.gather(self.weights[f"{of}/word_embeddings"], ids, ints(0))
+        # Every token is in segment 0. OpenVINO adds its embedding to those of the positions beforehand.
+        segment = ops.gather(self._constant(f"{of}/token_type_embeddings"), ints([0]), ints(0))
+        table = ops.add(self._constant(f"{of}/position_embeddings"), segment)
+        words = ops.gather(self._constant(f"{of}/word_embeddings"), ids, ints(0))
         # The positions of tokens added by `fill_tokens` may be beyond the last one.
-        positions = ops.minimum(positions, ints(len(table) - 1))
+        positions = ops.minimum(positions, ints(self.config.max_position_embeddings - 1))
         return self._normalize(ops.add(words, ops.gather(table, positions, ints(0))), f"{of}/LayerNorm")
 
     def transform(self, x: Any, name: str) -> Any:
@@ -202,10 +218,16 @@ class _Layers:
         return self.rows.packed(ops.transpose(context, ints([0, 2, 1, 3])), hidden)
 
     def _dense(self, x: Any, name: str) -> Any:
-        kernel = np.ascontiguousarray(self.weights[f"{name}/kernel"].T)  # the layout of OpenVINO's kernels
-        product = ops.matmul(x, kernel, transpose_a=False, transpose_b=True)
-        return ops.add(product, self.weights[f"{name}/bias"])
+        product = ops.matmul(x, self._constant(f"{name}/kernel"), transpose_a=False, transpose_b=True)
+        return ops.add(product, self._constant(f"{name}/bias"))
 
     def _normalize(self, x: Any, name: str) -> Any:
         x = ops.mvn(x, ints([-1]), True, _EPSILON, "inside_sqrt")
-        return ops.add(ops.multiply(x, self.weights[f"{name}/gamma"]), self.weights[f"{name}/beta"])
+        return ops.add(ops.multiply(x, self._constant(f"{name}/gamma")), self._constant(f"{name}/beta"))
+
+    def _constant(self, name: str) -> Any:
+        """A weight under its name, by which `weights_of` finds it; kernels in OpenVINO's layout."""
+        value = self.weights[name]
+        constant = ops.constant(np.ascontiguousarray(value.T) if name.endswith("kernel") else value)
+        constant.set_friendly_name(name)
+        return constant

@@ -103,6 +103,26 @@ def _svm(features: Any, classes: npt.NDArray[np.int32], c: float) -> tuple[Any, 
     return kernel, bias, int(model.n_iter_)
 
 
+def fit_standardized(
+    features: npt.NDArray[np.float64],
+    classes: npt.NDArray[np.int32],
+    c: float,
+    class_weights: ClassWeights = "none",
+) -> Softmax:
+    """As `fit_softmax` on standardized columns, but the layer takes the columns as they are.
+
+    Args:
+        features: (rows, features).
+        classes: (rows,), class indices; each class has a row.
+        c: inverse strength of the regularization.
+    """
+    centre, scale = features.mean(axis=0), features.std(axis=0)
+    scale[scale == 0] = 1.0  # of a column that is the same everywhere
+    layer = fit_softmax((features - centre) / scale, classes, c, class_weights)
+    kernel = layer.kernel / scale[:, None]
+    return Softmax(kernel, layer.bias - centre @ kernel, layer.iterations)
+
+
 def fit_weights(
     logarithms: npt.NDArray[np.float64], classes: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

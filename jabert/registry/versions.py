@@ -1,6 +1,7 @@
 """The versions of a registered model: find, load, list, promote and roll them back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -70,6 +71,25 @@ class Registry:
             reason = reason_of(error)
             message = f"version {version} of {self.name!r} cannot be loaded ({reason}); see `jabert doctor`"
             raise JabertError(message) from error
+
+    @contextmanager
+    def files(self, version: str) -> Iterator[Path]:
+        """The artifacts of the model of a version, its package among them, as a copy that is deleted then.
+
+        Raises:
+            JabertError: there is no such version, or its artifacts cannot be read.
+        """
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        self.get(version)
+        with TemporaryDirectory() as copy:
+            try:
+                found = download_artifacts(artifact_uri=f"{self.uri(version)}/artifacts", dst_path=copy)
+            except (MlflowException, OSError) as error:
+                message = f"the files of version {version} of {self.name!r} cannot be read"
+                raise JabertError(f"{message} ({reason_of(error)})") from error
+            yield Path(found)
 
     def require_champion(self) -> str:
         """Number of the champion.

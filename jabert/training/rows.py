@@ -140,6 +140,12 @@ class Rows:
             return np.eye(classes, dtype=np.float32)[self.classes]
         return self.targets.astype(np.float32)
 
+    def token_ids(self) -> TokenIds:
+        """The token ids, for a method that asked for them."""
+        if self.ids is None:
+            raise ValueError("these rows came without token ids: the method does not name them in `needs`")
+        return self.ids
+
     def stored_vectors(self) -> StoredVectors:
         """The vectors, for a method that asked for them."""
         if self.vectors is None:

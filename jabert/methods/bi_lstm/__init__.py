@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field
 
-from jabert.config import ClassWeights, Count, MethodSettings, Share
+from jabert.config import ClassWeights, Count, EnsembleSettings, Share
 from jabert.errors import JabertError
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Pooling = Literal["last", "attention"]
 
 
-class BiLstmSettings(MethodSettings):
+class BiLstmSettings(EnsembleSettings):
     """Network and loss."""
 
     kind: str = "bi-lstm"
