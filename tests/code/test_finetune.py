@@ -99,7 +99,7 @@ def test_a_batch_in_parts_is_learned_as_a_whole(toy_settings, tmp_path):
     ends = []
     for budget in (1000, 8):
         learner = learner_of(toy_settings(f"method.token_budget={budget}"), tmp_path)
-        losses = [learner.learn(IDS, np.array([0, 3, 1], np.int32)) for _ in range(3)]
+        losses = [learner.learn(IDS, np.eye(4, dtype=np.float32)[[0, 3, 1]]) for _ in range(3)]
         ends.append((losses, learner.read()))
     (one_losses, one), (other_losses, other) = ends
     assert one_losses == pytest.approx(other_losses, abs=1e-5) and one_losses[2] < one_losses[0]
