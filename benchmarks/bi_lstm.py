@@ -24,7 +24,7 @@ from workers import RESULTS, say
 from jabert import markdown
 from jabert.config import Settings, load_settings
 from jabert.dataset import read_corpus
-from jabert.encoder import Tokenizer, open_folder
+from jabert.encoder import Tokenizer, longest_row, open_folder
 from jabert.features import featurize, open_store
 from jabert.files import write_json
 from jabert.legacy_keras import import_tensorflow
@@ -87,7 +87,7 @@ def stored_rows(settings: Settings, rows: int) -> tuple[Rows, int]:
     featurize(ids, folder, settings)
     labels = sorted(table["label"].unique())
     classes = np.array([labels.index(label) for label in table["label"]], dtype=np.int32)
-    vectors = StoredVectors.find(open_store(folder, settings), ids)
+    vectors = StoredVectors.find(open_store(folder, settings), ids, longest_row(folder, settings.encoder))
     return Rows(table["text"].tolist(), classes, ids=ids, vectors=vectors), len(labels)
 
 

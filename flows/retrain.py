@@ -16,7 +16,6 @@ from prefect.states import Completed
 from prefect.transactions import transaction
 
 from flows import stages
-from jabert.config import load_settings
 from jabert.experiments import retraining
 from jabert.experiments.retraining import Results
 from jabert.methods import method_of
@@ -34,11 +33,11 @@ def retrain(
         overrides: settings as `group.key=value`.
         skip_unchanged: end at once, as Unchanged, if the same data, encoder and settings were judged before.
     """
-    settings = load_settings(recipe, overrides or [])
+    settings = retraining.load(recipe, overrides or [])
     if skip_unchanged and (judged := retraining.find_judged(settings)):
         # Prefect makes a state that is returned that of the flow, and its data the result.
         return Completed(name="Unchanged", message=judged.reason, data=judged.to_dict())  # type: ignore[return-value]
-    needs = method_of(settings.method.kind).needs
+    needs = method_of(settings).needs
     with tracked_run(settings, prefect_tags()) as run:
         settings = with_local_encoder(settings)
         tokens = pieces = features = None

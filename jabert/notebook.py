@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from jabert.config import Settings, load_settings
 from jabert.dataset import read_corpus
-from jabert.encoder import EncoderFolder, TokenIds, Tokenizer, load_encoder, token_budget
+from jabert.encoder import EncoderFolder, TokenIds, Tokenizer, load_encoder, longest_row, token_budget
 from jabert.encoder import open_folder as open_encoder
 from jabert.encoder.batching import token_budget_batches
 from jabert.errors import JabertError
@@ -80,13 +80,15 @@ def token_vectors(ids: TokenIds, encoder: EncoderFolder, settings: Settings) -> 
     Args:
         ids: token ids of each text, as a `Tokenizer` makes them.
         encoder: its folder.
-        settings: the group `encoder` names engine, precision and device.
+        settings: the group `encoder` names engine, precision and device, `features.layers` the layers.
 
     Returns:
-        For each text (tokens, hidden), `[CLS]` first and `[SEP]` last.
+        For each text (tokens, layers · hidden), `[CLS]` first and `[SEP]` last; those of its windows in
+        order.
 
     Raises:
-        JabertError: the checkpoint does not fit its configuration, or there is no such device.
+        JabertError: the checkpoint does not fit its configuration, it has fewer layers, or there is no such
+            device.
 
     Example:
         >>> settings = jabert.load_settings("sample")
@@ -95,14 +97,18 @@ def token_vectors(ids: TokenIds, encoder: EncoderFolder, settings: Settings) -> 
         >>> [vectors.shape[1] for vectors in jabert.token_vectors(found.ids, encoder, settings)]
         [96, 96]
     """
-    engine = load_encoder(encoder, settings.encoder)
-    vectors: list[Any] = [None] * len(ids)
-    budget = token_budget(encoder, settings.encoder)
-    for batch in token_budget_batches(ids.lengths, budget, engine.width_step):
-        texts = ids.take(batch)
-        for number, found in zip(batch, texts.parts(engine(texts)), strict=True):
-            vectors[number] = found
-    return vectors
+    engine = load_encoder(encoder, settings.encoder, settings.features.layers)
+    windows, budget = (
+        ids.divided(longest_row(encoder, settings.encoder)),
+        token_budget(encoder, settings.encoder),
+    )
+    vectors = np.empty((len(ids.flat), engine.hidden_size), dtype=np.float32)
+    parts = windows.parts(vectors)
+    for batch in token_budget_batches(windows.lengths, budget, engine.width_step):
+        rows = windows.take(batch)
+        for number, found in zip(batch, rows.parts(engine(rows)), strict=True):
+            parts[number][:] = found
+    return ids.parts(vectors)
 
 
 def fit(settings: Settings) -> Classifier:
@@ -122,7 +128,7 @@ def fit(settings: Settings) -> Classifier:
         ['グルメ', 'スポーツ', '京都', '携帯電話']
     """
     settings = with_local_encoder(settings)
-    needs, data, tokens = method_of(settings.method.kind).needs, steps.read(settings), None
+    needs, data, tokens = method_of(settings).needs, steps.read(settings), None
     steps.validate(settings, data).raise_if_critical()
     if "tokens" in needs or "vectors" in needs:
         tokens = steps.tokenize(settings, data)

@@ -8,7 +8,7 @@ from toy_package import write_ngrams
 
 from jabert import config
 from jabert.config import MethodSettings, Positive, load_settings
-from jabert.methods import Description, Export, Fitted, Layer, Method
+from jabert.methods import Description, Export, Fitted, Layer, Member, Method
 
 
 class ToySettings(MethodSettings):
@@ -37,7 +37,7 @@ class Toy(Method):
     def export(self, job, target):
         bias = np.log(np.load(job.folder / "counts.npy"))
         write_ngrams(target, ["a"], np.zeros((1, len(job.labels))), bias)
-        return Export("ngrams", ("scikit-learn",))
+        return Export((Member("ngrams", ("scikit-learn",)),))
 
     def describe(self, job, fitted):
         layers = [Layer("text", "any", "()", 0), Layer("counts", "share", "(classes)", len(job.labels))]

@@ -19,9 +19,13 @@ from pydantic import ValidationError
 
 from jabert.config.locations import BUNDLED, SQLITE, bundled, expanded, is_url, local_database, local_path
 from jabert.config.settings import (
+    CONTEXT,
+    LONG_TEXTS,
+    ClassWeights,
     Count,
     DataSettings,
     EncoderSettings,
+    EnsembleSettings,
     FeaturesSettings,
     Kind,
     MethodSettings,
@@ -43,10 +47,14 @@ from jabert.config.settings import (
 from jabert.errors import JabertError
 
 __all__ = [
+    "CONTEXT",
+    "LONG_TEXTS",
     "RENAMED",
+    "ClassWeights",
     "Count",
     "DataSettings",
     "EncoderSettings",
+    "EnsembleSettings",
     "FeaturesSettings",
     "MethodSettings",
     "Positive",
@@ -68,8 +76,10 @@ __all__ = [
     "local_database",
     "local_path",
     "method_kinds",
+    "names_method",
     "rename_settings",
     "settings_with_method",
+    "with_method_of",
 ]
 
 log = logging.getLogger("jabert")
@@ -77,7 +87,8 @@ log = logging.getLogger("jabert")
 RENAMED = {"classifier.units": "method.units", "classifier.dropout": "method.dropout"}
 """Present names of settings by the names that they had in an earlier version."""
 
-_DEFAULT_KIND = MethodSettings().kind
+_DEFAULT_KINDS = ("stack", "bi-lstm")
+"""Of a recipe that names none: the first that has its settings. Earlier versions had only the last."""
 
 
 def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
@@ -119,6 +130,28 @@ def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = (
     return _with_defaults_resolved(settings)
 
 
+def with_method_of(settings: Settings, recipe: str) -> Settings:
+    """The same settings with the method of a recipe: its groups `method` and `training`.
+
+    The seed, the rows that choose and the folder of the run stay.
+
+    Args:
+        settings: of a run.
+        recipe: name or path of a recipe, or a kind of method, which then has its defaults.
+
+    Raises:
+        JabertError: no such recipe, or it is not a good one.
+    """
+    names_kind = recipe in method_kinds() and recipe not in bundled_recipes()
+    chosen = load_settings(None, [f"method.kind={recipe}"]) if names_kind else load_settings(recipe)
+    training = {} if names_kind else _read_recipe(recipe)[0].get("training", {})
+    kept = {"seed", "watch", "work_path"}
+    tree = settings.model_dump()
+    tree["method"] = chosen.method.model_dump()
+    tree["training"].update({key: value for key, value in training.items() if key not in kept})
+    return type(chosen).model_validate(tree)
+
+
 def rename_settings(tree: dict[str, Any]) -> list[str]:
     """Move settings of earlier versions to their present names, in place.
 
@@ -149,13 +182,15 @@ def _choose_method(tree: dict[str, Any], chosen: dict[str, Any], recipe: str | P
     renamed = [(source, old) for source in (tree, chosen) for old in rename_settings(source)]
     own, asked = (source.get("method") for source in (tree, chosen))
     own, asked = own if isinstance(own, dict) else {}, asked or {}
-    kind = asked.get("kind") or own.get("kind") or _DEFAULT_KIND
+    kind = (
+        asked.get("kind") or own.get("kind") or _kind_with({**own, **asked, **chosen.get("classifier", {})})
+    )
     if kind not in method_kinds():
         near = difflib.get_close_matches(str(kind), method_kinds(), n=1)
         hint = f"the nearest is {near[0]!r}" if near else f"there are: {', '.join(method_kinds())}"
         raise JabertError(f"setting method.kind cannot be {kind!r}; {hint}")
     model, aside = settings_with_method(kind), []
-    if kind != own.get("kind", _DEFAULT_KIND):
+    if kind != (own.get("kind") or _kind_with(own)):
         aside = [key for key in own if key != "kind"]
         tree["method"] = {}
     for source, old in renamed:
@@ -167,6 +202,23 @@ def _choose_method(tree: dict[str, Any], chosen: dict[str, Any], recipe: str | P
     if said:
         log.info("%s: %s", f"recipe {recipe}" if recipe else "settings", "; ".join(said))
     return model
+
+
+def _kind_with(own: Mapping[str, Any]) -> str:
+    """The kind that is meant where only settings of it are named."""
+    return next((kind for kind in _DEFAULT_KINDS if _has(kind, own)), _DEFAULT_KINDS[-1])
+
+
+def _has(kind: str, own: Mapping[str, Any]) -> bool:
+    return all(f"method.{key}" in fields(settings_with_method(kind)) for key in own)
+
+
+def names_method(recipe: str | Path | None, overrides: Iterable[str]) -> bool:
+    """Whether a recipe or overrides, as for `load_settings`, choose a method or one of its settings."""
+    tree = _read_recipe(recipe)[0]
+    rename_settings(tree)
+    chosen = (_parse_override(override)[0] for override in overrides)
+    return "method" in tree or bool({"method", "classifier"} & set(chosen))
 
 
 def bundled_recipes() -> dict[str, Path]:

@@ -29,6 +29,7 @@ class Kind(StrEnum):
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+ClassWeights = Literal["none", "balanced"]
 
 
 def _not_blank(name: str) -> str:
@@ -82,6 +83,10 @@ class DataSettings(_Group):
     label_column: str = "label"
     group_column: str | None = None
     """column of the group (article) of a text; without it `group` if there is one"""
+    order_column: str | None = None
+    """column of the place of a text in its group, for data.context; without it the order of the file"""
+    context: Annotated[int, Field(ge=0)] = 0
+    """texts before, and as many after, in the same group that are looked at too, never their labels"""
     split_column: str = "split"
     """column of the split, for data.split = 'given'"""
     labels: tuple[str, ...] = ()
@@ -100,6 +105,18 @@ class DataSettings(_Group):
     """KNBC: remove the tag that opens each article"""
     drop_duplicates: bool = True
     """keep one of each text, and none of a text that has two different labels"""
+    long_texts: Literal["head", "tail", "head-tail", "windows"] = "windows"
+    """what an encoder gets of a text that is longer than it takes: its beginning, its end, half of each, or
+    all of it in overlapping windows, whose vectors stand one behind the other"""
+    windows: Count = 8
+    """of a text at most; what lies beyond is cut"""
+
+
+LONG_TEXTS = ("data.long_texts", "data.windows")
+"""Settings that decide the token ids of texts."""
+
+CONTEXT = "data.context"
+"""The setting that decides how classified texts are put together."""
 
 
 class ValidationSettings(_Group):
@@ -141,6 +158,8 @@ class FeaturesSettings(_Group):
     """folder of the store"""
     dtype: Literal["float16", "float32"] = "float16"
     """of the stored vectors"""
+    layers: Count = 1
+    """of the encoder, the last ones, whose vectors stand side by side; the store grows with them"""
 
 
 class MethodSettings(_Group):
@@ -148,6 +167,15 @@ class MethodSettings(_Group):
 
     kind: str = "bi-lstm"
     """the method; `jabert methods` lists them"""
+
+
+class EnsembleSettings(MethodSettings):
+    """Of a method whose result depends on the seed: how many fits make one model."""
+
+    ensemble: Count = 1
+    """fits with other seeds, whose mean answers; each costs as much as one"""
+    distill: bool = False
+    """one more fit learns from these, and is served in their place at the cost of one"""
 
 
 class TrainingSettings(_Group):
@@ -169,6 +197,8 @@ class TrainingSettings(_Group):
     """shuffled batches of similar length; otherwise in the order of the data"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """of the LSTM's matrix products on a CPU; auto: as for the encoder"""
+    max_minutes: Positive | None = None
+    """after which it ends, at the end of an epoch; the best epoch until then is kept"""
     seed: int = Field(0, ge=0, lt=2**32)
     work_path: str = _location(".jabert/work")
     """folder of unfinished runs, from which a killed run goes on"""
@@ -377,7 +407,7 @@ class Settings(_Group):
         return digest_of_json(decisive(self, type(self).model_fields.keys() - {"tracking", "serving"}))
 
 
-def decisive(settings: Settings, names: Iterable[str]) -> dict[str, Any]:
+def decisive(settings: Settings, names: Iterable[str], without: Iterable[str] = ()) -> dict[str, Any]:
     """The settings that differ from their neutral value and decide a result, by dotted name.
 
     The neutral value is the first default that a setting ever had, so that a release that adds settings
@@ -388,15 +418,16 @@ def decisive(settings: Settings, names: Iterable[str]) -> dict[str, Any]:
     Args:
         settings: of one run.
         names: of groups (`data`) or single settings (`training.seed`).
+        without: single settings of these groups that are left out.
     """
-    wanted, flat = set(names), settings.flat()
+    wanted, unwanted, flat = set(names), {"encoder.device", *without}, settings.flat()
     kind = MethodSettings().kind  # neutral, though each kind has its own name as the default
     return {
         name: Path(flat[name]).name if name.startswith("validation.") else flat[name]
         for name, field in fields(type(settings)).items()
         if (name in wanted or name.partition(".")[0] in wanted)
         and about(field, "kind") != Kind.LOCATION
-        and name != "encoder.device"
+        and name not in unwanted
         and flat[name] != (kind if name == "method.kind" else about(field, "neutral", field.default))
     }
 

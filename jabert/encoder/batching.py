@@ -46,6 +46,18 @@ class TokenIds(Sequence[npt.NDArray[np.int32]]):
         moved = np.repeat(self.offsets[indices] - offsets[:-1], lengths)
         return TokenIds(self.flat[moved + np.arange(offsets[-1])], offsets)
 
+    def windows(self, longest: int) -> npt.NDArray[np.int32]:
+        """Windows of each text, int32 (texts,); each but the last of a text has `longest` tokens."""
+        return np.maximum(1, -(-self.lengths // longest))
+
+    def divided(self, longest: int) -> "TokenIds":
+        """The windows of all texts, in order."""
+        counts = self.windows(longest)
+        ends = np.cumsum(counts)
+        numbers = np.arange(counts.sum()) - np.repeat(ends - counts, counts)  # of each window in its text
+        starts = np.repeat(self.offsets[:-1], counts) + numbers * longest
+        return TokenIds(self.flat, np.append(starts, self.offsets[-1]))
+
     def padded(self) -> npt.NDArray[np.int32]:
         """Ids (texts, tokens), right-padded with 0."""
         mask = real_tokens(self.lengths)

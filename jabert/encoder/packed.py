@@ -57,7 +57,7 @@ class Layout:
         ended = ops.greater_equal(ops.unsqueeze(numbers, ints(1)), ops.unsqueeze(ends, ints(0)))
         last = ops.subtract(size(lengths), ints(1))
         text = ops.minimum(ops.reduce_sum(ops.convert(ended, "i32"), ints([1])), last)  # (tokens,)
-        width = _rounded_up(ops.reduce_max(lengths, ints([0])), step)
+        width = rounded_up(ops.reduce_max(lengths, ints([0])), step)
         in_text = ops.subtract(numbers, ops.gather(starts, text, ints(0)))
         self.positions = ops.minimum(in_text, ops.subtract(width, ints(1)))
         columns = ops.unsqueeze(ops.range(ints(0), width, ints(1), "i32"), ints(0))  # (1, width)
@@ -79,13 +79,14 @@ def fill_texts(lengths: Any) -> Any:
 def _fill(x: Any, value: int, *, fine: int, limit: int, coarse: int) -> Any:
     length = size(x)
     filled = ops.select(
-        ops.less_equal(length, ints(limit)), _rounded_up(length, fine), _rounded_up(length, coarse)
+        ops.less_equal(length, ints(limit)), rounded_up(length, fine), rounded_up(length, coarse)
     )
     missing = ops.unsqueeze(ops.subtract(filled, length), ints(0))
     return ops.concat([x, ops.broadcast(ints(value), missing)], 0)
 
 
-def _rounded_up(number: Any, step: int) -> Any:
+def rounded_up(number: Any, step: int) -> Any:
+    """The next multiple of a step."""
     # Not (number + step - 1) / step * step: OpenVINO simplifies that to number + step - 1, as for real
     # numbers.
     return ops.add(number, ops.floor_mod(ops.subtract(ints(0), number), ints(step)))

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jabert.config import EncoderSettings
+from jabert.config import DataSettings, EncoderSettings
 from jabert.encoder.batching import TokenIds
 from jabert.encoder.folder import EncoderFolder
 from jabert.errors import JabertError
 
+_OVERLAP = 8  # a window repeats an eighth of the one before it
 _CHUNK = 50_000  # texts; bounds the memory of the lists that SentencePiece returns
 
 _UPPER_CASE_LATIN = re.compile("[A-ZÀ-ÖØ-Þ]")
@@ -99,32 +101,41 @@ class TokenizedTexts:
     """Token ids of texts and what tokenization found. All arrays have one entry per text.
 
     Attributes:
-        ids: of each text `[CLS]`, pieces, `[SEP]`.
-        pieces: int32, tokens before truncation, `[CLS]` and `[SEP]` included.
-        unknown: int32, pieces (before truncation) that are not in the vocabulary.
-        truncated: bool, whether the text was truncated.
+        ids: of each text `[CLS]`, pieces, `[SEP]`; of one in windows that for each, one behind the other.
+        pieces: int32, tokens before anything is cut, `[CLS]` and `[SEP]` included once.
+        unknown: int32, pieces (before anything is cut) that are not in the vocabulary.
+        cut: int32, pieces that are in none of the ids.
     """
 
     ids: TokenIds
     pieces: npt.NDArray[np.int32]
     unknown: npt.NDArray[np.int32]
-    truncated: npt.NDArray[np.bool_]
+    cut: npt.NDArray[np.int32]
+
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """Whether something of the text was cut, bool."""
+        return self.cut > 0
 
 
 class Tokenizer(SentencePiece):
-    """SentencePiece as one encoder uses it: special tokens, lower case, maximum length.
+    """SentencePiece as one encoder uses it: special tokens, lower case, and what it gets of a long text.
 
     Args:
         folder: the encoder folder.
         settings: `max_tokens`, `pad_to` and `lower_case` are used. Unset, they are: all positions of the
             encoder; no padding; what `encoder.toml` says, and without that lower case exactly when no
             ordinary piece has an upper-case Latin letter.
+        data: `long_texts` and `windows` are used; without it long texts lose their ends.
 
     Attributes:
         cls_id: token id of `[CLS]`.
         sep_id: token id of `[SEP]`.
-        max_tokens: longest text in tokens, `[CLS]` and `[SEP]` included; longer ones are truncated.
-        pad_to: tokens that every text is padded to with id 0, None without padding.
+        max_tokens: of a text, `[CLS]` and `[SEP]` included; a longer one is cut, or put in windows.
+        pad_to: tokens that every text, or window, is padded to with id 0, None without padding.
+        long_texts: what is kept of a long text: `head`, `tail`, `head-tail` or `windows`.
+        windows: of a text at most.
+        overlap: pieces that a window repeats of the one before it.
 
     Raises:
         JabertError: the SentencePiece model cannot be read, lacks `[CLS]` or `[SEP]`, differs in
@@ -137,7 +148,9 @@ class Tokenizer(SentencePiece):
         array([7], dtype=int32)
     """
 
-    def __init__(self, folder: EncoderFolder, settings: EncoderSettings) -> None:
+    def __init__(
+        self, folder: EncoderFolder, settings: EncoderSettings, data: DataSettings | None = None
+    ) -> None:
         given = (settings.lower_case, folder.settings.get("lower_case"))
         lower_case = next((answer for answer in given if answer is not None), None)
         super().__init__(folder.sentencepiece, lower_case=lower_case)
@@ -152,19 +165,55 @@ class Tokenizer(SentencePiece):
         for name, limit in limits.items():
             if limit is not None and limit > positions:
                 raise JabertError(f"encoder.{name} = {limit}, but {folder.path} has {positions} positions")
-        self.max_tokens = min(limit for limit in (*limits.values(), positions) if limit is not None)
+        self.max_tokens = _max_tokens(folder, settings)
         self.pad_to = settings.pad_to
+        self.long_texts, self.windows = (data.long_texts, data.windows) if data else ("head", 1)
+        self.overlap = (self.max_tokens - 2) // _OVERLAP
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize texts on all cores."""
         ids: list[TokenIds] = []
-        pieces, unknown = np.zeros((2, len(texts)), dtype=np.int32)
+        pieces, unknown, cut = np.zeros((3, len(texts)), dtype=np.int32)
         for start in range(0, len(texts), _CHUNK):
             framed: list[list[int]] = []
             for row, encoded in enumerate(self.encode(texts[start : start + _CHUNK]), start):
+                windows = self._windows(encoded)
+                repeated = (len(windows) - 1) * self.overlap
                 pieces[row] = len(encoded) + 2
                 unknown[row] = encoded.count(self.unknown_id)
-                kept = [self.cls_id, *encoded[: self.max_tokens - 2], self.sep_id]
-                framed.append(kept + [0] * ((self.pad_to or 0) - len(kept)))
+                cut[row] = len(encoded) + repeated - sum(map(len, windows))
+                framed.append([token for window in windows for token in self._framed(window)])
             ids.append(TokenIds.of(framed))
-        return TokenizedTexts(TokenIds.joined(ids), pieces, unknown, pieces > self.max_tokens)
+        return TokenizedTexts(TokenIds.joined(ids), pieces, unknown, cut)
+
+    def _windows(self, pieces: list[int]) -> list[list[int]]:
+        room = self.max_tokens - 2
+        if len(pieces) <= room:
+            return [pieces]
+        # As the registered model does it. Importing MLflow takes a second, and most texts are short.
+        from jabert.runtime.text_classifier import windows_of
+
+        return windows_of(pieces, room, self.long_texts, self.windows, self.overlap)
+
+    def _framed(self, pieces: list[int]) -> list[int]:
+        ids = [self.cls_id, *pieces, self.sep_id]
+        return ids + [0] * ((self.pad_to or 0) - len(ids))
+
+
+def longest_row(folder: EncoderFolder, settings: EncoderSettings) -> int:
+    """Tokens of the longest row that the encoder is given; a text with more is several rows, its windows."""
+    return settings.pad_to or _max_tokens(folder, settings)
+
+
+def may_be_long(texts: Iterable[str], folder: EncoderFolder, settings: EncoderSettings) -> bool:
+    """Whether one of the texts may be longer than the encoder takes, known without tokenization.
+
+    A piece is a character at least, of the text as SentencePiece normalizes it. Before the first it puts one.
+    """
+    room = _max_tokens(folder, settings) - 3
+    return any(len(unicodedata.normalize("NFKC", text)) > room for text in texts)
+
+
+def _max_tokens(folder: EncoderFolder, settings: EncoderSettings) -> int:
+    limits = (settings.max_tokens, settings.pad_to, folder.config.max_position_embeddings)
+    return min(limit for limit in limits if limit is not None)

@@ -9,6 +9,7 @@ from jabert.evaluation.baselines import (
 )
 from jabert.evaluation.calibration import Calibration, calibrate, scaled
 from jabert.evaluation.comparison import Comparison, compare
+from jabert.evaluation.context import Context
 from jabert.evaluation.metrics import weighted_f1
 from jabert.evaluation.report import SHORT_TEXT, EvaluationReport, evaluate, predictions
 
@@ -17,6 +18,7 @@ __all__ = [
     "Baseline",
     "Calibration",
     "Comparison",
+    "Context",
     "EvaluationReport",
     "advice",
     "baseline_metrics",

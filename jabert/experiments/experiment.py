@@ -50,7 +50,7 @@ def run(experiment: Experiment, parent: str | None = None) -> EvaluationReport:
         196
     """
     settings, measured_on = with_local_encoder(experiment.settings), experiment.measured_on
-    needs = method_of(settings.method.kind).needs
+    needs = method_of(settings).needs
     tags = {"measured_on": measured_on, **({"mlflow.parentRunId": parent} if parent else {})}
     tokens = None
     with tracked_run(settings, tags) as tracked, tempfile.TemporaryDirectory() as scratch:

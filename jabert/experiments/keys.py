@@ -1,37 +1,62 @@
 """Keys of a retraining: by them it is found whether the same was judged, or left unfinished, before."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from jabert.config import RENAMED, Settings, decisive
-from jabert.encoder import EncoderFolder
+from jabert.config import LONG_TEXTS, RENAMED, Settings, decisive
+from jabert.encoder import EncoderFolder, may_be_long
 from jabert.files import digest_of_file, digest_of_json
 from jabert.methods import method_of
 from jabert.validation import find_suite, rules_digest
 
 
-def attempt_key(settings: Settings, data_digest: str, encoder: EncoderFolder | None) -> str:
-    """The same for the same data, encoder and settings: a retraining with this key was judged already."""
-    groups = ["data", "validation", "method", "package", "promotion"]
-    method = method_of(settings.method.kind)
+def kept_of(texts: Iterable[str], settings: Settings, encoder: EncoderFolder | None) -> list[Any]:
+    """What decides the token ids of long texts; empty where none is long, or all lose their ends.
+
+    So a key is that of a version without a choice wherever the result is.
+    """
+    keep = settings.data.long_texts
+    if encoder is None or keep == "head" or not may_be_long(texts, encoder, settings.encoder):
+        return []
+    return [keep, *([settings.data.windows] if keep == "windows" else [])]
+
+
+def attempt_key(
+    settings: Settings, data_digest: str, encoder: EncoderFolder | None, kept: Sequence[Any] = ()
+) -> str:
+    """The same for the same data, encoder and settings: a retraining with this key was judged already.
+
+    Args:
+        settings: of the run.
+        data_digest: of the table.
+        encoder: None for a method without.
+        kept: of `kept_of`.
+    """
+    groups = ["data", "validation", "package", "promotion"]
+    method = method_of(settings)
     if encoder:
         groups += ["encoder", "features"] if "vectors" in method.needs else ["encoder"]
-    read = decisive(settings, [*groups, *method.reads])
-    return digest_of_json(
-        ["2", read, [*map(rules_digest, _suites(settings))], data_digest, encoder and encoder.fingerprint]
-    )[:16]
+    read = {**decisive(settings, groups, without=LONG_TEXTS), **method.decides(settings)}
+    parts = [read, [*map(rules_digest, _suites(settings))], data_digest, encoder and encoder.fingerprint]
+    return digest_of_json(["2", *parts, *([kept] if kept else [])])[:16]
 
 
-def attempt_key_0_1(settings: Settings, data_digest: str, encoder: EncoderFolder | None) -> str | None:
+def attempt_key_0_1(
+    settings: Settings, data_digest: str, encoder: EncoderFolder | None, kept: Sequence[Any] = ()
+) -> str | None:
     """The key that jabert 0.1 gave the same retraining; None if it could not have made it.
 
     It was a digest of every setting that it had, whatever its value. The names are frozen here, so that what
     0.1 judged, or left unfinished, is found.
     """
     flat = settings.flat()
-    if settings.method.kind != "bi-lstm" or encoder is None:
-        return None
     names = [f"{group}.{key}" for group, keys in _SETTINGS_0_1.items() for key in keys.split()]
-    values = {name: flat[RENAMED.get(name, name)] for name in names}
+    known = [RENAMED.get(name, name) for name in names]
+    groups = {name.partition(".")[0] for name in known}
+    if encoder is None or kept or decisive(settings, groups, without=[*LONG_TEXTS, *known]):
+        return None
+    values = {name: flat[now] for name, now in zip(names, known, strict=True)}
     for name in ("validation.suite", "validation.pieces_suite"):
         values[name] = Path(values[name]).name
     suites = [_FILES_0_1.get(suite) or digest_of_file(find_suite(suite)) for suite in _suites(settings)]

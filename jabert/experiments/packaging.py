@@ -2,14 +2,15 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from importlib.metadata import version
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from jabert.evaluation import Calibration
 from jabert.files import digest_of_file, write_json, write_text
-from jabert.methods import Job, method_of
+from jabert.methods import Job, Member, method_of
 from jabert.tracking import Run
 
 if TYPE_CHECKING:
@@ -31,15 +32,21 @@ def build_package(job: Job, target: Path, calibration: Calibration | None = None
     settings, kind = job.settings, job.settings.method.kind
     shutil.rmtree(target, ignore_errors=True)
     (target / kind).mkdir(parents=True)
-    export = method_of(kind).export(job, target / kind)
+    export = method_of(settings).export(job, target / kind)
     about: dict[str, Any] = {
         "format": "2",
         "labels": list(job.labels),
         "max_texts": settings.package.max_texts,
-        "members": [{"folder": kind, "runtime": export.runtime, "requires": export.requirements}],
+        "members": [_member(member, kind) for member in export.members],
+        **({"join": asdict(export.join)} if export.join else {}),
     }
     if calibration:
-        told = {"temperature": calibration.temperature, "threshold": calibration.threshold}
+        context = calibration.context and asdict(calibration.context)
+        told = {
+            "temperature": calibration.temperature,
+            "context": context,
+            "threshold": calibration.threshold,
+        }
         about |= {name: value for name, value in told.items() if value is not None}
     write_json(target / "package.json", about)
     write_text(target / "config.toml", settings.without_locations().to_toml())
@@ -47,6 +54,17 @@ def build_package(job: Job, target: Path, calibration: Calibration | None = None
     sums = [f"{digest_of_file(path)}  {path.relative_to(target).as_posix()}\n" for path in written]
     write_text(target / "SHA256SUMS", "".join(sums))
     return target
+
+
+def _member(member: Member, kind: str) -> dict[str, Any]:
+    """A member as `package.json` has it, its paths below the folder of the package."""
+    listed = {
+        "folder": (PurePosixPath(kind) / member.folder).as_posix(),
+        "runtime": member.runtime,
+        "requires": member.requires,
+    }
+    heads = [(PurePosixPath(kind) / head).as_posix() for head in member.heads]
+    return {**listed, "heads": heads} if heads else listed
 
 
 def open_package(package: Path) -> "TextClassifier":
@@ -87,10 +105,10 @@ def log_package(package: Path, learned_from: Path, run: Run) -> str:
         model_id=model.model_id,
         python_model=str(_CODE),
         artifacts={"classifier": str(package), "learned_from": str(learned_from)},
-        signature=_signature(),
+        signature=_signature(takes_neighbours="context" in about),
         input_example=pd.DataFrame({"text": [_EXAMPLE]}),
         pip_requirements=[f"{name}=={version(name)}" for name in sorted(required)],
-        metadata={"max_texts": about["max_texts"]},
+        metadata={"max_texts": about["max_texts"], "context": about.get("context", {}).get("texts", 0)},
     )
     return str(logged.model_uri)
 
@@ -110,10 +128,10 @@ class _Pyfunc:
         mlflow_model.save(str(Path(path) / "MLmodel"))
 
 
-def _signature() -> Any:
+def _signature(*, takes_neighbours: bool) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Map
+    from mlflow.types.schema import Array, Map
 
     outputs: list[Any] = [
         ColSpec(DataType.string, "label", required=False),  # None below the threshold
@@ -121,4 +139,7 @@ def _signature() -> Any:
         ColSpec(Map(DataType.double), "probabilities"),
     ]
     params = [ParamSpec("top_k", DataType.long, None), ParamSpec("threshold", DataType.double, None)]
-    return ModelSignature(Schema([ColSpec(DataType.string, "text")]), Schema(outputs), ParamSchema(params))
+    inputs: list[Any] = [ColSpec(DataType.string, "text")]
+    if takes_neighbours:
+        inputs += [ColSpec(Array(DataType.string), name, required=False) for name in ("before", "after")]
+    return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(params))

@@ -69,6 +69,7 @@ def record_tokens(tokens: Tokens, run: Run) -> None:
             "pieces/longest": tokens.longest,
             "pieces/unknown_share": tokens.unknown / max(1, tokens.pieces),
             "pieces/truncated_texts": tokens.truncated,
+            "pieces/cut_share": tokens.cut / max(1, tokens.pieces),
         }
     )
     run.params({"resolved.lower_case": tokens.lower_case, "resolved.max_tokens": tokens.max_tokens})
@@ -101,7 +102,7 @@ def record_fit(fit: Fit, run: Run) -> None:
     fitted, settings = fit.fitted, fit.job.settings
     run.params({f"resolved.{name}": value for name, value in fitted.resolved.items()})
     run.metrics({f"train/{name}": value for name, value in fitted.metrics.items()})
-    described = method_of(settings.method.kind).describe(fit.job, fitted)
+    described = method_of(settings).describe(fit.job, fitted)
     _record_picture(plots.model_structure(described.layers), "training/model_structure.png", run)
     if (fit.job.folder / "tensorboard").exists():
         run.folder(fit.job.folder / "tensorboard", "tensorboard")

@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from jabert import registry
-from jabert.config import Settings
+from jabert.config import (
+    MethodSettings,
+    Settings,
+    load_settings,
+    local_database,
+    method_kinds,
+    names_method,
+)
 from jabert.evaluation import Baseline, Calibration, advice, baselines_of, measure_baseline
 from jabert.experiments import steps
-from jabert.experiments.keys import attempt_key, attempt_key_0_1
+from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
 from jabert.experiments.packaging import build_package, log_package
 from jabert.experiments.recording import record_card, record_comparison, record_verdict
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
@@ -84,6 +91,32 @@ class Retrained:
         return asdict(self)
 
 
+def load(recipe: str, overrides: list[str]) -> Settings:
+    """The settings of a retraining; where neither argument chooses a method, it is that of the champion.
+
+    So a scheduled retraining keeps its method when a release has another default.
+
+    Args:
+        recipe, overrides: as for `load_settings`; an empty recipe is none.
+
+    Raises:
+        JabertError: those of `load_settings`, or the MLflow store cannot be reached.
+    """
+    settings = load_settings(recipe, overrides)
+    database = local_database(str(settings.tracking.uri))
+    if names_method(recipe, overrides) or (database and not database.exists()):
+        return settings
+    registered = registry.open_registry(settings)
+    champion = registered.champion()
+    if champion is None:
+        return settings
+    kind = registered.run(champion).data.params.get("method.kind", MethodSettings().kind)  # 0.1 had one kind
+    if kind not in method_kinds() or kind == settings.method.kind:
+        return settings
+    log.info("method.kind is %r, as of the champion, version %s; name another to change it", kind, champion)
+    return load_settings(recipe, [*overrides, f"method.kind={kind}"])
+
+
 def find_judged(settings: Settings) -> Retrained | None:
     """The result of a retraining on the same settings, data and encoder that was judged before.
 
@@ -93,8 +126,8 @@ def find_judged(settings: Settings) -> Retrained | None:
         With the outcome `unchanged`; None if there is something new.
     """
     settings = with_local_encoder(settings)
-    data, encoder = steps.read(settings), encoder_of(settings)
-    keys = [make(settings, data.digest, encoder) for make in (attempt_key, attempt_key_0_1)]
+    data = steps.read(settings)
+    keys = _keys(settings, data)
     wanted = [{"attempt": key, "model_name": settings.tracking.model_name} for key in keys if key]
     found = next(filter(None, (find_run(settings.tracking, tags) for tags in wanted)), None)
     if found is None:
@@ -121,13 +154,19 @@ def find_judged(settings: Settings) -> Retrained | None:
 
 def begin(settings: Settings, data: Data, run: Run) -> Attempt:
     """The folder of this retraining, or what jabert 0.1 left of the same under another name."""
-    encoder, work = encoder_of(settings), Path(settings.training.work_path)
-    key = attempt_key(settings, data.digest, encoder)
+    (key, key_0_1), work = _keys(settings, data), Path(settings.training.work_path)
     run.tags({"attempt": key})
-    attempt, key_0_1 = Attempt(work / key), attempt_key_0_1(settings, data.digest, encoder)
+    attempt = Attempt(work / key)
     if key_0_1 and (work / key_0_1).is_dir() and not attempt.path.exists():
         (work / key_0_1).rename(attempt.path)
     return attempt
+
+
+def _keys(settings: Settings, data: Data) -> tuple[str, str | None]:
+    """Of the retraining, today's and that of jabert 0.1."""
+    encoder = encoder_of(settings)
+    parts = settings, data.digest, encoder, kept_of(data.table["text"], settings, encoder)
+    return attempt_key(*parts), attempt_key_0_1(*parts)
 
 
 def resume(attempt: Attempt, run: Run) -> None:
@@ -214,7 +253,7 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
 
 def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card:
     """Write the model card into the run, and its short form as the description of the version."""
-    method, encoder, tokens = method_of(settings.method.kind), encoder_of(settings), results.tokens
+    method, encoder, tokens = method_of(settings), encoder_of(settings), results.tokens
     facts = Facts(
         version=results.verdict.version,
         run_id=run.id,

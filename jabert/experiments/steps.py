@@ -22,14 +22,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jabert import markdown
-from jabert.config import Settings, decisive, settings_with_method
+from jabert.config import CONTEXT, LONG_TEXTS, Settings, decisive, settings_with_method
 from jabert.dataset import content_digest, read_corpus, table_digest
+from jabert.dataset.context import Neighbours, neighbours, require_groups
 from jabert.dataset.readers import location_of
-from jabert.encoder import EncoderFolder, TokenIds, TokenizedTexts, Tokenizer, open_folder, vector_origin
+from jabert.encoder import (
+    EncoderFolder,
+    TokenIds,
+    TokenizedTexts,
+    Tokenizer,
+    longest_row,
+    open_folder,
+    vector_origin,
+)
 from jabert.errors import JabertError, redacted
-from jabert.evaluation import Calibration, EvaluationReport
+from jabert.evaluation import Calibration, Context, EvaluationReport
 from jabert.evaluation import calibrate as calibrate_predictions
 from jabert.evaluation import evaluate as evaluate_predictions
+from jabert.experiments.keys import kept_of
 from jabert.experiments.packaging import open_package
 from jabert.experiments.store import find_or_make, key_of
 from jabert.features import Featurized, Progress, open_store
@@ -95,7 +105,7 @@ class Tokens:
         texts, pieces, unknown, truncated: counts; pieces with `[CLS]` and `[SEP]`, before texts are cut.
         longest: pieces of the longest text.
         lower_case: whether texts were lower-cased.
-        max_tokens: where they were cut.
+        max_tokens: that the encoder takes at a time.
     """
 
     folder: Path
@@ -114,8 +124,17 @@ class Tokens:
         table = pq.read_table(self.folder / "tokens.parquet").combine_chunks()
         column = table["ids"].combine_chunks()
         ids = TokenIds(column.values.to_numpy(), column.offsets.to_numpy())
-        pieces, unknown, truncated = (table[name].to_numpy() for name in ("pieces", "unknown", "truncated"))
-        return TokenizedTexts(ids, pieces, unknown, truncated)
+        pieces, unknown = (table[name].to_numpy() for name in ("pieces", "unknown"))
+        if "cut" in table.column_names:
+            return TokenizedTexts(ids, pieces, unknown, table["cut"].to_numpy())
+        return TokenizedTexts(
+            ids, pieces, unknown, np.maximum(pieces - self.max_tokens, 0)
+        )  # made before it was counted
+
+    @cached_property
+    def cut(self) -> int:
+        """Pieces that were cut off, of all texts."""
+        return int(self.tokenized.cut.sum())
 
     def beside(self, table: pd.DataFrame) -> pd.DataFrame:
         """The table of texts with the columns pieces, unknown and truncated."""
@@ -127,7 +146,7 @@ class Tokens:
         lines = [
             f"{self.texts:,} texts, {self.pieces:,} pieces, the longest {self.longest}",
             f"{self.unknown:,} unknown pieces ({self.unknown / max(1, self.pieces):.2%})",
-            f"{self.truncated:,} texts cut",
+            f"{self.truncated:,} texts cut, by {self.cut:,} pieces ({self.cut / max(1, self.pieces):.2%})",
             "lower-cased" if self.lower_case else "case kept",
         ]
         return "\n".join(f"- {line}" for line in lines) + "\n"
@@ -163,9 +182,12 @@ class Evaluated:
 def read(settings: Settings) -> Data:
     """Read, clean and split the texts."""
     location = redacted(location_of(settings.data))
-    key = key_of(_READ, location, content_digest(settings.data), decisive(settings, ["data"]))
+    read = decisive(settings, ["data"], without=[*LONG_TEXTS, CONTEXT])
+    key = key_of(_READ, location, content_digest(settings.data), read)
     folder, record = find_or_make(_work(settings), "read", key, lambda folder: _read(settings, folder))
-    return Data(folder, key, **record)
+    data = Data(folder, key, **record)
+    require_groups(data.table, settings.data.context)
+    return data
 
 
 def _read(settings: Settings, folder: Path) -> dict[str, Any]:
@@ -227,29 +249,33 @@ def tokenize(settings: Settings, data: Data) -> Tokens:
     """Turn the texts into token ids."""
     encoder = open_folder(settings.encoder.path)
     read = decisive(settings, ["encoder.max_tokens", "encoder.pad_to", "encoder.lower_case"])
-    key = key_of(_TOKENIZE, data.texts_digest, encoder.fingerprint, read)
+    kept = kept_of(data.table["text"], settings, encoder)
+    key = key_of(_TOKENIZE, data.texts_digest, encoder.fingerprint, read, *([kept] if kept else []))
     folder, record = find_or_make(
         _work(settings), "tokenize", key, lambda folder: _tokenize(settings, data, encoder, folder)
     )
     tokens = Tokens(folder, key, **record)
     if tokens.truncated:
         log.warning(
-            "%d of %d texts are longer than %d tokens and were cut",
+            "%d of %d texts are longer than %d tokens and were cut, by %.1f %% of all pieces; "
+            "data.long_texts = '%s' decides what is kept",
             tokens.truncated,
             tokens.texts,
             tokens.max_tokens,
+            100 * tokens.cut / tokens.pieces,
+            settings.data.long_texts,
         )
     return tokens
 
 
 def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Path) -> dict[str, Any]:
-    tokenizer = Tokenizer(encoder, settings.encoder)
+    tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
     found = tokenizer(data.table["text"].tolist())
     columns = {
         "ids": pa.LargeListArray.from_arrays(found.ids.offsets, pa.array(found.ids.flat)),
         "pieces": found.pieces,
         "unknown": found.unknown,
-        "truncated": found.truncated,
+        "cut": found.cut,
     }
     pq.write_table(pa.table(columns), folder / "tokens.parquet")
     return {
@@ -296,14 +322,14 @@ def fit(
     """
     if len(data.labels) < 2:
         raise JabertError("the training rows have one label only, and a classifier needs two")
-    method = method_of(settings.method.kind)
+    method = method_of(settings)
     learned_from: list[Split] = ["train"]
     watched: list[Split] = [settings.training.watch] if method.chooses else []
     if not method.chooses and measured_on == "test":
         learned_from.append("validation")
     key = key_of(
         _FIT,
-        [method.revision, decisive(settings, ["method", *method.reads])],
+        [method.revision, method.decides(settings)],
         data.rows_digest,
         [learned_from, watched],
         tokens.key if tokens else None,
@@ -333,8 +359,9 @@ def fit(
 
 def _vectors_of(settings: Settings) -> list[Any]:
     """What decides the vectors of given token ids."""
-    origin = vector_origin(open_folder(settings.encoder.path), settings.encoder)
-    return [origin, settings.features.dtype]
+    features = settings.features
+    origin = vector_origin(open_folder(settings.encoder.path), settings.encoder, features.layers)
+    return [origin, features.dtype]
 
 
 def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Split]) -> Rows:
@@ -347,8 +374,10 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
         raise JabertError(f"{row['file']} line {row['line']}: no training row has the label {row['label']!r}")
     ids = tokens.tokenized.ids.take(chosen) if tokens else None
     vectors = None
-    if ids is not None and "vectors" in method_of(settings.method.kind).needs:
-        vectors = StoredVectors.find(open_store(open_folder(settings.encoder.path), settings), ids)
+    if ids is not None and "vectors" in method_of(settings).needs:
+        encoder = open_folder(settings.encoder.path)
+        store, longest = open_store(encoder, settings), longest_row(encoder, settings.encoder)
+        vectors = StoredVectors.find(store, ids, longest)
     groups = table["group"].astype(object).where(table["group"].notna(), None) if "group" in table else ()
     return Rows(table["text"].tolist(), classes, list(groups), ids, vectors)
 
@@ -360,27 +389,52 @@ def baseline(settings: Settings, data: Data, kind: str, measured_on: Split) -> n
     """
     own = settings_with_method(kind).model_validate({**settings.model_dump(), "method": {}})
     fitted = fit(own, data, None, measured_on, on_epoch=lambda _: None)
-    return method_of(kind).predict(fitted.job, _rows(own, data, None, [measured_on]))
+    return method_of(own).predict(fitted.job, _rows(own, data, None, [measured_on]))
 
 
 def calibrate(settings: Settings, data: Data, tokens: Tokens | None, fitted: Fit) -> Calibration:
-    """Fit temperature and threshold of a classifier on validation rows.
+    """Fit temperature, context and threshold of a classifier on rows that it did not learn from.
 
-    Where it learned from these too, a second one, fitted on the training rows alone, stands in for it: that
-    is the one which an experiment measures on validation rows.
+    Where it learned from the validation rows too, and has no out-of-fold probabilities, a second one that is
+    fitted on the training rows alone stands in for it: that which an experiment measures on validation rows.
     """
+    most, precision = settings.data.context, settings.package.min_precision
 
     def make(_: Path) -> dict[str, Any]:
-        apart = fitted
-        if "validation" in fitted.learned_from:
-            apart = fit(settings, data, tokens, "validation", on_epoch=lambda _: None)
-        rows = _rows(settings, data, tokens, ["validation"])
-        probabilities = method_of(settings.method.kind).predict(apart.job, rows)
-        return asdict(calibrate_predictions(rows.classes, probabilities, settings.package.min_precision))
+        rows, found = _not_learned_from(settings, data, tokens, fitted)
+        known = np.flatnonzero(np.isfinite(found).all(axis=1))
+        rows, found = rows.iloc[known], found[known]
+        true = pd.Index(data.labels).get_indexer(pd.Index(rows["label"]))
+        around = _neighbours(rows, most)
+        return asdict(calibrate_predictions(true, found, precision, context=most, neighbours=around))
 
-    key = key_of(_CALIBRATE, fitted.key, settings.package.min_precision)
+    key = key_of(_CALIBRATE, fitted.key, precision, *([most, data.key] if most else []))
     _, record = find_or_make(_work(settings), "calibrate", key, make)
-    return Calibration(**record)
+    context = record["context"] and Context(**{**record["context"], "bias": tuple(record["context"]["bias"])})
+    return Calibration(**{**record, "context": context})
+
+
+def _not_learned_from(
+    settings: Settings, data: Data, tokens: Tokens | None, fitted: Fit
+) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
+    """Rows of the table, and the probabilities (rows, classes) of a classifier that they taught nothing."""
+    method, table = method_of(settings), data.table
+    if (found := method.out_of_fold(fitted.job)) is not None:
+        return table.loc[table["split"].isin(fitted.learned_from)], found
+    rows = table.loc[table["split"] == "validation"]
+    if rows.empty:
+        return rows, np.empty((0, len(data.labels)))
+    apart = fitted
+    if "validation" in fitted.learned_from:
+        apart = fit(settings, data, tokens, "validation", on_epoch=lambda _: None)
+    return rows, method.predict(apart.job, _rows(settings, data, tokens, ["validation"]))
+
+
+def _neighbours(table: pd.DataFrame, most: int) -> Neighbours | None:
+    """Before and after each row, None where they are not looked at."""
+    if not most:
+        return None
+    return [[*first, *second] for first, second in zip(*neighbours(table, most), strict=True)]
 
 
 def evaluate(
@@ -420,7 +474,12 @@ def evaluate(
     folder, _ = find_or_make(_work(settings), "evaluate", key, make)
     probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)
     report = evaluate_predictions(
-        rows, probabilities, data.labels, calibration=calibration, seed=settings.data.seed
+        rows,
+        probabilities,
+        data.labels,
+        calibration=calibration,
+        neighbours=_neighbours(rows, settings.data.context) if calibration and calibration.context else None,
+        seed=settings.data.seed,
     )
     return Evaluated(measured_on, rows, probabilities, report)
 

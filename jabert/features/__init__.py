@@ -1,5 +1,6 @@
 """Token vectors of texts, computed once and stored on disk."""
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,10 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from jabert.config import Settings
-from jabert.encoder import EncoderFolder, TokenIds, choose, load_encoder, token_budget, vector_origin
+from jabert.encoder import (
+    EncoderFolder,
+    TokenIds,
+    choose,
+    load_encoder,
+    longest_row,
+    token_budget,
+    vector_origin,
+)
 from jabert.encoder.batching import token_budget_batches
+from jabert.estimates import Estimate
 from jabert.features.store import FeatureStore, row_keys
 from jabert.files import exclusive
+
+log = logging.getLogger("jabert")
 
 __all__ = ["FeatureStore", "Featurized", "Progress", "featurize", "open_store", "row_keys"]
 
@@ -30,7 +42,7 @@ class Featurized:
     Attributes:
         texts: number of texts.
         tokens: tokens of all texts.
-        computed: texts whose vectors were computed.
+        computed: texts of which vectors were computed.
         reused: texts whose vectors were in the store, or equal another text's.
         seconds: from token ids in memory to the last row on disk, without `setup_seconds`.
         setup_seconds: to find the device and the encoder's fingerprint, and to load the encoder if a row was
@@ -64,8 +76,9 @@ class Featurized:
 
 def open_store(folder: EncoderFolder, settings: Settings) -> FeatureStore:
     """The partition of the store that holds the vectors of these settings."""
-    root, origin = Path(settings.features.path), vector_origin(folder, settings.encoder)
-    return FeatureStore(root, origin, folder.config.hidden_size, settings.features.dtype)
+    layers, root = settings.features.layers, Path(settings.features.path)
+    origin, hidden_size = vector_origin(folder, settings.encoder, layers), layers * folder.config.hidden_size
+    return FeatureStore(root, origin, hidden_size, settings.features.dtype)
 
 
 def featurize(
@@ -74,33 +87,38 @@ def featurize(
     """Compute the vectors that the store lacks and write them to it.
 
     Args:
-        ids: token ids of each text.
+        ids: token ids of each text; the windows of a text are rows of the store.
         folder: the encoder folder.
         settings: the groups `encoder` and `features` are used.
         on_progress: called after each batch with the rows done and all rows to do.
 
     Raises:
-        JabertError: the device does not exist, the checkpoint does not fit its configuration, or the disk is
-            full. Batches written before the error stay, and the next run reuses them.
+        JabertError: the device does not exist, the encoder has fewer layers than asked for, the checkpoint
+            does not fit its configuration, or the disk is full. Batches written before the error stay, and
+            the next run reuses them.
     """
     beginning = time.perf_counter()
     choice, _ = choose(settings.encoder), folder.fingerprint
     started = time.perf_counter()
     store = open_store(folder, settings)
-    keys = row_keys(ids)
+    longest = longest_row(folder, settings.encoder)
+    windows = ids.divided(longest)
+    keys = row_keys(windows)
     missing, loading_seconds = _missing(store, keys), 0.0
     if len(missing):
         with exclusive(store.path / "lock", _WAITING):
             store.refresh()
             missing = _missing(store, keys)
             if len(missing):
-                wanted = keys[missing], ids.take(missing)
+                wanted = keys[missing], windows.take(missing)
                 loading_seconds = _compute(*wanted, store, folder, settings, on_progress=on_progress)
+    text_of = np.repeat(np.arange(len(ids)), ids.windows(longest))  # of each window
+    computed = len(np.unique(text_of[missing]))
     return Featurized(
         texts=len(ids),
         tokens=len(ids.flat),
-        computed=len(missing),
-        reused=len(ids) - len(missing),
+        computed=computed,
+        reused=len(ids) - computed,
         seconds=time.perf_counter() - started - loading_seconds,
         setup_seconds=started - beginning + loading_seconds,
         store=str(store.path),
@@ -128,11 +146,16 @@ def _compute(
 
     While the engine computes a batch, a thread writes the previous one.
     """
+    layers = settings.features.layers
+    if layers > 1:
+        megabytes = len(ids.flat) * store.hidden_size * store.dtype.itemsize / 1e6
+        log.info("token vectors of %d layers: about %s MB in %s", layers, f"{megabytes:,.1f}", store.path)
     loading = time.perf_counter()
-    encoder = load_encoder(folder, settings.encoder)
+    encoder = load_encoder(folder, settings.encoder, layers)
     setup_seconds = time.perf_counter() - loading
     budget = token_budget(folder, settings.encoder)
     done, writing = 0, Future[None]()
+    estimate = Estimate(f"featurizing {len(ids.flat):,} tokens", len(ids.flat))
     writing.set_result(None)
     with store.writer() as writer, ThreadPoolExecutor(1) as thread:
         for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):
@@ -143,6 +166,7 @@ def _compute(
                 on_progress(done, len(ids))
             writing = thread.submit(writer.append, keys[batch], texts, vectors)
             done += len(texts)
+            estimate.add(len(texts.flat))
         writing.result()
         if on_progress:
             on_progress(done, len(ids))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from jabert import markdown
-from jabert.config import MethodSettings, Settings, method_kinds
+from jabert.config import MethodSettings, Settings, decisive, method_kinds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,16 +101,47 @@ class Description:
 
 
 @dataclass(frozen=True)
-class Export:
-    """What a registered model needs to run one classifier.
+class Member:
+    """A part of the registered model that gives probabilities of its own.
 
     Attributes:
-        runtime: name of the class in `jabert.runtime.text_classifier` that reads the exported folder.
-        requirements: names of the packages that it imports.
+        runtime: the class in `jabert.runtime.text_classifier` that reads its folder, `network` or `ngrams`.
+        requires: names of the packages that this class imports.
+        folder: below the folder of the export.
+        heads: below the folder of the export, graphs that each make probabilities of the network's vectors;
+            without them `head.xml` in its own folder.
     """
 
     runtime: str
-    requirements: tuple[str, ...]
+    requires: tuple[str, ...]
+    folder: str = ""
+    heads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Join:
+    """A softmax layer on the logarithms of the members' probabilities, those of all heads side by side.
+
+    Attributes:
+        kernel: (heads * classes, classes).
+        bias: (classes,).
+    """
+
+    kernel: Sequence[Sequence[float]]
+    bias: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a registered model needs to run a classifier.
+
+    Attributes:
+        members: its parts; most methods make one.
+        join: of their probabilities; None for a single one.
+    """
+
+    members: tuple[Member, ...]
+    join: Join | None = None
 
 
 @dataclass(frozen=True)
@@ -122,12 +153,14 @@ class Job:
         labels: class names in the order of the class indices.
         encoder: that makes token ids and vectors, None if the method needs neither.
         folder: of the fitted classifier: `fit` writes to it, `export` reads it.
+        refit: whether the rows that chose may be learned from afterwards, by parts that chose nothing.
     """
 
     settings: Settings
     labels: Sequence[str]
     encoder: "EncoderFolder | None"
     folder: Path
+    refit: bool = False
 
 
 class Method(ABC):
@@ -148,10 +181,22 @@ class Method(ABC):
     settings_type: ClassVar[type[MethodSettings]]
     summary: ClassVar[str]
     cost: ClassVar[str]
-    needs: ClassVar[tuple[Need, ...]]
-    reads: ClassVar[tuple[str, ...]] = ()
-    revision: ClassVar[int] = 1
-    chooses: ClassVar[bool] = False
+    needs: tuple[Need, ...]
+    reads: tuple[str, ...] = ()
+    revision: int = 1
+    chooses: bool = False
+
+    def bound_to(self, settings: Settings) -> "Method":
+        """The method as these settings have it: another where they decide what it needs, reads or chooses."""
+        if getattr(settings.method, "ensemble", 1) == 1:
+            return self
+        from jabert.methods._ensemble import Ensemble
+
+        return Ensemble(settings)
+
+    def decides(self, settings: Settings) -> dict[str, Any]:
+        """The settings that decide what is fitted, where they are not neutral, by dotted name; JSON-ready."""
+        return decisive(settings, ["method", *self.reads])
 
     @abstractmethod
     def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
@@ -176,6 +221,13 @@ class Method(ABC):
             rows: with what `needs` names; their classes are not looked at.
         """
 
+    def out_of_fold(self, job: Job) -> "npt.NDArray[np.float64] | None":
+        """Probabilities (rows, classes) of the rows that were learned from, by what did not learn from them.
+
+        None if the fit made no such; NaN where it made none of a row. What is served is calibrated with them.
+        """
+        return None
+
     @abstractmethod
     def export(self, job: Job, target: Path) -> Export:
         """Write what a registered model needs to run the classifier to an empty folder."""
@@ -185,13 +237,17 @@ class Method(ABC):
         """What people should know of a fitted classifier."""
 
 
-def method_of(kind: str) -> Method:
-    """The method of a kind, one of `jabert.config.method_kinds`.
+def method_of(settings: Settings) -> Method:
+    """The method that the settings name, as they have it.
 
     Example:
-        >>> method_of("tfidf").needs
+        >>> method_of(jabert.load_settings("tfidf")).needs
         ('texts',)
     """
+    return _method(settings.method.kind).bound_to(settings)
+
+
+def _method(kind: str) -> Method:
     found: Method = import_module(f"{__name__}.{kind.replace('-', '_')}").METHOD
     return found
 
@@ -200,18 +256,22 @@ def encoder_of(settings: Settings) -> "EncoderFolder | None":
     """The encoder that the settings name, None for a method that needs neither tokens nor vectors.
 
     Raises:
-        JabertError: it is not set, or its files are not there.
+        JabertError: it is not set, its files are not there, or it has fewer layers than `features.layers`.
     """
-    if not {"tokens", "vectors"} & set(method_of(settings.method.kind).needs):
+    needs = method_of(settings).needs
+    if not {"tokens", "vectors"} & set(needs):
         return None
-    from jabert.encoder import open_folder
+    from jabert.encoder import check_layers, open_folder
 
-    return open_folder(settings.encoder.path)
+    folder = open_folder(settings.encoder.path)
+    if "vectors" in needs:
+        check_layers(folder, settings.features.layers)
+    return folder
 
 
 def list_methods() -> list[dict[str, Any]]:
     """What there is to say of each method before it is used, JSON-ready, by kind."""
-    methods = {kind: method_of(kind) for kind in method_kinds()}
+    methods = {kind: _method(kind) for kind in method_kinds()}
     return [
         {
             "kind": kind,

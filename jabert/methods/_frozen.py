@@ -1,23 +1,31 @@
-"""What methods on a frozen encoder share: its part of the drawing, and the export with their own head."""
+"""What methods on an encoder share: its part of the drawing, and the export with their own head."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget
+from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget, longest_row
 from jabert.encoder.folder import read_variables
 from jabert.encoder.openvino import bert_graph, layout_graph
 from jabert.files import on_disk, write_json
-from jabert.methods import Export, Job, Layer
+from jabert.methods import Export, Job, Layer, Member
 
 _MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more than any encoder has positions
 
 
-def encoder_layers(job: Job) -> tuple[list[Layer], int]:
-    """The layers from a text to the token vectors of the frozen BERT, and the columns of a vector."""
+def encoder_layers(job: Job, frozen_layers: int | None = None) -> tuple[list[Layer], int]:
+    """The layers from a text to the token vectors of the BERT, and the columns of a vector.
+
+    Args:
+        job: the encoder is used.
+        frozen_layers: how many of the lower ones are; None: all, the embeddings included.
+    """
     config = _encoder(job).config
+    count = job.settings.features.layers if frozen_layers is None else 1
     sizes = {name: int(np.prod(shape)) for name, shape in config.variables().items()}
     block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
     embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
@@ -25,48 +33,78 @@ def encoder_layers(job: Job) -> tuple[list[Layer], int]:
     layers = [
         Layer("text", "SentencePiece", "(tokens)", 0),
         Layer("embeddings", "BERT, frozen", tokens, embeddings),
-        Layer("transformer block", "BERT, frozen", tokens, block, config.num_hidden_layers),
     ]
-    return layers, config.hidden_size
+    trained = 0 if frozen_layers is None else config.num_hidden_layers - frozen_layers
+    parts = (("BERT, frozen", config.num_hidden_layers - trained), ("BERT, trained", trained))
+    layers += [Layer("transformer block", kind, tokens, block, count) for kind, count in parts if count]
+    columns = count * config.hidden_size
+    if count > 1:
+        layers.append(Layer(f"last {count} blocks", "side by side", f"(tokens, {columns})", 0))
+    return layers, columns
 
 
-def export_network(head: Any, job: Job, target: Path) -> Export:
-    """Write what `Network` of the runtime reads: tokenizer and encoder as they are, and the head.
+def export_network(
+    head: Any,
+    job: Job,
+    target: Path,
+    trained: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    fingerprint: str | None = None,
+) -> Export:
+    """Write what `Network` of the runtime reads: tokenizer, encoder and head.
 
     Args:
         head: an `openvino.Model` with the inputs `vectors` (tokens, hidden), of all texts one behind the
             other, and `lengths` int32 (texts,), and the output `probabilities` float32 (texts, classes).
         job: the encoder and its settings are used.
         target: an empty folder.
+        trained: weights that replace those of the encoder, by Google's names.
+        fingerprint: of the encoder with those weights.
     """
     import openvino
 
     encoder, settings = _encoder(job), job.settings
-    tokenizer, precision = Tokenizer(encoder, settings.encoder), choose(settings.encoder).precision
+    tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
+    precision = choose(settings.encoder).precision
+    layers = 1 if trained else settings.features.layers
     graphs = {
         "layout": layout_graph(mask_id_zero=settings.encoder.pad_to is not None),
-        "encoder": bert_graph(read_variables(encoder), encoder.config),
+        "encoder": bert_graph({**read_variables(encoder), **(trained or {})}, encoder.config, layers),
         "head": head,
     }
     with on_disk(target):
         shutil.copyfile(encoder.sentencepiece, target / "sentencepiece.model")
         for name, graph in graphs.items():
             openvino.save_model(graph, target / f"{name}.xml", compress_to_fp16=False)
+    # Where the end of a text counts, it must be found.
+    max_characters = {"head": _MAX_CHARACTERS, "windows": _MAX_CHARACTERS * tokenizer.windows}
     habits = {
-        "max_characters": _MAX_CHARACTERS,
+        "max_characters": max_characters.get(tokenizer.long_texts),
         "lower_case": tokenizer.lower_case,
         "cls_id": tokenizer.cls_id,
         "sep_id": tokenizer.sep_id,
         "max_tokens": tokenizer.max_tokens,
         "pad_to": tokenizer.pad_to,
+        "long_texts": tokenizer.long_texts,
+        "windows": tokenizer.windows,
+        "overlap": tokenizer.overlap,
         "precision": precision,
         "token_budget": settings.encoder.token_budget or cpu_token_budget(encoder, precision),
-        "encoder_fingerprint": encoder.fingerprint,
+        "encoder_fingerprint": fingerprint or encoder.fingerprint,
+        "encoder_settings": dict(encoder.settings),
+        "bert_config": vars(encoder.config),
+        "layers": layers,
     }
     write_json(target / "network.json", habits)
-    return Export("network", ("openvino", "sentencepiece"))
+    return Export((Member("network", ("openvino", "sentencepiece")),))
+
+
+def longest_text(job: Job) -> int:
+    """Tokens of the longest text that the encoder gets, those of all its windows."""
+    data = job.settings.data
+    windows = data.windows if data.long_texts == "windows" else 1
+    return windows * longest_row(_encoder(job), job.settings.encoder)
 
 
 def _encoder(job: Job) -> EncoderFolder:
-    assert job.encoder is not None, "the method needs vectors, so there is an encoder"
+    assert job.encoder is not None, "the method needs tokens or vectors, so there is an encoder"
     return job.encoder

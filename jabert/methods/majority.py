@@ -6,7 +6,7 @@ from shutil import copyfile
 from typing import TYPE_CHECKING
 
 from jabert.config import MethodSettings
-from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
+from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Member, Method
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ class Majority(Method):
         """See `Method.export`."""
         for name in ("ngrams.json", "ngrams.npz"):
             copyfile(job.folder / name, target / name)
-        return Export("ngrams", ("scikit-learn",))
+        return Export((Member("ngrams", ("scikit-learn",)),))
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""

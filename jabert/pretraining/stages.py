@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from jabert import markdown
-from jabert.config import EncoderSettings, PretrainingSettings, Settings
+from jabert.config import EncoderSettings, PretrainingSettings, Settings, decisive
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.encoder.folder import BertConfig, read_variables
 from jabert.errors import JabertError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # it loads TensorFlow
 
 log = logging.getLogger("jabert")
 
-_FORMAT = 2  # of the working folder; raised when the state of a training changes
+_FORMAT = 3  # of the working folder; raised when the state of a training changes
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def read(settings: Settings, run: Run) -> Texts:
     origin = {role: folder.fingerprint for role, folder in given.items() if folder}
     model = settings.vocabulary.path
     pieces = digest_of_file(Path(model)) if model else None
-    name = digest_of_json([_FORMAT, settings.digest(), facts.digest, origin, pieces])[:16]
+    of_others = {"tracking", "serving", "method", "training"}
+    read = decisive(settings, type(settings).model_fields.keys() - of_others)
+    name = digest_of_json([_FORMAT, digest_of_json(read), facts.digest, origin, pieces])[:16]
     work = Attempt(Path(settings.training.work_path) / f"pretrain-{name}")
     out = Path(settings.pretraining.out)
     if not _is_written(out, work):

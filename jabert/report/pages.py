@@ -104,6 +104,8 @@ def _calibration(report: EvaluationReport) -> tuple[list[str], list[Any]]:
         ("expected calibration error", report.ece),
         ("answered if the probability is at least", "every text" if answered is None else answered.threshold),
     ]
+    if applied.context:
+        rows.append(("weighted F1 without neighbours", report.weighted_f1_alone))
     if answered:
         rows += [("share answered", answered.share), ("accuracy of the answers", answered.accuracy)]
     return ["", "test rows"], rows

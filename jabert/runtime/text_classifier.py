@@ -5,22 +5,25 @@ stands alone: it imports nothing else of jabert, and reads only the folder `clas
 
     SHA256SUMS    digests of the other files, as `sha256sum` writes them
     package.json  labels, limits, and the members: for each its folder and the class here that reads it;
-                  perhaps the temperature of the probabilities, and the threshold of an answer
+                  perhaps the temperature of the probabilities, the weights of a text's neighbours, and the
+                  threshold of an answer
     config.toml   the settings that the model was made with; for people, not read here
     <member>/     the files of one classifier
 
-A package with several members joins their probabilities by a softmax layer on their logarithms, whose weights
-stand in `package.json`. Libraries that only one kind of member needs are imported by that kind, so a model
-wants no packages but those of its members.
+A network may have several heads on one encoder. Where there are several members or heads, their probabilities
+are joined by a softmax layer on their logarithms, whose weights stand in `package.json`. Libraries that only
+one kind of member needs are imported by that kind, so a model wants no packages but those of its members.
 """
 
 import hashlib
 import json
+import re
 import reprlib
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,12 @@ _INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph, as in ja
     (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF),
 )  # fmt: skip
 _INVISIBLE = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
+_OF_LONG_TEXTS = {"long_texts": "head", "windows": 1, "overlap": 0}  # where network.json does not say
 _FEW = 8  # texts; measured on 2 cores
+_AT_ONCE = 1000  # texts whose n-grams are in memory together
+_SPACES = re.compile(r"\s\s+")
+_CONTENT = frozenset({"名詞", "動詞", "形容詞", "形状詞", "副詞", "接頭辞", "接尾辞"})
+_SUDACHI_MOST = 10_000  # characters; Sudachi takes 49,149 bytes
 _SMALLEST = 1e-7  # probability whose logarithm is taken
 _Ints = npt.NDArray[np.int32]
 _Numbers = npt.NDArray[Any]
@@ -84,14 +92,14 @@ class TextClassifier(PythonModel):
             MlflowException: a file is missing, has changed, or is not part of the model.
         """
         _check_files(folder)
+        self.members = []
         self.about = json.loads((folder / "package.json").read_text(encoding="utf-8"))
         self.digest = hashlib.sha256((folder / _SUMS).read_bytes()).hexdigest()
         classes = len(self.about["labels"])
         runtimes: dict[str, type[Network | Ngrams]] = {"network": Network, "ngrams": Ngrams}
-        self.members = [
-            runtimes[member["runtime"]](folder / member["folder"], classes)
-            for member in self.about["members"]
-        ]
+        for member in self.about["members"]:
+            heads = {"heads": [folder / head for head in member["heads"]]} if "heads" in member else {}
+            self.members.append(runtimes[member["runtime"]](folder / member["folder"], classes, **heads))
         return self
 
     def predict(
@@ -104,7 +112,9 @@ class TextClassifier(PythonModel):
 
         Args:
             context: not used.
-            model_input: one row a text, in the string column `text`.
+            model_input: one row a text, in the string column `text`. A model with context takes two more, if
+                they are there: `before` and `after`, lists of the texts before and after it in the same
+                article, talk or other group, the nearest last and first.
             params: `top_k`, how many labels `probabilities` holds, the most probable first (without it
                 all, in the order of training); `threshold`, the probability below which a text gets no label
                 (without it that of the package, if it has one; 0: every text gets one).
@@ -114,14 +124,15 @@ class TextClassifier(PythonModel):
             `probabilities` (a dict, label to float), in the order and with the index of the input.
 
         Raises:
-            BadInput: a text is null, not a string, not Unicode or blank; there are too many texts; or a
-                parameter has no such value. Rows are named by the index of the input.
+            BadInput: a text is null, not a string, not Unicode or blank; `before` or `after` is no list of
+                texts; there are too many texts; or a parameter has no such value. Rows are named by the index
+                of the input.
         """
         top_k, threshold = _checked(params or {})
         if threshold is None:
             threshold = self.about.get("threshold", 0.0)
         self._check_texts(model_input["text"])
-        probabilities = self.calibrate(self.classify(model_input["text"].tolist()))
+        probabilities = self.answer(model_input["text"].tolist(), self._neighbours(model_input))
         best, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
         labels = self.about["labels"]
         named = [labels[i] if score >= threshold else None for i, score in zip(best, scores, strict=True)]
@@ -142,6 +153,22 @@ class TextClassifier(PythonModel):
             if fault := self.fault_of(text):
                 raise BadInput(f"row {row}: text is {fault}")
 
+    def _neighbours(self, model_input: pd.DataFrame) -> list[list[str]] | None:
+        """The texts beside each text, the nearest as many as the model looks at; None if there are none."""
+        most = self.about.get("context", {}).get("texts", 0)
+        given = [name for name in ("before", "after") if name in model_input]
+        if not most or not given:
+            return None
+        found: list[list[str]] = [[] for _ in range(len(model_input))]
+        for name in given:
+            for row, (label, cell) in enumerate(model_input[name].items()):
+                texts = _texts_of(cell)
+                if texts is None:
+                    raise BadInput(f"row {label}: {name} is {reprlib.repr(cell)}, not a list of texts")
+                nearest = texts[-most:] if name == "before" else texts[:most]
+                found[row] += [text for text in nearest if self.fault_of(text) is None]
+        return found
+
     @staticmethod
     def fault_of(text: Any) -> str | None:
         """What is wrong with a text, None if nothing is: it is null, no string, blank or not Unicode."""
@@ -161,12 +188,37 @@ class TextClassifier(PythonModel):
         return self.join([member.classify(texts) for member in self.members])
 
     def join(self, parts: list[_Probabilities]) -> _Probabilities:
-        """The probabilities of all members, each float64 (texts, classes), as those of the package."""
-        if len(parts) == 1:
+        """The probabilities of the package from those of its members, each (texts, heads * classes)."""
+        weights = self.about.get("join")
+        if weights is None:
             return parts[0]
-        logarithms = np.log(np.maximum(np.concatenate(parts, axis=1), _SMALLEST))
-        weights = self.about["join"]
+        logarithms = log_probabilities(np.concatenate(parts, axis=1))
         return _softmax(logarithms @ np.array(weights["kernel"]) + np.array(weights["bias"]))
+
+    def answer(self, texts: list[str], neighbours: list[list[str]] | None = None) -> _Probabilities:
+        """Probabilities float64 (texts, classes), calibrated, in the light of each text's neighbours.
+
+        Each different text is classified once, wherever it stands.
+        """
+        if neighbours is None:
+            return self.calibrate(self.classify(texts))
+        numbers = {text: i for i, text in enumerate(dict.fromkeys(chain(texts, *neighbours)))}
+        known = self.calibrate(self.classify(list(numbers)))
+        sums = [known[[numbers[text] for text in each]].sum(axis=0) for each in neighbours]
+        return self.in_context(known[[numbers[text] for text in texts]], np.array(sums))
+
+    def in_context(self, probabilities: _Probabilities, sums: _Probabilities) -> _Probabilities:
+        """Probabilities (texts, classes) with the sums of those of their neighbours, if the package says how.
+
+        A text without neighbours keeps its own.
+        """
+        weights = self.about.get("context")
+        if not weights or not len(sums):
+            return probabilities
+        scores = weights["own"] * log_probabilities(probabilities) + weights["neighbours"] * sums
+        joined = _softmax(scores + np.array(weights["bias"]))
+        found: _Probabilities = np.where(sums.any(axis=1, keepdims=True), joined, probabilities)
+        return found
 
     def calibrate(self, probabilities: _Probabilities) -> _Probabilities:
         """Make probabilities (texts, classes) as sure as they are right, if the package has a temperature.
@@ -195,6 +247,9 @@ class Vectors:
         precision: in which they are computed on this machine, `float32` or `bfloat16`.
         encoder: fingerprint of the encoder.
         pad_to: length to which texts are padded with token id 0, None without padding.
+        longest: tokens of the longest row of the encoder. A text with more is several rows, its windows, one
+            behind the other; all but the last are so long.
+        layers: of the encoder, the last ones, whose vectors stand side by side.
     """
 
     hidden_size: int
@@ -202,14 +257,17 @@ class Vectors:
     precision: str
     encoder: str
     pad_to: int | None
+    longest: int
+    layers: int
 
 
 class Network:
-    """A tokenizer, an encoder and a head, whatever their layers: token ids and lengths to probabilities.
+    """A tokenizer, an encoder and heads, whatever their layers: token ids and lengths to probabilities.
 
-    The folder holds `network.json` (the habits of tokenizer and encoder), `sentencepiece.model`, and three
+    The folder holds `network.json` (the habits of tokenizer and encoder), `sentencepiece.model`, and
     OpenVINO graphs: `layout` (ids and lengths of an unpadded batch to the indices of its tokens), `encoder`
-    (that to token vectors) and `head` (token vectors and lengths to class probabilities).
+    (that to token vectors) and `head` (token vectors and lengths to class probabilities). Several heads take
+    the same vectors, and their probabilities stand side by side.
 
     The encoder computes in the precision in which the head's vectors were made, where the CPU has it; the
     head in float32: OpenVINO's LSTM in bfloat16 is many times slower and up to 0.05 of probability off.
@@ -217,49 +275,59 @@ class Network:
     Args:
         folder: of the member.
         classes: number of labels.
+        heads: files of the heads' graphs; without them the one in the folder.
     """
 
-    def __init__(self, folder: Path, classes: int) -> None:
+    def __init__(self, folder: Path, classes: int, heads: Sequence[Path] = ()) -> None:
         import openvino
         import sentencepiece
 
         self._habits = json.loads((folder / "network.json").read_text(encoding="utf-8"))
-        self._classes = classes
         self._processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
         core = openvino.Core()
         fast = self._habits["precision"] == "bfloat16" and "BF16" in core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         )
 
-        def compiled(name: str, precision: str) -> Any:
+        def compiled(path: Path, precision: str) -> Any:
             # LATENCY: all cores on one batch.
             hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-            return core.compile_model(folder / name, "CPU", hints)
+            return core.compile_model(path, "CPU", hints)
 
-        head = compiled("head.xml", "f32")
-        taken = head.input("vectors")
+        compiled_heads = [compiled(head, "f32") for head in heads or [folder / "head.xml"]]
+        taken = compiled_heads[0].input("vectors")
         self.vectors = Vectors(
             hidden_size=taken.get_partial_shape()[1].get_length(),
             dtype=taken.element_type.to_dtype(),
             precision="bfloat16" if fast else "float32",
             encoder=self._habits["encoder_fingerprint"],
             pad_to=self._habits["pad_to"],
+            longest=self._habits["pad_to"] or self._habits["max_tokens"],
+            layers=self._habits.get("layers", 1),
         )
-        self._head = head.create_infer_request()
-        self._layout = compiled("layout.xml", "f32").create_infer_request()
-        self._encoder = compiled("encoder.xml", "bf16" if fast else "f32").create_infer_request()
+        self._heads = [head.create_infer_request() for head in compiled_heads]
+        self._columns = classes * len(self._heads)
+        self._layout = compiled(folder / "layout.xml", "f32").create_infer_request()
+        self._encoder = compiled(folder / "encoder.xml", "bf16" if fast else "f32").create_infer_request()
         self._lock = threading.Lock()  # a request computes one batch at a time
 
     def token_ids(self, text: str) -> _Ints:
-        """As in training: lower case if the encoder wants it, cut, framed by `[CLS]` and `[SEP]`; int32."""
+        """As in training: lower case if the encoder wants it, cut, framed by `[CLS]` and `[SEP]`; int32.
+
+        The windows of a long text stand one behind the other, each in a frame of its own.
+        """
         habits = self._habits
         text = text[: habits["max_characters"]]  # far more than there are tokens, and quickly divided
         pieces = self._processor.encode(text.lower() if habits["lower_case"] else text)
-        ids = [habits["cls_id"], *pieces[: habits["max_tokens"] - 2], habits["sep_id"]]
-        return np.array(ids + [0] * ((habits["pad_to"] or 0) - len(ids)), dtype=np.int32)
+        kept = (habits.get(name, default) for name, default in _OF_LONG_TEXTS.items())
+        ids: list[int] = []
+        for window in windows_of(pieces, habits["max_tokens"] - 2, *kept):
+            framed = [habits["cls_id"], *window, habits["sep_id"]]
+            ids += framed + [0] * ((habits["pad_to"] or 0) - len(framed))
+        return np.array(ids, dtype=np.int32)
 
     def classify(self, texts: list[str]) -> _Probabilities:
-        """Probabilities float64 (texts, classes)."""
+        """Probabilities float64 (texts, heads * classes)."""
         return self.classify_ids([self.token_ids(text) for text in texts])
 
     def classify_ids(self, texts: list[_Ints]) -> _Probabilities:
@@ -271,16 +339,17 @@ class Network:
         return self._in_batches(texts, self._run_head)
 
     def _in_batches(self, texts: list[_Numbers], run: _Run) -> _Probabilities:
-        probabilities = np.empty((len(texts), self._classes))
+        probabilities = np.empty((len(texts), self._columns))
         lengths = np.array([len(text) for text in texts], dtype=np.int32)
         for batch in _batches(lengths, self._habits["token_budget"]):
             probabilities[batch] = run(np.concatenate([texts[row] for row in batch]), lengths[batch])
         return probabilities
 
     def _run(self, ids: _Ints, lengths: _Ints) -> npt.NDArray[np.float32]:
-        """Ids int32 (tokens,) of texts one behind the other to probabilities float32 (texts, classes)."""
+        """Ids int32 (tokens,) of texts one behind the other to probabilities (texts, heads * classes)."""
         with self._lock:
-            layout = self._layout.infer({"ids": ids, "lengths": lengths}, share_inputs=True).to_dict()
+            rows = {"ids": ids, "lengths": _windows(lengths, self.vectors.longest)}
+            layout = self._layout.infer(rows, share_inputs=True).to_dict()
             inputs = {output.any_name: values for output, values in layout.items()}
             vectors = self._encoder.infer(inputs, share_inputs=True)["vectors"][: len(ids)]
         return self._run_head(vectors.astype(self.vectors.dtype), lengths)
@@ -288,17 +357,16 @@ class Network:
     def _run_head(self, vectors: _Numbers, lengths: _Ints) -> npt.NDArray[np.float32]:
         with self._lock:
             inputs = {"vectors": vectors, "lengths": lengths}
-            probabilities: npt.NDArray[np.float32] = self._head.infer(inputs, share_inputs=True)[
-                "probabilities"
-            ]
-        return probabilities
+            found = [head.infer(inputs, share_inputs=True)["probabilities"] for head in self._heads]
+        return np.concatenate(found, axis=1)
 
 
 class Ngrams:
-    """A linear model on weighted n-grams of characters, no network.
+    """A linear model on weighted n-grams of characters, and perhaps words; no network.
 
-    The folder holds `ngrams.json` (the n-grams in the order of the columns, and how they are counted) and
-    `ngrams.npz` (`idf` (n-grams,), `kernel` (n-grams, classes) and `bias` (classes,) of the softmax layer).
+    The folder holds `ngrams.json` (`longest`, and the lists `ngrams` and, where words are counted, `words`)
+    and `ngrams.npz` (`idf` (columns,), `kernel` (columns, classes) and `bias` (classes,) of the softmax
+    layer). Columns are the n-grams, then the words.
 
     Args:
         folder: of the member.
@@ -309,18 +377,25 @@ class Ngrams:
 
     def __init__(self, folder: Path, classes: int) -> None:
         counted = json.loads((folder / "ngrams.json").read_text(encoding="utf-8"))
-        self._vectorizer = ngram_vectorizer(counted["longest"], vocabulary=counted["ngrams"])
+        ngrams, words = counted["ngrams"], counted.get("words", [])
         with np.load(folder / "ngrams.npz", allow_pickle=False) as arrays:
-            self._vectorizer.idf_ = arrays["idf"]
-            self._kernel, self._bias = arrays["kernel"], arrays["bias"]
+            idf, self._kernel, self._bias = (arrays[name] for name in ("idf", "kernel", "bias"))
         if self._bias.shape != (classes,):
             raise MlflowException(f"{folder.name} has weights for {len(self._bias)} classes, not {classes}")
+        self._vectorizers = [ngram_vectorizer(counted["longest"], vocabulary=ngrams)]
+        if words:
+            self._vectorizers.append(word_vectorizer(vocabulary=words))
+        for vectorizer, own in zip(self._vectorizers, np.split(idf, [len(ngrams)]), strict=False):
+            vectorizer.idf_ = own
 
     def classify(self, texts: list[str]) -> _Probabilities:
         """Probabilities float64 (texts, classes)."""
-        if not texts:
-            return np.empty((0, len(self._bias)))
-        return _softmax(self._vectorizer.transform(texts) @ self._kernel + self._bias)
+        parts = [np.empty((0, len(self._bias)))]
+        for start in range(0, len(texts), _AT_ONCE):
+            chosen = texts[start : start + _AT_ONCE]
+            features = side_by_side([vectorizer.transform(chosen) for vectorizer in self._vectorizers])
+            parts.append(_softmax(features @ self._kernel + self._bias))
+        return np.concatenate(parts)
 
 
 def ngram_vectorizer(longest: int, **more: Any) -> Any:
@@ -335,12 +410,91 @@ def ngram_vectorizer(longest: int, **more: Any) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(
-        analyzer="char", ngram_range=(1, longest), sublinear_tf=True, preprocessor=_in_one_form, **more
+        analyzer="char", ngram_range=(1, longest), sublinear_tf=True, preprocessor=in_one_form, **more
     )
 
 
-def _in_one_form(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).lower()
+def word_vectorizer(**more: Any) -> Any:
+    """The same of content words, in the normalized form of Sudachi's core dictionary.
+
+    Args:
+        more: further arguments of `TfidfVectorizer`.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sudachipy import Dictionary
+
+    tokenizer, lock = Dictionary().tokenizer(), threading.Lock()  # it takes one text at a time
+
+    def words(text: str) -> list[str]:
+        text = in_one_form(text)
+        parts = [text[start : start + _SUDACHI_MOST] for start in range(0, len(text), _SUDACHI_MOST)]
+        with lock:
+            return [
+                word.normalized_form()
+                for part in parts
+                for word in tokenizer.tokenize(part)
+                if word.part_of_speech()[0] in _CONTENT
+            ]
+
+    return TfidfVectorizer(analyzer=words, sublinear_tf=True, **more)
+
+
+def side_by_side(blocks: list[Any]) -> Any:
+    """Sparse blocks of columns, each (texts, columns) with rows of length 1, as one such block."""
+    from scipy import sparse
+    from sklearn.preprocessing import normalize
+
+    return blocks[0] if len(blocks) == 1 else normalize(sparse.hstack(blocks, format="csr"))
+
+
+def in_one_form(text: str) -> str:
+    """NFKC, lower case, and one space for white space in a row: texts that are then equal are equal here."""
+    return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).lower())
+
+
+def windows_of(pieces: list[int], room: int, keep: str, most: int, overlap: int) -> list[list[int]]:
+    """What an encoder is given of a text: all of it, or what is kept of one that is too long.
+
+    Args:
+        pieces: token ids of the text without special ones.
+        room: pieces that the encoder takes at a time.
+        keep: of a text with more pieces: `head`, the first of them; `tail`, the last; `head-tail`, as many of
+            both; `windows`, all, in several parts.
+        most: parts; what lies beyond is cut.
+        overlap: pieces that a part repeats of the one before it; fewer than `room`.
+
+    Returns:
+        The parts in order, each but the last of `room` pieces if there are several.
+    """
+    if len(pieces) <= room:
+        return [pieces]
+    if keep == "windows":
+        starts = range(0, len(pieces) - overlap, room - overlap)
+        return [pieces[start : start + room] for start in starts[:most]]
+    last = {"head": 0, "tail": room, "head-tail": room // 2}[keep]
+    return [pieces[: room - last] + pieces[len(pieces) - last :]]
+
+
+def _windows(lengths: _Ints, longest: int) -> _Ints:
+    """Tokens of each window of texts with so many tokens, (windows,)."""
+    counts = -(-lengths // longest)
+    windows = np.full(counts.sum(), longest, dtype=np.int32)
+    windows[np.cumsum(counts) - 1] = lengths - (counts - 1) * longest
+    return windows
+
+
+def _texts_of(cell: Any) -> list[str] | None:
+    """A cell of texts as a list, empty where it is null; None if it is something else."""
+    if isinstance(cell, (list, tuple, np.ndarray)):
+        texts = list(cell)
+        return texts if all(isinstance(text, str) for text in texts) else None
+    return [] if pd.isna(cell) else None
+
+
+def log_probabilities(probabilities: _Probabilities) -> _Probabilities:
+    """Logarithms that are joined: what is all but impossible for one member is not so for all."""
+    logarithms: _Probabilities = np.log(np.maximum(probabilities, _SMALLEST))
+    return logarithms
 
 
 def _softmax(scores: _Numbers) -> _Probabilities:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jabert.config import Settings
-from jabert.encoder import origin_of
+from jabert.encoder import TokenIds, origin_of
 from jabert.errors import JabertError
 from jabert.evaluation import scaled
 from jabert.features import FeatureStore, row_keys
@@ -70,10 +70,10 @@ class Champion:
         """
         answers = [member.classify(inputs) for member, inputs in zip(self._members, prepared, strict=True)]
         parts = [probabilities for probabilities, _ in answers]
-        joined = self._classifier.join(parts) if len(parts) > 1 else parts[0]
+        join = getattr(self._classifier, "join", None)  # a model of jabert 0.1 has one part and no join
         about = self._classifier.about
         labels, threshold = about["labels"], about.get("threshold", 0.0)
-        joined = scaled(joined, about.get("temperature", 1.0))
+        joined = scaled(join(parts) if join else parts[0], about.get("temperature", 1.0))
         source = {"model_version": self.version, "model_digest": self.digest}
         rows: list[dict[str, Any]] = [{**source, "reason": fault and f"text is {fault}"} for fault in faults]
         good = [row for row in rows if row["reason"] is None]
@@ -100,20 +100,28 @@ class _Member:
                 "encoder_fingerprint": vectors.encoder,
                 "pad_to": vectors.pad_to,
             }
-            origin = origin_of(about["encoder_fingerprint"], "openvino", vectors.precision, about["pad_to"])
+            layers = getattr(vectors, "layers", 1)  # a model comes with the code of its day
+            origin = origin_of(
+                about["encoder_fingerprint"], "openvino", vectors.precision, about["pad_to"], layers
+            )
             self._store = FeatureStore(root, origin, vectors.hidden_size, vectors.dtype.name)
+            # Models of before have no windows.
+            self._longest = getattr(vectors, "longest", np.iinfo(np.int32).max)
 
     def prepare(self, texts: list[str]) -> list[Any]:
-        """Token ids, int32 (tokens,), of each text; the texts themselves where there is no network."""
+        """Token ids of each text, int32 (tokens,); the texts themselves where there is no network."""
         return texts if self._store is None else [self._classifier.token_ids(text) for text in texts]
 
     def classify(self, inputs: list[Any]) -> tuple[npt.NDArray[np.float64], int | None]:
         """Probabilities (texts, classes); for how many texts the store had vectors, None without a store."""
         if self._store is None:
             return self._classifier.classify(inputs), None
-        indices = self._store.find(row_keys(inputs))
-        known, new = np.flatnonzero(indices >= 0), np.flatnonzero(indices < 0)
-        stored = [self._store.vectors(index) for index in indices[known]]
+        ids = TokenIds.of(inputs)
+        rows = self._store.find(row_keys(ids.divided(self._longest)))
+        windows = np.split(rows, np.cumsum(ids.windows(self._longest)))[:-1]  # of each text
+        has_all = np.array([bool((found >= 0).all()) for found in windows], dtype=bool)
+        known, new = np.flatnonzero(has_all), np.flatnonzero(~has_all)
+        stored = [np.concatenate([self._store.vectors(row) for row in windows[text]]) for text in known]
         from_vectors = self._classifier.classify_vectors(stored)
         from_ids = self._classifier.classify_ids([inputs[row] for row in new])
         probabilities = np.empty((len(inputs), from_ids.shape[1]))

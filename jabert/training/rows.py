@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from jabert.encoder import TokenIds
+from jabert.encoder import TokenIds, real_tokens
 from jabert.errors import JabertError
 from jabert.features.store import FeatureStore, row_keys
 
@@ -17,39 +17,61 @@ class StoredVectors:
 
     Attributes:
         store: the partition that holds them.
-        indices: int64 (rows,), where each text stands in the store.
-        lengths: int32 (rows,), tokens of each text.
+        indices: int64 (rows, windows), where the windows of each text stand in the store; -1 behind the last.
+        lengths: int32 (rows,), vectors of each text, those of all its windows.
+        sizes: int32 (rows,), neighbouring tokens of a text whose mean is one of its vectors.
     """
 
     store: FeatureStore
     indices: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int32]
+    sizes: npt.NDArray[np.int32]
 
     @classmethod
-    def find(cls, store: FeatureStore, ids: TokenIds) -> "StoredVectors":
+    def find(cls, store: FeatureStore, ids: TokenIds, longest: int) -> "StoredVectors":
         """The vectors of texts by their token ids.
+
+        Args:
+            store: the partition.
+            ids: of each text.
+            longest: tokens of a window, as `jabert.encoder.longest_row`.
 
         Raises:
             JabertError: the store lacks some of them.
         """
-        indices = store.find(row_keys(ids))
-        if missing := int((indices < 0).sum()):
+        windows = ids.divided(longest)
+        found = store.find(row_keys(windows))
+        if missing := int((found < 0).sum()):
             raise JabertError(
-                f"the feature store {store.path} lacks {missing} of {len(ids)} rows; "
+                f"the feature store {store.path} lacks {missing} of {len(windows)} rows; "
                 "`jabert featurize` computes them"
             )
-        return cls(store, indices, ids.lengths)
+        there = real_tokens(ids.windows(longest))
+        indices = np.full(there.shape, -1, dtype=np.int64)
+        indices[there] = found
+        return cls(store, indices, ids.lengths, np.ones_like(ids.lengths))
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def take(self, numbers: npt.NDArray[np.integer]) -> "StoredVectors":
         """The vectors of the texts of these numbers, (texts,), in that order."""
-        return StoredVectors(self.store, self.indices[numbers], self.lengths[numbers])
+        parts = (values[numbers] for values in (self.indices, self.lengths, self.sizes))
+        return StoredVectors(self.store, *parts)
+
+    def shortened(self, most: int) -> "StoredVectors":
+        """The same with at most so many vectors for a text: where there are more, means of neighbours."""
+        sizes = -(-self.lengths // most)
+        return replace(self, lengths=-(-self.lengths // sizes), sizes=sizes)
 
     def read(self, number: int) -> npt.NDArray[np.floating]:
-        """The vectors of one text, (tokens, hidden), in the dtype of the store; a view of the mapped file."""
-        return self.store.vectors(int(self.indices[number]))
+        """The vectors of one text, (tokens, hidden), of its windows in order; in the dtype of the store.
+
+        Of a single window they are a view of the mapped file.
+        """
+        windows = [self.store.vectors(index) for index in self.indices[number].tolist() if index >= 0]
+        vectors = windows[0] if len(windows) == 1 else np.concatenate(windows)
+        return vectors if self.sizes[number] == 1 else _means(vectors, int(self.sizes[number]))
 
     def padded(self, numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.floating]:
         """The vectors of some texts as one batch (texts, tokens, hidden), right-padded with 0.
@@ -61,11 +83,18 @@ class StoredVectors:
         longest, shortest = int(lengths.max()), int(lengths.min())
         padding = np.zeros((longest - shortest, store.hidden_size), dtype=store.dtype)
         pieces = []
-        for index in self.indices[numbers].tolist():
-            vectors = store.vectors(index)
-            pieces += [vectors, padding[: longest - len(vectors)]]
+        for number, length in zip(numbers.tolist(), lengths.tolist(), strict=True):
+            pieces += [self.read(number), padding[: longest - length]]
         # Joined in one call, for NumPy assigns row by row at two thirds of the speed.
         return np.concatenate(pieces).reshape(len(numbers), longest, store.hidden_size)
+
+
+def _means(vectors: npt.NDArray[np.floating], size: int) -> npt.NDArray[np.floating]:
+    """Means of `size` neighbouring rows each; those of the last may be fewer."""
+    starts = np.arange(0, len(vectors), size)
+    sums = np.add.reduceat(vectors, starts, axis=0, dtype=np.float32)
+    counts = np.diff(starts, append=len(vectors))
+    return np.asarray(sums / counts[:, None], dtype=vectors.dtype)
 
 
 @dataclass(frozen=True)
@@ -76,8 +105,11 @@ class Rows:
         texts: the text of each row.
         classes: int32 (rows,), index of its label.
         groups: its group, e.g. the article that a sentence comes from; None where it has none.
-        ids: its token ids; None unless the method needs tokens or vectors.
+        ids: its token ids, those of its windows one behind the other; None unless the method needs tokens or
+            vectors.
         vectors: its token vectors; None unless the method needs vectors.
+        targets: float64 (rows, classes), what a network is to answer for each row in place of its class; None
+            to learn the classes.
     """
 
     texts: Sequence[str]
@@ -85,6 +117,7 @@ class Rows:
     groups: Sequence[str | None] = ()
     ids: TokenIds | None = None
     vectors: StoredVectors | None = None
+    targets: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -98,7 +131,20 @@ class Rows:
             groups=[self.groups[number] for number in numbers] if self.groups else (),
             ids=self.ids and self.ids.take(numbers),
             vectors=self.vectors and self.vectors.take(numbers),
+            targets=None if self.targets is None else self.targets[numbers],
         )
+
+    def distributions(self, classes: int) -> npt.NDArray[np.float32]:
+        """What a network is to answer, (rows, classes): the targets, or 1 for the class of each row."""
+        if self.targets is None:
+            return np.eye(classes, dtype=np.float32)[self.classes]
+        return self.targets.astype(np.float32)
+
+    def token_ids(self) -> TokenIds:
+        """The token ids, for a method that asked for them."""
+        if self.ids is None:
+            raise ValueError("these rows came without token ids: the method does not name them in `needs`")
+        return self.ids
 
     def stored_vectors(self) -> StoredVectors:
         """The vectors, for a method that asked for them."""

@@ -56,11 +56,11 @@ NEW = """
     from jabert.methods.bi_lstm.training import load_classifier, predict
     from jabert.training.rows import Rows, StoredVectors
 
-    rows = Rows(texts, classes, ids=ids, vectors=StoredVectors.find(store, ids))
+    rows = Rows(texts, classes, ids=ids, vectors=StoredVectors.find(store, ids, 64))
     parts = rows.take(train_rows), rows.take(watched_rows)
     (out / "training").mkdir()
     job = Job(settings, toy.LABELS, folder, out / "training")
-    method_of("bi-lstm").fit(job, *parts, epochs.append)
+    method_of(settings).fit(job, *parts, epochs.append)
     model = load_classifier(out / "training", store.hidden_size, 4, settings.method.units)
     predicted = predict(model, parts[1].stored_vectors(), 16)
     package = build_package(job, out / "package")

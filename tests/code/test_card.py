@@ -109,7 +109,7 @@ def toy_facts(encoder, recipe, overrides, texts, labels, *, calibration=None):
         best_epoch=2,
         resolved={"training_precision": "float32", "gpu": "none"},
     )
-    folder, method = open_folder(encoder), method_of(settings.method.kind)
+    folder, method = open_folder(encoder), method_of(settings)
     described = method.describe(Job(settings, labels, folder, Path("training")), fitted)
     return Facts(
         version="3",
@@ -247,6 +247,20 @@ def test_every_section_is_there_with_its_facts(facts_of):
             assert fact in section(markdown, heading), (heading, fact)
     assert "trained by recipe knbc on 2 texts" in markdown
     assert "Sample:" not in markdown
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ("head", "64 tokens; of a longer one the beginning, the rest is cut off"),
+        ("tail", "64 tokens; of a longer one the end, the rest is cut off"),
+        ("head-tail", "64 tokens; of a longer one the beginning and end, the rest is cut off"),
+        ("windows", "64 tokens; of a longer one up to 8 overlapping windows of so many, the rest is cut off"),
+    ],
+)
+def test_what_becomes_of_a_long_text_is_said(facts_of, kept, said):
+    card = make_card(facts_of(overrides=[f"data.long_texts={kept}"]))
+    assert said in section(card.to_markdown(), "Encoder")
 
 
 def test_a_method_without_an_encoder_has_the_same_sections(facts_of):

@@ -14,6 +14,7 @@ from jabert.config import (
     fields,
     load_settings,
     local_database,
+    names_method,
 )
 from jabert.errors import JabertError
 
@@ -78,8 +79,19 @@ def test_recipe_seed_is_the_articles_protocol_and_says_what_is_wrong_with_it():
 def test_without_a_recipe_the_defaults_hold():
     settings = load_settings()
     assert settings.recipe == ""
-    assert settings.method.units == 356
+    assert settings.method.kind == "stack" and settings.method.members == ("tfidf", "mean-pooling")
     assert settings.features.dtype == "float16"
+
+
+def test_settings_of_a_method_that_is_not_named_tell_which_is_meant(tmp_path):
+    assert load_settings(None, ["method.units=8"]).method.kind == "bi-lstm", "as before there were others"
+    assert load_settings(None, ["method.folds=3"]).method.folds == 3
+    own = tmp_path / "own.toml"
+    own.write_text("[classifier]\nunits = 8\n")
+    assert load_settings(own).method.units == 8
+    assert load_settings(own, ["method.kind=stack"]).method.kind == "stack"
+    assert names_method(own, []) and names_method(None, ["method.folds=3"]) and names_method("knbc", [])
+    assert not names_method(None, ["data.seed=1"])
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def results(settings):
 
 def run(settings, measured_on="test"):
     """Take all steps that the method needs; returns the names of those whose results were made anew."""
-    before, needs, tokens = results(settings), steps.method_of(settings.method.kind).needs, None
+    before, needs, tokens = results(settings), steps.method_of(settings).needs, None
     data = steps.read(settings)
     steps.validate(settings, data)
     if "vectors" in needs:
@@ -95,6 +95,7 @@ def toy_kind(monkeypatch):
         ["tracking.experiment=other", "tracking.model_name=other", "tracking.uri=sqlite:///other.db"],
         ["serving.max_texts=7", "pretraining.steps=7", "corpus.licence=CC0", "vocabulary.size=99"],
         ["encoder.token_budget=999"],
+        ["data.long_texts=tail", "data.windows=3"],  # no text is long
     ],
     ids=lambda changed: " ".join(changed) or "nothing",
 )

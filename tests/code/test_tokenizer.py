@@ -7,7 +7,7 @@ import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jabert.config import EncoderSettings, load_settings
+from jabert.config import DataSettings, EncoderSettings, load_settings
 from jabert.encoder import Tokenizer, open_folder
 from jabert.errors import JabertError
 
@@ -233,7 +233,7 @@ def packaged(toy_encoder):
     def of(tokenizer):
         network = Network.__new__(Network)
         network._processor = processor
-        names = ("lower_case", "cls_id", "sep_id", "max_tokens", "pad_to")
+        names = ("lower_case", "cls_id", "sep_id", "max_tokens", "pad_to", "long_texts", "windows", "overlap")
         habits = {name: getattr(tokenizer, name) for name in names} | {"max_characters": 100_000}
         network._habits = json.loads(json.dumps(habits))
         return network
@@ -246,11 +246,15 @@ def packaged(toy_encoder):
     lower_case=st.booleans(),
     max_tokens=st.none() | st.integers(3, 64),
     pad_to=st.none() | st.integers(3, 64),
+    long_texts=st.sampled_from(["head", "tail", "head-tail", "windows"]),
+    windows=st.integers(1, 5),
 )
 def test_the_package_tokenizes_any_text_as_training_does(
-    toy_encoder, packaged, *, text, lower_case, max_tokens, pad_to
+    toy_encoder, packaged, *, text, lower_case, max_tokens, pad_to, long_texts, windows
 ):
-    tokenizer = tokenizer_of(toy_encoder, lower_case=lower_case, max_tokens=max_tokens, pad_to=pad_to)
+    encoder = EncoderSettings(lower_case=lower_case, max_tokens=max_tokens, pad_to=pad_to)
+    data = DataSettings(long_texts=long_texts, windows=windows)
+    tokenizer = Tokenizer(open_folder(toy_encoder), encoder, data)
     assert packaged(tokenizer).token_ids(text).tolist() == tokenizer([text]).ids[0].tolist()
 
 

@@ -42,7 +42,7 @@ def test_a_method_has_all_rights_and_uses_what_another_one_made(overrides, kind,
         second = retrain("", settings_for(kind, overrides))
 
     assert not tokenized and second["features"]["computed"] == 0
-    vectors = "vectors" in method_of(kind).needs
+    vectors = "vectors" in method_of(load_settings("", settings_for(kind, overrides))).needs
     assert second["features"]["reused"] == (first["features"]["computed"] if vectors else 0)
     assert second["champion_weighted_f1"] == first["weighted_f1"], "judged against the other method"
     registry = open_registry(load_settings())

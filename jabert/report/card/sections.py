@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from jabert.config import Settings, TrackingSettings
+from jabert.config import DataSettings, Settings, TrackingSettings
 from jabert.dataset import table_digest
 from jabert.dataset.readers import format_of
 from jabert.encoder import EncoderFolder
@@ -165,6 +165,11 @@ def limits(facts: Facts) -> str:
         f"The interval reflects the random choice of these test rows (it resamples {report.resampled}), not "
         "that of the split or the seed, and says nothing about texts from other sources.",
     ]
+    if context := report.calibration.context:
+        sentences.append(
+            f"It looks at up to {context.texts} texts before and after a text in the same group. Where none "
+            f"are given, it judges the text alone: weighted F1 {report.weighted_f1_alone:.4f} on these rows."
+        )
     if facts.test_chose:
         sentences.append("The test rows chose the epoch; the interval does not account for that.")
     left_out = report.rows - facts.verdict["compared_rows"]
@@ -249,9 +254,16 @@ def encoder(facts: Facts) -> str:
             "origin": folder.settings.get("origin", "not stated in an encoder.toml"),
             "layers": f"{config.num_hidden_layers}, hidden size {config.hidden_size}",
             "vocabulary": f"{config.vocab_size:,} pieces, {'lower-cased' if facts.lower_case else 'cased'}",
-            "longest text": f"{facts.max_tokens:,} tokens, the rest is cut off",
+            "longest text": f"{facts.max_tokens:,} tokens; {_of_longer_ones(facts.settings.data)}",
         }
     )
+
+
+def _of_longer_ones(data: DataSettings) -> str:
+    if data.long_texts == "windows":
+        return f"of a longer one up to {data.windows:,} overlapping windows of so many, the rest is cut off"
+    kept = {"head": "beginning", "tail": "end", "head-tail": "beginning and end"}[data.long_texts]
+    return f"of a longer one the {kept}, the rest is cut off"
 
 
 def environment(facts: Facts) -> str:
