@@ -10,7 +10,7 @@ import pandas as pd
 
 from jabert.config import Settings
 from jabert.dataset import row_digests, table_digest
-from jabert.evaluation import Baseline, baseline_metrics, predictions, scaled
+from jabert.evaluation import Baseline, baseline_metrics, predictions
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
 from jabert.methods import Epoch, encoder_of, method_of
@@ -124,8 +124,7 @@ def record_evaluation(evaluated: Evaluated, run: Run) -> None:
     run.text("report/report.md", evaluation_page(report))
     run.text("report/classification_report.txt", report.report_text)
     run.json("report/report.json", report.to_dict())
-    answers = scaled(evaluated.probabilities, report.calibration.temperature)
-    predicted = predictions(evaluated.rows, answers, report.labels)
+    predicted = predictions(evaluated.rows, evaluated.answers, report.labels)
     run.text("report/predictions.csv", predicted.to_csv(index=False))
     _record_picture(plots.confusion_matrix(report), "report/confusion_matrix.png", run)
     _record_picture(plots.per_class(report), "report/per_class.png", run)

@@ -195,7 +195,7 @@ def measure_baselines(settings: Settings, data: Data, evaluated: Evaluated) -> l
             evaluated.rows,
             data.labels,
             steps.baseline(settings, data, kind, evaluated.measured_on),
-            evaluated.probabilities,
+            evaluated.answers,
             seed=settings.data.seed,
         )
         for kind in (kinds if settings.experiment.baselines else [])

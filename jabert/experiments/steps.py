@@ -169,13 +169,15 @@ class Evaluated:
     Attributes:
         measured_on: the split of the rows.
         rows: of the table, with pieces where texts are tokenized.
-        probabilities: float64 (rows, classes), before they are calibrated.
-        report: on them, as the package answers.
+        probabilities: float64 (rows, classes), of the classifier.
+        answers: the same as the package gives them: calibrated, and with the neighbours if it looks at them.
+        report: on the answers.
     """
 
     measured_on: Split
     rows: pd.DataFrame
     probabilities: npt.NDArray[np.float64]
+    answers: npt.NDArray[np.float64]
     report: EvaluationReport
 
 
@@ -473,15 +475,12 @@ def evaluate(
     key = key_of(_EVALUATE, fit.key, measured_on, settings.package.max_texts)
     folder, _ = find_or_make(_work(settings), "evaluate", key, make)
     probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)
+    applied = calibration or Calibration()
+    around = _neighbours(rows, settings.data.context) if applied.context else None
     report = evaluate_predictions(
-        rows,
-        probabilities,
-        data.labels,
-        calibration=calibration,
-        neighbours=_neighbours(rows, settings.data.context) if calibration and calibration.context else None,
-        seed=settings.data.seed,
+        rows, probabilities, data.labels, calibration=applied, neighbours=around, seed=settings.data.seed
     )
-    return Evaluated(measured_on, rows, probabilities, report)
+    return Evaluated(measured_on, rows, probabilities, applied.answers(probabilities, around), report)
 
 
 def _work(settings: Settings) -> Path:

@@ -428,9 +428,9 @@ def test_a_classifier_that_learned_from_validation_rows_is_calibrated_by_one_tha
     fit = steps.fit(settings, data, None, "test", on_epoch=lambda _: None)
     calibrate = steps.calibrate_predictions
 
-    def spy(true, probabilities, min_precision):
+    def spy(true, probabilities, min_precision, **context):
         seen.append((true, probabilities, min_precision))
-        return calibrate(true, probabilities, min_precision)
+        return calibrate(true, probabilities, min_precision, **context)
 
     monkeypatch.setattr(steps, "calibrate_predictions", spy)
     first = steps.calibrate(settings, data, None, fit)
@@ -481,6 +481,9 @@ def test_the_report_tells_what_the_package_answers(toy_kind, toy_table):
     answers = open_package(package).predict(None, evaluated.rows)
     assert evaluated.report.calibration == calibration
     np.testing.assert_array_equal(evaluated.probabilities, plain.probabilities)
+    np.testing.assert_array_equal(plain.answers, plain.probabilities)
+    given = [[of[label] for label in toy.LABELS] for of in answers["probabilities"]]
+    np.testing.assert_array_equal(evaluated.answers, given)
     assert evaluated.report.weighted_f1 == plain.report.weighted_f1
     assert evaluated.report.mistakes[0].probability == pytest.approx(answers["score"].max())
     assert evaluated.report.answered.share == answers["label"].notna().mean()
