@@ -1,4 +1,4 @@
-"""What methods without a network share: a logistic regression, as the weights of a softmax layer."""
+"""What methods without a network share: linear models, as the weights of a softmax layer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jabert.config import ClassWeights
+from jabert.training.folds import assign_folds
+from jabert.training.rows import Rows
+
 _MOST_ITERATIONS = 1000
+_FOLDS = 3
+_ENOUGH = 2000  # held-out rows to choose one number on
+_USUAL_SHARPNESS = 2.0  # where no row can be held out; most corpora are near it
 
 
 @dataclass(frozen=True)
@@ -24,23 +31,96 @@ class Softmax:
     iterations: int
 
 
-def fit_softmax(features: Any, classes: npt.NDArray[np.int32], c: float) -> Softmax:
+def fit_softmax(
+    features: Any, classes: npt.NDArray[np.int32], c: float, class_weights: ClassWeights = "none"
+) -> Softmax:
     """Fit scikit-learn's logistic regression (multinomial, L2).
 
     Args:
         features: (rows, features), an array or a sparse matrix.
         classes: (rows,), class indices; each class has a row.
         c: inverse strength of the regularization.
+        class_weights: whether a row counts the more, the fewer its class has.
     """
     from sklearn.linear_model import LogisticRegression
 
+    weights = None if class_weights == "none" else class_weights
     # Not lbfgs, scikit-learn's default: on a hundred thousand n-grams it takes ten times as long.
-    model = LogisticRegression(C=c, solver="newton-cg", max_iter=_MOST_ITERATIONS).fit(features, classes)
+    model = LogisticRegression(C=c, class_weight=weights, solver="newton-cg", max_iter=_MOST_ITERATIONS)
+    model.fit(features, classes)
     coefficients, bias = model.coef_, model.intercept_
     if len(coefficients) == 1:  # of two classes scikit-learn has a column for the second only
         coefficients = np.concatenate([-coefficients / 2, coefficients / 2])
         bias = np.concatenate([-bias / 2, bias / 2])
     return Softmax(coefficients.T, bias, int(model.n_iter_.max()))
+
+
+def fit_svm(features: Any, rows: Rows, c: float) -> Softmax:
+    """Fit scikit-learn's linear support vector machine, one class against the rest, classes balanced.
+
+    Its scores become probabilities by a softmax of their multiple, which has the best likelihood for rows
+    that were held out, whole groups at a time.
+
+    Args:
+        features: (rows, features), a sparse matrix of rows of length 1.
+        rows: each class has one.
+        c: inverse strength of the regularization.
+    """
+    kernel, bias, iterations = _svm(features, rows.classes, c)
+    folds = assign_folds(rows, _FOLDS, seed=0)
+    scores, held = np.empty((len(rows), len(bias))), np.zeros(len(rows), dtype=bool)
+    for fold in range(_FOLDS):
+        chosen = folds == fold
+        if chosen.any() and held.sum() < _ENOUGH:
+            found, offset, _ = _svm(features[~chosen], rows.classes[~chosen], c)
+            scores[chosen] = features[chosen] @ found + offset
+            held |= chosen
+    sharpness = _sharpness(scores[held], rows.classes[held]) if held.any() else _USUAL_SHARPNESS
+    return Softmax(sharpness * kernel, sharpness * bias, iterations)
+
+
+def _sharpness(scores: npt.NDArray[np.float64], classes: npt.NDArray[np.int32]) -> float:
+    """The factor of scores (rows, classes) whose softmax has the best likelihood."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    def loss(logarithm: float) -> float:
+        likelihoods = log_softmax(np.exp(logarithm) * scores, axis=1)
+        return -float(likelihoods[np.arange(len(classes)), classes].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def _svm(features: Any, classes: npt.NDArray[np.int32], c: float) -> tuple[Any, Any, int]:
+    """Kernel (features, classes), bias (classes,) and iterations; each class has rows."""
+    from sklearn.svm import LinearSVC
+
+    model = LinearSVC(C=c, class_weight="balanced", max_iter=_MOST_ITERATIONS, random_state=0)
+    model.fit(features, classes)
+    kernel, bias = model.coef_.T, model.intercept_
+    if kernel.shape[1] == 1:  # of two classes scikit-learn has a column for the second only
+        kernel, bias = np.concatenate([-kernel, kernel], axis=1), np.concatenate([-bias, bias])
+    return kernel, bias, int(model.n_iter_)
+
+
+def fit_standardized(
+    features: npt.NDArray[np.float64],
+    classes: npt.NDArray[np.int32],
+    c: float,
+    class_weights: ClassWeights = "none",
+) -> Softmax:
+    """As `fit_softmax` on standardized columns, but the layer takes the columns as they are.
+
+    Args:
+        features: (rows, features).
+        classes: (rows,), class indices; each class has a row.
+        c: inverse strength of the regularization.
+    """
+    centre, scale = features.mean(axis=0), features.std(axis=0)
+    scale[scale == 0] = 1.0  # of a column that is the same everywhere
+    layer = fit_softmax((features - centre) / scale, classes, c, class_weights)
+    kernel = layer.kernel / scale[:, None]
+    return Softmax(kernel, layer.bias - centre @ kernel, layer.iterations)
 
 
 def fit_weights(

@@ -5,7 +5,8 @@ stands alone: it imports nothing else of jabert, and reads only the folder `clas
 
     SHA256SUMS    digests of the other files, as `sha256sum` writes them
     package.json  labels, limits, and the members: for each its folder and the class here that reads it;
-                  perhaps the temperature of the probabilities, and the threshold of an answer
+                  perhaps the temperature of the probabilities, the weights of a text's neighbours, and the
+                  threshold of an answer
     config.toml   the settings that the model was made with; for people, not read here
     <member>/     the files of one classifier
 
@@ -16,11 +17,13 @@ one kind of member needs are imported by that kind, so a model wants no packages
 
 import hashlib
 import json
+import re
 import reprlib
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,10 @@ _INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph, as in ja
 _INVISIBLE = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
 _OF_LONG_TEXTS = {"long_texts": "head", "windows": 1, "overlap": 0}  # where network.json does not say
 _FEW = 8  # texts; measured on 2 cores
+_AT_ONCE = 1000  # texts whose n-grams are in memory together
+_SPACES = re.compile(r"\s\s+")
+_CONTENT = frozenset({"名詞", "動詞", "形容詞", "形状詞", "副詞", "接頭辞", "接尾辞"})
+_SUDACHI_MOST = 10_000  # characters; Sudachi takes 49,149 bytes
 _SMALLEST = 1e-7  # probability whose logarithm is taken
 _Ints = npt.NDArray[np.int32]
 _Numbers = npt.NDArray[Any]
@@ -105,7 +112,9 @@ class TextClassifier(PythonModel):
 
         Args:
             context: not used.
-            model_input: one row a text, in the string column `text`.
+            model_input: one row a text, in the string column `text`. A model with context takes two more, if
+                they are there: `before` and `after`, lists of the texts before and after it in the same
+                article, talk or other group, the nearest last and first.
             params: `top_k`, how many labels `probabilities` holds, the most probable first (without it
                 all, in the order of training); `threshold`, the probability below which a text gets no label
                 (without it that of the package, if it has one; 0: every text gets one).
@@ -115,14 +124,15 @@ class TextClassifier(PythonModel):
             `probabilities` (a dict, label to float), in the order and with the index of the input.
 
         Raises:
-            BadInput: a text is null, not a string, not Unicode or blank; there are too many texts; or a
-                parameter has no such value. Rows are named by the index of the input.
+            BadInput: a text is null, not a string, not Unicode or blank; `before` or `after` is no list of
+                texts; there are too many texts; or a parameter has no such value. Rows are named by the index
+                of the input.
         """
         top_k, threshold = _checked(params or {})
         if threshold is None:
             threshold = self.about.get("threshold", 0.0)
         self._check_texts(model_input["text"])
-        probabilities = self.calibrate(self.classify(model_input["text"].tolist()))
+        probabilities = self.answer(model_input["text"].tolist(), self._neighbours(model_input))
         best, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
         labels = self.about["labels"]
         named = [labels[i] if score >= threshold else None for i, score in zip(best, scores, strict=True)]
@@ -142,6 +152,22 @@ class TextClassifier(PythonModel):
                 raise BadInput(f"row {row}: there are {len(texts):,} texts, but {limit:,} at most at a time")
             if fault := self.fault_of(text):
                 raise BadInput(f"row {row}: text is {fault}")
+
+    def _neighbours(self, model_input: pd.DataFrame) -> list[list[str]] | None:
+        """The texts beside each text, the nearest as many as the model looks at; None if there are none."""
+        most = self.about.get("context", {}).get("texts", 0)
+        given = [name for name in ("before", "after") if name in model_input]
+        if not most or not given:
+            return None
+        found: list[list[str]] = [[] for _ in range(len(model_input))]
+        for name in given:
+            for row, (label, cell) in enumerate(model_input[name].items()):
+                texts = _texts_of(cell)
+                if texts is None:
+                    raise BadInput(f"row {label}: {name} is {reprlib.repr(cell)}, not a list of texts")
+                nearest = texts[-most:] if name == "before" else texts[:most]
+                found[row] += [text for text in nearest if self.fault_of(text) is None]
+        return found
 
     @staticmethod
     def fault_of(text: Any) -> str | None:
@@ -168,6 +194,31 @@ class TextClassifier(PythonModel):
             return parts[0]
         logarithms = log_probabilities(np.concatenate(parts, axis=1))
         return _softmax(logarithms @ np.array(weights["kernel"]) + np.array(weights["bias"]))
+
+    def answer(self, texts: list[str], neighbours: list[list[str]] | None = None) -> _Probabilities:
+        """Probabilities float64 (texts, classes), calibrated, in the light of each text's neighbours.
+
+        Each different text is classified once, wherever it stands.
+        """
+        if neighbours is None:
+            return self.calibrate(self.classify(texts))
+        numbers = {text: i for i, text in enumerate(dict.fromkeys(chain(texts, *neighbours)))}
+        known = self.calibrate(self.classify(list(numbers)))
+        sums = [known[[numbers[text] for text in each]].sum(axis=0) for each in neighbours]
+        return self.in_context(known[[numbers[text] for text in texts]], np.array(sums))
+
+    def in_context(self, probabilities: _Probabilities, sums: _Probabilities) -> _Probabilities:
+        """Probabilities (texts, classes) with the sums of those of their neighbours, if the package says how.
+
+        A text without neighbours keeps its own.
+        """
+        weights = self.about.get("context")
+        if not weights or not len(sums):
+            return probabilities
+        scores = weights["own"] * log_probabilities(probabilities) + weights["neighbours"] * sums
+        joined = _softmax(scores + np.array(weights["bias"]))
+        found: _Probabilities = np.where(sums.any(axis=1, keepdims=True), joined, probabilities)
+        return found
 
     def calibrate(self, probabilities: _Probabilities) -> _Probabilities:
         """Make probabilities (texts, classes) as sure as they are right, if the package has a temperature.
@@ -198,6 +249,7 @@ class Vectors:
         pad_to: length to which texts are padded with token id 0, None without padding.
         longest: tokens of the longest row of the encoder. A text with more is several rows, its windows, one
             behind the other; all but the last are so long.
+        layers: of the encoder, the last ones, whose vectors stand side by side.
     """
 
     hidden_size: int
@@ -206,6 +258,7 @@ class Vectors:
     encoder: str
     pad_to: int | None
     longest: int
+    layers: int
 
 
 class Network:
@@ -250,6 +303,7 @@ class Network:
             encoder=self._habits["encoder_fingerprint"],
             pad_to=self._habits["pad_to"],
             longest=self._habits["pad_to"] or self._habits["max_tokens"],
+            layers=self._habits.get("layers", 1),
         )
         self._heads = [head.create_infer_request() for head in compiled_heads]
         self._columns = classes * len(self._heads)
@@ -308,10 +362,11 @@ class Network:
 
 
 class Ngrams:
-    """A linear model on weighted n-grams of characters, no network.
+    """A linear model on weighted n-grams of characters, and perhaps words; no network.
 
-    The folder holds `ngrams.json` (the n-grams in the order of the columns, and how they are counted) and
-    `ngrams.npz` (`idf` (n-grams,), `kernel` (n-grams, classes) and `bias` (classes,) of the softmax layer).
+    The folder holds `ngrams.json` (`longest`, and the lists `ngrams` and, where words are counted, `words`)
+    and `ngrams.npz` (`idf` (columns,), `kernel` (columns, classes) and `bias` (classes,) of the softmax
+    layer). Columns are the n-grams, then the words.
 
     Args:
         folder: of the member.
@@ -322,18 +377,25 @@ class Ngrams:
 
     def __init__(self, folder: Path, classes: int) -> None:
         counted = json.loads((folder / "ngrams.json").read_text(encoding="utf-8"))
-        self._vectorizer = ngram_vectorizer(counted["longest"], vocabulary=counted["ngrams"])
+        ngrams, words = counted["ngrams"], counted.get("words", [])
         with np.load(folder / "ngrams.npz", allow_pickle=False) as arrays:
-            self._vectorizer.idf_ = arrays["idf"]
-            self._kernel, self._bias = arrays["kernel"], arrays["bias"]
+            idf, self._kernel, self._bias = (arrays[name] for name in ("idf", "kernel", "bias"))
         if self._bias.shape != (classes,):
             raise MlflowException(f"{folder.name} has weights for {len(self._bias)} classes, not {classes}")
+        self._vectorizers = [ngram_vectorizer(counted["longest"], vocabulary=ngrams)]
+        if words:
+            self._vectorizers.append(word_vectorizer(vocabulary=words))
+        for vectorizer, own in zip(self._vectorizers, np.split(idf, [len(ngrams)]), strict=False):
+            vectorizer.idf_ = own
 
     def classify(self, texts: list[str]) -> _Probabilities:
         """Probabilities float64 (texts, classes)."""
-        if not texts:
-            return np.empty((0, len(self._bias)))
-        return _softmax(self._vectorizer.transform(texts) @ self._kernel + self._bias)
+        parts = [np.empty((0, len(self._bias)))]
+        for start in range(0, len(texts), _AT_ONCE):
+            chosen = texts[start : start + _AT_ONCE]
+            features = side_by_side([vectorizer.transform(chosen) for vectorizer in self._vectorizers])
+            parts.append(_softmax(features @ self._kernel + self._bias))
+        return np.concatenate(parts)
 
 
 def ngram_vectorizer(longest: int, **more: Any) -> Any:
@@ -348,8 +410,46 @@ def ngram_vectorizer(longest: int, **more: Any) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(
-        analyzer="char", ngram_range=(1, longest), sublinear_tf=True, preprocessor=_in_one_form, **more
+        analyzer="char", ngram_range=(1, longest), sublinear_tf=True, preprocessor=in_one_form, **more
     )
+
+
+def word_vectorizer(**more: Any) -> Any:
+    """The same of content words, in the normalized form of Sudachi's core dictionary.
+
+    Args:
+        more: further arguments of `TfidfVectorizer`.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sudachipy import Dictionary
+
+    tokenizer, lock = Dictionary().tokenizer(), threading.Lock()  # it takes one text at a time
+
+    def words(text: str) -> list[str]:
+        text = in_one_form(text)
+        parts = [text[start : start + _SUDACHI_MOST] for start in range(0, len(text), _SUDACHI_MOST)]
+        with lock:
+            return [
+                word.normalized_form()
+                for part in parts
+                for word in tokenizer.tokenize(part)
+                if word.part_of_speech()[0] in _CONTENT
+            ]
+
+    return TfidfVectorizer(analyzer=words, sublinear_tf=True, **more)
+
+
+def side_by_side(blocks: list[Any]) -> Any:
+    """Sparse blocks of columns, each (texts, columns) with rows of length 1, as one such block."""
+    from scipy import sparse
+    from sklearn.preprocessing import normalize
+
+    return blocks[0] if len(blocks) == 1 else normalize(sparse.hstack(blocks, format="csr"))
+
+
+def in_one_form(text: str) -> str:
+    """NFKC, lower case, and one space for white space in a row: texts that are then equal are equal here."""
+    return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).lower())
 
 
 def windows_of(pieces: list[int], room: int, keep: str, most: int, overlap: int) -> list[list[int]]:
@@ -383,8 +483,12 @@ def _windows(lengths: _Ints, longest: int) -> _Ints:
     return windows
 
 
-def _in_one_form(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).lower()
+def _texts_of(cell: Any) -> list[str] | None:
+    """A cell of texts as a list, empty where it is null; None if it is something else."""
+    if isinstance(cell, (list, tuple, np.ndarray)):
+        texts = list(cell)
+        return texts if all(isinstance(text, str) for text in texts) else None
+    return [] if pd.isna(cell) else None
 
 
 def log_probabilities(probabilities: _Probabilities) -> _Probabilities:

@@ -63,17 +63,19 @@ class Trained:
         return self.history[self.fitted.best_epoch - 1]
 
 
+OWN = set(BiLstmSettings.model_fields)
 QUICK = {"epochs": 3, "batch_size": 32, "precision": "float32", "averaging": 0.0}
 
 
-def run(corpus, folder, on_epoch=lambda _: None, *, units=6, dropout=0.0, **training):
+def run(corpus, folder, on_epoch=lambda _: None, **given):
     rows, watched = corpus
+    own = {name: given[name] for name in OWN & given.keys()}
+    training = {name: given[name] for name in given.keys() - OWN}
     fitted = train(
         rows,
         watched,
         CLASSES,
-        units=units,
-        dropout=dropout,
+        own=BiLstmSettings(**{"units": 6, "dropout": 0.0} | own),
         training=TrainingSettings(**{**QUICK, **training}),
         folder=folder,
         on_epoch=on_epoch,
@@ -148,6 +150,27 @@ def test_the_seed_decides_the_first_weights_and_metrics_are_those_of_keras(corpu
     expected = model.evaluate([vectors, lengths], truth, verbose=0, batch_size=1000)
     for name, value in zip(("loss", "mae", "mse", "acc"), expected, strict=True):
         assert trained.history[0][name] == pytest.approx(value, abs=1e-6)
+
+
+def test_a_smoothed_and_balanced_loss_is_that_of_keras_and_scikit_learn(corpus, tmp_path):
+    import tensorflow as tf
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    rows, watched = corpus
+    few = rows.take(np.flatnonzero((rows.classes > 0) | (np.arange(len(rows)) % 5 == 0)))
+    one_batch = {"epochs": 1, "batch_size": 1000, "seed": 7}
+    settings = {"label_smoothing": 0.2, "class_weights": "balanced"}
+    (epoch,) = run((few, watched), tmp_path / "weighted", **one_batch, **settings).history
+    tf.keras.utils.set_random_seed(7)
+    model = build_classifier(16, CLASSES, 6)
+    loss = tf.keras.losses.CategoricalCrossentropy(label_smoothing=0.2)
+    vectors, lengths, classes = whole_batch(few)
+    counts = compute_sample_weight("balanced", classes)
+    predicted = model.predict_on_batch([vectors, lengths])
+    assert len(set(counts)) > 1
+    assert epoch["loss"] == pytest.approx(float(loss(np.eye(CLASSES)[classes], predicted, counts)), abs=1e-6)
+    (plain,) = run((few, watched), tmp_path / "plain", **one_batch).history
+    assert plain["acc"] == epoch["acc"], "metrics are of the rows as they are"
 
 
 def test_the_logs_of_tensorboard_hold_both_sides(learned):
@@ -255,7 +278,7 @@ def scripted(monkeypatch):
 
     numbers = itertools.count(1)
 
-    def learn(model, step, batches):
+    def learn(model, step, batches, on_batch):
         number = next(numbers)
         model.set_weights([np.full(weight.shape, number) for weight in model.get_weights()])
         return dict.fromkeys(("loss", "mae", "mse", "acc"), 0.5)
@@ -415,9 +438,9 @@ def test_rows_without_vectors_say_whose_fault_it_is(corpus):
 # The model
 
 
-@pytest.fixture(scope="module")
-def classifier():
-    return build_classifier(16, CLASSES, 6)
+@pytest.fixture(scope="module", params=["last", "attention"])
+def classifier(request):
+    return build_classifier(16, CLASSES, 6, pooling=request.param)
 
 
 @settings(max_examples=20)
