@@ -259,7 +259,7 @@ def test_every_section_is_there_with_its_facts(facts_of):
     ],
 )
 def test_what_becomes_of_a_long_text_is_said(facts_of, kept, said):
-    card = make_card(facts_of(overrides=[f"data.long_texts={kept}"]))
+    card = make_card(facts_of("knbc", [f"data.long_texts={kept}"]))
     assert said in section(card.to_markdown(), "Encoder")
 
 
