@@ -50,6 +50,7 @@ __all__ = [
     "DataSettings",
     "EncoderSettings",
     "FeaturesSettings",
+    "Kind",
     "MethodSettings",
     "Positive",
     "PretrainingSettings",

@@ -30,29 +30,34 @@ def encoder_layers(job: Job) -> tuple[list[Layer], int]:
     return layers, config.hidden_size
 
 
-def export_network(head: Any, job: Job, target: Path) -> Export:
-    """Write what `Network` of the runtime reads: tokenizer and encoder as they are, and the head.
+def export_network(
+    head: Any, job: Job, target: Path, graph: Any = None, fingerprint: str | None = None
+) -> Export:
+    """Write what `Network` of the runtime reads: tokenizer, encoder and head.
 
     Args:
         head: an `openvino.Model` with the inputs `vectors` (tokens, hidden), of all texts one behind the
             other, and `lengths` int32 (texts,), and the output `probabilities` float32 (texts, classes).
         job: the encoder and its settings are used.
         target: an empty folder.
+        graph: in place of the encoder's BERT, with the inputs and the output of `bert_graph`; it computes in
+            float32.
+        fingerprint: of that graph.
     """
     import openvino
 
     encoder, settings = _encoder(job), job.settings
     tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
-    precision = choose(settings.encoder).precision
+    precision = "float32" if graph else choose(settings.encoder).precision
     graphs = {
         "layout": layout_graph(mask_id_zero=settings.encoder.pad_to is not None),
-        "encoder": bert_graph(read_variables(encoder), encoder.config),
+        "encoder": graph or bert_graph(read_variables(encoder), encoder.config),
         "head": head,
     }
     with on_disk(target):
         shutil.copyfile(encoder.sentencepiece, target / "sentencepiece.model")
-        for name, graph in graphs.items():
-            openvino.save_model(graph, target / f"{name}.xml", compress_to_fp16=False)
+        for name, model in graphs.items():
+            openvino.save_model(model, target / f"{name}.xml", compress_to_fp16=False)
     # Where the end of a text counts, it must be found.
     max_characters = {"head": _MAX_CHARACTERS, "windows": _MAX_CHARACTERS * tokenizer.windows}
     habits = {
@@ -67,7 +72,7 @@ def export_network(head: Any, job: Job, target: Path) -> Export:
         "overlap": tokenizer.overlap,
         "precision": precision,
         "token_budget": settings.encoder.token_budget or cpu_token_budget(encoder, precision),
-        "encoder_fingerprint": encoder.fingerprint,
+        "encoder_fingerprint": fingerprint or encoder.fingerprint,
     }
     write_json(target / "network.json", habits)
     return Export((Member("network", ("openvino", "sentencepiece")),))

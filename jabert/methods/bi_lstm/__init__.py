@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import Field
 
 from jabert.config import Count, MethodSettings, Share
 from jabert.errors import JabertError
-from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
+from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method, Need
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,7 @@ class BiLstm(Method):
     settings_type = BiLstmSettings
     summary = "a Bi-LSTM on the token vectors of a frozen BERT, the article's method"
     cost = "minutes to train on a CPU; serves at the cost of the encoder and as much again"
-    needs = ("vectors",)
+    needs: tuple[Need, ...] = ("vectors",)
     reads = (
         *("training.epochs", "training.batch_size", "training.patience", "training.monitor"),
         *("training.watch", "training.averaging", "training.shuffle", "training.precision", "training.seed"),
@@ -84,22 +84,24 @@ class BiLstm(Method):
         """See `Method.export`; encoder and Bi-LSTM become OpenVINO graphs."""
         import numpy as np
 
-        from jabert.methods._frozen import encoder_layers, export_network, longest_text
+        from jabert.methods._frozen import export_network
+
+        return export_network(self._head(job, np.dtype(job.settings.features.dtype)), job, target)
+
+    def _head(self, job: Job, dtype: "np.dtype[Any]") -> Any:
+        """The head of `export_network`, for vectors of a dtype."""
+        from jabert.methods._frozen import longest_text
         from jabert.methods.bi_lstm.export import head_graph
         from jabert.methods.bi_lstm.training import load_classifier
 
-        own, hidden = cast(BiLstmSettings, job.settings.method), encoder_layers(job)[1]
+        own, hidden = cast(BiLstmSettings, job.settings.method), self._below(job)[1]
         model = load_classifier(job.folder, hidden, len(job.labels), own.units)
-        positions = own.positions if own.positions < longest_text(job) else None
-        head = head_graph(model, np.dtype(job.settings.features.dtype), positions)
-        return export_network(head, job, target)
+        return head_graph(model, dtype, own.positions if own.positions < longest_text(job) else None)
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""
-        from jabert.methods._frozen import encoder_layers
-
         own, training = cast(BiLstmSettings, job.settings.method), job.settings.training
-        frozen, hidden = encoder_layers(job)
+        frozen, hidden = self._below(job)
         lstm_parameters = 8 * own.units * (hidden + own.units + 1)  # 2 directions, 4 gates
         classes = len(job.labels)
         return Description(
@@ -118,6 +120,12 @@ class BiLstm(Method):
             limits=["The encoder is frozen: nothing in it was learned from these labels."],
             environment={"LSTM": fitted.resolved["training_precision"], "GPU": fitted.resolved["gpu"]},
         )
+
+    def _below(self, job: Job) -> tuple[list[Layer], int]:
+        """The layers from a text to its vectors, and the columns of a vector."""
+        from jabert.methods._frozen import encoder_layers
+
+        return encoder_layers(job)
 
 
 def _shortened(rows: "Rows", positions: int) -> "Rows":
