@@ -144,6 +144,11 @@ def test_a_file_without_vectors_is_refused_in_one_sentence(word2vec, tmp_path, c
     assert str(path) in str(refused.value) and "\n" not in str(refused.value)
 
 
+def test_a_file_that_is_not_there_is_named(word2vec, tmp_path):
+    with pytest.raises(JabertError, match=r"nothing\.bin"):
+        word2vec(f"method.vectors_path={tmp_path}/nothing.bin")
+
+
 def test_two_sources_of_vectors_are_refused(word2vec, tmp_path):
     (tmp_path / "a.txt").write_text("1 2\na 1 2\n", encoding="utf-8")
     with pytest.raises(JabertError, match="vectors come from one of them"):

@@ -140,7 +140,8 @@ def digest_of_files(settings: Settings) -> dict[str, str]:
     if own.vectors_path and paths:
         raise JabertError("method.vectors_path and corpus.paths are both set: vectors come from one of them")
     if own.vectors_path:
-        return {"method.vectors_path": digest_of_file(Path(own.vectors_path))}
+        with reading(own.vectors_path):
+            return {"method.vectors_path": digest_of_file(Path(own.vectors_path))}
     if not paths:
         return {}
     digest = hashlib.sha256()
