@@ -10,7 +10,7 @@ from jabert.methods import method_of
 def settings_of(kind, table, encoder, *more):
     """Of a quick fit of a method."""
     quick = [each for each in toy.quick_settings(table, encoder) if not each.startswith("method.")]
-    own = ["method.units=8"] if kind == "bi-lstm" else []
+    own = ["method.units=8"] if kind in ("bi-lstm", "word2vec") else []
     return load_settings(None, [*quick, f"method.kind={kind}", *own, *more])
 
 

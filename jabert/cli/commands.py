@@ -224,7 +224,7 @@ def featurize(given: Given) -> None:
 @_command(app.command())
 def pretrain(given: Given) -> None:
     """Make an encoder from raw text, or adapt one to other text."""
-    from jabert.pretraining.corpus import files_of
+    from jabert.dataset.raw_text import files_of
 
     files_of(given.settings.corpus.paths)  # said before Prefect and TensorFlow are loaded
     from flows.command import run_flow

@@ -56,6 +56,7 @@ __all__ = [
     "EncoderSettings",
     "EnsembleSettings",
     "FeaturesSettings",
+    "Kind",
     "MethodSettings",
     "Positive",
     "PretrainingSettings",

@@ -1,12 +1,11 @@
 """What methods on an encoder share: its part of the drawing, and the export with their own head."""
 
 import shutil
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget, longest_row
 from jabert.encoder.folder import read_variables
@@ -15,6 +14,21 @@ from jabert.files import on_disk, write_json
 from jabert.methods import Export, Job, Layer, Member
 
 _MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more than any encoder has positions
+
+
+@dataclass(frozen=True)
+class OwnEncoder:
+    """What a method has in the place of the encoder's BERT.
+
+    Attributes:
+        graph: an `openvino.Model` with the inputs and the output of `bert_graph`.
+        fingerprint: of it: another than the encoder's, so no stored vector is taken for one of its own.
+        precision: in which it computes, `float32` or `bfloat16`.
+    """
+
+    graph: Any
+    fingerprint: str
+    precision: str
 
 
 def encoder_layers(job: Job, frozen_layers: int | None = None) -> tuple[list[Layer], int]:
@@ -43,13 +57,7 @@ def encoder_layers(job: Job, frozen_layers: int | None = None) -> tuple[list[Lay
     return layers, columns
 
 
-def export_network(
-    head: Any,
-    job: Job,
-    target: Path,
-    trained: Mapping[str, npt.NDArray[np.float32]] | None = None,
-    fingerprint: str | None = None,
-) -> Export:
+def export_network(head: Any, job: Job, target: Path, own: OwnEncoder | None = None) -> Export:
     """Write what `Network` of the runtime reads: tokenizer, encoder and head.
 
     Args:
@@ -57,24 +65,23 @@ def export_network(
             other, and `lengths` int32 (texts,), and the output `probabilities` float32 (texts, classes).
         job: the encoder and its settings are used.
         target: an empty folder.
-        trained: weights that replace those of the encoder, by Google's names.
-        fingerprint: of the encoder with those weights.
+        own: what stands in the place of the encoder, and gives vectors of one layer.
     """
     import openvino
 
     encoder, settings = _encoder(job), job.settings
     tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
-    precision = choose(settings.encoder).precision
-    layers = 1 if trained else settings.features.layers
+    precision = own.precision if own else choose(settings.encoder).precision
+    layers = 1 if own else settings.features.layers
     graphs = {
         "layout": layout_graph(mask_id_zero=settings.encoder.pad_to is not None),
-        "encoder": bert_graph({**read_variables(encoder), **(trained or {})}, encoder.config, layers),
+        "encoder": own.graph if own else bert_graph(read_variables(encoder), encoder.config, layers),
         "head": head,
     }
     with on_disk(target):
         shutil.copyfile(encoder.sentencepiece, target / "sentencepiece.model")
-        for name, graph in graphs.items():
-            openvino.save_model(graph, target / f"{name}.xml", compress_to_fp16=False)
+        for name, model in graphs.items():
+            openvino.save_model(model, target / f"{name}.xml", compress_to_fp16=False)
     # Where the end of a text counts, it must be found.
     max_characters = {"head": _MAX_CHARACTERS, "windows": _MAX_CHARACTERS * tokenizer.windows}
     habits = {
@@ -89,7 +96,7 @@ def export_network(
         "overlap": tokenizer.overlap,
         "precision": precision,
         "token_budget": settings.encoder.token_budget or cpu_token_budget(encoder, precision),
-        "encoder_fingerprint": fingerprint or encoder.fingerprint,
+        "encoder_fingerprint": own.fingerprint if own else encoder.fingerprint,
         "encoder_settings": dict(encoder.settings),
         "bert_config": vars(encoder.config),
         "layers": layers,

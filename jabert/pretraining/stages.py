@@ -11,13 +11,13 @@ import pandas as pd
 
 from jabert import markdown
 from jabert.config import EncoderSettings, PretrainingSettings, Settings, decisive
+from jabert.dataset.raw_text import CorpusFacts, documents, examine
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.encoder.folder import BertConfig, read_variables
 from jabert.errors import JabertError
 from jabert.experiments.recording import by_split
 from jabert.files import digest_of_file, digest_of_json, write_text
 from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
-from jabert.pretraining.corpus import CorpusFacts, documents, examine
 from jabert.pretraining.export import check_out, write_encoder
 from jabert.pretraining.shards import write_shards
 from jabert.pretraining.teacher import Teacher

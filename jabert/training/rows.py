@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +12,33 @@ from jabert.errors import JabertError
 from jabert.features.store import FeatureStore, row_keys
 
 
+class Source(Protocol):
+    """Where vectors are read from: a feature store, or what has the same for texts by number."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Columns of a vector."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the vectors."""
+
+    def vectors(self, index: int) -> npt.NDArray[np.floating]:
+        """The vectors (tokens, hidden) of one text, or of a window of it."""
+
+
 @dataclass(frozen=True)
 class StoredVectors:
     """Token vectors of texts, read from the feature store when they are needed.
 
     Attributes:
-        store: the partition that holds them.
+        store: the partition that holds them, or another source.
         indices: int64 (rows, windows), where the windows of each text stand in the store; -1 behind the last.
         lengths: int32 (rows,), vectors of each text, those of all its windows.
         sizes: int32 (rows,), neighbouring tokens of a text whose mean is one of its vectors.
     """
 
-    store: FeatureStore
+    store: Source
     indices: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int32]
     sizes: npt.NDArray[np.int32]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jabert.dataset.raw_text import files_of
 from jabert.errors import JabertError
 from jabert.pretraining import documents, examine
-from jabert.pretraining.corpus import files_of
 
 LINES = st.lists(st.text("あい漢A 　\t", max_size=6), max_size=30)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from jabert.config import ClassWeights, Count, EnsembleSettings, Share
 from jabert.errors import JabertError
-from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
+from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method, Need
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +48,7 @@ class BiLstm(Method):
     settings_type = BiLstmSettings
     summary = "a Bi-LSTM on the token vectors of a frozen BERT, the article's method"
     cost = "minutes to train on a CPU; serves at the cost of the encoder and as much again"
-    needs = ("vectors",)
+    needs: tuple[Need, ...] = ("vectors",)
     reads = (
         *("training.epochs", "training.batch_size", "training.patience", "training.monitor"),
         *("training.watch", "training.averaging", "training.shuffle", "training.precision", "training.seed"),
@@ -65,7 +65,7 @@ class BiLstm(Method):
         if not len(validation):
             raise JabertError(f"there are no {procedure.watch} rows to choose the epoch on")
         own = cast(BiLstmSettings, job.settings.method)
-        if own.mix and job.settings.features.layers == 1:
+        if own.mix and ("vectors" not in self.needs or job.settings.features.layers == 1):
             raise JabertError("method.mix is true, but features.layers is 1: there are no layers to mix")
         device = use_device(job.settings.encoder.device)
         fitted = training.train(
@@ -99,20 +99,22 @@ class BiLstm(Method):
         """See `Method.export`; encoder and Bi-LSTM become OpenVINO graphs."""
         import numpy as np
 
-        from jabert.methods._frozen import encoder_layers, export_network, longest_text
+        from jabert.methods._frozen import export_network
+
+        return export_network(self._head(job, np.dtype(job.settings.features.dtype)), job, target)
+
+    def _head(self, job: Job, dtype: "np.dtype[Any]") -> Any:
+        """The head of `export_network`, for vectors of a dtype."""
+        from jabert.methods._frozen import longest_text
         from jabert.methods.bi_lstm.export import head_graph
 
-        own, model = cast(BiLstmSettings, job.settings.method), _load(job, encoder_layers(job)[1])
-        positions = own.positions if own.positions < longest_text(job) else None
-        head = head_graph(model, np.dtype(job.settings.features.dtype), positions)
-        return export_network(head, job, target)
+        own, model = cast(BiLstmSettings, job.settings.method), _load(job, self._below(job)[1])
+        return head_graph(model, dtype, own.positions if own.positions < longest_text(job) else None)
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""
-        from jabert.methods._frozen import encoder_layers
-
         own, training = cast(BiLstmSettings, job.settings.method), job.settings.training
-        frozen, columns = encoder_layers(job)
+        frozen, columns = self._below(job)
         return Description(
             summary="A Bi-LSTM on the token vectors of a frozen BERT",
             layers=[*frozen, *_network(own, columns, _mixed_layers(job), len(job.labels))],
@@ -126,6 +128,12 @@ class BiLstm(Method):
             limits=["The encoder is frozen: nothing in it was learned from these labels."],
             environment={"LSTM": fitted.resolved["training_precision"], "GPU": fitted.resolved["gpu"]},
         )
+
+    def _below(self, job: Job) -> tuple[list[Layer], int]:
+        """The layers from a text to its vectors, and the columns of a vector."""
+        from jabert.methods._frozen import encoder_layers
+
+        return encoder_layers(job)
 
 
 def _network(own: BiLstmSettings, columns: int, mixed_layers: int, classes: int) -> Iterator[Layer]:

@@ -107,13 +107,13 @@ class Finetune(Method):
     def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`."""
         from jabert.methods._frozen import export_network
-        from jabert.methods.finetune.export import fingerprint_of, head_graph
+        from jabert.methods.finetune.export import head_graph, trained_encoder
         from jabert.methods.finetune.training import load_weights
 
         weights = load_weights(job)
         own = cast(FinetuneSettings, job.settings.method)
         head = head_graph(own.head, weights)
-        return export_network(head, job, target, weights, fingerprint_of(job, weights))
+        return export_network(head, job, target, trained_encoder(job, weights))
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""
