@@ -91,6 +91,7 @@ bench: setup peers ## all benchmarks, half an hour: make bench DATA=… ENCODER=
 	$(BIN)/python benchmarks/forward.py --bert-base $(CORPUS)
 	$(BIN)/python benchmarks/features.py $(CORPUS)
 	$(BIN)/python benchmarks/bi_lstm.py $(CORPUS)
+	$(BIN)/python benchmarks/finetune.py $(CORPUS)
 	$(BIN)/python benchmarks/bars.py
 	$(BIN)/python benchmarks/quality.py $(CORPUS)
 

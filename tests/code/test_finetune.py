@@ -92,7 +92,7 @@ def learner_of(settings, folder):
     from jabert.methods.finetune import training
 
     job = Job(settings, toy.LABELS, open_folder(settings.encoder.path), folder)
-    return training._learner(job, 0.0, 10)
+    return training.new_learner(job, 0.0, 10)
 
 
 def test_a_batch_in_parts_is_learned_as_a_whole(toy_settings, tmp_path):

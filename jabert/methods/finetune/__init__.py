@@ -33,7 +33,7 @@ class FinetuneSettings(EnsembleSettings):
     is kept, and the validation rows are learned from"""
     batch_size: Count = 32
     """texts of a step"""
-    token_budget: Count = 2048
+    token_budget: Count = 768
     """tokens computed together at most; the gradients of a larger batch are added up. Bounds memory"""
     learning_rate: Positive = 5e-5
     """of the highest layer, at its highest"""

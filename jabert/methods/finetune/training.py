@@ -156,7 +156,7 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
     """
     own, procedure, ids = own_settings(job), job.settings.training, rows.token_ids()
     steps = own.epochs * -(-len(rows) // own.batch_size)
-    learner = _learner(job, own.dropout, steps)
+    learner = new_learner(job, own.dropout, steps)
     state = TrainingState(learner.state(), job.folder, "step")
     history = state.history()
     epochs = [entry for entry in history if _is_whole(entry)]
@@ -237,10 +237,10 @@ def load_weights(job: Job) -> Weights:
 
 def load_learner(job: Job) -> Learner:
     """The network of a finished training, to predict with."""
-    return _learner(job, 0.0, 1, load_weights(job))
+    return new_learner(job, 0.0, 1, load_weights(job))
 
 
-def _learner(job: Job, dropout: float, steps: int, trained: Weights | None = None) -> Learner:
+def new_learner(job: Job, dropout: float, steps: int, trained: Weights | None = None) -> Learner:
     """For the encoder with a head that says nothing yet, or with the weights of a training."""
     own, training, encoder = own_settings(job), job.settings.training, job.encoder
     assert encoder is not None, "the method needs tokens, so there is an encoder"
