@@ -19,7 +19,7 @@ class MeanPoolingSettings(MethodSettings):
 
     kind: str = "mean-pooling"
     c: Positive = 0.02
-    """inverse strength of the regularization; columns are standardized; 0.005 suits features.layers = 4"""
+    """inverse strength of the regularization; columns are standardized"""
     class_weights: ClassWeights = "none"
     """balanced: each class counts as much as any other, however few its rows"""
 

@@ -346,9 +346,10 @@ def test_a_text_that_is_long_may_be_long(toy_encoder):
 
 def test_what_0_1_could_not_do_has_no_key_of_it(toy_encoder):
     encoder = open_folder(toy_encoder)
-    assert attempt_key_0_1(load_settings(), "", encoder)
-    assert attempt_key_0_1(load_settings(), "", encoder, ["tail"]) is None
-    assert attempt_key_0_1(load_settings(None, ["training.max_minutes=5"]), "", encoder) is None
+    plain = load_settings("knbc")
+    assert attempt_key_0_1(plain, "", encoder)
+    assert attempt_key_0_1(plain, "", encoder, ["tail"]) is None
+    assert attempt_key_0_1(load_settings("knbc", ["training.max_minutes=5"]), "", encoder) is None
 
 
 @pytest.fixture
