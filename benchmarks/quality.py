@@ -1,110 +1,117 @@
-"""Weighted F1 on KNBC: recipes `seed` and `knbc` over seeds, compared with character TF-IDF.
+"""Weighted F1 of methods on the test rows of a corpus, over splits and seeds.
 
-    python benchmarks/quality.py DATA ENCODER [--seeds 0 1 2] [--set GROUP.KEY=VALUE]... [--out FOLDER]
+    python benchmarks/quality.py DATA ENCODER [--methods tfidf stack …] [--splits group sentence]
+        [--seeds 0 1 2 3 4] [--context 0 2 5] [--recipe knbc] [--set GROUP.KEY=VALUE]… [--out FOLDER]
 
-`DATA` is the KNB corpus, `ENCODER` an encoder folder. Prints a table and writes `quality.json`.
+`DATA` is the corpus, `ENCODER` an encoder folder. A method is a kind or a recipe; of a recipe only `[method]`
+and `[training]` count, and `recipe` stands for what `--recipe` itself has. Seeds are those of the split; the
+training seed is 0. Prints a table and writes `quality.json`.
 """
 
 import argparse
+import statistics
 import sys
 import tempfile
+import time
+from itertools import product
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 from workers import RESULTS
 
 from jabert import markdown
-from jabert.config import Settings, load_settings
+from jabert.config import Settings, load_settings, with_method_of
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package
-from jabert.experiments.steps import Data, Tokens
 from jabert.files import write_json
-from jabert.methods import Epoch
+from jabert.methods import method_of
 
-PROTOCOLS = {
-    "seed: sentence split, tag kept, test chooses the epoch": ("seed", []),
-    "knbc: article split": ("knbc", []),
-    "knbc: sentence split": ("knbc", ["data.split=sentence"]),
-}
+METHODS = ["majority", "tfidf", "mean-pooling", "stack", "recipe"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("encoder", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--splits", nargs="+", default=["group", "sentence"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--context", type=int, nargs="+", default=[0])
+    parser.add_argument("--recipe", default="knbc")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
-    parser.add_argument("--only", default="", help="only protocols whose name starts with this")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    arguments = parser.parse_args()
-    rows = [
-        {"protocol": name, "seed": seed, **run(recipe, extra, seed, arguments)}
-        for name, (recipe, extra) in PROTOCOLS.items()
-        if name.startswith(arguments.only)
-        for seed in arguments.seeds
-    ]
-    write_json(arguments.out / "quality.json", rows)
-    show(pd.DataFrame(rows))
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:  # one for all: what methods share is computed once
+        runs = product(given.splits, given.seeds, given.context, given.methods)
+        rows = [
+            run(dict(zip(("split", "seed", "context", "method"), each, strict=True)), given, work)
+            for each in runs
+        ]
+    write_json(given.out / "quality.json", rows)
+    show(rows)
 
 
-def run(recipe: str, extra: list[str], seed: int, arguments: argparse.Namespace) -> dict[str, float]:
-    """Train one protocol with one seed; all files but the token vectors are in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {"data.path": arguments.data, "encoder.path": arguments.encoder, "training.work_path": folder}
-        seeds = {"data.seed": seed, "training.seed": seed}
-        pairs = [f"{name}={value}" for name, value in {**paths, **seeds}.items()]
-        settings = load_settings(recipe, [*pairs, *extra, *arguments.overrides])
-        data = steps.read(settings)
+def run(asked: dict[str, Any], given: argparse.Namespace, work: str) -> dict[str, Any]:
+    """Fit a method on one split, and classify its test rows with the package."""
+    settings = settings_for(asked, given, work)
+    started = time.perf_counter()
+    needs, data, tokens = method_of(settings).needs, steps.read(settings), None
+    if {"tokens", "vectors"} & set(needs):
         tokens = steps.tokenize(settings, data)
+    if tokens and "vectors" in needs:
         steps.featurize(settings, tokens)
-        result = {"jabert": bi_lstm(settings, data, tokens), "tf_idf": tf_idf(data.table)}
-    print(recipe, *extra, f"seed {seed}", result, file=sys.stderr)
-    return {**result, "test_rows": data.counts["test"]}
-
-
-def bi_lstm(settings: Settings, data: Data, tokens: Tokens) -> float:
-    """Weighted F1 of the recipe's own classifier on the test rows, from its package."""
+    fit = steps.fit(settings, data, tokens, "test", on_epoch=lambda _: None)
+    seconds = time.perf_counter() - started
+    calibration = steps.calibrate(settings, data, tokens, fit)
 
     def package() -> Path:
-        target = Path(settings.training.work_path) / "package"
-        return build_package(fit.job, target)
+        return build_package(fit.job, Path(work) / "package", calibration)
 
-    def tell(epoch: Epoch) -> None:
-        print(f"  epoch {epoch['epoch']}", file=sys.stderr)
-
-    fit = steps.fit(settings, data, tokens, "test", on_epoch=tell)
-    return steps.evaluate(settings, data, tokens, fit, "test", package=package).report.weighted_f1
-
-
-def tf_idf(table: pd.DataFrame) -> float:
-    """Weighted F1 of logistic regression on TF-IDF of 1 to 4 characters, trained on all other rows."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import f1_score
-    from sklearn.pipeline import make_pipeline
-
-    rest, test = table[table["split"] != "test"], table[table["split"] == "test"]
-    vectors = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True)
-    model = make_pipeline(vectors, LogisticRegression(C=10, max_iter=1000))
-    model.fit(rest["text"], rest["label"])
-    return float(f1_score(test["label"], model.predict(test["text"]), average="weighted"))
+    report = steps.evaluate(
+        settings, data, tokens, fit, "test", package=package, calibration=calibration
+    ).report
+    measured = {"weighted_f1": report.weighted_f1, "ece": report.ece, "test_rows": report.rows}
+    print({**asked, **measured, "fit": fit.fitted.metrics}, file=sys.stderr)
+    return {**asked, **measured, "seconds": seconds}
 
 
-def show(rows: pd.DataFrame) -> None:
-    """Print the README's table."""
-    lines = []
-    for protocol, part in rows.groupby("protocol", sort=False):
-        ours, theirs = part["jabert"], part["tf_idf"]
-        lines.append(
-            (protocol, _mean(ours), _mean(theirs), f"{100 * (ours.mean() - theirs.mean()):+.1f} points")
-        )
-    seeds = rows["seed"].nunique()
-    headings = ["protocol", f"jabert, {seeds} seeds", "TF-IDF + logistic regression", "difference"]
-    print(markdown.table(headings, lines))
+def settings_for(asked: dict[str, Any], given: argparse.Namespace, work: str) -> Settings:
+    """The recipe's data settings, with another method."""
+    chosen = {
+        "data.path": given.data,
+        "encoder.path": given.encoder,
+        "training.seed": 0,
+        "training.work_path": f"{work}/work",
+        "features.path": f"{work}/features",
+        **{f"data.{name}": asked[name] for name in ("split", "seed", "context")},
+    }
+    overrides = [f"{name}={value}" for name, value in chosen.items()]
+    settings = load_settings(given.recipe, [*overrides, *given.overrides])
+    return settings if asked["method"] == "recipe" else with_method_of(settings, asked["method"])
 
 
-def _mean(values: "pd.Series[float]") -> str:
-    return f"{values.mean():.3f} ({', '.join(f'{value:.3f}' for value in values)})"
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print a row for each method, and a column for each split."""
+    by_cell: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = {}
+    for row in rows:
+        by_cell.setdefault((row["method"], row["context"]), {}).setdefault(row["split"], []).append(row)
+    splits = list(dict.fromkeys(row["split"] for row in rows))
+    lines = [
+        (method, context, *(_mean([row["weighted_f1"] for row in cells[split]]) for split in splits))
+        for (method, context), cells in by_cell.items()
+    ]
+    print(markdown.table(["method", "context", *(f"by {split}" for split in splits)], lines))
+
+
+def _mean(values: list[float]) -> str:
+    """The mean with the ends of its 95 % interval by Student's t, and the values."""
+    from scipy.stats import t
+
+    mean, shown = statistics.mean(values), " ".join(f"{value:.3f}" for value in values)
+    if len(values) < 2:
+        return f"{mean:.3f}"
+    half = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean:.3f}, {mean - half:.3f} to {mean + half:.3f} ({shown})"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from pydantic import Field
+
 from jabert.config import ClassWeights, MethodSettings, Positive
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method
 
@@ -18,7 +20,7 @@ class MeanPoolingSettings(MethodSettings):
     """The logistic regression."""
 
     kind: str = "mean-pooling"
-    c: Positive = 0.02
+    c: Positive = Field(0.005, json_schema_extra={"neutral": 0.02})
     """inverse strength of the regularization; columns are standardized"""
     class_weights: ClassWeights = "none"
     """balanced: each class counts as much as any other, however few its rows"""

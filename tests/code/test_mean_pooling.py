@@ -35,7 +35,7 @@ def test_what_is_served_is_scikit_learn_s_answer(results, tmp_path):
     settings, data, tokens, fit = results
     rows = steps._rows(settings, data, tokens, ["train", "validation"])
     means = np.stack([rows.vectors.read(n).astype(np.float64).mean(axis=0) for n in range(len(rows))])
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.02, solver="newton-cg", max_iter=1000))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.005, solver="newton-cg", max_iter=1000))
     model.fit(means, rows.classes)
 
     package = build_package(fit.job, tmp_path / "package")

@@ -42,13 +42,18 @@ def test_featurization_is_measured_cold_unchanged_and_changed(toy_table, toy_enc
     assert "1 % changed" in printed
 
 
-def test_quality_is_measured_beside_tf_idf_on_the_same_rows(toy_table, toy_encoder):
-    quick = ["--set", "data.test_rows=40", "--set", "training.epochs=2", "--set", "method.units=8"]
-    (row,), printed = run("quality.py", toy_table, toy_encoder, "--seeds", 3, "--only", "seed", *quick)
-    assert (row["seed"], row["test_rows"]) == (3, 40)
-    assert 0 < row["jabert"] <= 1
-    assert row["tf_idf"] > 0.9  # the toy's topics are told by their words
-    assert f"| {row['protocol']} | {row['jabert']:.3f} " in printed
+def test_methods_are_measured_on_the_same_test_rows(toy_table, toy_encoder):
+    asked = ["--methods", "majority", "tfidf", "--splits", "sentence", "--seeds", 3, 4, "--recipe", "sample"]
+    rows, printed = run("quality.py", toy_table, toy_encoder, *asked, "--set", "data.test_rows=40")
+    assert [(row["method"], row["seed"], row["test_rows"]) for row in rows] == [
+        ("majority", 3, 40),
+        ("tfidf", 3, 40),
+        ("majority", 4, 40),
+        ("tfidf", 4, 40),
+    ]
+    found = [row["weighted_f1"] for row in rows if row["method"] == "tfidf"]
+    assert min(found) > 0.9, "the toy's topics are told by their words"
+    assert f"| tfidf | 0 | {sum(found) / 2:.3f}, " in printed
 
 
 @pytest.mark.slow
