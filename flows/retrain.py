@@ -63,11 +63,13 @@ def retrain(
                 evaluated = stages.evaluate(
                     settings, data, tokens, fit, calibration, attempt=attempt, run=run
                 )
+            with run.stage("baselines"):
+                baselines = stages.baselines(settings, data, evaluated, run)
             with run.stage("register"):
                 with transaction():
                     version = stages.register(settings, data, fit, calibration, attempt=attempt, run=run)
                     verdict = stages.promote(settings, data, run, version)
-                results = Results(validated, tokens, pieces, features, fit, evaluated, verdict)
+                results = Results(validated, tokens, pieces, features, fit, evaluated, baselines, verdict)
                 stages.describe(settings, data, run, results)
             retraining.finish(settings, attempt)
         return retraining.summary(settings, data, run, results).to_dict()

@@ -12,14 +12,14 @@ from flows.pages import progress, show_markdown, show_table
 from flows.stage import stage
 from jabert.config import Settings, TrackingSettings
 from jabert.errors import redacted
-from jabert.evaluation import Calibration
+from jabert.evaluation import Baseline, Calibration
 from jabert.experiments import recording, retraining, steps
 from jabert.experiments.retraining import Results
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
 from jabert.methods import Epoch
 from jabert.registry import Verdict
-from jabert.report.pages import comparison_page, evaluation_page
+from jabert.report.pages import baseline_table, comparison_page, evaluation_page
 from jabert.tracking import Attempt, Run
 from jabert.validation import ValidationReport
 
@@ -122,6 +122,16 @@ def evaluate(
     recording.record_evaluation(evaluated, run)
     show_markdown("report", evaluation_page(evaluated.report))
     return evaluated
+
+
+@stage("Baselines")
+def baselines(settings: Settings, data: Data, evaluated: Evaluated, run: Run) -> list[Baseline]:
+    """Simple methods that learn from the same rows."""
+    found = retraining.measure_baselines(settings, data, evaluated)
+    if found:
+        recording.record_baselines(found, evaluated, run)
+        show_markdown("baselines", baseline_table(evaluated.report, found))
+    return found
 
 
 @stage("Register")

@@ -18,24 +18,21 @@ class Estimate:
     """
 
     def __init__(self, work: str, total: int) -> None:
-        self._work, self._total = work, total
+        self._work, self._total, self._done = work, total, 0
         self._first: tuple[float, int] | None = None
         self._told = False
 
-    def update(self, done: int) -> None:
-        """Tell, if now is the time to. Units before the first call do not count: what runs first is slow.
-
-        Args:
-            done: units of the work until now.
+    def add(self, units: int) -> None:
+        """Count what was done, and tell, if now is the time to. The first call starts the clock: what runs
+        first is slow.
         """
         now = time.monotonic()
-        if self._first is None:
-            self._first = now, done
-        started, before = self._first
-        if self._told or now - started < _MEASURED or done == before:
+        self._done += units
+        started, before = self._first = self._first or (now, self._done)
+        if self._told or now - started < _MEASURED or self._done == before:
             return
         self._told = True
-        left = (self._total - done) * (now - started) / (done - before)
+        left = (self._total - self._done) * (now - started) / (self._done - before)
         if left >= _WORTH_TELLING:
             log.info("%s: about %s to go", self._work, duration(left))
 

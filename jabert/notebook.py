@@ -80,13 +80,15 @@ def token_vectors(ids: TokenIds, encoder: EncoderFolder, settings: Settings) -> 
     Args:
         ids: token ids of each text, as a `Tokenizer` makes them.
         encoder: its folder.
-        settings: the group `encoder` names engine, precision and device.
+        settings: the group `encoder` names engine, precision and device, `features.layers` the layers.
 
     Returns:
-        For each text (tokens, hidden), `[CLS]` first and `[SEP]` last; those of its windows in order.
+        For each text (tokens, layers · hidden), `[CLS]` first and `[SEP]` last; those of its windows in
+        order.
 
     Raises:
-        JabertError: the checkpoint does not fit its configuration, or there is no such device.
+        JabertError: the checkpoint does not fit its configuration, it has fewer layers, or there is no such
+            device.
 
     Example:
         >>> settings = jabert.load_settings("sample")
@@ -95,7 +97,7 @@ def token_vectors(ids: TokenIds, encoder: EncoderFolder, settings: Settings) -> 
         >>> [vectors.shape[1] for vectors in jabert.token_vectors(found.ids, encoder, settings)]
         [96, 96]
     """
-    engine = load_encoder(encoder, settings.encoder)
+    engine = load_encoder(encoder, settings.encoder, settings.features.layers)
     windows, budget = (
         ids.divided(longest_row(encoder, settings.encoder)),
         token_budget(encoder, settings.encoder),

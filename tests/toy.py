@@ -222,7 +222,7 @@ def quick_settings(table, encoder):
     ]
 
 
-def numpy_bert(weights, config, ids, attended=None):
+def numpy_bert(weights, config, ids, attended=None, layers=1):
     """BERT's forward pass of one text, as keras-bert computes it, from the formulas.
 
     Vaswani et al. 2017 and Devlin et al. 2018; gelu in its tanh form (keras_transformer/gelu.py) and layer
@@ -233,9 +233,10 @@ def numpy_bert(weights, config, ids, attended=None):
         config: as in bert_config.json.
         ids: int (tokens,).
         attended: bool (tokens,), the tokens that attention may look at; all without it.
+        layers: the last ones, whose vectors stand side by side.
 
     Returns:
-        float64 (tokens, hidden).
+        float64 (tokens, layers * hidden).
     """
     attended = np.ones(len(ids), dtype=bool) if attended is None else attended
     heads, tokens = config["num_attention_heads"], len(ids)
@@ -258,6 +259,7 @@ def numpy_bert(weights, config, ids, attended=None):
     rows = (ids, 0, slice(tokens))
     x = sum(weights[table][row].astype(np.float64) for table, row in zip(tables, rows, strict=True))
     x = norm(x, "bert/embeddings/LayerNorm")
+    outputs = []
     for layer in range(config["num_hidden_layers"]):
         prefix = f"bert/encoder/layer_{layer}"
         query, key, value = (
@@ -274,4 +276,5 @@ def numpy_bert(weights, config, ids, attended=None):
         wide = dense(x, f"{prefix}/intermediate/dense")
         wide = 0.5 * wide * (1 + np.tanh(np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3)))
         x = norm(x + dense(wide, f"{prefix}/output/dense"), f"{prefix}/output/LayerNorm")
-    return x
+        outputs.append(x)
+    return np.concatenate(outputs[-layers:], axis=1)

@@ -32,18 +32,24 @@ def settings_in(root, encoder, *overrides):
     )
 
 
-def make_champion(root, settings, seed=0):
-    """Package, log, register and alias a classifier of random weights; returns the version.
+def make_package(root, settings, seed=0):
+    """Package a classifier of random weights; returns the folder.
 
     The weights are large, so that probabilities are far apart and a small difference shows.
     """
     folder, training = open_folder(settings.encoder.path), root / f"training-{seed}"
     training.mkdir(parents=True)
     random = np.random.default_rng(seed)
-    model = build_classifier(folder.config.hidden_size, len(toy.LABELS), UNITS)
+    columns = settings.features.layers * folder.config.hidden_size
+    model = build_classifier(columns, len(toy.LABELS), UNITS)
     model.set_weights([random.normal(0, 1.2, weight.shape) for weight in model.get_weights()])
     model.save_weights(training / "best.h5")
-    package = build_package(Job(settings, toy.LABELS, folder, training), root / str(seed) / "package")
+    return build_package(Job(settings, toy.LABELS, folder, training), root / str(seed) / "package")
+
+
+def make_champion(root, settings, seed=0):
+    """Package, log, register and alias a classifier of random weights; returns the version."""
+    package = make_package(root, settings, seed)
     with tracked_run(settings) as run:
         learned_from = write_json(root / "learned_from.json", {"rows": [], "groups": []})
         uri = log_package(package, learned_from, run)

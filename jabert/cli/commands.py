@@ -41,7 +41,7 @@ app = typer.Typer(
 models_app = typer.Typer(help="The registered model: its versions and aliases.")
 features_app = typer.Typer(help="The store of token vectors: what is in it.")
 data_app = typer.Typer(help="Import corpora.", **_OPTIONS)
-encoder_app = typer.Typer(help="Check encoder folders and complete them.", **_OPTIONS)
+encoder_app = typer.Typer(help="Check encoder folders, complete them, export fine-tuned ones.", **_OPTIONS)
 app.add_typer(models_app, name="models")
 app.add_typer(features_app, name="features")
 app.add_typer(data_app, name="data")
@@ -411,8 +411,9 @@ def features(given: Given) -> None:
 
     root = Path(given.settings.features.path)
     partitions = list_partitions(root)
-    columns = ("encoder", "engine", "precision", "dtype", "padding", "rows", "tokens", "bytes", "path")
-    shown = [{**partition, "encoder": partition["encoder"][:12]} for partition in partitions]
+    origin = ("encoder", "layers", "engine", "precision", "dtype", "padding")
+    columns = (*origin, "rows", "tokens", "bytes", "path")
+    shown = [{"layers": "1", **partition, "encoder": partition["encoder"][:12]} for partition in partitions]
     empty = f"the feature store {root} is empty; `jabert featurize` fills it"
     given.show(partitions, lambda _: print_listing(shown, columns, empty))
 
@@ -472,6 +473,22 @@ def encoder_init(
     print(path)
     for remark in remarks:
         print(f"note: {remark}", file=sys.stderr)
+
+
+@_command(encoder_app.command("export"), has_json=False)
+def encoder_export(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Number of a version of the model.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must not be there.")],
+    given: Given,
+) -> None:
+    """Write the encoder in a version, e.g. a fine-tuned one, as an encoder folder."""
+    from jabert.pretraining.export import export_encoder
+    from jabert.registry import open_registry
+
+    registry = open_registry(given.settings)
+    card = f"# The encoder of version {version} of {registry.name}\n\nWritten by `jabert encoder export`.\n"
+    with registry.files(version) as files:
+        print(export_encoder(files, out, card))
 
 
 def _require_inputs(settings: "Settings") -> None:

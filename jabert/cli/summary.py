@@ -33,12 +33,13 @@ def print_summary(result: dict[str, Any], settings: Settings) -> None:
 
 def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
     champion_f1, features = result["champion_weighted_f1"], result["features"]
-    stages = result["stages"]
+    stages, baselines = result["stages"], result["baselines"]
     by_stage = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
     report = Path(settings.tracking.artifacts or "") / result["run_id"] / "artifacts" / "report" / "report.md"
     before = "no champion before" if champion_f1 is None else f"the champion before: {champion_f1:.4f}"
     return {
         "weighted F1": f"{result['weighted_f1']:.4f} on the test rows ({before})",
+        **({"baselines": ", ".join(map(_baseline, baselines, baselines.values()))} if baselines else {}),
         "reason": ". ".join([result["reason"], *result["warnings"]]),
         "rows": ", ".join(f"{split} {count:,}" for split, count in result["rows"].items()),
         "features": f"{features['computed']:,} texts computed, {features['reused']:,} reused",
@@ -49,6 +50,11 @@ def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
         "report": str(report) if report.is_file() else "report/report.md among the artifacts of the run",
         "model": f"models:/{settings.tracking.model_name}/{result['model_version']}",
     }
+
+
+def _baseline(kind: str, of: dict[str, float]) -> str:
+    low, high = of["gain_low"], of["gain_high"]
+    return f"{kind} {of['weighted_f1']:.4f} (gain {of['gain']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f})"
 
 
 def _commands(settings: TrackingSettings) -> list[str]:

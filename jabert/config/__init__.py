@@ -19,10 +19,13 @@ from pydantic import ValidationError
 
 from jabert.config.locations import BUNDLED, SQLITE, bundled, expanded, is_url, local_database, local_path
 from jabert.config.settings import (
+    CONTEXT,
     LONG_TEXTS,
+    ClassWeights,
     Count,
     DataSettings,
     EncoderSettings,
+    EnsembleSettings,
     FeaturesSettings,
     Kind,
     MethodSettings,
@@ -44,11 +47,14 @@ from jabert.config.settings import (
 from jabert.errors import JabertError
 
 __all__ = [
+    "CONTEXT",
     "LONG_TEXTS",
     "RENAMED",
+    "ClassWeights",
     "Count",
     "DataSettings",
     "EncoderSettings",
+    "EnsembleSettings",
     "FeaturesSettings",
     "Kind",
     "MethodSettings",

@@ -29,6 +29,7 @@ class Kind(StrEnum):
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+ClassWeights = Literal["none", "balanced"]
 
 
 def _not_blank(name: str) -> str:
@@ -82,6 +83,10 @@ class DataSettings(_Group):
     label_column: str = "label"
     group_column: str | None = None
     """column of the group (article) of a text; without it `group` if there is one"""
+    order_column: str | None = None
+    """column of the place of a text in its group, for data.context; without it the order of the file"""
+    context: Annotated[int, Field(ge=0)] = 0
+    """texts before, and as many after, in the same group that are looked at too, never their labels"""
     split_column: str = "split"
     """column of the split, for data.split = 'given'"""
     labels: tuple[str, ...] = ()
@@ -100,15 +105,18 @@ class DataSettings(_Group):
     """KNBC: remove the tag that opens each article"""
     drop_duplicates: bool = True
     """keep one of each text, and none of a text that has two different labels"""
-    long_texts: Literal["head", "tail", "head-tail", "windows"] = "head"
+    long_texts: Literal["head", "tail", "head-tail", "windows"] = "windows"
     """what an encoder gets of a text that is longer than it takes: its beginning, its end, half of each, or
-    all of it in overlapping windows"""
+    all of it in overlapping windows, whose vectors stand one behind the other"""
     windows: Count = 8
     """of a text at most; what lies beyond is cut"""
 
 
 LONG_TEXTS = ("data.long_texts", "data.windows")
-"""Settings that decide the token ids of texts; all others of the group `data` decide the texts."""
+"""Settings that decide the token ids of texts."""
+
+CONTEXT = "data.context"
+"""The setting that decides how classified texts are put together."""
 
 
 class ValidationSettings(_Group):
@@ -150,6 +158,8 @@ class FeaturesSettings(_Group):
     """folder of the store"""
     dtype: Literal["float16", "float32"] = "float16"
     """of the stored vectors"""
+    layers: Count = 1
+    """of the encoder, the last ones, whose vectors stand side by side; the store grows with them"""
 
 
 class MethodSettings(_Group):
@@ -157,6 +167,15 @@ class MethodSettings(_Group):
 
     kind: str = "bi-lstm"
     """the method; `jabert methods` lists them"""
+
+
+class EnsembleSettings(MethodSettings):
+    """Of a method whose result depends on the seed: how many fits make one model."""
+
+    ensemble: Count = 1
+    """fits with other seeds, whose mean answers; each costs as much as one"""
+    distill: bool = False
+    """one more fit learns from these, and is served in their place at the cost of one"""
 
 
 class TrainingSettings(_Group):
@@ -236,6 +255,13 @@ class ServingSettings(_Group):
     """that may wait; beyond it requests are refused"""
     poll_seconds: Positive = 1.0
     """between looks at the alias"""
+
+
+class ExperimentSettings(_Group):
+    """What is measured beside a model; it decides nothing about it."""
+
+    baselines: bool = True
+    """`retrain` fits `tfidf` and `majority` on the same rows too, and shows them beside the model"""
 
 
 class CorpusSettings(_Group):
@@ -336,6 +362,7 @@ class Settings(_Group):
     method: MethodSettings = MethodSettings()
     training: TrainingSettings = TrainingSettings()
     package: PackageSettings = PackageSettings()
+    experiment: ExperimentSettings = ExperimentSettings()
     corpus: CorpusSettings = CorpusSettings()
     vocabulary: VocabularySettings = VocabularySettings()
     pretraining: PretrainingSettings = PretrainingSettings()

@@ -56,7 +56,7 @@ def read_corpus(settings: DataSettings) -> Corpus:
     table = shuffled(rows, settings)
     splits = splits_of(table, settings)
     counts |= found | {"rows": len(table)} | {split: int(splits.eq(split).sum()) for split in SPLITS}
-    names = [name for name in ("text", "label", "group") if name in table]
+    names = [name for name in ("text", "label", "group", "order") if name in table]
     return Corpus(
         table=table[names].assign(split=splits, file=table["file"], line=table["line"]),
         counts=counts,

@@ -29,7 +29,7 @@ def read_table(location: str, settings: DataSettings) -> pd.DataFrame:
     """Read the columns that the settings name from a table file.
 
     Returns:
-        Columns text, label, group and split (these two if there), file, line. `line` is the
+        Columns text, label, group, split and order (these if there), file, line. `line` is the
         line on which a record starts; of Parquet the number of the record, from 1.
 
     Raises:
@@ -43,6 +43,8 @@ def read_table(location: str, settings: DataSettings) -> pd.DataFrame:
             wanted["group"] = settings.group_column or "group"
         if settings.split == "given" or (settings.split == "auto" and settings.split_column in present):
             wanted["split"] = settings.split_column
+        if settings.order_column:
+            wanted["order"] = settings.order_column
         return {role: require_column(column, present, location) for role, column in wanted.items()}
 
     cells, lines = read_columns(location, roles, settings.sha256)

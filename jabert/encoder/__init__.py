@@ -1,7 +1,7 @@
 """Token ids and token vectors of texts, from an encoder folder in Google BERT's form."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,14 @@ from jabert.encoder.batching import TokenIds, real_tokens
 from jabert.encoder.choice import choose
 from jabert.encoder.folder import EncoderFolder, open_folder
 from jabert.encoder.tokenizer import TokenizedTexts, Tokenizer, longest_row, may_be_long
+from jabert.errors import JabertError
 
 __all__ = [
     "EncoderFolder",
     "TokenIds",
     "TokenizedTexts",
     "Tokenizer",
+    "check_layers",
     "choose",
     "cpu_token_budget",
     "load_encoder",
@@ -42,7 +44,7 @@ class Encoder(Protocol):
 
     Attributes:
         device: a TensorFlow device, e.g. `/CPU:0`.
-        hidden_size: columns of a vector.
+        hidden_size: columns of a vector, those of all its layers.
         width_step: the engine pads a batch to a multiple of this many tokens.
     """
 
@@ -54,27 +56,50 @@ class Encoder(Protocol):
         """Vectors (tokens, hidden) of the real tokens of a batch, text after text, without padding."""
 
 
-def vector_origin(folder: EncoderFolder, settings: EncoderSettings) -> dict[str, str]:
+def check_layers(folder: EncoderFolder, layers: int) -> None:
+    """Raise a `JabertError` if `features.layers` is more than the encoder has."""
+    there_are = folder.config.num_hidden_layers
+    if layers > there_are:
+        raise JabertError(
+            f"features.layers = {layers}, but {folder.path} has {there_are} layers; set {there_are} or fewer"
+        )
+
+
+def vector_origin(folder: EncoderFolder, settings: EncoderSettings, layers: int = 1) -> dict[str, str]:
     """What a token vector depends on besides the token ids; known without loading the encoder.
 
     In float32 the engines agree to a cosine similarity of 0.99999 and share their vectors; in bfloat16 each
     has its own.
 
+    Args:
+        folder: the encoder folder.
+        settings: choose engine, precision and padding.
+        layers: as for `load_encoder`.
+
     Returns:
-        encoder (fingerprint), engine, precision and padding: the origin of a partition of the feature store.
+        encoder (fingerprint), engine, precision, padding, and the layers if they are several: the origin of
+        a partition of the feature store.
+
+    Raises:
+        JabertError: the encoder has fewer layers, or the machine lacks what the settings ask for.
     """
+    check_layers(folder, layers)
     choice = choose(settings)
-    return origin_of(folder.fingerprint, choice.engine, choice.precision, settings.pad_to)
+    return origin_of(folder.fingerprint, choice.engine, choice.precision, settings.pad_to, layers)
 
 
-def origin_of(fingerprint: str, engine: str, precision: str, pad_to: int | None) -> dict[str, str]:
+def origin_of(
+    fingerprint: str, engine: str, precision: str, pad_to: int | None, layers: int = 1
+) -> dict[str, str]:
     """As `vector_origin`, for an encoder that is in a registered model instead of an encoder folder."""
-    return {
+    origin = {
         "encoder": fingerprint,
         "engine": "any" if precision == "float32" else f"{engine} {_REVISIONS[engine]}",
         "precision": precision,
         "padding": "length" if pad_to is None else "id 0",
     }
+    # One layer is not said, so that the partitions of earlier versions are found.
+    return origin if layers == 1 else {**origin, "layers": str(layers)}
 
 
 def token_budget(folder: EncoderFolder, settings: EncoderSettings) -> int:
@@ -91,23 +116,30 @@ def cpu_token_budget(folder: EncoderFolder, precision: str) -> int:
     return max(config.max_position_embeddings, _CPU_ELEMENTS[precision] // config.intermediate_size)
 
 
-def load_encoder(folder: EncoderFolder, settings: EncoderSettings) -> Encoder:
+def load_encoder(folder: EncoderFolder, settings: EncoderSettings, layers: int = 1) -> Encoder:
     """Load the encoder into the engine that `encoder.engine`, `.precision` and `.device` choose.
 
+    Args:
+        folder: the encoder folder.
+        settings: choose engine, precision, device and padding.
+        layers: the last ones, whose vectors stand side by side: the last layer's in the last columns.
+
     Raises:
-        JabertError: the device does not exist, or the checkpoint does not fit its configuration.
+        JabertError: the device does not exist, the encoder has fewer layers, or the checkpoint does not fit
+            its configuration.
     """
+    check_layers(folder, layers)
     choice = choose(settings)
-    mask_id_zero = settings.pad_to is not None
+    more: dict[str, Any] = {"layers": layers, "mask_id_zero": settings.pad_to is not None}
     if choice.engine == "openvino":
         from jabert.encoder.openvino import OpenVinoEncoder
 
-        return OpenVinoEncoder(folder, choice.precision, Path(settings.cache_path), mask_id_zero=mask_id_zero)
+        return OpenVinoEncoder(folder, choice.precision, Path(settings.cache_path), **more)
     if choice.engine == "tensorflow":
         from jabert.encoder.tensorflow import TensorFlowEncoder
 
         budget = token_budget(folder, settings)
-        return TensorFlowEncoder(folder, choice.precision, choice.device, budget, mask_id_zero=mask_id_zero)
+        return TensorFlowEncoder(folder, choice.precision, choice.device, budget, **more)
     from jabert.encoder.reference import ReferenceEncoder
 
-    return ReferenceEncoder(folder, choice.device, mask_id_zero=mask_id_zero)
+    return ReferenceEncoder(folder, choice.device, **more)

@@ -35,6 +35,7 @@ class Bert:
         seed: of the random numbers of dropout.
         trainable: False for inference only: no variables are kept, and the kernels are prepared once instead
             of in every call.
+        layers: the last ones, whose vectors stand side by side.
 
     Attributes:
         config: the sizes.
@@ -52,16 +53,17 @@ class Bert:
         dropout: float = 0.0,
         seed: int = 0,
         trainable: bool = True,
+        layers: int = 1,
     ) -> None:
         own = {name: weights[name] for name in config.variables()}
         self.config = config
         self.variables = {name: tf.Variable(own[name], name=name) for name in own} if trainable else {}
         self.random = tf.random.Generator.from_seed(seed)
-        self._dtype, self._dropout = tf.as_dtype(precision), dropout
+        self._dtype, self._dropout, self._kept = tf.as_dtype(precision), dropout, layers
         self._constants = {} if trainable else self._prepared(own)
 
     def __call__(self, ids: Any, attended: Any, segments: Any = None, *, training: bool = False) -> Any:
-        """Vectors float32 (batch, tokens, hidden) of all positions; those of padding mean nothing.
+        """Vectors float32 (batch, tokens, layers · hidden) of all positions; those of padding mean nothing.
 
         Args:
             ids: int32 (batch, tokens).
@@ -70,17 +72,42 @@ class Bert:
             segments: int32 (batch, tokens), 1 in the second segment; None if there is only a first.
             training: whether hidden units are dropped.
         """
-        weights = self._constants or self._prepared(self.variables)
-        layers = _Layers(weights, self.config, self._dtype, self._dropout if training else 0.0, self.random)
-        mask = tf.where(attended, 0.0, -1e9)[:, None, None, :]  # (batch, 1, 1, tokens)
-        x = layers.embed(ids, segments)  # (batch * tokens, hidden)
+        layers, shape = self._layers(training=training), tf.shape(ids)
+        x = layers.embed(ids, tf.range(shape[1]), segments)  # (batch, tokens, hidden)
+        x = tf.reshape(x, [-1, self.config.hidden_size])
+        rows, kept = _Full(shape[0], shape[1]), [x]
         for number in range(self.config.num_hidden_layers):
-            x = layers.transform(x, mask, f"bert/encoder/layer_{number}")
-        return tf.reshape(x, [*tf.unstack(tf.shape(ids)), self.config.hidden_size])
+            x = layers.transform(x, rows, _mask(attended), number)
+            kept = [*kept, x][-self._kept :]
+        return tf.reshape(tf.concat(kept, axis=1), [shape[0], shape[1], self._kept * self.config.hidden_size])
+
+    def packed(self, ids: Any, lengths: Any, *, frozen: int = 0, training: bool = False) -> Any:
+        """Vectors float32 (tokens, hidden) of texts one behind the other; nothing is computed for padding.
+
+        Args:
+            ids: int32 (tokens,), of all texts.
+            lengths: int32 (texts,), tokens of each text.
+            frozen: so many layers, and the embeddings, have neither dropout nor a gradient.
+            training: whether hidden units are dropped in the other layers.
+        """
+        attended = tf.sequence_mask(lengths)  # (texts, width)
+        places = tf.cast(tf.where(tf.reshape(attended, [-1])), tf.int32)[:, 0]  # (tokens,)
+        below, above = self._layers(training=False), self._layers(training=training)
+        x = below.embed(ids, places % tf.shape(attended)[1], None)
+        rows = _Packed.of(attended, places)
+        for number in range(self.config.num_hidden_layers):
+            if number == frozen:
+                x = above.drop(tf.stop_gradient(x))
+            x = (below if number < frozen else above).transform(x, rows, _mask(attended), number)
+        return x
 
     def product(self, x: Any, kernel: Any) -> Any:
         """`x @ kernel` in the precision of the encoder's products, as float32; for heads on top of it."""
         return tf.cast(tf.cast(x, self._dtype) @ tf.cast(kernel, self._dtype), tf.float32)
+
+    def _layers(self, *, training: bool) -> "_Layers":
+        weights = self._constants or self._prepared(self.variables)
+        return _Layers(weights, self.config, self._dtype, self._dropout if training else 0.0, self.random)
 
     def _prepared(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         """The weights with query, key and value of a layer as one product, the query already scaled."""
@@ -97,9 +124,70 @@ class Bert:
         }
 
 
+def _mask(attended: Any) -> Any:
+    return tf.where(attended, 0.0, -1e9)[:, None, None, :]  # (batch, 1, 1, tokens)
+
+
+@dataclass(frozen=True)
+class _Full:
+    """The layout of a batch that is computed with its padding: vectors are (batch * width, columns)."""
+
+    batch: Any
+    width: Any
+
+    def padded(self, x: Any) -> Any:
+        """(batch, width, columns) of all vectors."""
+        return tf.reshape(x, [self.batch, self.width, x.shape[-1]])
+
+    def packed(self, x: Any) -> Any:
+        """All vectors of (batch, width, columns)."""
+        return tf.reshape(x, [-1, x.shape[-1]])
+
+
+@dataclass(frozen=True)
+class _Packed(_Full):
+    """The layout of a batch without padding: vectors are (tokens, columns).
+
+    Attributes:
+        places: int32 (tokens,), of each token among the positions of the padded batch.
+        tokens: int32 (batch * width,), the token at each position, the number of tokens at padding.
+    """
+
+    places: Any
+    tokens: Any
+
+    @classmethod
+    def of(cls, attended: Any, places: Any) -> "_Packed":
+        batch, width = tf.unstack(tf.shape(attended))
+        count = tf.size(places)
+        empty = tf.fill([batch * width], count)
+        tokens = tf.tensor_scatter_nd_update(empty, places[:, None], tf.range(count))
+        return cls(batch, width, places, tokens)
+
+    def padded(self, x: Any) -> Any:
+        return super().padded(_moved(x, self.tokens, self.places))
+
+    def packed(self, x: Any) -> Any:
+        return _moved(super().packed(x), self.places, self.tokens)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _moved(x: Any, there: Any, back: Any) -> Any:
+    """The rows `there` of x, zeros for one behind the last; the gradient moves `back` without summing."""
+
+    def gradient(upstream: Any) -> tuple[Any, None, None]:
+        return _taken(upstream, back), None, None
+
+    return _taken(x, there), gradient
+
+
+def _taken(x: Any, rows: Any) -> Any:
+    return tf.gather(tf.pad(x, [[0, 1], [0, 0]]), rows)
+
+
 @dataclass(frozen=True)
 class _Layers:
-    """The parts of BERT in one call; vectors are float32 (batch * tokens, hidden)."""
+    """The parts of BERT in one call; vectors are float32 (vectors, hidden)."""
 
     weights: Mapping[str, Any]
     config: BertConfig
@@ -107,35 +195,35 @@ class _Layers:
     dropout: float
     random: Any
 
-    def embed(self, ids: Any, segments: Any) -> Any:
-        words, positions, types = (
+    def embed(self, ids: Any, positions: Any, segments: Any) -> Any:
+        words, table, types = (
             self.weights[f"bert/embeddings/{kind}_embeddings"] for kind in ("word", "position", "token_type")
         )
         # With one segment its row is added to the table of positions, not to every token.
         types = types[:1] if segments is None else tf.gather(types, segments)
-        x = tf.gather(words, ids) + (positions[: tf.shape(ids)[1]] + types)  # (batch, tokens, hidden)
-        x = self._drop(tf.reshape(x, [-1, self.config.hidden_size]))
-        return self._norm(x, "bert/embeddings/LayerNorm")
+        x = tf.gather(words, ids) + (tf.gather(table, positions) + types)  # (…, hidden)
+        return self._norm(self.drop(x), "bert/embeddings/LayerNorm")
 
-    def transform(self, x: Any, mask: Any, name: str) -> Any:
-        context = self._attend(x, mask, f"{name}/attention/self")
-        attention = self._drop(self._dense(context, f"{name}/attention/output/dense"))
+    def transform(self, x: Any, rows: _Full, mask: Any, number: int) -> Any:
+        name = f"bert/encoder/layer_{number}"
+        context = self._attend(x, rows, mask, f"{name}/attention/self")
+        attention = self.drop(self._dense(context, f"{name}/attention/output/dense"))
         x = self._norm(x + attention, f"{name}/attention/output/LayerNorm")
         wide = activate(self._dense(x, f"{name}/intermediate/dense"), self.config.hidden_act)
-        output = self._drop(self._dense(wide, f"{name}/output/dense"))
+        output = self.drop(self._dense(wide, f"{name}/output/dense"))
         return self._norm(x + output, f"{name}/output/LayerNorm")
 
-    def _attend(self, x: Any, mask: Any, name: str) -> Any:
+    def _attend(self, x: Any, rows: _Full, mask: Any, name: str) -> Any:
         heads, hidden = self.config.num_attention_heads, self.config.hidden_size
         joined = tf.cast(x, self.dtype) @ self.weights[f"{name}/joined/kernel"]
-        joined = tf.nn.bias_add(joined, self.weights[f"{name}/joined/bias"])  # (batch * tokens, 3 * hidden)
-        joined = tf.reshape(joined, [tf.shape(mask)[0], tf.shape(mask)[3], 3, heads, hidden // heads])
-        joined = tf.transpose(joined, [2, 0, 3, 1, 4])  # (3, batch, heads, tokens, hidden / heads)
+        joined = tf.nn.bias_add(joined, self.weights[f"{name}/joined/bias"])  # (vectors, 3 * hidden)
+        joined = tf.reshape(rows.padded(joined), [rows.batch, rows.width, 3, heads, hidden // heads])
+        joined = tf.transpose(joined, [2, 0, 3, 1, 4])  # (3, batch, heads, width, hidden / heads)
         query, key, value = tf.unstack(joined)
         scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
-        shares = tf.nn.softmax(scores + mask)  # (batch, heads, tokens, tokens)
-        context = tf.matmul(tf.cast(shares, self.dtype), value)
-        return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, hidden])
+        shares = tf.nn.softmax(scores + mask)  # (batch, heads, width, width)
+        context = tf.transpose(tf.matmul(tf.cast(shares, self.dtype), value), [0, 2, 1, 3])
+        return rows.packed(tf.reshape(context, [rows.batch, rows.width, hidden]))
 
     def _dense(self, x: Any, name: str) -> Any:
         product = tf.cast(x, self.dtype) @ self.weights[f"{name}/kernel"]
@@ -144,7 +232,7 @@ class _Layers:
     def _norm(self, x: Any, name: str) -> Any:
         return layer_norm(x, self.weights[f"{name}/gamma"], self.weights[f"{name}/beta"])
 
-    def _drop(self, x: Any) -> Any:
+    def drop(self, x: Any) -> Any:
         if not self.dropout:
             return x
         return tf.nn.experimental.general_dropout(x, self.dropout, uniform_sampler=self.random.uniform)

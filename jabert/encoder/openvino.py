@@ -46,6 +46,7 @@ class OpenVinoEncoder:
         folder: the encoder folder.
         precision: of the matrix products, `float32` or `bfloat16`; everything else is float32.
         cache: folder of the cached graphs.
+        layers: as for `bert_graph`.
         mask_id_zero: also mask id 0 within a text, as keras-bert does.
 
     Raises:
@@ -56,10 +57,16 @@ class OpenVinoEncoder:
     width_step = 1
 
     def __init__(
-        self, folder: EncoderFolder, precision: str, cache: Path, *, mask_id_zero: bool = False
+        self,
+        folder: EncoderFolder,
+        precision: str,
+        cache: Path,
+        *,
+        layers: int = 1,
+        mask_id_zero: bool = False,
     ) -> None:
-        self.hidden_size = folder.config.hidden_size
-        bert = _cached_graph(folder, cache)
+        self.hidden_size = layers * folder.config.hidden_size
+        bert = _cached_graph(folder, cache, layers)
         hints = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",  # all cores compute one batch
@@ -79,11 +86,11 @@ class OpenVinoEncoder:
         return np.array(found[: len(ids.flat)])  # a copy, since the next batch overwrites `found`
 
 
-def _cached_graph(folder: EncoderFolder, cache: Path) -> Any:
-    name = digest_of_json([_FORMAT, folder.fingerprint])[:16]
+def _cached_graph(folder: EncoderFolder, cache: Path, layers: int) -> Any:
+    name = digest_of_json([_FORMAT, folder.fingerprint, *([layers] if layers > 1 else [])])[:16]
     path = cache / name / "encoder.xml"
     if not path.is_file():
-        bert = bert_graph(read_variables(folder), folder.config)
+        bert = bert_graph(read_variables(folder), folder.config, layers)
         # Graph and weights are written to a temporary folder, which is renamed when both are complete.
         temporary = cache / f".{name}-{uuid.uuid4().hex}"
         try:
@@ -100,7 +107,7 @@ def _cached_graph(folder: EncoderFolder, cache: Path) -> Any:
         raise JabertError(f"{path} cannot be read; delete {path.parent}, and it is built again") from None
 
 
-def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfig) -> Any:
+def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfig, layers: int = 1) -> Any:
     """BERT's encoder (Devlin et al. 2018), as keras-bert computes it, as an `openvino.Model`.
 
     Batches are packed: texts follow each other without padding, and only attention pads them to rows. So the
@@ -110,21 +117,38 @@ def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfi
     Args:
         weights: variables by Google BERT's names.
         config: the sizes.
+        layers: the last ones, whose vectors stand side by side.
 
     Returns:
         A model with the inputs `tokens` and `positions` int32 (tokens,), `rows` int32 (texts, width),
         `places` int32 (tokens,) and `mask` float32 (texts, 1, 1, width), which are the outputs of
-        `layout_graph`, and the output `vectors` float32 (tokens, hidden); the vectors of tokens added by
-        `fill_tokens` mean nothing.
+        `layout_graph`, and the output `vectors` float32 (tokens, layers · hidden); the vectors of tokens
+        added by `fill_tokens` mean nothing.
     """
     shapes = {"tokens": [-1], "positions": [-1], "rows": [-1, -1], "places": [-1]}
     inputs = {name: ops.parameter(shape, np.int32) for name, shape in shapes.items()}
     inputs["mask"] = ops.parameter([-1, 1, 1, -1], np.float32)
-    layers = _Layers(weights, config, Rows(inputs["rows"], inputs["places"]), inputs["mask"])
-    vectors = layers.embed(inputs["tokens"], inputs["positions"])
+    parts = _Layers(weights, config, Rows(inputs["rows"], inputs["places"]), inputs["mask"])
+    kept = [parts.embed(inputs["tokens"], inputs["positions"])]
     for number in range(config.num_hidden_layers):
-        vectors = layers.transform(vectors, f"bert/encoder/layer_{number}")
+        kept = [*kept, parts.transform(kept[-1], f"bert/encoder/layer_{number}")][-layers:]
+    vectors = kept[0] if layers == 1 else ops.concat(kept, 1)
     return graph("bert", inputs, {"vectors": vectors})
+
+
+def weights_of(bert: Any, config: BertConfig) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights in a graph that `bert_graph` made, by Google BERT's names.
+
+    Args:
+        bert: the `openvino.Model`.
+        config: its sizes.
+
+    Raises:
+        KeyError: the graph has no weight of a name, because jabert 0.1 made it.
+    """
+    named = {each.get_friendly_name(): each for each in bert.get_ops() if each.get_type_name() == "Constant"}
+    values = {name: np.array(named[name].data) for name in config.variables()}
+    return {name: value.T if name.endswith("kernel") else value for name, value in values.items()}
 
 
 def layout_graph(*, mask_id_zero: bool = False) -> Any:
@@ -167,11 +191,12 @@ class _Layers:
 
     def embed(self, ids: Any, positions: Any) -> Any:
         of = "bert/embeddings"
-        # Every token is in segment 0, whose embedding is added to those of the positions beforehand.
-        table = self.weights[f"{of}/position_embeddings"] + self.weights[f"{of}/token_type_embeddings"][:1]
-        words = ops.gather(self.weights[f"{of}/word_embeddings"], ids, ints(0))
+        # Every token is in segment 0. OpenVINO adds its embedding to those of the positions beforehand.
+        segment = ops.gather(self._constant(f"{of}/token_type_embeddings"), ints([0]), ints(0))
+        table = ops.add(self._constant(f"{of}/position_embeddings"), segment)
+        words = ops.gather(self._constant(f"{of}/word_embeddings"), ids, ints(0))
         # The positions of tokens added by `fill_tokens` may be beyond the last one.
-        positions = ops.minimum(positions, ints(len(table) - 1))
+        positions = ops.minimum(positions, ints(self.config.max_position_embeddings - 1))
         return self._normalize(ops.add(words, ops.gather(table, positions, ints(0))), f"{of}/LayerNorm")
 
     def transform(self, x: Any, name: str) -> Any:
@@ -193,10 +218,16 @@ class _Layers:
         return self.rows.packed(ops.transpose(context, ints([0, 2, 1, 3])), hidden)
 
     def _dense(self, x: Any, name: str) -> Any:
-        kernel = np.ascontiguousarray(self.weights[f"{name}/kernel"].T)  # the layout of OpenVINO's kernels
-        product = ops.matmul(x, kernel, transpose_a=False, transpose_b=True)
-        return ops.add(product, self.weights[f"{name}/bias"])
+        product = ops.matmul(x, self._constant(f"{name}/kernel"), transpose_a=False, transpose_b=True)
+        return ops.add(product, self._constant(f"{name}/bias"))
 
     def _normalize(self, x: Any, name: str) -> Any:
         x = ops.mvn(x, ints([-1]), True, _EPSILON, "inside_sqrt")
-        return ops.add(ops.multiply(x, self.weights[f"{name}/gamma"]), self.weights[f"{name}/beta"])
+        return ops.add(ops.multiply(x, self._constant(f"{name}/gamma")), self._constant(f"{name}/beta"))
+
+    def _constant(self, name: str) -> Any:
+        """A weight under its name, by which `weights_of` finds it; kernels in OpenVINO's layout."""
+        value = self.weights[name]
+        constant = ops.constant(np.ascontiguousarray(value.T) if name.endswith("kernel") else value)
+        constant.set_friendly_name(name)
+        return constant

@@ -25,6 +25,7 @@ class ReferenceEncoder:
     Args:
         folder: the encoder folder; its variables are checked against `bert_config.json`.
         device: a TensorFlow device, e.g. `/CPU:0`.
+        layers: the last ones, whose vectors stand side by side.
         mask_id_zero: also mask id 0 within a text, as keras-bert and the article do; for `encoder.pad_to`.
 
     Raises:
@@ -33,12 +34,14 @@ class ReferenceEncoder:
 
     width_step = 1
 
-    def __init__(self, folder: EncoderFolder, device: str = "/CPU:0", *, mask_id_zero: bool = False) -> None:
+    def __init__(
+        self, folder: EncoderFolder, device: str = "/CPU:0", *, layers: int = 1, mask_id_zero: bool = False
+    ) -> None:
         folder.check_variables()
         self.device = device
-        self.hidden_size = folder.config.hidden_size
+        self.hidden_size = layers * folder.config.hidden_size
         with tf.device(device):
-            model = _load(folder)
+            model = _load(folder, layers)
         unknown_id = folder.config.vocab_size
         id_shape, length_shape = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
 
@@ -58,7 +61,7 @@ class ReferenceEncoder:
         return np.asarray(padded[real_tokens(ids.lengths)])
 
 
-def _load(folder: EncoderFolder) -> Any:
+def _load(folder: EncoderFolder, layers: int) -> Any:
     """keras-bert's model for any length, whose token table has a copy of row 0 at the end."""
     from keras_bert import get_model
     from keras_bert.loader import load_model_weights_from_checkpoint
@@ -77,6 +80,7 @@ def _load(folder: EncoderFolder) -> Any:
             feed_forward_dim=config.intermediate_size,
             feed_forward_activation=config.hidden_act,
             training=False,
+            output_layer_num=layers,
         )
     model = tf.keras.Model(inputs, output)
 

@@ -24,6 +24,7 @@ class TensorFlowEncoder:
         precision: as for `Bert`; `float32` excludes TF32.
         device: a TensorFlow device, e.g. `/GPU:0`.
         token_budget: tokens of a full batch; a batch is padded to it, so that few shapes occur.
+        layers: as for `Bert`.
         mask_id_zero: also mask id 0 within a text, as keras-bert does.
 
     Raises:
@@ -39,16 +40,17 @@ class TensorFlowEncoder:
         device: str,
         token_budget: int,
         *,
+        layers: int = 1,
         mask_id_zero: bool = False,
     ) -> None:
         tf.config.experimental.enable_tensor_float_32_execution(precision != "float32")
         self.device = device
-        self.hidden_size = folder.config.hidden_size
+        self.hidden_size = layers * folder.config.hidden_size
         self._token_budget = token_budget
         self._positions = folder.config.max_position_embeddings
         weights = read_variables(folder)
         with tf.device(device):
-            bert = Bert(weights, folder.config, precision=precision, trainable=False)
+            bert = Bert(weights, folder.config, precision=precision, trainable=False, layers=layers)
         id_shape, row_shape = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
 
         @tf.function(input_signature=[id_shape, row_shape, row_shape])  # type: ignore[untyped-decorator]

@@ -126,7 +126,7 @@ class Tokenizer(SentencePiece):
         settings: `max_tokens`, `pad_to` and `lower_case` are used. Unset, they are: all positions of the
             encoder; no padding; what `encoder.toml` says, and without that lower case exactly when no
             ordinary piece has an upper-case Latin letter.
-        data: `long_texts` and `windows` are used; without it their defaults.
+        data: `long_texts` and `windows` are used; without it long texts lose their ends.
 
     Attributes:
         cls_id: token id of `[CLS]`.
@@ -167,8 +167,7 @@ class Tokenizer(SentencePiece):
                 raise JabertError(f"encoder.{name} = {limit}, but {folder.path} has {positions} positions")
         self.max_tokens = _max_tokens(folder, settings)
         self.pad_to = settings.pad_to
-        data = data or DataSettings()
-        self.long_texts, self.windows = data.long_texts, data.windows
+        self.long_texts, self.windows = (data.long_texts, data.windows) if data else ("head", 1)
         self.overlap = (self.max_tokens - 2) // _OVERLAP
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:

@@ -1,18 +1,32 @@
 """How well a classifier does, how sure that is, and how two of them compare."""
 
+from jabert.evaluation.baselines import (
+    Baseline,
+    advice,
+    baseline_metrics,
+    baselines_of,
+    measure_baseline,
+)
 from jabert.evaluation.calibration import Calibration, calibrate, scaled
 from jabert.evaluation.comparison import Comparison, compare
+from jabert.evaluation.context import Context
 from jabert.evaluation.metrics import weighted_f1
 from jabert.evaluation.report import SHORT_TEXT, EvaluationReport, evaluate, predictions
 
 __all__ = [
     "SHORT_TEXT",
+    "Baseline",
     "Calibration",
     "Comparison",
+    "Context",
     "EvaluationReport",
+    "advice",
+    "baseline_metrics",
+    "baselines_of",
     "calibrate",
     "compare",
     "evaluate",
+    "measure_baseline",
     "predictions",
     "scaled",
     "weighted_f1",

@@ -5,11 +5,13 @@ Calibration of Modern Neural Networks (2017); the lower bound of a share by Clop
 Confidence or Fiducial Limits Illustrated in the Case of the Binomial (1934).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from jabert.evaluation.context import Context, fit_context, sums_of
 from jabert.evaluation.metrics import Indices, Probabilities, log_loss
 
 FEWEST_ROWS = 20
@@ -30,12 +32,28 @@ class Calibration:
         temperature: above 1 it makes probabilities less sure, below 1 surer; the order stays.
         threshold: probability below which a text gets no label, None if every text gets one.
         note: a sentence on what could not be fitted, "" if all was.
+        context: what the neighbours of a text change, None if they are not looked at.
     """
 
     rows: int = 0
     temperature: float = 1.0
     threshold: float | None = None
     note: str = ""
+    context: Context | None = None
+
+    def answers(
+        self, probabilities: Probabilities, neighbours: Sequence[Sequence[int]] | None = None
+    ) -> npt.NDArray[np.float64]:
+        """The classifier's probabilities `(rows, classes)` as the package answers.
+
+        Args:
+            probabilities: of the classifier.
+            neighbours: numbers of the rows beside each row; without them it is as if there were none.
+        """
+        own = scaled(probabilities, self.temperature)
+        if self.context is None or neighbours is None:
+            return own
+        return self.context(own, sums_of(own, neighbours))
 
 
 @dataclass(frozen=True)
@@ -56,8 +74,15 @@ class Coverage:
     accuracy: float
 
 
-def calibrate(true: Indices, probabilities: Probabilities, min_precision: float | None = None) -> Calibration:
-    """Fit temperature and threshold on rows that the classifier did not learn from.
+def calibrate(
+    true: Indices,
+    probabilities: Probabilities,
+    min_precision: float | None = None,
+    *,
+    context: int = 0,
+    neighbours: Sequence[Sequence[int]] | None = None,
+) -> Calibration:
+    """Fit temperature, context and threshold on rows that the classifier did not learn from.
 
     The temperature is that of the lowest log loss between 0.2 and 5. The threshold is the lowest at which
     the precision of the answers is surely what is wished: the lower end of its one-sided 95 % interval.
@@ -66,22 +91,25 @@ def calibrate(true: Indices, probabilities: Probabilities, min_precision: float 
         true: class indices, `(rows,)`.
         probabilities: `(rows, classes)`, as the classifier gives them.
         min_precision: wished share of right answers among all answers; None: every text is answered.
+        context: texts before, and as many after, that are looked at.
+        neighbours: numbers of the rows beside each row, at most twice `context`; None without a context.
     """
-    rows = len(true)
-    if rows < FEWEST_ROWS:
-        note = f"{rows} rows are too few to calibrate with; {FEWEST_ROWS} are needed."
-        return Calibration(rows, note=note)
-    temperature = _fit_temperature(true, probabilities)
-    if min_precision is None:
-        return Calibration(rows, temperature)
-    threshold = _lowest_threshold(true, scaled(probabilities, temperature), min_precision)
+    rows, few = len(true), len(true) < FEWEST_ROWS
+    note = f"{rows} rows are too few to calibrate with; {FEWEST_ROWS} are needed." if few else ""
+    fitted = Calibration(rows, 1.0 if few else _fit_temperature(true, probabilities), note=note)
+    if neighbours is not None:
+        own = fitted.answers(probabilities)
+        fitted = replace(fitted, context=fit_context(true, own, sums_of(own, neighbours), context))
+    if min_precision is None or few:
+        return fitted
+    threshold = _lowest_threshold(true, fitted.answers(probabilities, neighbours), min_precision)
     if threshold is not None:
-        return Calibration(rows, temperature, threshold)
+        return replace(fitted, threshold=threshold)
     note = (
         f"No threshold has a precision of surely {min_precision} on these {rows:,} rows, so every text is "
         "answered: wish for less, or give more validation rows."
     )
-    return Calibration(rows, temperature, note=note)
+    return replace(fitted, note=note)
 
 
 def scaled(probabilities: Probabilities, temperature: float) -> npt.NDArray[np.float64]:

@@ -19,7 +19,6 @@ from jabert.evaluation.calibration import (
     coverage,
     expected_error,
     reliability,
-    scaled,
 )
 from jabert.evaluation.intervals import bootstrap_interval, resampling_units
 from jabert.evaluation.metrics import Indices, Probabilities
@@ -70,6 +69,7 @@ class EvaluationReport:
         rows: number of test rows.
         accuracy: share of test rows that were classified correctly.
         weighted_f1: F1 of the classes, averaged by their shares of the test rows.
+        weighted_f1_alone: the same of each text without its neighbours; None if they are not looked at.
         weighted_f1_interval: ends of its 95 % bootstrap interval.
         resampled: what the bootstrap drew: "12 groups" or "419 rows".
         units: how many of these there are.
@@ -100,6 +100,7 @@ class EvaluationReport:
     rows: int
     accuracy: float
     weighted_f1: float
+    weighted_f1_alone: float | None
     weighted_f1_interval: tuple[float, float]
     resampled: str
     units: int
@@ -130,12 +131,13 @@ def evaluate(
     labels: Sequence[str],
     *,
     calibration: Calibration | None = None,
+    neighbours: Sequence[Sequence[int]] | None = None,
     seed: int = 0,
     resamples: int = 1000,
 ) -> EvaluationReport:
     """Compare predicted probabilities with the labels of the test rows.
 
-    Calibration changes no label, so all counts are those of the probabilities that are given.
+    Calibration changes no label, so without neighbours all counts are those of the given probabilities.
 
     Args:
         rows: columns `text` and `label`; optional `group`, `unknown` (number of unknown pieces in the text)
@@ -143,6 +145,7 @@ def evaluate(
         probabilities: `(rows, classes)`, columns in the order of `labels`.
         labels: class names of the model's stored label encoder.
         calibration: that the model applies to them before it answers; without it they are its answers.
+        neighbours: numbers of the rows beside each row, if the model looks at them.
         seed: of the bootstrap; the same seed gives the same interval.
         resamples: number of samples of the bootstrap.
 
@@ -166,13 +169,14 @@ def evaluate(
         raise JabertError(
             f"the model gave test row {int(finite.argmin()) + 1} a probability that is not finite"
         )
-    predicted = probabilities.argmax(axis=1)
+    applied = calibration or Calibration()
+    answers = applied.answers(probabilities, neighbours)
+    alone = probabilities.argmax(axis=1)
+    predicted = answers.argmax(axis=1) if applied.context else alone
     units, resampled = resampling_units(rows)
     counts = metrics.class_counts(true, predicted, classes, units)
     confusion = np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
     per_class = _class_scores(counts.sum(axis=0), labels)
-    applied = calibration or Calibration()
-    answers = scaled(probabilities, applied.temperature)
     bins = reliability(true, answers)
     shown: dict[str, Any] = {"labels": range(classes), "target_names": list(labels), "zero_division": 0}
     return EvaluationReport(
@@ -180,6 +184,7 @@ def evaluate(
         rows=len(rows),
         accuracy=float((true == predicted).mean()),
         weighted_f1=float(metrics.weighted_f1_of_counts(counts.sum(axis=0))),
+        weighted_f1_alone=metrics.weighted_f1(true, alone, classes) if applied.context else None,
         weighted_f1_interval=bootstrap_interval(
             counts, metrics.weighted_f1_of_counts, seed=seed, resamples=resamples
         ),

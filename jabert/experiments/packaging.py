@@ -41,7 +41,12 @@ def build_package(job: Job, target: Path, calibration: Calibration | None = None
         **({"join": asdict(export.join)} if export.join else {}),
     }
     if calibration:
-        told = {"temperature": calibration.temperature, "threshold": calibration.threshold}
+        context = calibration.context and asdict(calibration.context)
+        told = {
+            "temperature": calibration.temperature,
+            "context": context,
+            "threshold": calibration.threshold,
+        }
         about |= {name: value for name, value in told.items() if value is not None}
     write_json(target / "package.json", about)
     write_text(target / "config.toml", settings.without_locations().to_toml())
@@ -100,10 +105,10 @@ def log_package(package: Path, learned_from: Path, run: Run) -> str:
         model_id=model.model_id,
         python_model=str(_CODE),
         artifacts={"classifier": str(package), "learned_from": str(learned_from)},
-        signature=_signature(),
+        signature=_signature(takes_neighbours="context" in about),
         input_example=pd.DataFrame({"text": [_EXAMPLE]}),
         pip_requirements=[f"{name}=={version(name)}" for name in sorted(required)],
-        metadata={"max_texts": about["max_texts"]},
+        metadata={"max_texts": about["max_texts"], "context": about.get("context", {}).get("texts", 0)},
     )
     return str(logged.model_uri)
 
@@ -123,10 +128,10 @@ class _Pyfunc:
         mlflow_model.save(str(Path(path) / "MLmodel"))
 
 
-def _signature() -> Any:
+def _signature(*, takes_neighbours: bool) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Map
+    from mlflow.types.schema import Array, Map
 
     outputs: list[Any] = [
         ColSpec(DataType.string, "label", required=False),  # None below the threshold
@@ -134,4 +139,7 @@ def _signature() -> Any:
         ColSpec(Map(DataType.double), "probabilities"),
     ]
     params = [ParamSpec("top_k", DataType.long, None), ParamSpec("threshold", DataType.double, None)]
-    return ModelSignature(Schema([ColSpec(DataType.string, "text")]), Schema(outputs), ParamSchema(params))
+    inputs: list[Any] = [ColSpec(DataType.string, "text")]
+    if takes_neighbours:
+        inputs += [ColSpec(Array(DataType.string), name, required=False) for name in ("before", "after")]
+    return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(params))

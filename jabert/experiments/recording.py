@@ -10,7 +10,7 @@ import pandas as pd
 
 from jabert.config import Settings
 from jabert.dataset import row_digests, table_digest
-from jabert.evaluation import predictions, scaled
+from jabert.evaluation import Baseline, baseline_metrics, predictions, scaled
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
 from jabert.methods import Epoch, encoder_of, method_of
@@ -131,6 +131,12 @@ def record_evaluation(evaluated: Evaluated, run: Run) -> None:
     _record_picture(plots.per_class(report), "report/per_class.png", run)
     _record_picture(plots.reliability(report), "report/reliability.png", run)
     _record_picture(plots.coverage(report), "report/coverage.png", run)
+
+
+def record_baselines(baselines: list[Baseline], evaluated: Evaluated, run: Run) -> None:
+    """Their numbers as metrics, and the report once more, with them."""
+    run.metrics(baseline_metrics(baselines))
+    run.text("report/report.md", evaluation_page(evaluated.report, baselines))
 
 
 def record_card(card: Card, evaluated: Evaluated, run: Run) -> None:

@@ -16,7 +16,7 @@ from jabert.config import (
     method_kinds,
     names_method,
 )
-from jabert.evaluation import Calibration
+from jabert.evaluation import Baseline, Calibration, advice, baselines_of, measure_baseline
 from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
 from jabert.experiments.packaging import build_package, log_package
@@ -33,6 +33,8 @@ from jabert.validation import ValidationReport
 
 log = logging.getLogger("jabert")
 
+_BASELINES = ("tfidf", "majority")
+
 
 @dataclass(frozen=True)
 class Results:
@@ -44,6 +46,7 @@ class Results:
     features: Featurized | None
     fit: Fit
     evaluated: Evaluated
+    baselines: list[Baseline]
     verdict: Verdict
 
 
@@ -56,6 +59,8 @@ class Retrained:
         model_version: the version that was registered.
         weighted_f1: of the version on the test rows.
         champion_weighted_f1: of the champion before, on the same rows; None if there was none.
+        baselines: `weighted_f1` of simple methods on the same rows, by kind, and `gain` of the version over
+            them with `gain_low` and `gain_high`, the ends of its 95 % interval.
         promoted: whether this run made the version the champion.
         outcome: the gate's word for it, or `unchanged`: an earlier run judged the same.
         reason: a sentence.
@@ -70,6 +75,7 @@ class Retrained:
     model_version: str
     weighted_f1: float
     champion_weighted_f1: float | None
+    baselines: dict[str, dict[str, float]]
     promoted: bool
     outcome: str
     reason: str
@@ -132,6 +138,7 @@ def find_judged(settings: Settings) -> Retrained | None:
         model_version=tags["version"],
         weighted_f1=metrics["test/weighted_f1"],
         champion_weighted_f1=metrics.get("test/champion_weighted_f1"),
+        baselines={each.kind: each.to_dict() for each in baselines_of(metrics, _BASELINES)},
         promoted=False,
         outcome="unchanged",
         reason=f"nothing new: run {found.info.run_id} judged the same data, encoder and settings "
@@ -177,6 +184,25 @@ def package(fit: Fit, calibration: Calibration, attempt: Attempt) -> Path:
     if not (folder / "SHA256SUMS").exists():  # it is written last
         build_package(fit.job, folder, calibration)
     return folder
+
+
+def measure_baselines(settings: Settings, data: Data, evaluated: Evaluated) -> list[Baseline]:
+    """Simple methods on the same rows as the model; none if `experiment.baselines` is off."""
+    kinds = [kind for kind in _BASELINES if kind != settings.method.kind]
+    found = [
+        measure_baseline(
+            kind,
+            evaluated.rows,
+            data.labels,
+            steps.baseline(settings, data, kind, evaluated.measured_on),
+            evaluated.probabilities,
+            seed=settings.data.seed,
+        )
+        for kind in (kinds if settings.experiment.baselines else [])
+    ]
+    if advised := advice(found, evaluated.report.weighted_f1):
+        log.warning(advised)
+    return found
 
 
 def register(
@@ -246,6 +272,7 @@ def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card
         features=results.features,
         method=method.describe(results.fit.job, results.fit.fitted),
         report=results.evaluated.report,
+        baselines=results.baselines,
         verdict=results.verdict.facts(),
         environment=provenance(),
     )
@@ -264,15 +291,17 @@ def finish(settings: Settings, attempt: Attempt) -> None:
 def summary(settings: Settings, data: Data, run: Run, results: Results) -> Retrained:
     """The result of a retraining that has just ended."""
     verdict, features = results.verdict, results.features
+    advised = advice(results.baselines, results.evaluated.report.weighted_f1)
     return Retrained(
         run_id=run.id,
         model_version=verdict.version,
         weighted_f1=results.evaluated.report.weighted_f1,
         champion_weighted_f1=verdict.champion_weighted_f1,
+        baselines={each.kind: each.to_dict() for each in results.baselines},
         promoted=verdict.promoted,
         outcome=verdict.outcome,
         reason=verdict.reason,
-        warnings=list(verdict.warnings),
+        warnings=[*verdict.warnings, *filter(None, [advised])],
         rows=_rows(data),
         features={
             "computed": features.computed if features else 0,

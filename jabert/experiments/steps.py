@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jabert import markdown
-from jabert.config import LONG_TEXTS, Settings, decisive
+from jabert.config import CONTEXT, LONG_TEXTS, Settings, decisive, settings_with_method
 from jabert.dataset import content_digest, read_corpus, table_digest
+from jabert.dataset.context import Neighbours, neighbours, require_groups
 from jabert.dataset.readers import location_of
 from jabert.encoder import (
     EncoderFolder,
@@ -35,7 +36,7 @@ from jabert.encoder import (
     vector_origin,
 )
 from jabert.errors import JabertError, redacted
-from jabert.evaluation import Calibration, EvaluationReport
+from jabert.evaluation import Calibration, Context, EvaluationReport
 from jabert.evaluation import calibrate as calibrate_predictions
 from jabert.evaluation import evaluate as evaluate_predictions
 from jabert.experiments.keys import kept_of
@@ -181,10 +182,12 @@ class Evaluated:
 def read(settings: Settings) -> Data:
     """Read, clean and split the texts."""
     location = redacted(location_of(settings.data))
-    read = decisive(settings, ["data"], without=LONG_TEXTS)
+    read = decisive(settings, ["data"], without=[*LONG_TEXTS, CONTEXT])
     key = key_of(_READ, location, content_digest(settings.data), read)
     folder, record = find_or_make(_work(settings), "read", key, lambda folder: _read(settings, folder))
-    return Data(folder, key, **record)
+    data = Data(folder, key, **record)
+    require_groups(data.table, settings.data.context)
+    return data
 
 
 def _read(settings: Settings, folder: Path) -> dict[str, Any]:
@@ -356,8 +359,9 @@ def fit(
 
 def _vectors_of(settings: Settings) -> list[Any]:
     """What decides the vectors of given token ids."""
-    origin = vector_origin(open_folder(settings.encoder.path), settings.encoder)
-    return [origin, settings.features.dtype]
+    features = settings.features
+    origin = vector_origin(open_folder(settings.encoder.path), settings.encoder, features.layers)
+    return [origin, features.dtype]
 
 
 def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Split]) -> Rows:
@@ -378,24 +382,59 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
     return Rows(table["text"].tolist(), classes, list(groups), ids, vectors)
 
 
-def calibrate(settings: Settings, data: Data, tokens: Tokens | None, fitted: Fit) -> Calibration:
-    """Fit temperature and threshold of a classifier on validation rows.
+def baseline(settings: Settings, data: Data, kind: str, measured_on: Split) -> npt.NDArray[np.float64]:
+    """Probabilities (rows, classes) of a split by a method that needs but texts, with its default settings.
 
-    Where it learned from these too, a second one, fitted on the training rows alone, stands in for it: that
-    is the one which an experiment measures on validation rows.
+    It is fitted as `fit` does it, so a run of that method finds it.
     """
+    own = settings_with_method(kind).model_validate({**settings.model_dump(), "method": {}})
+    fitted = fit(own, data, None, measured_on, on_epoch=lambda _: None)
+    return method_of(own).predict(fitted.job, _rows(own, data, None, [measured_on]))
+
+
+def calibrate(settings: Settings, data: Data, tokens: Tokens | None, fitted: Fit) -> Calibration:
+    """Fit temperature, context and threshold of a classifier on rows that it did not learn from.
+
+    Where it learned from the validation rows too, and has no out-of-fold probabilities, a second one that is
+    fitted on the training rows alone stands in for it: that which an experiment measures on validation rows.
+    """
+    most, precision = settings.data.context, settings.package.min_precision
 
     def make(_: Path) -> dict[str, Any]:
-        apart = fitted
-        if "validation" in fitted.learned_from:
-            apart = fit(settings, data, tokens, "validation", on_epoch=lambda _: None)
-        rows = _rows(settings, data, tokens, ["validation"])
-        probabilities = method_of(settings).predict(apart.job, rows)
-        return asdict(calibrate_predictions(rows.classes, probabilities, settings.package.min_precision))
+        rows, found = _not_learned_from(settings, data, tokens, fitted)
+        known = np.flatnonzero(np.isfinite(found).all(axis=1))
+        rows, found = rows.iloc[known], found[known]
+        true = pd.Index(data.labels).get_indexer(pd.Index(rows["label"]))
+        around = _neighbours(rows, most)
+        return asdict(calibrate_predictions(true, found, precision, context=most, neighbours=around))
 
-    key = key_of(_CALIBRATE, fitted.key, settings.package.min_precision)
+    key = key_of(_CALIBRATE, fitted.key, precision, *([most, data.key] if most else []))
     _, record = find_or_make(_work(settings), "calibrate", key, make)
-    return Calibration(**record)
+    context = record["context"] and Context(**{**record["context"], "bias": tuple(record["context"]["bias"])})
+    return Calibration(**{**record, "context": context})
+
+
+def _not_learned_from(
+    settings: Settings, data: Data, tokens: Tokens | None, fitted: Fit
+) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
+    """Rows of the table, and the probabilities (rows, classes) of a classifier that they taught nothing."""
+    method, table = method_of(settings), data.table
+    if (found := method.out_of_fold(fitted.job)) is not None:
+        return table.loc[table["split"].isin(fitted.learned_from)], found
+    rows = table.loc[table["split"] == "validation"]
+    if rows.empty:
+        return rows, np.empty((0, len(data.labels)))
+    apart = fitted
+    if "validation" in fitted.learned_from:
+        apart = fit(settings, data, tokens, "validation", on_epoch=lambda _: None)
+    return rows, method.predict(apart.job, _rows(settings, data, tokens, ["validation"]))
+
+
+def _neighbours(table: pd.DataFrame, most: int) -> Neighbours | None:
+    """Before and after each row, None where they are not looked at."""
+    if not most:
+        return None
+    return [[*first, *second] for first, second in zip(*neighbours(table, most), strict=True)]
 
 
 def evaluate(
@@ -435,7 +474,12 @@ def evaluate(
     folder, _ = find_or_make(_work(settings), "evaluate", key, make)
     probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)
     report = evaluate_predictions(
-        rows, probabilities, data.labels, calibration=calibration, seed=settings.data.seed
+        rows,
+        probabilities,
+        data.labels,
+        calibration=calibration,
+        neighbours=_neighbours(rows, settings.data.context) if calibration and calibration.context else None,
+        seed=settings.data.seed,
     )
     return Evaluated(measured_on, rows, probabilities, report)
 

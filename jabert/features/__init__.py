@@ -1,5 +1,6 @@
 """Token vectors of texts, computed once and stored on disk."""
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,8 @@ from jabert.encoder.batching import token_budget_batches
 from jabert.estimates import Estimate
 from jabert.features.store import FeatureStore, row_keys
 from jabert.files import exclusive
+
+log = logging.getLogger("jabert")
 
 __all__ = ["FeatureStore", "Featurized", "Progress", "featurize", "open_store", "row_keys"]
 
@@ -73,8 +76,9 @@ class Featurized:
 
 def open_store(folder: EncoderFolder, settings: Settings) -> FeatureStore:
     """The partition of the store that holds the vectors of these settings."""
-    root, origin = Path(settings.features.path), vector_origin(folder, settings.encoder)
-    return FeatureStore(root, origin, folder.config.hidden_size, settings.features.dtype)
+    layers, root = settings.features.layers, Path(settings.features.path)
+    origin, hidden_size = vector_origin(folder, settings.encoder, layers), layers * folder.config.hidden_size
+    return FeatureStore(root, origin, hidden_size, settings.features.dtype)
 
 
 def featurize(
@@ -89,8 +93,9 @@ def featurize(
         on_progress: called after each batch with the rows done and all rows to do.
 
     Raises:
-        JabertError: the device does not exist, the checkpoint does not fit its configuration, or the disk is
-            full. Batches written before the error stay, and the next run reuses them.
+        JabertError: the device does not exist, the encoder has fewer layers than asked for, the checkpoint
+            does not fit its configuration, or the disk is full. Batches written before the error stay, and
+            the next run reuses them.
     """
     beginning = time.perf_counter()
     choice, _ = choose(settings.encoder), folder.fingerprint
@@ -141,12 +146,16 @@ def _compute(
 
     While the engine computes a batch, a thread writes the previous one.
     """
+    layers = settings.features.layers
+    if layers > 1:
+        megabytes = len(ids.flat) * store.hidden_size * store.dtype.itemsize / 1e6
+        log.info("token vectors of %d layers: about %s MB in %s", layers, f"{megabytes:,.1f}", store.path)
     loading = time.perf_counter()
-    encoder = load_encoder(folder, settings.encoder)
+    encoder = load_encoder(folder, settings.encoder, layers)
     setup_seconds = time.perf_counter() - loading
     budget = token_budget(folder, settings.encoder)
     done, writing = 0, Future[None]()
-    tokens, estimate = 0, Estimate(f"featurizing {len(ids.flat):,} tokens", len(ids.flat))
+    estimate = Estimate(f"featurizing {len(ids.flat):,} tokens", len(ids.flat))
     writing.set_result(None)
     with store.writer() as writer, ThreadPoolExecutor(1) as thread:
         for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):
@@ -156,8 +165,8 @@ def _compute(
             if done and on_progress:
                 on_progress(done, len(ids))
             writing = thread.submit(writer.append, keys[batch], texts, vectors)
-            done, tokens = done + len(texts), tokens + len(texts.flat)
-            estimate.update(tokens)
+            done += len(texts)
+            estimate.add(len(texts.flat))
         writing.result()
         if on_progress:
             on_progress(done, len(ids))

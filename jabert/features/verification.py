@@ -126,7 +126,8 @@ def _differing(
     store: FeatureStore, chosen: npt.NDArray[np.int64], folder: EncoderFolder, settings: Settings
 ) -> list[Difference]:
     ids = TokenIds.of(store.token_ids(index) for index in chosen)
-    encoder, tokenizer = load_encoder(folder, settings.encoder), Tokenizer(folder, settings.encoder)
+    encoder = load_encoder(folder, settings.encoder, settings.features.layers)
+    tokenizer = Tokenizer(folder, settings.encoder)
     budget = token_budget(folder, settings.encoder)
     differing: list[Difference] = []
     for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):

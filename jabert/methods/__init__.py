@@ -183,12 +183,16 @@ class Method(ABC):
     cost: ClassVar[str]
     needs: tuple[Need, ...]
     reads: tuple[str, ...] = ()
-    revision: ClassVar[int] = 1
+    revision: int = 1
     chooses: bool = False
 
     def bound_to(self, settings: Settings) -> "Method":
         """The method as these settings have it: another where they decide what it needs, reads or chooses."""
-        return self
+        if getattr(settings.method, "ensemble", 1) == 1:
+            return self
+        from jabert.methods._ensemble import Ensemble
+
+        return Ensemble(settings)
 
     def decides(self, settings: Settings) -> dict[str, Any]:
         """The settings that decide what is fitted, where they are not neutral, by dotted name; JSON-ready."""
@@ -216,6 +220,13 @@ class Method(ABC):
             job: of a finished fit.
             rows: with what `needs` names; their classes are not looked at.
         """
+
+    def out_of_fold(self, job: Job) -> "npt.NDArray[np.float64] | None":
+        """Probabilities (rows, classes) of the rows that were learned from, by what did not learn from them.
+
+        None if the fit made no such; NaN where it made none of a row. What is served is calibrated with them.
+        """
+        return None
 
     @abstractmethod
     def export(self, job: Job, target: Path) -> Export:
@@ -245,13 +256,17 @@ def encoder_of(settings: Settings) -> "EncoderFolder | None":
     """The encoder that the settings name, None for a method that needs neither tokens nor vectors.
 
     Raises:
-        JabertError: it is not set, or its files are not there.
+        JabertError: it is not set, its files are not there, or it has fewer layers than `features.layers`.
     """
-    if not {"tokens", "vectors"} & set(method_of(settings).needs):
+    needs = method_of(settings).needs
+    if not {"tokens", "vectors"} & set(needs):
         return None
-    from jabert.encoder import open_folder
+    from jabert.encoder import check_layers, open_folder
 
-    return open_folder(settings.encoder.path)
+    folder = open_folder(settings.encoder.path)
+    if "vectors" in needs:
+        check_layers(folder, settings.features.layers)
+    return folder
 
 
 def list_methods() -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
-"""What methods on a frozen encoder share: its part of the drawing, and the export with their own head."""
+"""What methods on an encoder share: its part of the drawing, and the export with their own head."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget, longest_row
 from jabert.encoder.folder import read_variables
@@ -15,9 +17,15 @@ from jabert.methods import Export, Job, Layer, Member
 _MAX_CHARACTERS = 100_000  # of a text that are tokenized: 30 ms, and far more than any encoder has positions
 
 
-def encoder_layers(job: Job) -> tuple[list[Layer], int]:
-    """The layers from a text to the token vectors of the frozen BERT, and the columns of a vector."""
+def encoder_layers(job: Job, frozen_layers: int | None = None) -> tuple[list[Layer], int]:
+    """The layers from a text to the token vectors of the BERT, and the columns of a vector.
+
+    Args:
+        job: the encoder is used.
+        frozen_layers: how many of the lower ones are; None: all, the embeddings included.
+    """
     config = _encoder(job).config
+    count = job.settings.features.layers if frozen_layers is None else 1
     sizes = {name: int(np.prod(shape)) for name, shape in config.variables().items()}
     block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
     embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
@@ -25,13 +33,24 @@ def encoder_layers(job: Job) -> tuple[list[Layer], int]:
     layers = [
         Layer("text", "SentencePiece", "(tokens)", 0),
         Layer("embeddings", "BERT, frozen", tokens, embeddings),
-        Layer("transformer block", "BERT, frozen", tokens, block, config.num_hidden_layers),
     ]
-    return layers, config.hidden_size
+    trained = 0 if frozen_layers is None else config.num_hidden_layers - frozen_layers
+    parts = (("BERT, frozen", config.num_hidden_layers - trained), ("BERT, trained", trained))
+    layers += [Layer("transformer block", kind, tokens, block, count) for kind, count in parts if count]
+    columns = count * config.hidden_size
+    if count > 1:
+        layers.append(Layer(f"last {count} blocks", "side by side", f"(tokens, {columns})", 0))
+    return layers, columns
 
 
 def export_network(
-    head: Any, job: Job, target: Path, graph: Any = None, fingerprint: str | None = None
+    head: Any,
+    job: Job,
+    target: Path,
+    *,
+    trained: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    fingerprint: str | None = None,
+    graph: Any = None,
 ) -> Export:
     """Write what `Network` of the runtime reads: tokenizer, encoder and head.
 
@@ -40,18 +59,21 @@ def export_network(
             other, and `lengths` int32 (texts,), and the output `probabilities` float32 (texts, classes).
         job: the encoder and its settings are used.
         target: an empty folder.
+        trained: weights that replace those of the encoder, by Google's names.
+        fingerprint: of the encoder with those weights, or of the graph.
         graph: in place of the encoder's BERT, with the inputs and the output of `bert_graph`; it computes in
             float32.
-        fingerprint: of that graph.
     """
     import openvino
 
     encoder, settings = _encoder(job), job.settings
     tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
     precision = "float32" if graph else choose(settings.encoder).precision
+    layers = 1 if trained or graph else settings.features.layers
     graphs = {
         "layout": layout_graph(mask_id_zero=settings.encoder.pad_to is not None),
-        "encoder": graph or bert_graph(read_variables(encoder), encoder.config),
+        "encoder": graph
+        or bert_graph({**read_variables(encoder), **(trained or {})}, encoder.config, layers),
         "head": head,
     }
     with on_disk(target):
@@ -73,6 +95,9 @@ def export_network(
         "precision": precision,
         "token_budget": settings.encoder.token_budget or cpu_token_budget(encoder, precision),
         "encoder_fingerprint": fingerprint or encoder.fingerprint,
+        "encoder_settings": dict(encoder.settings),
+        "bert_config": vars(encoder.config),
+        "layers": layers,
     }
     write_json(target / "network.json", habits)
     return Export((Member("network", ("openvino", "sentencepiece")),))
@@ -86,5 +111,5 @@ def longest_text(job: Job) -> int:
 
 
 def _encoder(job: Job) -> EncoderFolder:
-    assert job.encoder is not None, "the method needs vectors, so there is an encoder"
+    assert job.encoder is not None, "the method needs tokens or vectors, so there is an encoder"
     return job.encoder

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jabert.config import ClassWeights
 from jabert.training.folds import assign_folds
 from jabert.training.rows import Rows
 
@@ -30,18 +31,23 @@ class Softmax:
     iterations: int
 
 
-def fit_softmax(features: Any, classes: npt.NDArray[np.int32], c: float) -> Softmax:
+def fit_softmax(
+    features: Any, classes: npt.NDArray[np.int32], c: float, class_weights: ClassWeights = "none"
+) -> Softmax:
     """Fit scikit-learn's logistic regression (multinomial, L2).
 
     Args:
         features: (rows, features), an array or a sparse matrix.
         classes: (rows,), class indices; each class has a row.
         c: inverse strength of the regularization.
+        class_weights: whether a row counts the more, the fewer its class has.
     """
     from sklearn.linear_model import LogisticRegression
 
+    weights = None if class_weights == "none" else class_weights
     # Not lbfgs, scikit-learn's default: on a hundred thousand n-grams it takes ten times as long.
-    model = LogisticRegression(C=c, solver="newton-cg", max_iter=_MOST_ITERATIONS).fit(features, classes)
+    model = LogisticRegression(C=c, class_weight=weights, solver="newton-cg", max_iter=_MOST_ITERATIONS)
+    model.fit(features, classes)
     coefficients, bias = model.coef_, model.intercept_
     if len(coefficients) == 1:  # of two classes scikit-learn has a column for the second only
         coefficients = np.concatenate([-coefficients / 2, coefficients / 2])
@@ -95,6 +101,26 @@ def _svm(features: Any, classes: npt.NDArray[np.int32], c: float) -> tuple[Any, 
     if kernel.shape[1] == 1:  # of two classes scikit-learn has a column for the second only
         kernel, bias = np.concatenate([-kernel, kernel], axis=1), np.concatenate([-bias, bias])
     return kernel, bias, int(model.n_iter_)
+
+
+def fit_standardized(
+    features: npt.NDArray[np.float64],
+    classes: npt.NDArray[np.int32],
+    c: float,
+    class_weights: ClassWeights = "none",
+) -> Softmax:
+    """As `fit_softmax` on standardized columns, but the layer takes the columns as they are.
+
+    Args:
+        features: (rows, features).
+        classes: (rows,), class indices; each class has a row.
+        c: inverse strength of the regularization.
+    """
+    centre, scale = features.mean(axis=0), features.std(axis=0)
+    scale[scale == 0] = 1.0  # of a column that is the same everywhere
+    layer = fit_softmax((features - centre) / scale, classes, c, class_weights)
+    kernel = layer.kernel / scale[:, None]
+    return Softmax(kernel, layer.bias - centre @ kernel, layer.iterations)
 
 
 def fit_weights(

@@ -77,9 +77,10 @@ class Stack(Method):
     def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
         """See `Method.fit`."""
         import numpy as np
+        from scipy.special import softmax
 
         from jabert.evaluation import weighted_f1
-        from jabert.files import write_json
+        from jabert.files import atomic_path, write_json
         from jabert.methods._linear import fit_weights
         from jabert.runtime.text_classifier import log_probabilities
         from jabert.training.folds import assign_folds
@@ -91,8 +92,12 @@ class Stack(Method):
         predicted = np.stack(
             [_out_of_fold(part, job, train, validation, folds)[held_out] for part in self._parts]
         )
-        true = train.classes[held_out]
-        weights, bias = fit_weights(log_probabilities(predicted), true)
+        true, logarithms = train.classes[held_out], log_probabilities(predicted)
+        weights, bias = fit_weights(logarithms, true)
+        joined = np.full((len(train), len(job.labels)), np.nan)
+        joined[held_out] = softmax(np.tensordot(weights, logarithms, 1) + bias, axis=1)
+        with atomic_path(job.folder / "out_of_fold.npy") as temporary:
+            np.save(temporary, joined)
         for part in self._parts:
             part.fit(job, train, validation)
         by_name = dict(zip((part.name for part in self._parts), weights.tolist(), strict=True))
@@ -118,6 +123,13 @@ class Stack(Method):
                 scores += weight * log_probabilities(part.predict(job, rows))
         probabilities: npt.NDArray[np.float64] = softmax(scores, axis=1)
         return probabilities
+
+    def out_of_fold(self, job: Job) -> "npt.NDArray[np.float64]":
+        """See `Method.out_of_fold`."""
+        import numpy as np
+
+        found: npt.NDArray[np.float64] = np.load(job.folder / "out_of_fold.npy", allow_pickle=False)
+        return found
 
     def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`."""

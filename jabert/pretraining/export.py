@@ -1,5 +1,6 @@
 """Writing an encoder folder in the published form, completely or not at all."""
 
+import json
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -11,20 +12,65 @@ import numpy.typing as npt
 import tomli_w
 
 from jabert.encoder.folder import CONFIG, BertConfig
+from jabert.encoder.openvino import weights_of
 from jabert.errors import JabertError
 from jabert.files import on_disk, write_json, write_text
 from jabert.legacy_keras import import_tensorflow
 from jabert.training.state import writing
 
+_DROPOUT = 0.1  # BERT's own, for whoever trains the encoder on
 
-def check_out(out: Path) -> None:
+
+def check_out(out: Path, named: str = "pretraining.out") -> None:
     """Check that an encoder can be written without replacing anything.
+
+    Args:
+        out: the folder to write.
+        named: the setting that names it, for the error message.
 
     Raises:
         JabertError: `out` is a file, or a folder that is not empty.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise JabertError(f"pretraining.out {out} is there already; set another folder, or remove it")
+        raise JabertError(f"{named} {out} is there already; give another folder, or remove it")
+
+
+def export_encoder(model: Path, out: Path, card: str) -> Path:
+    """Write the encoder of a model as an encoder folder.
+
+    Args:
+        model: a folder with the package of a model.
+        out: the folder to write; must not exist, or be empty.
+        card: as for `write_encoder`.
+
+    Returns:
+        `out`.
+
+    Raises:
+        JabertError: the model has no encoder or several, or is of jabert 0.1; or `out` cannot be written.
+    """
+    import openvino
+
+    check_out(out, "the folder")
+    found = sorted(model.rglob("network.json"))
+    if len(found) != 1:
+        count = "several encoders" if found else "no encoder"
+        raise JabertError(f"the model has {count}; give a version with one, e.g. of method.kind 'finetune'")
+    habits = json.loads(found[0].read_text(encoding="utf-8"))
+    if "bert_config" not in habits:
+        raise JabertError("the model is of jabert 0.1, which kept no encoder that can be exported")
+    config = BertConfig(**habits["bert_config"])
+    graph = openvino.Core().read_model(found[0].with_name("encoder.xml"))
+    return write_encoder(
+        out,
+        weights_of(graph, config),
+        config,
+        found[0].with_name("sentencepiece.model"),
+        step=1,
+        dropout=_DROPOUT,
+        settings={**habits["encoder_settings"], "lower_case": habits["lower_case"]},
+        card=card,
+    )
 
 
 def write_encoder(

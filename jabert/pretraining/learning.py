@@ -12,6 +12,7 @@ from jabert.legacy_keras import import_tensorflow
 from jabert.pretraining.examples import Batch
 from jabert.pretraining.model import PretrainingModel
 from jabert.pretraining.teacher import Teacher
+from jabert.training.optimizer import AdamW, learning_rate
 
 tf = import_tensorflow()
 
@@ -46,7 +47,9 @@ class Learner:
         start = (teacher.start.kernel, teacher.start.bias) if teacher else ()
         self._projection = [tf.Variable(array) for array in start]
         self._variables = [*model.variables.values(), *self._projection]
-        self._optimizer = _optimizer(settings, self._variables)
+        self._optimizer = AdamW(
+            self._variables, weight_decay=settings.weight_decay, clip_norm=settings.clip_norm
+        )
         # Sizes are unknown, so that the step is traced only once.
         matrix, row = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
         vectors = tf.TensorSpec([None, teacher.columns if teacher else 0], tf.float32)
@@ -81,9 +84,10 @@ class Learner:
         with tf.GradientTape() as tape:
             metrics = self._losses(*arrays, training=True)
         gradients = tape.gradient(metrics["loss"], self._variables)
-        pairs = zip(gradients, self._variables, strict=True)
-        # Variables that no loss depends on, e.g. the next-sentence head without pairs, stay unchanged.
-        self._optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
+        settings, done = self._settings, tf.cast(self._optimizer.step, tf.float32)
+        rate = learning_rate(done, settings.learning_rate, settings.warmup_steps, settings.steps)
+        # Variables that no loss depends on, e.g. the next-sentence head without pairs, have no gradient.
+        self._optimizer.apply(gradients, rate)
         return metrics
 
     def _losses(self, *arrays: Any, training: bool) -> dict[str, Any]:
@@ -117,38 +121,3 @@ def _cross_entropy(logits: Any, classes: Any, name: str) -> dict[str, Any]:
     right = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == classes, tf.float32)  # (rows,)
     rows = tf.maximum(1.0, tf.cast(tf.size(losses), tf.float32))
     return {f"{name}_loss": tf.reduce_sum(losses) / rows, f"{name}_accuracy": tf.reduce_sum(right) / rows}
-
-
-def _optimizer(settings: PretrainingSettings, variables: list[Any]) -> Any:
-    """AdamW as in google-research/bert, optimization.py: no weight decay of gammas, betas and biases.
-
-    Not keras-bert's AdamWarmup, which does not run on tf-keras 2.21 (`_set_hyper` is gone).
-    """
-
-    class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc,name-defined]
-        def __call__(self, step: Any) -> Any:
-            return learning_rate(tf.cast(step, tf.float32), settings)
-
-    optimizer = tf.keras.optimizers.AdamW(
-        Schedule(),
-        weight_decay=settings.weight_decay,
-        epsilon=1e-6,
-        global_clipnorm=settings.clip_norm,
-        jit_compile=False,
-    )
-    optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) == 1])
-    optimizer.build(variables)
-    return optimizer
-
-
-def learning_rate(step: Any, settings: PretrainingSettings) -> Any:
-    """Linear warm-up over `warmup_steps`, then linear decay to 0 at the end.
-
-    Args:
-        step: steps done, a float32 tensor ().
-        settings: learning_rate, warmup_steps and steps are used.
-    """
-    warmup = float(settings.warmup_steps)
-    rising = (step + 1.0) / tf.maximum(1.0, warmup)
-    falling = (settings.steps - step) / max(1.0, settings.steps - warmup)
-    return settings.learning_rate * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # it loads TensorFlow
 
 log = logging.getLogger("jabert")
 
-_FORMAT = 2  # of the working folder; raised when the state of a training changes
+_FORMAT = 3  # of the working folder; raised when the state of a training changes
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,7 @@ class Gate:
     def _probabilities(self, version: str) -> pd.DataFrame:
         """Probabilities of a version for all test rows, `(rows, labels)`; computed once."""
         if version not in self._known_probabilities:
-            probabilities = classify(self.registry.load(version), self.rows["text"])
+            probabilities = classify(self.registry.load(version), self.rows)
             self._known_probabilities[version] = probabilities.set_index(self.rows.index)
         return self._known_probabilities[version]
 
@@ -250,10 +250,10 @@ class Gate:
     def _smoke_failure(self, version: str) -> str | None:
         """What is wrong with a version by its smoke check, None if nothing is; checked once."""
         if version not in self._known_failures:
-            canary = self.rows["text"].iloc[:_CANARY_ROWS]
+            canary = self.rows[["text"]].iloc[:_CANARY_ROWS]
             expected = classify(self.registry.load(version), canary)
-            uri, store = self.registry.uri(version), self.registry.store
-            self._known_failures[version] = self.smoke_check(uri, store, canary.tolist(), expected)
+            uri, store, texts = self.registry.uri(version), self.registry.store, canary["text"].tolist()
+            self._known_failures[version] = self.smoke_check(uri, store, texts, expected)
         return self._known_failures[version]
 
 

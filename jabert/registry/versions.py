@@ -1,6 +1,7 @@
 """The versions of a registered model: find, load, list, promote and roll them back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from jabert.config import Settings
+from jabert.dataset.context import with_neighbours
 from jabert.errors import JabertError, reason_of
 from jabert.registry.leaks import TRAINING_DIGESTS_FILE, TrainingDigests, read_training_digests
 from jabert.registry.lock import lock_location, promotion_lock
@@ -69,6 +71,25 @@ class Registry:
             reason = reason_of(error)
             message = f"version {version} of {self.name!r} cannot be loaded ({reason}); see `jabert doctor`"
             raise JabertError(message) from error
+
+    @contextmanager
+    def files(self, version: str) -> Iterator[Path]:
+        """The artifacts of the model of a version, its package among them, as a copy that is deleted then.
+
+        Raises:
+            JabertError: there is no such version, or its artifacts cannot be read.
+        """
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        self.get(version)
+        with TemporaryDirectory() as copy:
+            try:
+                found = download_artifacts(artifact_uri=f"{self.uri(version)}/artifacts", dst_path=copy)
+            except (MlflowException, OSError) as error:
+                message = f"the files of version {version} of {self.name!r} cannot be read"
+                raise JabertError(f"{message} ({reason_of(error)})") from error
+            yield Path(found)
 
     def require_champion(self) -> str:
         """Number of the champion.
@@ -241,9 +262,18 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(client, uri, settings.tracking.model_name, lock_location(settings))
 
 
-def classify(model: Any, texts: "pd.Series[str]") -> pd.DataFrame:
-    """Probabilities of a pyfunc model for texts: float64, one row per text, one column per label."""
-    return pd.DataFrame(list(predict(model, texts.to_frame("text"))["probabilities"])).astype(float)
+def classify(model: Any, rows: pd.DataFrame) -> pd.DataFrame:
+    """Probabilities of a pyfunc model for texts: float64, one row per text, one column per label.
+
+    Args:
+        model: pyfunc model, as of `Registry.load`.
+        rows: column text; where the rows have groups, a model with context gets the neighbours too.
+    """
+    most = (model.metadata.metadata or {}).get("context", 0)
+    given = rows[["text"]]
+    if most and "group" in rows:
+        given = with_neighbours(rows, most)[["text", "before", "after"]]
+    return pd.DataFrame(list(predict(model, given)["probabilities"])).astype(float)
 
 
 def predict(model: Any, texts: pd.DataFrame) -> pd.DataFrame:

@@ -25,6 +25,8 @@ def evaluation_metrics(report: EvaluationReport, split: str) -> dict[str, float]
         "temperature": report.calibration.temperature,
         **{f"slice/{name}_weighted_f1": score.weighted_f1 for name, score in report.slices.items()},
     }
+    if report.weighted_f1_alone is not None:
+        values["weighted_f1_alone"] = report.weighted_f1_alone
     if answered := report.answered:
         values |= {"answered": answered.share, "answered_accuracy": answered.accuracy}
     return {f"{split}/{name}": value for name, value in values.items()}

@@ -1,9 +1,10 @@
 """Evaluations and comparisons as Markdown pages; texts in them are escaped and shortened."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from jabert.evaluation import SHORT_TEXT, Comparison, EvaluationReport
-from jabert.markdown import table
+from jabert.evaluation import SHORT_TEXT, Baseline, Comparison, EvaluationReport, advice
+from jabert.markdown import escaped, table
 
 _SHOWN_FLIPS = 20
 _SCORES = {
@@ -20,9 +21,11 @@ _SLICES = {
 }
 
 
-def evaluation_page(report: EvaluationReport) -> str:
-    """The report as a page."""
+def evaluation_page(report: EvaluationReport, baselines: Sequence[Baseline] = ()) -> str:
+    """The report as a page, with the baselines on the same rows."""
     (title, overall), *others = evaluation_tables(report).items()
+    if baselines:
+        others.insert(0, ("Baselines", baseline_table(report, baselines)))
     sections = [f"## {heading}\n\n{content}" for heading, content in others]
     return "\n\n".join([f"# {title}", overall, *sections]) + "\n"
 
@@ -46,6 +49,17 @@ def evaluation_tables(report: EvaluationReport) -> dict[str, str]:
         "Most confident mistakes": (["text", "label", "predicted", "probability", "group"], wrong),
     }
     return {heading: table(columns, rows) for heading, (columns, rows) in parts.items() if rows}
+
+
+def baseline_table(report: EvaluationReport, baselines: Sequence[Baseline]) -> str:
+    """The model and simple methods beside each other, and what to try if the model is not better."""
+    rows = [
+        (of.kind, of.weighted_f1, of.gain, f"{of.gain_low:+.3f} to {of.gain_high:+.3f}") for of in baselines
+    ]
+    columns = ["", "weighted F1", "gain of the model", "its 95 % interval"]
+    shown = table(columns, [("this model", report.weighted_f1, None, None), *rows])
+    advised = advice(baselines, report.weighted_f1)
+    return f"{shown}\n\n**{escaped(advised[0].upper() + advised[1:])}.**" if advised else shown
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -90,6 +104,8 @@ def _calibration(report: EvaluationReport) -> tuple[list[str], list[Any]]:
         ("expected calibration error", report.ece),
         ("answered if the probability is at least", "every text" if answered is None else answered.threshold),
     ]
+    if applied.context:
+        rows.append(("weighted F1 without neighbours", report.weighted_f1_alone))
     if answered:
         rows += [("share answered", answered.share), ("accuracy of the answers", answered.accuracy)]
     return ["", "test rows"], rows

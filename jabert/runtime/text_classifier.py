@@ -5,7 +5,8 @@ stands alone: it imports nothing else of jabert, and reads only the folder `clas
 
     SHA256SUMS    digests of the other files, as `sha256sum` writes them
     package.json  labels, limits, and the members: for each its folder and the class here that reads it;
-                  perhaps the temperature of the probabilities, and the threshold of an answer
+                  perhaps the temperature of the probabilities, the weights of a text's neighbours, and the
+                  threshold of an answer
     config.toml   the settings that the model was made with; for people, not read here
     <member>/     the files of one classifier
 
@@ -22,6 +23,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +112,9 @@ class TextClassifier(PythonModel):
 
         Args:
             context: not used.
-            model_input: one row a text, in the string column `text`.
+            model_input: one row a text, in the string column `text`. A model with context takes two more, if
+                they are there: `before` and `after`, lists of the texts before and after it in the same
+                article, talk or other group, the nearest last and first.
             params: `top_k`, how many labels `probabilities` holds, the most probable first (without it
                 all, in the order of training); `threshold`, the probability below which a text gets no label
                 (without it that of the package, if it has one; 0: every text gets one).
@@ -120,14 +124,15 @@ class TextClassifier(PythonModel):
             `probabilities` (a dict, label to float), in the order and with the index of the input.
 
         Raises:
-            BadInput: a text is null, not a string, not Unicode or blank; there are too many texts; or a
-                parameter has no such value. Rows are named by the index of the input.
+            BadInput: a text is null, not a string, not Unicode or blank; `before` or `after` is no list of
+                texts; there are too many texts; or a parameter has no such value. Rows are named by the index
+                of the input.
         """
         top_k, threshold = _checked(params or {})
         if threshold is None:
             threshold = self.about.get("threshold", 0.0)
         self._check_texts(model_input["text"])
-        probabilities = self.calibrate(self.classify(model_input["text"].tolist()))
+        probabilities = self.answer(model_input["text"].tolist(), self._neighbours(model_input))
         best, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
         labels = self.about["labels"]
         named = [labels[i] if score >= threshold else None for i, score in zip(best, scores, strict=True)]
@@ -147,6 +152,22 @@ class TextClassifier(PythonModel):
                 raise BadInput(f"row {row}: there are {len(texts):,} texts, but {limit:,} at most at a time")
             if fault := self.fault_of(text):
                 raise BadInput(f"row {row}: text is {fault}")
+
+    def _neighbours(self, model_input: pd.DataFrame) -> list[list[str]] | None:
+        """The texts beside each text, the nearest as many as the model looks at; None if there are none."""
+        most = self.about.get("context", {}).get("texts", 0)
+        given = [name for name in ("before", "after") if name in model_input]
+        if not most or not given:
+            return None
+        found: list[list[str]] = [[] for _ in range(len(model_input))]
+        for name in given:
+            for row, (label, cell) in enumerate(model_input[name].items()):
+                texts = _texts_of(cell)
+                if texts is None:
+                    raise BadInput(f"row {label}: {name} is {reprlib.repr(cell)}, not a list of texts")
+                nearest = texts[-most:] if name == "before" else texts[:most]
+                found[row] += [text for text in nearest if self.fault_of(text) is None]
+        return found
 
     @staticmethod
     def fault_of(text: Any) -> str | None:
@@ -173,6 +194,31 @@ class TextClassifier(PythonModel):
             return parts[0]
         logarithms = log_probabilities(np.concatenate(parts, axis=1))
         return _softmax(logarithms @ np.array(weights["kernel"]) + np.array(weights["bias"]))
+
+    def answer(self, texts: list[str], neighbours: list[list[str]] | None = None) -> _Probabilities:
+        """Probabilities float64 (texts, classes), calibrated, in the light of each text's neighbours.
+
+        Each different text is classified once, wherever it stands.
+        """
+        if neighbours is None:
+            return self.calibrate(self.classify(texts))
+        numbers = {text: i for i, text in enumerate(dict.fromkeys(chain(texts, *neighbours)))}
+        known = self.calibrate(self.classify(list(numbers)))
+        sums = [known[[numbers[text] for text in each]].sum(axis=0) for each in neighbours]
+        return self.in_context(known[[numbers[text] for text in texts]], np.array(sums))
+
+    def in_context(self, probabilities: _Probabilities, sums: _Probabilities) -> _Probabilities:
+        """Probabilities (texts, classes) with the sums of those of their neighbours, if the package says how.
+
+        A text without neighbours keeps its own.
+        """
+        weights = self.about.get("context")
+        if not weights or not len(sums):
+            return probabilities
+        scores = weights["own"] * log_probabilities(probabilities) + weights["neighbours"] * sums
+        joined = _softmax(scores + np.array(weights["bias"]))
+        found: _Probabilities = np.where(sums.any(axis=1, keepdims=True), joined, probabilities)
+        return found
 
     def calibrate(self, probabilities: _Probabilities) -> _Probabilities:
         """Make probabilities (texts, classes) as sure as they are right, if the package has a temperature.
@@ -203,6 +249,7 @@ class Vectors:
         pad_to: length to which texts are padded with token id 0, None without padding.
         longest: tokens of the longest row of the encoder. A text with more is several rows, its windows, one
             behind the other; all but the last are so long.
+        layers: of the encoder, the last ones, whose vectors stand side by side.
     """
 
     hidden_size: int
@@ -211,6 +258,7 @@ class Vectors:
     encoder: str
     pad_to: int | None
     longest: int
+    layers: int
 
 
 class Network:
@@ -255,6 +303,7 @@ class Network:
             encoder=self._habits["encoder_fingerprint"],
             pad_to=self._habits["pad_to"],
             longest=self._habits["pad_to"] or self._habits["max_tokens"],
+            layers=self._habits.get("layers", 1),
         )
         self._heads = [head.create_infer_request() for head in compiled_heads]
         self._columns = classes * len(self._heads)
@@ -432,6 +481,14 @@ def _windows(lengths: _Ints, longest: int) -> _Ints:
     windows = np.full(counts.sum(), longest, dtype=np.int32)
     windows[np.cumsum(counts) - 1] = lengths - (counts - 1) * longest
     return windows
+
+
+def _texts_of(cell: Any) -> list[str] | None:
+    """A cell of texts as a list, empty where it is null; None if it is something else."""
+    if isinstance(cell, (list, tuple, np.ndarray)):
+        texts = list(cell)
+        return texts if all(isinstance(text, str) for text in texts) else None
+    return [] if pd.isna(cell) else None
 
 
 def log_probabilities(probabilities: _Probabilities) -> _Probabilities:

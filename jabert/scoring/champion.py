@@ -100,7 +100,10 @@ class _Member:
                 "encoder_fingerprint": vectors.encoder,
                 "pad_to": vectors.pad_to,
             }
-            origin = origin_of(about["encoder_fingerprint"], "openvino", vectors.precision, about["pad_to"])
+            layers = getattr(vectors, "layers", 1)  # a model comes with the code of its day
+            origin = origin_of(
+                about["encoder_fingerprint"], "openvino", vectors.precision, about["pad_to"], layers
+            )
             self._store = FeatureStore(root, origin, vectors.hidden_size, vectors.dtype.name)
             # Models of before have no windows.
             self._longest = getattr(vectors, "longest", np.iinfo(np.int32).max)

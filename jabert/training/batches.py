@@ -1,6 +1,6 @@
 """The order in which rows are learned from, in batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -31,3 +31,18 @@ def shuffled_buckets(
 def in_order(rows: int, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
     """Row numbers in batches, in the order of the rows."""
     return (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
+
+
+def bounded(
+    batches: Iterable[npt.NDArray[np.int64]], lengths: npt.NDArray[np.integer], most: int
+) -> Iterator[npt.NDArray[np.int64]]:
+    """The batches, those with more than `most` tokens in parts; a row that has more is a part of its own.
+
+    Args:
+        batches: row numbers.
+        lengths: (rows,), tokens.
+        most: tokens of a batch, padding included.
+    """
+    for numbers in batches:
+        rows = max(1, most // int(lengths[numbers].max()))
+        yield from (numbers[start : start + rows] for start in range(0, len(numbers), rows))

@@ -121,8 +121,11 @@ class Rows:
         texts: the text of each row.
         classes: int32 (rows,), index of its label.
         groups: its group, e.g. the article that a sentence comes from; None where it has none.
-        ids: its token ids; None unless the method needs tokens or vectors.
+        ids: its token ids, those of its windows one behind the other; None unless the method needs tokens or
+            vectors.
         vectors: its token vectors; None unless the method needs vectors.
+        targets: float64 (rows, classes), what a network is to answer for each row in place of its class; None
+            to learn the classes.
     """
 
     texts: Sequence[str]
@@ -130,6 +133,7 @@ class Rows:
     groups: Sequence[str | None] = ()
     ids: TokenIds | None = None
     vectors: StoredVectors | None = None
+    targets: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -143,7 +147,20 @@ class Rows:
             groups=[self.groups[number] for number in numbers] if self.groups else (),
             ids=self.ids and self.ids.take(numbers),
             vectors=self.vectors and self.vectors.take(numbers),
+            targets=None if self.targets is None else self.targets[numbers],
         )
+
+    def distributions(self, classes: int) -> npt.NDArray[np.float32]:
+        """What a network is to answer, (rows, classes): the targets, or 1 for the class of each row."""
+        if self.targets is None:
+            return np.eye(classes, dtype=np.float32)[self.classes]
+        return self.targets.astype(np.float32)
+
+    def token_ids(self) -> TokenIds:
+        """The token ids, for a method that asked for them."""
+        if self.ids is None:
+            raise ValueError("these rows came without token ids: the method does not name them in `needs`")
+        return self.ids
 
     def stored_vectors(self) -> StoredVectors:
         """The vectors, for a method that asked for them."""

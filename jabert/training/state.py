@@ -29,14 +29,23 @@ class TrainingState:
         self._checkpoint = import_tensorflow().train.Checkpoint(**objects)
         self._folder, self._unit = folder, unit
 
-    def restore(self) -> list[dict[str, float]]:
-        """Restore the objects to the last saved state; returns the history, empty without a state."""
+    def history(self) -> list[dict[str, float]]:
+        """The history up to the last saved state, empty without one."""
         path = self._folder / _HISTORY
         if not path.exists():
             return []
         history: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
-        self._checkpoint.read(str(self._prefix(history[-1]))).assert_consumed()
         return history
+
+    def restore(self) -> list[dict[str, float]]:
+        """Restore the objects to the last saved state; returns the history, empty without a state."""
+        if history := self.history():
+            self._checkpoint.read(str(self._prefix(history[-1]))).assert_consumed()
+        return history
+
+    def discard(self) -> None:
+        """Remove the state of a training that is over; the history stays."""
+        shutil.rmtree(self._prefix(self.history()[-1]).parent, ignore_errors=True)
 
     def save(self, history: list[dict[str, float]]) -> None:
         """Save the objects as the state after the last entry of the history, and remove the previous state.

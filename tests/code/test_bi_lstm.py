@@ -1,20 +1,23 @@
 """The packed Bi-LSTM is Keras's own layer: the same weights, outputs and gradients."""
 
 import numpy as np
+import openvino
 import pytest
 
 from jabert.legacy_keras import import_tensorflow
 
 tf = import_tensorflow()
 
-from jabert.methods.bi_lstm.layer import bi_lstm  # noqa: E402
+from jabert.methods.bi_lstm.export import head_graph  # noqa: E402
+from jabert.methods.bi_lstm.layer import LayerMix, bi_lstm  # noqa: E402
+from jabert.methods.bi_lstm.network import build_classifier  # noqa: E402
 
 UNITS, HIDDEN = 5, 3
 
 
-def layers():
-    ours = bi_lstm(UNITS, "ours")
-    keras = tf.keras.layers.Bidirectional(tf.keras.layers.LSTM(UNITS))
+def layers(every=False):
+    ours = bi_lstm(UNITS, "ours", every=every)
+    keras = tf.keras.layers.Bidirectional(tf.keras.layers.LSTM(UNITS, return_sequences=every))
     for layer in (ours, keras):
         layer.build((None, None, HIDDEN))
     keras.set_weights(ours.get_weights())
@@ -23,14 +26,18 @@ def layers():
 
 @pytest.mark.parametrize("lengths", [[4, 1, 7, 7, 2], [1], [3, 3, 3], list(range(1, 12))])
 @pytest.mark.parametrize("in_graph", [False, True])
-def test_outputs_and_gradients_are_those_of_keras(lengths, in_graph):
+@pytest.mark.parametrize("every", [False, True])
+def test_outputs_and_gradients_are_those_of_keras(lengths, in_graph, every):
     random = np.random.default_rng(len(lengths))
     vectors = tf.Variable(random.normal(size=(len(lengths), max(lengths), HIDDEN)).astype(np.float32))
-    towards = tf.constant(random.normal(size=(len(lengths), 2 * UNITS)).astype(np.float32))
+    shape = (*vectors.shape[:2], 2 * UNITS) if every else (len(lengths), 2 * UNITS)
+    towards = tf.constant(random.normal(size=shape).astype(np.float32))
 
     def run(layer):
         with tf.GradientTape() as tape:
             output = layer(vectors, mask=tf.sequence_mask(lengths))
+            if every:  # states of padding mean nothing
+                output = tf.where(tf.sequence_mask(lengths)[:, :, None], output, 0.0)
             loss = tf.reduce_sum(output * towards)
         return [
             output,
@@ -38,7 +45,7 @@ def test_outputs_and_gradients_are_those_of_keras(lengths, in_graph):
         ]
 
     ours, keras = (
-        (tf.function(run, reduce_retracing=True) if in_graph else run)(layer) for layer in layers()
+        (tf.function(run, reduce_retracing=True) if in_graph else run)(layer) for layer in layers(every)
     )
     for mine, theirs in zip(ours, keras, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-6)
@@ -54,6 +61,32 @@ def test_padding_and_the_order_of_rows_are_of_no_account():
         padded[place, : len(row)] = row
     together = layer(padded, mask=tf.sequence_mask([6, 2, 9], 12))
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_layers_are_mixed_by_the_softmax_of_their_scores_times_a_scale():
+    mix = LayerMix(3, "mix")
+    vectors = np.random.default_rng(0).normal(size=(2, 5, 6)).astype(np.float32)
+    parts = vectors[..., :2], vectors[..., 2:4], vectors[..., 4:]
+    np.testing.assert_allclose(mix(vectors), sum(parts) / 3, atol=1e-6)
+    mix.set_weights([np.log([1.0, 2.0, 5.0]), 4.0])
+    np.testing.assert_allclose(mix(vectors), (parts[0] + 2 * parts[1] + 5 * parts[2]) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [{}, {"pooling": "attention"}, {"mixed_layers": 3}])
+@pytest.mark.parametrize("lengths", [[4, 1, 7, 7, 2], [1], list(range(1, 12))])
+def test_the_exported_head_is_the_network(shape, lengths):
+    model = build_classifier(6, 4, UNITS, **shape)
+    random = np.random.default_rng(0)
+    model.set_weights([random.normal(0, 1.2, weight.shape) for weight in model.get_weights()])
+    vectors = random.normal(size=(len(lengths), max(lengths), 6)).astype(np.float32)
+    counts = np.array(lengths, dtype=np.int32)
+    expected = model.predict_on_batch([vectors, counts])
+    head = openvino.Core().compile_model(
+        head_graph(model, vectors.dtype), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    packed = np.concatenate([row[:length] for row, length in zip(vectors, lengths, strict=True)])
+    found = head({"vectors": packed, "lengths": counts})["probabilities"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_products_in_bfloat16_leave_outputs_and_gradients_near_those_of_keras():

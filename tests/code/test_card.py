@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jabert.config import load_settings
 from jabert.encoder import open_folder
-from jabert.evaluation import Calibration, evaluate
+from jabert.evaluation import Baseline, Calibration, evaluate
 from jabert.features import Featurized
 from jabert.methods import Description, Fitted, Job, method_of
 from jabert.report import plots
@@ -139,6 +139,10 @@ def toy_facts(encoder, recipe, overrides, texts, labels, *, calibration=None):
         features=Featurized(8, 80, 8, 0, 1.0, 0.5, "openvino", "bfloat16", "/CPU:0", "store"),
         method=described,
         report=evaluate(rows, probabilities, labels, calibration=calibration),
+        baselines=[
+            Baseline("tfidf", 0.25, 0.0833, -0.01, 0.2),
+            Baseline("majority", 0.125, 0.2083, 0.1, 0.3),
+        ],
         verdict=VERDICT,
         environment={
             "python": "3.12.1",
@@ -180,6 +184,9 @@ def test_every_section_is_there_with_its_facts(facts_of):
             "resampling 1 groups",
             "chose nothing",
             "Always answering グルメ",
+            "| tfidf | 0.250 | 0.083 | -0.010 to +0.200 |",
+            "| majority | 0.125 | 0.208 | +0.100 to +0.300 |",
+            "**The model is not better than tfidf beyond chance",
         ],
         "Classes": ["| グルメ | 0.500 | 1.000 | 0.667 | 2 |"],
         "Gate": [
@@ -242,13 +249,28 @@ def test_every_section_is_there_with_its_facts(facts_of):
     assert "Sample:" not in markdown
 
 
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ("head", "64 tokens; of a longer one the beginning, the rest is cut off"),
+        ("tail", "64 tokens; of a longer one the end, the rest is cut off"),
+        ("head-tail", "64 tokens; of a longer one the beginning and end, the rest is cut off"),
+        ("windows", "64 tokens; of a longer one up to 8 overlapping windows of so many, the rest is cut off"),
+    ],
+)
+def test_what_becomes_of_a_long_text_is_said(facts_of, kept, said):
+    card = make_card(facts_of(overrides=[f"data.long_texts={kept}"]))
+    assert said in section(card.to_markdown(), "Encoder")
+
+
 def test_a_method_without_an_encoder_has_the_same_sections(facts_of):
     method = Description("Word counts", layers=[], limits=["It ignores word order."])
-    without = {"encoder": None, "lower_case": None, "max_tokens": None, "features": None}
+    without = {"baselines": [], "encoder": None, "lower_case": None, "max_tokens": None, "features": None}
     card = make_card(facts_of(method=method, learned_from=["train", "validation"], **without))
     markdown = card.to_markdown()
     assert headings(markdown) == HEADINGS
     assert "Word counts, trained on 4 texts" in markdown
+    assert "tfidf" not in section(markdown, "Result")
     assert "- It ignores word order." in section(markdown, "Limits")
     assert section(markdown, "Encoder") == "None: this method uses no encoder."
     assert "Probabilities are the classifier's own." in section(markdown, "Calibration")

@@ -44,6 +44,10 @@ RESULT = {
     "model_version": "4",
     "weighted_f1": 0.78125,
     "champion_weighted_f1": 0.75,
+    "baselines": {
+        "tfidf": {"weighted_f1": 0.5, "gain": 0.28125, "gain_low": 0.2, "gain_high": 0.3},
+        "majority": {"weighted_f1": 0.25, "gain": 0.53125, "gain_low": 0.4, "gain_high": 0.6},
+    },
     "promoted": True,
     "warnings": [],
     "outcome": "promoted",
@@ -441,6 +445,7 @@ def test_the_summary_says_what_became_of_the_run(capsys):
     assert "Version 4 of model 'jabert' is the new champion." in out
     for fact in (
         "0.7812 on the test rows (the champion before: 0.7500)",
+        "tfidf 0.5000 (gain +0.2812, 95 % interval +0.2000 to +0.3000), majority 0.2500",
         RESULT["reason"],
         "train 2,650, validation 700, test 800",
         "4,000 texts computed, 150 reused",
@@ -492,10 +497,11 @@ def test_the_summary_of_the_first_champion_points_to_the_report(capsys, tmp_path
     report.parent.mkdir(parents=True)
     report.touch()
 
-    print_summary({**RESULT, "champion_weighted_f1": None}, settings)
+    print_summary({**RESULT, "champion_weighted_f1": None, "baselines": {}}, settings)
 
     out = capsys.readouterr().out
     assert "no champion before" in out
+    assert "baselines" not in out
     assert str(report) in out
 
 

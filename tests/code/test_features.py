@@ -19,10 +19,10 @@ from jabert.features.verification import verify
 TEXTS = toy.SENTENCES[:12]
 
 
-def settings_of(path, dtype="float16", **encoder):
+def settings_of(path, dtype="float16", layers=1, **encoder):
     return Settings(
         encoder=EncoderSettings(**{"device": "cpu", "precision": "float32"} | encoder),
-        features=FeaturesSettings(path=str(path), dtype=dtype),
+        features=FeaturesSettings(path=str(path), dtype=dtype, layers=layers),
     )
 
 
@@ -47,10 +47,10 @@ _LOADED = {}
 def loaded_once(monkeypatch):
     """Loading and tracing a toy takes a second or two, so tests share what they load."""
 
-    def load(folder, settings):
-        key = (folder.fingerprint, settings.engine, settings.precision, settings.pad_to)
+    def load(folder, settings, layers):
+        key = (folder.fingerprint, settings.engine, settings.precision, settings.pad_to, layers)
         if key not in _LOADED:
-            _LOADED[key] = load_encoder(folder, settings)
+            _LOADED[key] = load_encoder(folder, settings, layers)
         return _LOADED[key]
 
     monkeypatch.setattr(features, "load_encoder", load)
@@ -158,6 +158,43 @@ def test_the_record_is_ready_for_json(folder, tmp_path):
     assert (record["engine"], record["precision"], record["device"]) == ("openvino", "float32", "/CPU:0")
 
 
+def test_layers_stand_side_by_side_and_the_size_of_their_store_is_told_before(folder, tmp_path, caplog):
+    ids = ids_of(folder, TEXTS)
+    one, two = (settings_of(tmp_path / "store", dtype="float32", layers=count) for count in (1, 2))
+    with caplog.at_level("INFO", "jabert"):
+        featurize(ids, folder, one)
+        assert not caplog.messages
+        featurize(ids, folder, two)
+        featurize(ids, folder, two)  # nothing is missing
+    store = open_store(folder, two)
+    told = len(ids.flat) * 2 * 16 * 4 / 1e6
+    assert caplog.messages == [f"token vectors of 2 layers: about {told:.1f} MB in {store.path}"]
+    for row in ids:
+        last = vectors_of(open_store(folder, one), row)
+        assert vectors_of(store, row).shape == (len(row), 32)
+        np.testing.assert_allclose(vectors_of(store, row)[:, 16:], last, atol=1e-5, rtol=0)
+
+
+def test_one_layer_has_the_partition_of_yesterday_and_more_say_so(folder, tmp_path):
+    one, two = (open_store(folder, settings_of(tmp_path, layers=count)) for count in (1, 2))
+    assert "layers" not in one.origin and one.origin["hidden_size"] == "16"
+    assert (two.origin["layers"], two.origin["hidden_size"]) == ("2", "32")
+    assert one.path != two.path
+
+
+def test_more_layers_than_the_encoder_has_are_refused_before_anything_is_written(folder, tmp_path):
+    with pytest.raises(JabertError, match=r"features\.layers = 3, but .* has 2 layers; set 2 or fewer$"):
+        featurize(ids_of(folder, TEXTS), folder, settings_of(tmp_path / "store", layers=3))
+    assert not (tmp_path / "store").exists()
+
+
+def test_stored_vectors_of_several_layers_are_verified(folder, tmp_path):
+    settings = settings_of(tmp_path / "store", layers=2)
+    featurize(ids_of(folder, TEXTS), folder, settings)
+    verified = verify(folder, settings)
+    assert verified.ok and verified.checked == len(TEXTS)
+
+
 # What is never reused
 
 
@@ -168,6 +205,7 @@ def test_the_record_is_ready_for_json(folder, tmp_path):
         {"pad_to": 32},
         {"engine": "tensorflow", "precision": "bfloat16"},
         {"max_tokens": 5},
+        {"layers": 2},
     ],
 )
 def test_vectors_of_other_settings_are_not_reused(folder, tmp_path, change):

@@ -41,12 +41,12 @@ BOUNDS = {
 engines = pytest.mark.parametrize("engine", BOUNDS, ids="-".join)
 
 
-def load(folder, engine="reference", precision="auto", **settings):
+def load(folder, engine="reference", precision="auto", *, layers=1, **settings):
     if (engine, precision) == ("openvino", "bfloat16") and not cpu_has_bfloat16():
         pytest.skip("this CPU has no instructions for bfloat16")
     folder = open_folder(folder)
     settings = EncoderSettings(device="cpu", engine=engine, precision=precision, **settings)
-    return load_encoder(folder, settings), Tokenizer(folder, settings)
+    return load_encoder(folder, settings, layers), Tokenizer(folder, settings)
 
 
 def assert_within(bound, vectors, expected):
@@ -55,6 +55,15 @@ def assert_within(bound, vectors, expected):
     cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     assert cosines.min() >= smallest_cosine
     assert np.abs(a - b).max() <= largest_difference
+
+
+def assert_within_each(bound, vectors, expected, hidden):
+    """`assert_within` for the columns of each layer."""
+    a, b = (np.concatenate(list(rows)) for rows in (vectors, expected))
+    assert a.shape == b.shape and a.shape[1] % hidden == 0
+    for start in range(0, a.shape[1], hidden):
+        columns = slice(start, start + hidden)
+        assert_within(bound, [a[:, columns]], [b[:, columns]])
 
 
 def vectors_of(encoder, rows):
@@ -135,6 +144,28 @@ def test_every_engine_is_keras_bert_within_its_bound(toys_of, by_formula, engine
     vectors = vectors_of(encoder, rows)
     assert {row.dtype for row in vectors} == {np.dtype(np.float32)}
     assert_within(BOUNDS[engine], vectors, map(by_formula, rows))
+
+
+@engines
+def test_every_engine_has_the_layers_of_keras_bert_side_by_side(toys_of, toy_encoder, engine, tmp_path):
+    """Each layer within the bound, which that of all columns would hide."""
+    encoder, tokenizer = load(toy_encoder, *engine, layers=2, cache_path=str(tmp_path))
+    rows = tokenizer(toy.SENTENCES[:40]).ids
+    weights = toy.read_checkpoint(toy_encoder / "model.ckpt-1")
+    expected = [toy.numpy_bert(weights, toy.CONFIG, ids, layers=2) for ids in rows]
+    vectors = vectors_of(encoder, rows)
+    assert encoder.hidden_size == 32
+    assert_within_each(BOUNDS[engine], vectors, expected, hidden=16)
+    last, _ = toys_of(engine)
+    np.testing.assert_allclose(
+        np.concatenate(vectors)[:, 16:], np.concatenate(vectors_of(last, rows)), atol=BOUNDS[engine][1]
+    )
+
+
+@pytest.mark.parametrize("engine", ["reference", "openvino", "tensorflow"])
+def test_more_layers_than_there_are_are_refused(toy_encoder, engine):
+    with pytest.raises(JabertError, match=r"features\.layers = 3, but .* has 2 layers; set 2 or fewer$"):
+        load(toy_encoder, engine, "float32", layers=3)
 
 
 @engines
@@ -368,6 +399,24 @@ def test_knbc_is_keras_berts_within_the_bound_of_every_engine(e5, knbc_texts, sh
         chosen = [rows[i] for i in batch]
         pairs += zip(vectors_of(encoder, chosen), vectors_of(reference, chosen), strict=True)
     assert_within(BOUNDS[engine], *zip(*pairs, strict=True))
+
+
+@pytest.fixture(scope="module")
+def four_layers(knbc_texts, shared):
+    """Token ids of some texts, and keras-bert's vectors of four layers."""
+    reference, tokenizer = load(shared / "models/e5-small-ja", layers=4)
+    rows = tokenizer(knbc_texts[300::300]).ids
+    return rows, vectors_of(reference, rows)
+
+
+@pytest.mark.shared
+@engines
+def test_four_layers_of_knbc_are_keras_berts_within_the_bound_of_every_engine(
+    four_layers, shared, engine, tmp_path
+):
+    rows, expected = four_layers
+    encoder, _ = load(shared / "models/e5-small-ja", *engine, layers=4, cache_path=str(tmp_path))
+    assert_within_each(BOUNDS[engine], vectors_of(encoder, rows), expected, hidden=384)
 
 
 @pytest.mark.shared

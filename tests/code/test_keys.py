@@ -7,7 +7,7 @@ import toy_method
 from pydantic import Field
 
 from jabert.config import Settings, TrainingSettings, decisive, load_settings
-from jabert.experiments.keys import attempt_key
+from jabert.experiments.keys import attempt_key, attempt_key_0_1
 from jabert.files import write_json
 
 ENCODER = SimpleNamespace(fingerprint="0" * 64)
@@ -184,6 +184,13 @@ def test_what_a_method_does_not_read_is_not_in_its_key(monkeypatch, toy_table, c
     toy_method.install(monkeypatch)
     plain, other = toy_method.settings_of(toy_table), toy_method.settings_of(toy_table, changed)
     assert key(other, None) == key(plain, None)
+
+
+@pytest.mark.parametrize("changed", ["features.layers=2", "method.pooling=attention"])
+def test_jabert_0_1_judged_nothing_with_a_setting_that_it_did_not_have(changed):
+    assert attempt_key_0_1(load_settings("sample", ["method.kind=bi-lstm"]), "1" * 64, ENCODER)
+    other = load_settings("sample", ["method.kind=bi-lstm", changed])
+    assert attempt_key_0_1(other, "1" * 64, ENCODER) is None
 
 
 def test_the_rules_of_a_suite_are_in_the_key_and_neither_its_folder_nor_its_wording(tmp_path):

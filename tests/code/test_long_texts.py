@@ -281,7 +281,7 @@ class Recorded:
 
 
 def test_what_was_cut_is_told_everywhere(long_table, toy_encoder, caplog):
-    settings = settings_of(long_table, toy_encoder, "method.kind=mean-pooling")
+    settings = settings_of(long_table, toy_encoder, "data.long_texts=head", "method.kind=mean-pooling")
     data, run = steps.read(settings), Recorded()
 
     with caplog.at_level(logging.WARNING, "jabert"):
@@ -297,20 +297,18 @@ def test_what_was_cut_is_told_everywhere(long_table, toy_encoder, caplog):
 
 
 def test_in_windows_only_what_lies_beyond_the_last_is_cut(long_table, toy_encoder, caplog):
-    all_of_it = settings_of(long_table, toy_encoder, "data.long_texts=windows", "method.kind=mean-pooling")
+    all_of_it = settings_of(long_table, toy_encoder, "method.kind=mean-pooling")  # the default
     data = steps.read(all_of_it)
     assert steps.tokenize(all_of_it, data).truncated == 0
     assert not caplog.records
-    two = settings_of(
-        long_table, toy_encoder, "data.long_texts=windows", "data.windows=2", "method.kind=mean-pooling"
-    )
+    two = settings_of(long_table, toy_encoder, "data.windows=2", "method.kind=mean-pooling")
     tokens = steps.tokenize(two, data)
     assert tokens.tokenized.cut.tolist() == np.maximum(tokens.tokenized.pieces - 2 - 19, 0).tolist()
     assert tokens.truncated == (tokens.tokenized.cut > 0).sum() > 0
 
 
 def test_tokens_found_from_before_cuts_were_counted_are_counted(long_table, toy_encoder):
-    settings = settings_of(long_table, toy_encoder, "method.kind=mean-pooling")
+    settings = settings_of(long_table, toy_encoder, "data.long_texts=head", "method.kind=mean-pooling")
     tokens = steps.tokenize(settings, steps.read(settings))
     cut, file = tokens.cut, tokens.folder / "tokens.parquet"
     pq.write_table(pq.read_table(file).drop_columns(["cut"]), file)
@@ -319,9 +317,7 @@ def test_tokens_found_from_before_cuts_were_counted_are_counted(long_table, toy_
 
 
 @pytest.mark.parametrize("keep", KEEP)
-def test_keys_differ_from_those_of_yesterday_only_where_long_texts_do(
-    long_table, toy_table, toy_encoder, keep
-):
+def test_keys_are_yesterdays_unless_long_texts_are_not(long_table, toy_table, toy_encoder, keep):
     encoder = open_folder(toy_encoder)
 
     def keys(table, *more):
@@ -371,9 +367,9 @@ def clock(monkeypatch):
 def test_long_work_is_told_once_when_some_of_it_is_done(clock, caplog):
     caplog.set_level(logging.INFO, "jabert")
     estimate = estimates.Estimate("featurizing 2,900,000 tokens", 2_900_000)
-    for now, done in ((50, 40_000), (51, 50_000), (60, 140_000), (70, 240_000)):
+    for now, more in ((50, 40_000), (51, 10_000), (60, 90_000), (70, 100_000)):
         clock.now = now
-        estimate.update(done)
+        estimate.add(more)
     # From the second batch on: 10,000 tokens a second.
     assert caplog.messages == ["featurizing 2,900,000 tokens: about 5 minutes to go"]
 
@@ -383,7 +379,7 @@ def test_short_work_is_not_worth_a_line(clock, caplog):
     estimate = estimates.Estimate("featurizing 3,000 tokens", 3_000)
     for now in range(12):
         clock.now = now
-        estimate.update(200 * now)
+        estimate.add(200)
     assert not caplog.messages
 
 

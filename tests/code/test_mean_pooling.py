@@ -6,6 +6,7 @@ import pytest
 from jabert.config import load_settings
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package, open_package
+from jabert.methods._linear import fit_softmax
 
 
 @pytest.fixture
@@ -42,6 +43,17 @@ def test_what_is_served_is_scikit_learn_s_answer(results, tmp_path):
 
     assert served == pytest.approx(model.predict_proba(means), abs=2e-3)  # the store rounds to float16
     assert fit.fitted.metrics["rows"] == len(rows)
+
+
+def test_balanced_classes_count_the_same_as_in_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(0)
+    features, classes = random.normal(size=(60, 5)), np.repeat([0, 1, 2], [40, 15, 5]).astype(np.int32)
+    layer = fit_softmax(features, classes, 0.5, "balanced")
+    model = LogisticRegression(C=0.5, class_weight="balanced", solver="newton-cg", max_iter=1000)
+    np.testing.assert_allclose(layer.kernel, model.fit(features, classes).coef_.T)
+    assert np.abs(layer.kernel - fit_softmax(features, classes, 0.5).kernel).max() > 0.01
 
 
 def test_texts_of_any_length_and_company_have_the_same_answer(results, tmp_path):

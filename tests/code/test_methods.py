@@ -19,6 +19,18 @@ from jabert.methods import list_methods, method_of
 TEXTS = ["京都のお寺を歩いた。", "電話の電池が切れた。", "カレーを食べた。"]
 
 
+WAYS = {
+    "mean-pooling": [["method.class_weights=balanced"]],
+    "bi-lstm": [
+        ["method.pooling=attention"],
+        ["method.mix=true", "features.layers=2"],
+        ["method.label_smoothing=0.1", "method.class_weights=balanced"],
+    ],
+    "stack": [["features.layers=2"]],
+}
+"""Settings of a method that change what is fitted, to be held to what every fit is."""
+
+
 @pytest.fixture(params=method_kinds())
 def kind(request):
     return request.param
@@ -56,6 +68,54 @@ def test_what_is_predicted_of_rows_is_what_is_served(kind, settings, tmp_path):
     served = open_package(build_package(fit.job, tmp_path / "package")).classify(list(rows.texts))
     assert predicted.dtype == np.float64
     assert predicted == pytest.approx(served, abs=2e-3), "float16 vectors are stored"
+
+
+@pytest.mark.parametrize(("kind", "way"), [(kind, way) for kind, ways in WAYS.items() for way in ways])
+def test_every_way_of_a_method_is_another_fit_and_is_served_as_it_predicts(
+    kind, way, toy_table, toy_encoder, tmp_path
+):
+    fits, predicted = [], []
+    for settings in (settings_of(kind, toy_table, toy_encoder, *more) for more in (way, [])):
+        data, tokens, fit = results_of(settings)
+        rows = steps._rows(settings, data, tokens, ["test"])
+        predicted.append(method_of(settings).predict(fit.job, rows))
+        fits.append(fit)
+
+    served = open_package(build_package(fits[0].job, tmp_path / "package")).classify(list(rows.texts))
+    assert predicted[0] == pytest.approx(served, abs=2e-3)
+    assert fits[0].key != fits[1].key
+    assert np.abs(predicted[0] - predicted[1]).max() > 1e-3
+    one, other = (method_of(fit.job.settings).describe(fit.job, fit.fitted) for fit in fits)
+    assert (one.layers, one.protocol) != (other.layers, other.protocol)
+
+
+def test_a_mix_of_one_layer_is_refused(toy_table, toy_encoder):
+    with pytest.raises(JabertError, match=r"method\.mix is true, but features\.layers is 1"):
+        results_of(settings_of("bi-lstm", toy_table, toy_encoder, "method.mix=true"))
+
+
+@pytest.mark.parametrize("kind", ["bi-lstm", "mean-pooling"])
+def test_vectors_of_two_layers_are_learned_from_served_and_drawn(kind, toy_table, toy_encoder, tmp_path):
+    one, two = (
+        settings_of(kind, toy_table, toy_encoder, f"features.layers={count}", "encoder.device=cpu")
+        for count in (1, 2)
+    )
+    data, tokens, fit = results_of(two)
+    rows = steps._rows(two, data, tokens, ["test"])
+
+    predicted = method_of(two).predict(fit.job, rows)
+
+    package = build_package(fit.job, tmp_path / "package")
+    classifier = open_package(package)
+    assert predicted == pytest.approx(classifier.classify(list(rows.texts)), abs=2e-3)
+    vectors = classifier.members[0].vectors
+    assert (vectors.layers, vectors.hidden_size) == (2, 32)
+    assert results_of(one)[2].key != fit.key
+    layers = method_of(two).describe(fit.job, fit.fitted).layers
+    drawn = {layer.name: layer.shape for layer in layers}
+    assert drawn["last 2 blocks"] == "(tokens, 32)" and drawn["transformer block"] == "(tokens, 16)"
+    learned = {"mean-pooling": (32 + 1) * 4, "bi-lstm": 8 * 8 * (32 + 8 + 1) + (16 + 1) * 4}
+    assert sum(layer.parameters for layer in layers[-2:]) == learned[kind]
 
 
 def test_a_fit_is_reproducible(kind, settings, toy_table, toy_encoder, tmp_path):

@@ -16,11 +16,12 @@ from jabert.errors import JabertError
 from jabert.legacy_keras import import_tensorflow
 from jabert.pretraining import Vocabulary, pretrain, train_sentencepiece
 from jabert.pretraining.export import write_checkpoint, write_encoder
-from jabert.pretraining.learning import Learner, learning_rate
+from jabert.pretraining.learning import Learner
 from jabert.pretraining.model import PretrainingModel, head_shapes, initial_weights
 from jabert.pretraining.shards import write_shards
 from jabert.pretraining.stages import read
 from jabert.tracking import tracked_run
+from jabert.training.optimizer import learning_rate
 
 pytestmark = pytest.mark.filterwarnings("ignore:The initializer GlorotNormal is unseeded:UserWarning")
 
@@ -206,10 +207,14 @@ def test_bfloat16_ends_with_the_training(corpus, tmp_path):
 
 def test_the_learning_rate_rises_and_falls():
     tf = import_tensorflow()
-    settings = PretrainingSettings(steps=100, warmup_steps=10, learning_rate=1.0)
-    rates = [float(learning_rate(tf.constant(float(step)), settings)) for step in range(100)]
-    assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
-    assert rates[10:] == pytest.approx(np.arange(90, 0, -1) / 90)
+    steps = [tf.constant(float(step)) for step in range(100)]
+    for shape, falling in (
+        ("linear", np.arange(90, 0, -1) / 90),
+        ("cosine", (1 + np.cos(np.pi * np.arange(90) / 90)) / 2),
+    ):
+        rates = [float(learning_rate(step, 1.0, 10, 100, shape)) for step in steps]
+        assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
+        assert rates[10:] == pytest.approx(falling, abs=1e-6)
 
 
 def test_an_encoder_is_never_written_over(corpus, trained, tmp_path):

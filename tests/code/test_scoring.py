@@ -72,6 +72,12 @@ def run(own, source, target, chunk_rows=16, on_progress=None):
     return score(job, on_progress)
 
 
+def champion_of(classifier, own):
+    """An opened package as the version of a registry."""
+    loaded = SimpleNamespace(unwrap_python_model=lambda: classifier)
+    return Champion(SimpleNamespace(name="toy", load=lambda _: loaded), "7", own)
+
+
 def predicted(own, texts):
     model = open_registry(own).load_champion()
     return model.predict(pd.DataFrame({"text": texts}))
@@ -331,8 +337,7 @@ def test_a_champion_of_several_classifiers_answers_as_it_predicts(own, packages,
     cells = [*TEXTS[:40], None]
     for package, expected_reused in zip(packages, (30, 0), strict=True):
         classifier = open_package(package)
-        loaded = SimpleNamespace(unwrap_python_model=lambda of=classifier: of)
-        champion = Champion(SimpleNamespace(name="toy", load=lambda _, of=loaded: of), "7", own)
+        champion = champion_of(classifier, own)
         faults = [classifier.fault_of(cell) for cell in cells]
         answers, reused = champion.answer(champion.prepare(cells, faults), faults)
         assert reused == expected_reused
@@ -341,6 +346,43 @@ def test_a_champion_of_several_classifiers_answers_as_it_predicts(own, packages,
         found = np.array([[dict(row["probabilities"])[label] for label in toy.LABELS] for row in rows[:-1]])
         np.testing.assert_allclose(found, classifier.classify(cells[:-1]), atol=2e-3)
         assert {row["model_digest"] for row in rows} == {classifier.digest}
+
+
+def test_a_champion_with_a_temperature_and_a_threshold_answers_as_it_predicts(own, packages):
+    package = packages[1]
+    plain = open_package(package)
+    threshold = float(np.median(plain.classify(TEXTS[:40]).max(axis=1)))
+    more = {"temperature": 0.8, "threshold": threshold}
+    classifier = open_package(toy_package.write_about(package, toy.LABELS, {"linear": "ngrams"}, **more))
+    loaded = SimpleNamespace(unwrap_python_model=lambda: classifier)
+    champion = Champion(SimpleNamespace(name="toy", load=lambda _: loaded), "7", own)
+    rows = champion.answer(champion.prepare(TEXTS[:40], [None] * 40), [None] * 40)[0].to_pylist()
+    predicted = classifier.predict(None, pd.DataFrame({"text": TEXTS[:40]}))
+    assert [row["label"] for row in rows] == predicted["label"].tolist()
+    assert [row["score"] for row in rows] == predicted["score"].tolist()
+    assert [dict(row["probabilities"]) for row in rows] == predicted["probabilities"].tolist()
+    below = f"score is below the threshold {threshold:.3f}"
+    assert {row["reason"] for row in rows if row["label"] is None} == {below}
+    assert {row["reason"] for row in rows if row["label"]} == {None}
+
+
+def test_a_network_on_several_layers_takes_the_vectors_of_these(own, toy_encoder, tmp_path):
+    """And one that was made before there were several takes those of one."""
+    folder = open_folder(toy_encoder)
+    for layers in (1, 2):
+        several = own.model_copy(update={"features": own.features.model_copy(update={"layers": layers})})
+        featurize(Tokenizer(folder, own.encoder)(TEXTS[:30]).ids, folder, several)
+        classifier = open_package(toy_champion.make_package(tmp_path / str(layers), several))
+        if layers == 1:
+            before = dict(vars(classifier.members[0].vectors))
+            del before["layers"]
+            classifier.members[0].vectors = SimpleNamespace(**before)
+        champion, faults = champion_of(classifier, own), [None] * 40
+        answers, reused = champion.answer(champion.prepare(TEXTS[:40], faults), faults)
+        assert reused == 30
+        rows = map(dict, answers["probabilities"].to_pylist())
+        found = np.array([[row[label] for label in toy.LABELS] for row in rows])
+        np.testing.assert_allclose(found, classifier.classify(TEXTS[:40]), atol=2e-3)
 
 
 def test_vectors_of_another_encoder_or_precision_are_not_taken(own, tmp_path, toy_encoder, cased_encoder):

@@ -16,8 +16,9 @@ import toy_method
 from filelock import FileLock
 
 from jabert.config import load_settings
+from jabert.evaluation import Calibration
 from jabert.experiments import steps
-from jabert.experiments.packaging import build_package
+from jabert.experiments.packaging import build_package, open_package
 from jabert.experiments.store import find_or_make, key_of, prune
 
 ALL = ["evaluate", "fit", "read", "tokenize", "validate", "validate"]
@@ -414,3 +415,72 @@ def test_the_probabilities_of_an_evaluation_are_found_as_they_were(toy_kind, toy
     np.testing.assert_array_equal(first.probabilities, again.probabilities)
     assert again.report.to_dict() == first.report.to_dict()
     assert len(first.rows) == data.counts["test"] == first.report.rows
+
+
+# Calibration
+
+
+def test_a_classifier_that_learned_from_validation_rows_is_calibrated_by_one_that_did_not(
+    toy_kind, toy_table, monkeypatch
+):
+    settings = toy_method.settings_of(toy_table)
+    data, seen = steps.read(settings), []
+    fit = steps.fit(settings, data, None, "test", on_epoch=lambda _: None)
+    calibrate = steps.calibrate_predictions
+
+    def spy(true, probabilities, min_precision):
+        seen.append((true, probabilities, min_precision))
+        return calibrate(true, probabilities, min_precision)
+
+    monkeypatch.setattr(steps, "calibrate_predictions", spy)
+    first = steps.calibrate(settings, data, None, fit)
+    (true, probabilities, wish) = seen[0]
+    table = data.table
+    assert [toy.LABELS[each] for each in true] == table.loc[table["split"] == "validation", "label"].tolist()
+    counts = table.loc[table["split"] == "train", "label"].value_counts().reindex(toy.LABELS) + 1
+    np.testing.assert_allclose(probabilities, np.tile(counts / counts.sum(), (len(true), 1)))
+    assert (first.rows, first.threshold, wish) == (len(true), None, None)
+
+    assert steps.calibrate(settings, data, None, fit) == first
+    steps.calibrate(toy_method.settings_of(toy_table, "package.min_precision=0.1"), data, None, fit)
+    assert [each[2] for each in seen] == [None, 0.1], "the first was found again"
+    assert len(toy_kind.fits) == 2, "so was the classifier"
+    steps.fit(settings, data, None, "validation", on_epoch=lambda _: None)
+    assert len(toy_kind.fits) == 2, "it is the one of an experiment on validation rows"
+
+
+def test_a_classifier_that_spared_the_validation_rows_is_calibrated_itself(finished, monkeypatch):
+    settings = load_settings(None, finished)
+    run(settings)
+    data = steps.read(settings)
+    tokens = steps.tokenize(settings, data)
+    fit = steps.fit(settings, data, tokens, "test", on_epoch=lambda _: None)
+    monkeypatch.setattr(steps, "fit", refuse)
+    assert steps.calibrate(settings, data, tokens, fit).rows == data.counts["validation"]
+
+
+def test_without_validation_rows_nothing_is_calibrated(toy_kind, toy_table):
+    settings = toy_method.settings_of(toy_table, "data.validation_share=0", "package.min_precision=0.5")
+    data = steps.read(settings)
+    fit = steps.fit(settings, data, None, "test", on_epoch=lambda _: None)
+    found = steps.calibrate(settings, data, None, fit)
+    assert (found.rows, found.temperature, found.threshold) == (0, 1, None)
+    assert found.note.startswith("0 rows are too few")
+
+
+def test_the_report_tells_what_the_package_answers(toy_kind, toy_table):
+    settings = toy_method.settings_of(toy_table)
+    data = steps.read(settings)
+    fit = steps.fit(settings, data, None, "test", on_epoch=lambda _: None)
+    calibration = Calibration(40, 2.0, 0.3)
+    package = build_package(fit.job, Path("package"), calibration)
+    evaluated = steps.evaluate(
+        settings, data, None, fit, "test", package=lambda: package, calibration=calibration
+    )
+    plain = steps.evaluate(settings, data, None, fit, "test", package=refuse)
+    answers = open_package(package).predict(None, evaluated.rows)
+    assert evaluated.report.calibration == calibration
+    np.testing.assert_array_equal(evaluated.probabilities, plain.probabilities)
+    assert evaluated.report.weighted_f1 == plain.report.weighted_f1
+    assert evaluated.report.mistakes[0].probability == pytest.approx(answers["score"].max())
+    assert evaluated.report.answered.share == answers["label"].notna().mean()

@@ -174,9 +174,20 @@ print(json.dumps([results, sorted({{name.partition(".")[0] for name in sys.modul
     assert done.returncode == 0, done.stderr
     (first, second), loaded = json.loads(done.stdout.splitlines()[-1])
     assert (first["outcome"], second["outcome"]) == ("promoted", "kept")
-    stages = ["read", "validate", "tokenize", "featurize", "train", "calibrate", "evaluate", "register"]
+    stages = [
+        "read",
+        "validate",
+        "tokenize",
+        "featurize",
+        "train",
+        "calibrate",
+        "evaluate",
+        "baselines",
+        "register",
+    ]
     assert list(first["stages"]) == stages
     assert first["features"] == {"computed": 0, "reused": 0}
+    assert list(first["baselines"]) == ["majority"]
     assert {"mlflow", "sklearn"} <= set(loaded)
     assert not {"tensorflow", "tf_keras", "keras_bert", "openvino"} & set(loaded)
 

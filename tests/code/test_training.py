@@ -22,7 +22,7 @@ from jabert.methods.bi_lstm import training as training_module
 from jabert.methods.bi_lstm.network import build_classifier
 from jabert.methods.bi_lstm.training import load_classifier, train
 from jabert.training import state as training_state
-from jabert.training.batches import in_order, shuffled_buckets
+from jabert.training.batches import bounded, in_order, shuffled_buckets
 from jabert.training.rows import Rows, StoredVectors
 
 CLASSES = 4
@@ -63,17 +63,19 @@ class Trained:
         return self.history[self.fitted.best_epoch - 1]
 
 
+OWN = set(BiLstmSettings.model_fields)
 QUICK = {"epochs": 3, "batch_size": 32, "precision": "float32", "averaging": 0.0}
 
 
-def run(corpus, folder, on_epoch=lambda _: None, *, units=6, dropout=0.0, **training):
+def run(corpus, folder, on_epoch=lambda _: None, **given):
     rows, watched = corpus
+    own = {name: given[name] for name in OWN & given.keys()}
+    training = {name: given[name] for name in given.keys() - OWN}
     fitted = train(
         rows,
         watched,
         CLASSES,
-        units=units,
-        dropout=dropout,
+        own=BiLstmSettings(**{"units": 6, "dropout": 0.0} | own),
         training=TrainingSettings(**{**QUICK, **training}),
         folder=folder,
         on_epoch=on_epoch,
@@ -148,6 +150,27 @@ def test_the_seed_decides_the_first_weights_and_metrics_are_those_of_keras(corpu
     expected = model.evaluate([vectors, lengths], truth, verbose=0, batch_size=1000)
     for name, value in zip(("loss", "mae", "mse", "acc"), expected, strict=True):
         assert trained.history[0][name] == pytest.approx(value, abs=1e-6)
+
+
+def test_a_smoothed_and_balanced_loss_is_that_of_keras_and_scikit_learn(corpus, tmp_path):
+    import tensorflow as tf
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    rows, watched = corpus
+    few = rows.take(np.flatnonzero((rows.classes > 0) | (np.arange(len(rows)) % 5 == 0)))
+    one_batch = {"epochs": 1, "batch_size": 1000, "seed": 7}
+    settings = {"label_smoothing": 0.2, "class_weights": "balanced"}
+    (epoch,) = run((few, watched), tmp_path / "weighted", **one_batch, **settings).history
+    tf.keras.utils.set_random_seed(7)
+    model = build_classifier(16, CLASSES, 6)
+    loss = tf.keras.losses.CategoricalCrossentropy(label_smoothing=0.2)
+    vectors, lengths, classes = whole_batch(few)
+    counts = compute_sample_weight("balanced", classes)
+    predicted = model.predict_on_batch([vectors, lengths])
+    assert len(set(counts)) > 1
+    assert epoch["loss"] == pytest.approx(float(loss(np.eye(CLASSES)[classes], predicted, counts)), abs=1e-6)
+    (plain,) = run((few, watched), tmp_path / "plain", **one_batch).history
+    assert plain["acc"] == epoch["acc"], "metrics are of the rows as they are"
 
 
 def test_the_logs_of_tensorboard_hold_both_sides(learned):
@@ -255,7 +278,7 @@ def scripted(monkeypatch):
 
     numbers = itertools.count(1)
 
-    def learn(model, step, batches):
+    def learn(model, step, batches, on_batch):
         number = next(numbers)
         model.set_weights([np.full(weight.shape, number) for weight in model.get_weights()])
         return dict.fromkeys(("loss", "mae", "mse", "acc"), 0.5)
@@ -320,6 +343,16 @@ def test_buckets_hold_texts_of_similar_length():
     lengths = np.random.default_rng(0).integers(2, 200, 1600)
     padded = sum(len(batch) * lengths[batch].max() for batch in shuffled_buckets(lengths, 32, [0]))
     assert padded < 1.2 * lengths.sum()  # in random batches it is about 1.9 times
+
+
+@given(st.lists(st.integers(1, 90), max_size=60), st.integers(1, 9), st.integers(1, 200))
+def test_a_batch_has_at_most_so_many_tokens_or_one_row(lengths, batch_size, most):
+    lengths = np.array(lengths, dtype=np.int32)
+    parts = list(bounded(in_order(len(lengths), batch_size), lengths, most))
+    assert [row for part in parts for row in part] == list(range(len(lengths)))
+    for part in parts:
+        assert len(part) == 1 or len(part) * lengths[part].max() <= most
+    assert list(map(list, bounded(in_order(4, 3), np.ones(4), 3))) == [[0, 1, 2], [3]]
 
 
 @given(st.integers(0, 200), st.integers(1, 50))
@@ -405,9 +438,9 @@ def test_rows_without_vectors_say_whose_fault_it_is(corpus):
 # The model
 
 
-@pytest.fixture(scope="module")
-def classifier():
-    return build_classifier(16, CLASSES, 6)
+@pytest.fixture(scope="module", params=["last", "attention"])
+def classifier(request):
+    return build_classifier(16, CLASSES, 6, pooling=request.param)
 
 
 @settings(max_examples=20)

@@ -26,6 +26,7 @@ RESULT = {
     "model_version",
     "weighted_f1",
     "champion_weighted_f1",
+    "baselines",
     "promoted",
     "outcome",
     "reason",
@@ -44,7 +45,17 @@ COMPARISON = {
     "flips.csv",
     "verdict.json",
 }
-STAGES = {"read", "validate", "tokenize", "featurize", "train", "calibrate", "evaluate", "register"}
+STAGES = {
+    "read",
+    "validate",
+    "tokenize",
+    "featurize",
+    "train",
+    "calibrate",
+    "evaluate",
+    "baselines",
+    "register",
+}
 
 
 def client():
@@ -97,6 +108,11 @@ def test_a_first_run_trains_registers_and_promotes(overrides):
     assert run.data.params["resolved.lower_case"] == "True"
     assert run.data.tags["prefect.flow_run_id"]
     assert run.data.metrics["test/weighted_f1"] == result["weighted_f1"]
+    assert list(result["baselines"]) == ["tfidf", "majority"]
+    for kind, measured in result["baselines"].items():
+        assert run.data.metrics[f"baseline/{kind}_weighted_f1"] == measured["weighted_f1"]
+        assert measured["gain"] == result["weighted_f1"] - measured["weighted_f1"]
+        assert measured["gain_low"] <= measured["gain"] <= measured["gain_high"]
     assert len(client().get_metric_history(run.info.run_id, "validation/weighted_f1")) == 3
     assert {dataset.tags[0].value for dataset in run.inputs.dataset_inputs} == {"train", "validation", "test"}
     written = set(artifacts(run))
@@ -105,6 +121,8 @@ def test_a_first_run_trains_registers_and_promotes(overrides):
         "card/card.md",
         "config.toml",
         "report/confusion_matrix.png",
+        "report/coverage.png",
+        "report/reliability.png",
         "report/classification_report.txt",
         "report/predictions.csv",
         "report/report.json",
@@ -145,6 +163,7 @@ def test_nothing_new_is_nothing_done_unless_it_is_forced(overrides, toy_table):
     assert state.name == "Unchanged" and state.is_completed()
     assert set(second) == RESULT
     assert (second["outcome"], second["run_id"]) == ("unchanged", first["run_id"])
+    assert second["baselines"] == first["baselines"]
     assert "judged the same data, encoder and settings (promoted: there was no champion" in second["reason"]
     assert len(runs()) == 1
     assert retrain("", overrides)["outcome"] == "kept", "by hand it always trains"

@@ -28,7 +28,9 @@ TASKS = {
     (steps, "validate_pieces"): stages.validate_pieces,
     (steps, "featurize"): stages.featurize,
     (steps, "fit"): stages.train,
+    (steps, "calibrate"): stages.calibrate,
     (steps, "evaluate"): stages.evaluate,
+    (retraining, "measure_baselines"): stages.baselines,
     (retraining, "register"): stages.register,
     (retraining, "promote"): stages.promote,
     (retraining, "describe"): stages.describe,
@@ -42,6 +44,7 @@ RECORDED = {
     (recording, "record_features"): stages.featurize,
     (recording, "record_fit"): stages.train,
     (recording, "record_evaluation"): stages.evaluate,
+    (recording, "record_baselines"): stages.baselines,
     (retraining, "register"): stages.register,
     (retraining, "promote"): stages.promote,
     (retraining, "describe"): stages.describe,
@@ -77,7 +80,7 @@ def test_a_store_that_fails_for_a_moment_in_every_stage_costs_another_try_of_it(
     result = retrain("", overrides)
 
     assert result["promoted"]
-    again = {"record_validation": 3}  # the second suite's, too
+    again = {"record_validation": 3, "fit": 4}  # the second suite's, too, and those of two baselines
     assert {step: len(made) for step, made in calls.items()} == {step: again.get(step, 2) for step in calls}
     settings = load_settings()
     (version,) = open_registry(settings).listing()

@@ -14,8 +14,8 @@ def head_graph(model: Any, dtype: np.dtype[Any], positions: int | None = None) -
     """The Bi-LSTM and softmax layer of `build_classifier` as an `openvino.Model`.
 
     OpenVINO's LSTM on a CPU ignores the lengths that it is given (2026.4). So both directions run
-    forward, one over the text reversed, and each text's state is taken at its last token: padding behind it
-    has no part in that.
+    forward, one over the text reversed, and only the states at a text's own tokens are taken: padding behind
+    them has no part in that.
 
     Args:
         model: the Keras model.
@@ -33,22 +33,41 @@ def head_graph(model: Any, dtype: np.dtype[Any], positions: int | None = None) -
     vectors = ops.parameter([-1, model.input_shape[0][-1]], dtype)
     lengths = ops.parameter([-1], np.int32)
     filled = fill_texts(lengths)
-    forwards = Layout(size(vectors), filled, _WIDTH_STEP).rows.padded(ops.convert(vectors, "f32"))
+    numbers = ops.convert(vectors, "f32")
+    if any(layer.name == "mix" for layer in model.layers):
+        numbers = _mixed(numbers, *model.get_layer("mix").get_weights())
+    inputs = Layout(size(vectors), filled, _WIDTH_STEP).rows.padded(numbers)
     if positions:
-        forwards, filled = _shortened(forwards, filled, positions)
-    backwards = ops.reverse_sequence(forwards, filled, batch_axis=0, seq_axis=1)
-    both = ops.concat(
-        [
-            _last_state(forwards, filled, lstm.forward_layer.cell),
-            _last_state(backwards, filled, lstm.backward_layer.cell),
-        ],
-        axis=1,
-    )  # (texts, 2 * units)
+        inputs, filled = _shortened(inputs, filled, positions)
+    forwards = _states(inputs, lstm.forward_layer.cell)
+    backwards = _states(_reversed(inputs, filled), lstm.backward_layer.cell)
+    if lstm.return_sequences:
+        states = ops.concat([forwards, _reversed(backwards, filled)], axis=2)
+        both = _attended(states, filled, *model.get_layer("attention").get_weights())
+    else:
+        both = ops.concat([_last(forwards, filled), _last(backwards, filled)], axis=1)  # (texts, 2 * units)
     kernel, bias = softmax.get_weights()
     scores = ops.add(ops.matmul(both, kernel, transpose_a=False, transpose_b=False), bias)
     asked = ops.range(ints(0), size(lengths), ints(1), "i32")
     probabilities = ops.gather(ops.softmax(scores, axis=1), asked, ints(0))
     return graph("head", {"vectors": vectors, "lengths": lengths}, {"probabilities": probabilities})
+
+
+def _mixed(vectors: Any, scores: npt.NDArray[np.float32], scale: np.float32) -> Any:
+    """(tokens, layers · hidden) as their mean (tokens, hidden), with the weights of `LayerMix`."""
+    from openvino import opset13 as ops
+
+    powers = np.exp(scores - scores.max())
+    shares = (scale * powers / powers.sum()).astype(np.float32)[:, None]  # (layers, 1)
+    apart = ops.reshape(vectors, ints([0, len(shares), -1]), special_zero=True)
+    return ops.reduce_sum(ops.multiply(apart, shares), ints([1]))
+
+
+def _reversed(x: Any, lengths: Any) -> Any:
+    """(texts, width, …) with the tokens of each text in reverse order."""
+    from openvino import opset13 as ops
+
+    return ops.reverse_sequence(x, lengths, batch_axis=0, seq_axis=1)
 
 
 def _shortened(vectors: Any, lengths: Any, positions: int) -> tuple[Any, Any]:
@@ -84,8 +103,8 @@ def _divided_up(number: Any, divisor: Any) -> Any:
     return ops.add(ops.divide(ops.subtract(number, ints(1)), divisor), ints(1))
 
 
-def _last_state(vectors: Any, lengths: Any, cell: Any) -> Any:
-    """The hidden state (batch, units) after the last token of each text."""
+def _states(vectors: Any, cell: Any) -> Any:
+    """The hidden states (texts, width, units) after each token, of padding also."""
     from openvino import opset13 as ops
 
     shape = ops.shape_of(vectors, "i32")
@@ -102,10 +121,29 @@ def _last_state(vectors: Any, lengths: Any, cell: Any) -> Any:
         bias[None],
         cell.units,
         "forward",
-    ).output(0)  # (batch, 1, tokens, units)
+    ).output(0)  # (texts, 1, width, units)
+    return ops.squeeze(states, ints(1))
+
+
+def _last(states: Any, lengths: Any) -> Any:
+    """The state (texts, units) at the last token of each text."""
+    from openvino import opset13 as ops
+
     last = ops.unsqueeze(ops.subtract(lengths, ints(1)), ints(1))
-    state = ops.gather(ops.squeeze(states, ints(1)), last, ints(1), batch_dims=1)  # (batch, 1, units)
-    return ops.squeeze(state, ints(1))
+    return ops.squeeze(ops.gather(states, last, ints(1), batch_dims=1), ints(1))
+
+
+def _attended(states: Any, lengths: Any, kernel: npt.NDArray[np.float32]) -> Any:
+    """The mean (texts, 2 · units) of each text's states, with the weights that they have by `kernel`."""
+    from openvino import opset13 as ops
+
+    width = ops.gather(ops.shape_of(states, "i32"), ints(1), ints(0))
+    columns = ops.unsqueeze(ops.range(ints(0), width, ints(1), "i32"), ints(0))
+    are_real = ops.less(columns, ops.unsqueeze(lengths, ints(1)))  # (texts, width)
+    mask = ops.unsqueeze(ops.select(are_real, np.float32(0), np.float32(-1e9)), ints(2))
+    scores = ops.matmul(states, kernel, transpose_a=False, transpose_b=False)  # (texts, width, 1)
+    shares = ops.softmax(ops.add(scores, mask), axis=1)
+    return ops.reduce_sum(ops.multiply(shares, states), ints([1]))
 
 
 def _gates(weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

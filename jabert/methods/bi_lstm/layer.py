@@ -17,8 +17,11 @@ from jabert.legacy_keras import import_tensorflow
 tf = import_tensorflow()
 
 
-def bi_lstm(units: int, name: str, precision: str = "float32") -> Any:
-    """A layer of vectors (batch, tokens, hidden) and a mask (batch, tokens) to (batch, 2 · units).
+def bi_lstm(units: int, name: str, precision: str = "float32", *, every: bool = False) -> Any:
+    """A layer of vectors (batch, tokens, hidden) and a mask (batch, tokens) to hidden states.
+
+    They are those after the last step of each direction, (batch, 2 · units), or those after every step, in
+    the order of the text, (batch, tokens, 2 · units), where those of padding mean nothing.
 
     On a GPU it is Keras's layer, which uses cuDNN for a right-padded mask, whatever `precision` says.
 
@@ -26,8 +29,10 @@ def bi_lstm(units: int, name: str, precision: str = "float32") -> Any:
         units: of the LSTM, in each direction.
         name: of the layer.
         precision: of the matrix products, `float32` or `bfloat16`.
+        every: whether the states of all steps are wanted.
     """
-    layer = _Bidirectional(tf.keras.layers.LSTM(units, name="lstm"), name=name)
+    lstm = tf.keras.layers.LSTM(units, return_sequences=every, name="lstm")
+    layer = _Bidirectional(lstm, name=name)
     layer.precision = tf.as_dtype(precision)
     return layer
 
@@ -42,24 +47,54 @@ class _Bidirectional(tf.keras.layers.Bidirectional):  # type: ignore[name-define
         steps = tf.transpose(tf.sequence_mask(lengths))  # (tokens, batch)
         active = tf.reduce_sum(tf.cast(steps, tf.int32), axis=1)  # rows of each step
         time, row = tf.unstack(tf.cast(tf.where(steps), tf.int32), axis=1)  # (tokens of the batch,)
-        last_states = _last_states(self.precision)
-        last = []
+        states_of = _states(self.precision, every=self.return_sequences)
+        states = []
         for layer, position in (
             (self.forward_layer, time),
             (self.backward_layer, tf.gather(lengths, row) - 1 - time),
         ):
-            packed = tf.gather_nd(inputs, tf.stack([tf.gather(order, row), position], axis=1))
+            places = tf.stack([tf.gather(order, row), position], axis=1)  # (tokens of the batch, 2)
             cell = layer.cell
-            last.append(last_states(packed, active, cell.kernel, cell.recurrent_kernel, cell.bias))
-        return tf.gather(tf.concat(last, axis=1), tf.argsort(order))  # (batch, 2 * units)
+            weights = cell.kernel, cell.recurrent_kernel, cell.bias
+            found = states_of(tf.gather_nd(inputs, places), active, *weights)
+            if self.return_sequences:
+                found = tf.scatter_nd(places, found, [*tf.unstack(tf.shape(mask)), cell.units])
+            states.append(found)
+        if self.return_sequences:
+            return tf.concat(states, axis=2)  # (batch, tokens, 2 * units)
+        return tf.gather(tf.concat(states, axis=1), tf.argsort(order))  # (batch, 2 * units)
 
 
-def _last_states(precision: Any) -> Callable[..., Any]:
+class LayerMix(tf.keras.layers.Layer):  # type: ignore[name-defined,misc]
+    """The mean of the vectors of several layers with learned weights, times a learned scale.
+
+    ELMo's (Peters et al. 2018): softmax(scores) are the weights, equal at first. Layers stand side by side:
+    (batch, tokens, layers · hidden) to (batch, tokens, hidden).
+
+    Args:
+        layers: that are mixed.
+        name: of the layer.
+    """
+
+    def __init__(self, layers: int, name: str) -> None:
+        super().__init__(name=name)
+        self.scores = self.add_weight("scores", [layers], initializer="zeros")
+        self.scale = self.add_weight("scale", [], initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        """The mean."""
+        shares = tf.unstack(self.scale * tf.nn.softmax(self.scores))
+        parts = tf.split(inputs, len(shares), axis=-1)
+        return tf.add_n([share * part for share, part in zip(shares, parts, strict=True)])
+
+
+def _states(precision: Any, *, every: bool) -> Callable[..., Any]:
     """The LSTM in one direction, with a gradient of its own; matrix products are in `precision`."""
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def last_states(inputs: Any, active: Any, kernel: Any, recurrent_kernel: Any, bias: Any) -> Any:
-        """The hidden states after each row's last step, (batch, units), rows sorted by length.
+    def states(inputs: Any, active: Any, kernel: Any, recurrent_kernel: Any, bias: Any) -> Any:
+        """Hidden states: after each row's last step, (batch, units), rows sorted by length; or after every
+        step, (tokens of the batch, units).
 
         Args:
             inputs: (tokens of the batch, columns), step after step.
@@ -73,7 +108,7 @@ def _last_states(precision: Any) -> Callable[..., Any]:
         last, kept = _forward(_product(inputs, kernel) + bias, active, weights)
 
         def gradient(upstream: Any) -> Any:
-            hiddens, d_summed = _backward(upstream, active, weights, kept)
+            hiddens, d_summed = _backward(upstream, active, weights, kept, every=every)
             d_bias, d_summed = tf.reduce_sum(d_summed, axis=0), tf.cast(d_summed, precision)
             # What the two kernels were multiplied with lies side by side: one product is quicker than two.
             factors = tf.concat([inputs, tf.cast(hiddens, precision)], axis=1)
@@ -82,9 +117,9 @@ def _last_states(precision: Any) -> Callable[..., Any]:
             )
             return _product(d_summed, kernel, transpose_b=True), None, *d_kernels, d_bias
 
-        return last, gradient
+        return kept.hiddens() if every else last, gradient
 
-    return last_states  # type: ignore[no-any-return]
+    return states  # type: ignore[no-any-return]
 
 
 class _Kept(NamedTuple):
@@ -99,6 +134,12 @@ class _Kept(NamedTuple):
     states: Any
     gates: Any
     candidates: Any
+
+    def hiddens(self) -> Any:
+        """The hidden states after each step, (tokens, units)."""
+        _, cells = tf.split(self.states, 2, axis=1)
+        i, f, _, o = tf.split(self.gates, 4, axis=1)
+        return o * tf.tanh(f * cells + i * self.candidates)
 
 
 def _forward(projected: Any, active: Any, weights: Any) -> tuple[Any, _Kept]:
@@ -131,14 +172,15 @@ def _forward(projected: Any, active: Any, weights: Any) -> tuple[Any, _Kept]:
     return last[:, :units], _Kept(*(array.concat() for array in kept))
 
 
-def _backward(upstream: Any, active: Any, weights: Any, kept: _Kept) -> tuple[Any, Any]:
+def _backward(upstream: Any, active: Any, weights: Any, kept: _Kept, *, every: bool) -> tuple[Any, Any]:
     """Hidden states before each step, (tokens, units), and the gradient of `summed`, (tokens, 4 · units).
 
     Args:
-        upstream: gradient of the last hidden states, (batch, units).
+        upstream: gradient of the last hidden states, (batch, units), or of every one, (tokens, units).
         active: rows of each step.
         weights: the recurrent kernel.
         kept: from `_forward`.
+        every: which of the two.
     """
     units = weights.shape[0]
     # What does not depend on the step after is computed for all tokens at once.
@@ -154,6 +196,8 @@ def _backward(upstream: Any, active: Any, weights: Any, kept: _Kept) -> tuple[An
     def step(t: Any, end: Any, d_state: Any, d_summed: Any) -> Any:
         start = end - active[t]
         d_hidden, d_cell = tf.split(d_state[: active[t]], 2, axis=1)
+        if every:
+            d_hidden += upstream[start:end]
         d_cell += d_hidden * to_cell[start:end]
         d_step = tf.concat([d_cell, d_cell, d_cell, d_hidden], axis=1) * to_summed[start:end]
         d_hidden = _product(tf.cast(d_step, weights.dtype), weights, transpose_b=True)
@@ -162,7 +206,8 @@ def _backward(upstream: Any, active: Any, weights: Any, kept: _Kept) -> tuple[An
 
     upstream = tf.convert_to_tensor(upstream)  # a gather hands back slices
     steps = tf.shape(active)[0]
-    begin = (steps - 1, tf.shape(f)[0], tf.pad(upstream, [[0, 0], [0, units]]), _array(steps, 4 * units))
+    d_last = tf.zeros([active[0], 2 * units]) if every else tf.pad(upstream, [[0, 0], [0, units]])
+    begin = (steps - 1, tf.shape(f)[0], d_last, _array(steps, 4 * units))
     *_, d_summed = tf.while_loop(lambda t, *_: t >= 0, step, begin)
     return hiddens, d_summed.concat()
 

@@ -1,7 +1,6 @@
 """Training the Bi-LSTM, an epoch at a time, so that a killed training goes on from its last one."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,18 +12,20 @@ import numpy.typing as npt
 from jabert.config import TrainingSettings
 from jabert.encoder.choice import cpu_has_bfloat16
 from jabert.estimates import Estimate
-from jabert.evaluation import weighted_f1
 from jabert.files import atomic_path
 from jabert.legacy_keras import import_tensorflow, run_two_at_once
 from jabert.methods import Epoch, Fitted
+from jabert.methods.bi_lstm import BiLstmSettings
 from jabert.methods.bi_lstm.network import build_classifier
-from jabert.training.batches import in_order, shuffled_buckets
+from jabert.training.batches import bounded, in_order, shuffled_buckets
+from jabert.training.epochs import best_of, measure, tensorboard
 from jabert.training.rows import Rows, StoredVectors
-from jabert.training.state import TrainingState, writing
+from jabert.training.state import TrainingState
 
 log = logging.getLogger("jabert")
 
 _WEIGHTS = "best.h5"
+_MOST_TOKENS = 65_536  # of a batch, padding included: 2 GB of the LSTM's states and gradients
 
 
 def train(
@@ -32,9 +33,9 @@ def train(
     watched: Rows,
     classes: int,
     *,
-    units: int,
-    dropout: float,
+    own: BiLstmSettings,
     training: TrainingSettings,
+    mixed_layers: int = 1,
     folder: Path,
     on_epoch: Callable[[Epoch], None],
 ) -> Fitted:
@@ -47,39 +48,42 @@ def train(
         rows: to learn from, with vectors.
         watched: the rows whose metrics choose the best epoch, with vectors.
         classes: number of labels.
-        units: of the LSTM, in each direction.
-        dropout: share of the Bi-LSTM's output dropped in training.
+        own: network and loss.
         training: the procedure.
+        mixed_layers: as for `build_classifier`.
         folder: for checkpoints and TensorBoard's logs; must belong to the same settings and rows.
         on_epoch: called with the metrics of each epoch, also those of an earlier process.
     """
     learned_from, watched_vectors = rows.stored_vectors(), watched.stored_vectors()
+    labels = rows.distributions(classes)
     store = learned_from.store
     tf = import_tensorflow()
     run_two_at_once()
     tf.keras.backend.experimental.enable_tf_random_generator()  # with a state that can be saved
     tf.keras.utils.set_random_seed(training.seed)
     precision = training_precision(training)
-    model = build_classifier(store.hidden_size, classes, units, dropout, precision)
-    model.compile(_nadam(training), "categorical_crossentropy", metrics=["mae", "mse", "acc"])
-    step = _train_step(model, store.dtype)
+    shape: dict[str, Any] = {"pooling": own.pooling, "mixed_layers": mixed_layers}
+    model = build_classifier(store.hidden_size, classes, own.units, own.dropout, precision, **shape)
+    loss = tf.keras.losses.CategoricalCrossentropy(label_smoothing=own.label_smoothing)
+    model.compile(_nadam(training), loss, metrics=["mae", "mse", "acc"])
+    step = _train_step(model, store.dtype, _class_weights(rows.classes, classes, own))
     state = _state(model, folder)
     history = state.restore()
     resumed = len(history)
     for epoch in history:
         on_epoch(epoch)
-    write = _tensorboard(folder / "tensorboard")
+    write = tensorboard(folder / "tensorboard")
     estimate = _estimate(learned_from, training, len(history))
     while not (ended_by := _end(history, training)):
         started = time.perf_counter()
         number = len(history) + 1
-        batches = _batches(learned_from, rows.classes, training, number)
-        learned = _learn(model, step, batches, estimate)
-        watched_metrics = _measure(model, watched_vectors, watched.classes, classes, training.batch_size)
+        batches = _batches(learned_from, labels, training, number)
+        learned = _learn(model, step, _counted(batches, estimate))
+        watched_metrics = measure(predict(model, watched_vectors, training.batch_size), watched.classes)
         metrics = learned | {f"val_{name}": value for name, value in watched_metrics.items()}
         epoch = {"epoch": number, **metrics, "seconds": round(time.perf_counter() - started, 3)}
         history.append(epoch)
-        if _best(history, training) is epoch:
+        if best_of(history, training) is epoch:
             with atomic_path(folder / _WEIGHTS) as temporary:
                 model.save_weights(temporary)
         state.save(history)
@@ -89,7 +93,7 @@ def train(
         log.info(
             "training.max_minutes = %g ended the training after %d epochs", training.max_minutes, len(history)
         )
-    return Fitted(history, int(_best(history, training)["epoch"]), resumed, {"ended_by": ended_by})
+    return Fitted(history, int(best_of(history, training)["epoch"]), resumed, {"ended_by": ended_by})
 
 
 def training_precision(training: TrainingSettings) -> str:
@@ -101,9 +105,17 @@ def training_precision(training: TrainingSettings) -> str:
     return training.precision
 
 
-def load_classifier(folder: Path, hidden_size: int, classes: int, units: int) -> Any:
-    """The classifier with the best weights of a finished training, a Keras model."""
-    model = build_classifier(hidden_size, classes, units)
+def load_classifier(folder: Path, hidden_size: int, classes: int, units: int, **shape: Any) -> Any:
+    """The classifier with the best weights of a finished training, a Keras model.
+
+    Args:
+        folder: of the training.
+        hidden_size: as for `build_classifier`, as are the following.
+        classes: number of labels.
+        units: of the LSTM.
+        shape: `pooling` and `mixed_layers`.
+    """
+    model = build_classifier(hidden_size, classes, units, **shape)
     model.load_weights(folder / _WEIGHTS)
     return model
 
@@ -127,7 +139,19 @@ def _state(model: Any, folder: Path) -> TrainingState:
     return TrainingState(objects, folder, "epoch")
 
 
-def _train_step(model: Any, dtype: np.dtype[Any]) -> Callable[..., dict[str, Any]]:
+def _class_weights(true: npt.NDArray[np.int32], classes: int, own: BiLstmSettings) -> npt.NDArray[np.float32]:
+    """What a row of each class counts in the loss, (classes,); 1 in the mean over the rows."""
+    if own.class_weights == "none":
+        return np.ones(classes, dtype=np.float32)
+    from sklearn.utils.class_weight import compute_class_weight
+
+    weights = compute_class_weight(own.class_weights, classes=np.arange(classes), y=true)
+    return np.asarray(weights, dtype=np.float32)
+
+
+def _train_step(
+    model: Any, dtype: np.dtype[Any], class_weights: npt.NDArray[np.float32]
+) -> Callable[..., dict[str, Any]]:
     """Keras's own training step as a function of arrays, traced once for every shape of batch.
 
     Not `fit` on a tf.data generator: taking that apart stalls for five seconds in every other epoch.
@@ -141,91 +165,57 @@ def _train_step(model: Any, dtype: np.dtype[Any]) -> Callable[..., dict[str, Any
 
     @tf.function(input_signature=[vectors, lengths, labels])  # type: ignore[untyped-decorator]
     def step(vectors: Any, lengths: Any, labels: Any) -> Any:
-        return model.train_step(((vectors, lengths), labels))
+        return model.train_step(((vectors, lengths), labels, tf.linalg.matvec(labels, class_weights)))
 
     return step  # type: ignore[no-any-return]
 
 
-_Batch = tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.int32], npt.NDArray[np.int32]]
+_Batch = tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
 
 def _batches(
-    vectors: StoredVectors, classes: npt.NDArray[np.int32], training: TrainingSettings, epoch: int
+    vectors: StoredVectors, labels: npt.NDArray[np.float32], training: TrainingSettings, epoch: int
 ) -> Iterator[_Batch]:
-    """Padded vectors (batch, tokens, hidden), lengths (batch,) and classes (batch,) of an epoch's batches."""
+    """Padded vectors (batch, tokens, hidden), lengths (batch,) and labels (batch, classes) of an epoch."""
     numbers = (
         shuffled_buckets(vectors.lengths, training.batch_size, [training.seed, epoch])
         if training.shuffle
         else in_order(len(vectors), training.batch_size)
     )
-    return ((vectors.padded(chosen), vectors.lengths[chosen], classes[chosen]) for chosen in numbers)
+    within = bounded(numbers, vectors.lengths, _MOST_TOKENS)
+    return ((vectors.padded(chosen), vectors.lengths[chosen], labels[chosen]) for chosen in within)
 
 
-def _estimate(vectors: StoredVectors, training: TrainingSettings, finished: int) -> Callable[[int], None]:
-    """Is told the vectors of each batch, and tells how long all epochs will take at most."""
-    total, done = int(vectors.lengths.sum()) * (training.epochs - finished), 0
-    limit = f", {training.max_minutes:g} minutes" if training.max_minutes else ""
-    estimate = Estimate(f"training for at most {training.epochs} epochs{limit}", total)
-
-    def count(learned: int) -> None:
-        nonlocal done
-        done += learned
-        estimate.update(done)
-
-    return count
+def _estimate(vectors: StoredVectors, training: TrainingSettings, finished: int) -> Estimate:
+    """Of all epochs that may come, by their vectors."""
+    limit = f" or {training.max_minutes:g} minutes" if training.max_minutes else ""
+    total = int(vectors.lengths.sum()) * (training.epochs - finished)
+    return Estimate(f"training for at most {training.epochs} epochs{limit}", total)
 
 
-def _learn(
-    model: Any,
-    step: Callable[..., dict[str, Any]],
-    batches: Iterator[_Batch],
-    on_batch: Callable[[int], None],
-) -> Epoch:
-    one_hot = np.eye(model.output_shape[-1], dtype=np.float32)
+def _counted(batches: Iterator[_Batch], estimate: Estimate) -> Iterator[_Batch]:
+    for batch in batches:
+        yield batch
+        estimate.add(int(batch[1].sum()))
+
+
+def _learn(model: Any, step: Callable[..., dict[str, Any]], batches: Iterator[_Batch]) -> Epoch:
     model.reset_metrics()
     means: dict[str, Any] = {}
-    for vectors, lengths, classes in batches:
-        means = step(vectors, lengths, one_hot[classes])
-        on_batch(int(lengths.sum()))
+    for vectors, lengths, labels in batches:
+        means = step(vectors, lengths, labels)
     model.optimizer.finalize_variable_values(model.trainable_variables)  # the average, if there is one
     return {name: float(value) for name, value in means.items()}
-
-
-def _measure(
-    model: Any, vectors: StoredVectors, true: npt.NDArray[np.int32], classes: int, batch_size: int
-) -> Epoch:
-    """Loss and metrics on rows that are not learned from, by the definitions that Keras uses."""
-    predicted = predict(model, vectors, batch_size)
-    one_hot = np.eye(classes)[true]
-    likelihood = np.clip((predicted * one_hot).sum(axis=1), 1e-7, 1.0)  # Keras clips at the same epsilon
-    best = predicted.argmax(axis=1)
-    return {
-        "loss": float(-np.log(likelihood).mean()),
-        "mae": float(np.abs(predicted - one_hot).mean()),
-        "mse": float(((predicted - one_hot) ** 2).mean()),
-        "acc": float((best == true).mean()),
-        "weighted_f1": weighted_f1(true, best, classes),
-    }
 
 
 def predict(model: Any, vectors: StoredVectors, batch_size: int) -> npt.NDArray[np.float64]:
     """Class probabilities (rows, classes), computed in batches of similar length."""
     predicted = np.empty((len(vectors), model.output_shape[-1]))
     order = np.argsort(vectors.lengths, kind="stable")
-    for chosen in in_order(len(vectors), batch_size):
-        numbers = order[chosen]
+    batches = (order[chosen] for chosen in in_order(len(vectors), batch_size))
+    for numbers in bounded(batches, vectors.lengths, _MOST_TOKENS):
         predicted[numbers] = model.predict_on_batch([vectors.padded(numbers), vectors.lengths[numbers]])
     return predicted
-
-
-def _best(history: list[Epoch], training: TrainingSettings) -> Epoch:
-    """The first of the best epochs, as Keras's EarlyStopping and ModelCheckpoint take it."""
-    sign = -1 if training.monitor == "val_loss" else 1
-    return max(history, key=lambda epoch: _comparable(sign * epoch[training.monitor]))
-
-
-def _comparable(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
 
 
 def _end(history: list[Epoch], training: TrainingSettings) -> str | None:
@@ -234,26 +224,7 @@ def _end(history: list[Epoch], training: TrainingSettings) -> str | None:
         return None
     if len(history) >= training.epochs:
         return "training.epochs"
-    if len(history) - _best(history, training)["epoch"] >= training.patience:
+    if len(history) - best_of(history, training)["epoch"] >= training.patience:
         return "training.patience"
     minutes = sum(epoch["seconds"] for epoch in history) / 60
     return "training.max_minutes" if training.max_minutes and minutes >= training.max_minutes else None
-
-
-def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
-    tf = import_tensorflow()
-    with writing(folder):
-        writers = {
-            split: tf.summary.create_file_writer(str(folder / split)) for split in ("train", "validation")
-        }
-
-    def write(epoch: Epoch) -> None:
-        metrics = {name: value for name, value in epoch.items() if name not in ("epoch", "seconds")}
-        for split, writer in writers.items():
-            with writing(folder / split), writer.as_default(step=int(epoch["epoch"])):
-                for name, value in metrics.items():
-                    if name.startswith("val_") == (split == "validation"):
-                        tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value)
-                writer.flush()
-
-    return write

@@ -8,15 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from jabert.config import Settings, TrackingSettings
+from jabert.config import DataSettings, Settings, TrackingSettings
 from jabert.dataset import table_digest
 from jabert.dataset.readers import format_of
 from jabert.encoder import EncoderFolder
 from jabert.errors import redacted
-from jabert.evaluation import EvaluationReport
+from jabert.evaluation import Baseline, EvaluationReport
 from jabert.features import Featurized
 from jabert.markdown import code, escaped, table
 from jabert.methods import Description
+from jabert.report.pages import baseline_table
 
 _SHOWN_LABELS = 20
 _SPLITS = ("train", "validation", "test")
@@ -50,6 +51,7 @@ class Facts:
         features: what the featurization did, None for a method without token vectors.
         method: description of the classifier by its method.
         report: the evaluation on the test rows.
+        baselines: simple methods on the same rows; none where they were not measured.
         verdict: of the gate, as from `Verdict.facts`.
         environment: as from `tracking.provenance`.
     """
@@ -71,6 +73,7 @@ class Facts:
     features: Featurized | None
     method: Description
     report: EvaluationReport
+    baselines: Sequence[Baseline]
     verdict: Mapping[str, Any]
     environment: Mapping[str, str]
 
@@ -94,18 +97,20 @@ def lead(facts: Facts) -> str:
 
 
 def result(facts: Facts, scores: str) -> str:
-    """The table of scores, what they were measured on, and the score of always answering one class."""
+    """The table of scores, what they were measured on, and what simple methods score on the same rows."""
     report = facts.report
     largest = max(report.per_class, key=lambda score: score.support)
     share = largest.support / report.rows
     always = 2 * share**2 / (1 + share)  # its F1, 2 share / (1 + share), weighted; the other classes have 0
     chosen = "**They chose the epoch, so these figures are too good.**"
     role = chosen if facts.test_chose else "They had no part in training and chose nothing."
-    return (
+    measured = (
         f"Measured on {report.rows:,} test rows with the registered model itself, from text. {role} "
         f"Always answering {escaped(largest.label)}, the largest class of these rows, would have weighted F1 "
-        f"{always:.3f}.\n\n{scores}"
+        f"{always:.3f}."
     )
+    beside = [baseline_table(report, facts.baselines)] if facts.baselines else []
+    return "\n\n".join([measured, scores, *beside])
 
 
 def gate(facts: Facts) -> str:
@@ -160,6 +165,11 @@ def limits(facts: Facts) -> str:
         f"The interval reflects the random choice of these test rows (it resamples {report.resampled}), not "
         "that of the split or the seed, and says nothing about texts from other sources.",
     ]
+    if context := report.calibration.context:
+        sentences.append(
+            f"It looks at up to {context.texts} texts before and after a text in the same group. Where none "
+            f"are given, it judges the text alone: weighted F1 {report.weighted_f1_alone:.4f} on these rows."
+        )
     if facts.test_chose:
         sentences.append("The test rows chose the epoch; the interval does not account for that.")
     left_out = report.rows - facts.verdict["compared_rows"]
@@ -244,9 +254,16 @@ def encoder(facts: Facts) -> str:
             "origin": folder.settings.get("origin", "not stated in an encoder.toml"),
             "layers": f"{config.num_hidden_layers}, hidden size {config.hidden_size}",
             "vocabulary": f"{config.vocab_size:,} pieces, {'lower-cased' if facts.lower_case else 'cased'}",
-            "longest text": f"{facts.max_tokens:,} tokens, the rest is cut off",
+            "longest text": f"{facts.max_tokens:,} tokens; {_of_longer_ones(facts.settings.data)}",
         }
     )
+
+
+def _of_longer_ones(data: DataSettings) -> str:
+    if data.long_texts == "windows":
+        return f"of a longer one up to {data.windows:,} overlapping windows of so many, the rest is cut off"
+    kept = {"head": "beginning", "tail": "end", "head-tail": "beginning and end"}[data.long_texts]
+    return f"of a longer one the {kept}, the rest is cut off"
 
 
 def environment(facts: Facts) -> str:
