@@ -140,9 +140,12 @@ def test_a_long_text_is_read_in_windows_and_pooled_as_a_whole(toy_settings, tmp_
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_package_answers_as_what_was_trained(head, toy_settings, tmp_path):
+    from jabert.methods.finetune import training
+
     settings = toy_settings(f"method.head={head}")
     fit, rows = fitted(settings)
-    predicted = method_of(settings).predict(fit.job, rows)
+    trained = training.new_learner(fit.job, 0.0, 1, training.load_weights(fit.job))
+    predicted = trained.predict(rows.token_ids())
 
     classifier = open_package(build_package(fit.job, tmp_path / "package"))
 

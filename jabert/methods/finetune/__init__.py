@@ -99,10 +99,14 @@ class Finetune(Method):
         return replace(fitted, resolved=resolved)
 
     def predict(self, job: Job, rows: "Rows") -> "npt.NDArray[np.float64]":
-        """See `Method.predict`."""
-        from jabert.methods.finetune.training import load_learner
+        """See `Method.predict`; by what is exported, since TensorFlow rounds otherwise in bfloat16."""
+        from tempfile import TemporaryDirectory
 
-        return load_learner(job).predict(rows.token_ids())
+        from jabert.runtime.text_classifier import Network
+
+        with TemporaryDirectory() as folder:
+            self.export(job, Path(folder))
+            return Network(Path(folder), len(job.labels)).classify_ids(list(rows.token_ids()))
 
     def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`."""

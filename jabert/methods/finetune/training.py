@@ -235,11 +235,6 @@ def load_weights(job: Job) -> Weights:
         return dict(saved)
 
 
-def load_learner(job: Job) -> Learner:
-    """The network of a finished training, to predict with."""
-    return new_learner(job, 0.0, 1, load_weights(job))
-
-
 def new_learner(job: Job, dropout: float, steps: int, trained: Weights | None = None) -> Learner:
     """For the encoder with a head that says nothing yet, or with the weights of a training."""
     own, training, encoder = own_settings(job), job.settings.training, job.encoder
