@@ -153,14 +153,12 @@ class Job:
         labels: class names in the order of the class indices.
         encoder: that makes token ids and vectors, None if the method needs neither.
         folder: of the fitted classifier: `fit` writes to it, `export` reads it.
-        refit: whether the rows that chose may be learned from afterwards, by parts that chose nothing.
     """
 
     settings: Settings
     labels: Sequence[str]
     encoder: "EncoderFolder | None"
     folder: Path
-    refit: bool = False
 
 
 class Method(ABC):
