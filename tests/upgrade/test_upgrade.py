@@ -81,7 +81,9 @@ def test_its_versions_are_listed(left, capsys):
 def test_its_models_load_and_answer_as_they_did(left, entry):
     registry = open_registry(settings_at(left))
     assert registry.champion() == EXPECTED["champion"]
-    assert_close(classify(registry.load(entry["version"]), pd.Series(TEXTS)), entry["probabilities"])
+    assert_close(
+        classify(registry.load(entry["version"]), pd.DataFrame({"text": TEXTS})), entry["probabilities"]
+    )
 
 
 def test_its_champion_predicts(left, capsys):
@@ -97,7 +99,7 @@ def test_its_champion_scores_a_table_with_the_vectors_of_its_feature_store(left,
     assert result.model_version == "2"
     rows = pd.read_json(tmp_path / "scored.jsonl", lines=True)
     champion = open_registry(settings).load("2")
-    expected = classify(champion, rows["text"])
+    expected = classify(champion, rows)
     assert_close(rows["probabilities"].tolist(), expected.to_dict("records"))
 
 
@@ -127,7 +129,7 @@ def test_its_champion_can_be_taken_back_and_promoted_again(own, capsys):
     assert jabert(capsys, own, "models", "rollback")["version"] == "1"
     registry = open_registry(settings_at(own))
     assert registry.champion() == "1"
-    assert_close(classify(registry.load_champion(), pd.Series(TEXTS)), FIRST["probabilities"])
+    assert_close(classify(registry.load_champion(), pd.DataFrame({"text": TEXTS})), FIRST["probabilities"])
     verdict = jabert(capsys, own, "models", "promote", "2")
     assert verdict["promoted"]
     assert verdict["champion_weighted_f1"] == pytest.approx(FIRST["result"]["weighted_f1"], abs=1e-9)
@@ -185,7 +187,9 @@ def test_a_training_that_was_killed_goes_on_and_is_judged_against_its_champion(o
     history = pd.read_csv(table).drop(columns="seconds")
     expected = pd.DataFrame(whole["history"])
     np.testing.assert_allclose(history[list(expected)], expected, rtol=1e-5)
-    assert_close(classify(open_registry(settings).load("3"), pd.Series(TEXTS)), whole["probabilities"])
+    model = open_registry(settings).load("3").unwrap_python_model()
+    answers = pd.DataFrame(model.classify(TEXTS), columns=model.about["labels"])  # 0.1 calibrated nothing
+    assert_close(answers, whole["probabilities"])
     assert not (own / "work" / KILLED["attempt"]).exists()
 
 
