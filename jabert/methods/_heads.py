@@ -1,13 +1,16 @@
 """Softmax layers on one vector for each text, as graphs of OpenVINO that `export_network` takes."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from openvino import opset13 as ops
 
 from jabert.encoder.packed import Layout, fill_texts, graph, ints, size
+
+if TYPE_CHECKING:
+    from jabert.methods._kernel import KernelLayer
 
 Pool = Callable[[Any, Any], Any]
 """Padded vectors float32 (texts, width, hidden) and bool (texts, width), true for a token and false for
@@ -19,20 +22,47 @@ def softmax_graph(pool: Pool, kernel: npt.NDArray[Any], bias: npt.NDArray[Any], 
 
     Args:
         pool: a vector for each text, e.g. `mean`.
-        kernel: (hidden, classes).
+        kernel: (columns of that vector, classes).
         bias: (classes,).
         dtype: of the token vectors that the graph takes.
     """
-    vectors, lengths = ops.parameter([-1, len(kernel)], dtype), ops.parameter([-1], np.int32)
+    return scores_graph(pool, lambda x: _dense(x, kernel, bias), len(kernel), dtype)
+
+
+def kernel_graph(pool: Pool, layer: "KernelLayer", dtype: np.dtype[Any]) -> Any:
+    """The same with a `KernelLayer` in place of the softmax layer."""
+    columns = len(layer.centre)
+
+    def scores(x: Any) -> Any:
+        z = ops.divide(ops.subtract(x, layer.centre.astype(np.float32)), layer.scale.astype(np.float32))
+        products = _dense(z, 2 * layer.landmarks.T, -(layer.landmarks**2).sum(axis=1))
+        squares = ops.reduce_sum(ops.multiply(z, z), ints([1]), keep_dims=True)
+        similar = ops.exp(ops.divide(ops.subtract(products, squares), np.float32(columns)))
+        return _dense(similar, layer.weights, layer.bias)
+
+    return scores_graph(pool, scores, columns, dtype)
+
+
+def scores_graph(pool: Pool, scores: Callable[[Any], Any], hidden: int, dtype: np.dtype[Any]) -> Any:
+    """The softmax of scores as an `openvino.Model`.
+
+    Args:
+        pool: a vector for each text.
+        scores: of these vectors (texts, columns), (texts, classes).
+        hidden: columns of a token vector.
+        dtype: of the token vectors that the graph takes.
+    """
+    vectors, lengths = ops.parameter([-1, hidden], dtype), ops.parameter([-1], np.int32)
     layout = Layout(size(vectors), fill_texts(lengths), step=1)
     x = pool(layout.rows.padded(ops.convert(vectors, "f32")), layout.are_real)  # (texts, hidden)
-    scores = ops.add(
-        ops.matmul(x, kernel.astype(np.float32), transpose_a=False, transpose_b=False),
-        bias.astype(np.float32),
-    )
     asked = ops.range(ints(0), size(lengths), ints(1), "i32")
-    probabilities = ops.gather(ops.softmax(scores, axis=1), asked, ints(0))
+    probabilities = ops.gather(ops.softmax(scores(x), axis=1), asked, ints(0))
     return graph("head", {"vectors": vectors, "lengths": lengths}, {"probabilities": probabilities})
+
+
+def _dense(x: Any, kernel: npt.NDArray[Any], bias: npt.NDArray[Any]) -> Any:
+    product = ops.matmul(x, kernel.astype(np.float32), transpose_a=False, transpose_b=False)
+    return ops.add(product, bias.astype(np.float32))
 
 
 def mean(padded: Any, are_real: Any) -> Any:

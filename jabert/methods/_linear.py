@@ -1,5 +1,6 @@
 """What methods without a network share: linear models, as the weights of a softmax layer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from jabert.training.rows import Rows
 _MOST_ITERATIONS = 1000
 _FOLDS = 3
 _ENOUGH = 2000  # held-out rows to choose one number on
-_USUAL_SHARPNESS = 2.0  # where no row can be held out; most corpora are near it
+_Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,37 @@ def fit_svm(features: Any, rows: Rows, c: float) -> Softmax:
         c: inverse strength of the regularization.
     """
     kernel, bias, iterations = _svm(features, rows.classes, c)
-    folds = assign_folds(rows, _FOLDS, seed=0)
-    scores, held = np.empty((len(rows), len(bias))), np.zeros(len(rows), dtype=bool)
-    for fold in range(_FOLDS):
-        chosen = folds == fold
-        if chosen.any() and held.sum() < _ENOUGH:
-            found, offset, _ = _svm(features[~chosen], rows.classes[~chosen], c)
-            scores[chosen] = features[chosen] @ found + offset
-            held |= chosen
-    sharpness = _sharpness(scores[held], rows.classes[held]) if held.any() else _USUAL_SHARPNESS
+
+    def scores(learned: _Mask, asked: _Mask) -> npt.NDArray[np.float64]:
+        found, offset, _ = _svm(features[learned], rows.classes[learned], c)
+        return np.asarray(features[asked] @ found + offset)
+
+    sharpness = held_out_sharpness(rows, scores)
     return Softmax(sharpness * kernel, sharpness * bias, iterations)
+
+
+def held_out_sharpness(
+    rows: Rows, scores: Callable[[_Mask, _Mask], npt.NDArray[np.float64]], usual: float = 2.0
+) -> float:
+    """The factor of a model's scores whose softmax has the best likelihood for rows that were held out.
+
+    Args:
+        rows: to learn from; whole groups are held out.
+        scores: learns from the rows of the first mask, and scores (rows, classes) those of the second.
+        usual: the factor where no row can be held out.
+    """
+    folds = assign_folds(rows, _FOLDS, seed=0)
+    found: list[npt.NDArray[np.float64]] = []
+    held = np.zeros(len(rows), dtype=bool)
+    for fold in range(_FOLDS):
+        asked = folds == fold
+        if asked.any() and held.sum() < _ENOUGH:
+            found.append(scores(~asked, asked))
+            held |= asked
+    if not found:
+        return usual
+    order = np.argsort(folds[held], kind="stable")  # that of the scores
+    return _sharpness(np.concatenate(found), rows.classes[held][order])
 
 
 def _sharpness(scores: npt.NDArray[np.float64], classes: npt.NDArray[np.int32]) -> float:

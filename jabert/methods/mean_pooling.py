@@ -1,8 +1,8 @@
-"""Logistic regression on the mean of a text's token vectors: quick to fit, and a baseline for any network."""
+"""A kernel or linear model on the mean of a text's token vectors: quick to fit, and hard to beat."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import Field
 
@@ -17,20 +17,24 @@ if TYPE_CHECKING:
 
 
 class MeanPoolingSettings(MethodSettings):
-    """The logistic regression."""
+    """The model on the means, whose columns are standardized."""
 
     kind: str = "mean-pooling"
+    classifier: Literal["kernel", "logistic"] = Field("kernel", json_schema_extra={"neutral": "logistic"})
+    """ridge regression with a radial basis function, or logistic regression"""
+    alpha: Positive = 0.3
+    """strength of the regularization, of the ridge regression"""
     c: Positive = Field(0.005, json_schema_extra={"neutral": 0.02})
-    """inverse strength of the regularization; columns are standardized"""
+    """inverse strength of the regularization, of the logistic regression"""
     class_weights: ClassWeights = "none"
     """balanced: each class counts as much as any other, however few its rows"""
 
 
 class MeanPooling(Method):
-    """Means are standardized by those of the rows that it learns from; the regression is multinomial."""
+    """Means are standardized by those of the rows that it learns from."""
 
     settings_type = MeanPoolingSettings
-    summary = "logistic regression on the mean of the token vectors of a frozen BERT"
+    summary = "kernel ridge regression on the mean of the token vectors of a frozen BERT"
     cost = "seconds to fit beside the vectors; serves at the cost of the encoder"
     needs = ("vectors",)
 
@@ -39,9 +43,14 @@ class MeanPooling(Method):
         import numpy as np
 
         from jabert.files import atomic_path
+        from jabert.methods._kernel import fit_kernel
         from jabert.methods._linear import fit_standardized
 
         own, means = cast(MeanPoolingSettings, job.settings.method), _means(train.stored_vectors())
+        if own.classifier == "kernel":
+            kernel = fit_kernel(means, train, len(job.labels), own.alpha, own.class_weights)
+            kernel.save(job.folder / "kernel.npz")
+            return Fitted(metrics={"rows": len(train), "landmarks": len(kernel.landmarks)})
         layer = fit_standardized(means, train.classes, own.c, own.class_weights)
         with atomic_path(job.folder / "softmax.npz") as temporary:
             np.savez(temporary, kernel=layer.kernel, bias=layer.bias)
@@ -52,9 +61,13 @@ class MeanPooling(Method):
         import numpy as np
         from scipy.special import softmax
 
+        from jabert.methods._kernel import KernelLayer
+
+        means = _means(rows.stored_vectors())
+        if cast(MeanPoolingSettings, job.settings.method).classifier == "kernel":
+            return KernelLayer.read(job.folder / "kernel.npz")(means)
         with np.load(job.folder / "softmax.npz", allow_pickle=False) as saved:
-            scores = _means(rows.stored_vectors()) @ saved["kernel"] + saved["bias"]
-        probabilities: npt.NDArray[np.float64] = softmax(scores, axis=1)
+            probabilities: npt.NDArray[np.float64] = softmax(means @ saved["kernel"] + saved["bias"], axis=1)
         return probabilities
 
     def export(self, job: Job, target: Path) -> Export:
@@ -62,11 +75,16 @@ class MeanPooling(Method):
         import numpy as np
 
         from jabert.methods._frozen import export_network
-        from jabert.methods._heads import mean, softmax_graph
+        from jabert.methods._heads import kernel_graph, mean, softmax_graph
+        from jabert.methods._kernel import KernelLayer
 
         dtype = np.dtype(job.settings.features.dtype)
-        with np.load(job.folder / "softmax.npz", allow_pickle=False) as saved:
-            return export_network(softmax_graph(mean, saved["kernel"], saved["bias"], dtype), job, target)
+        if cast(MeanPoolingSettings, job.settings.method).classifier == "kernel":
+            head = kernel_graph(mean, KernelLayer.read(job.folder / "kernel.npz"), dtype)
+        else:
+            with np.load(job.folder / "softmax.npz", allow_pickle=False) as saved:
+                head = softmax_graph(mean, saved["kernel"], saved["bias"], dtype)
+        return export_network(head, job, target)
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""
@@ -74,17 +92,23 @@ class MeanPooling(Method):
 
         frozen, hidden = encoder_layers(job)
         own, classes = cast(MeanPoolingSettings, job.settings.method), len(job.labels)
+        layers = [*frozen, Layer("mean", "over the tokens", f"({hidden})", 0)]
+        if own.classifier == "kernel":
+            landmarks = int(fitted.metrics["landmarks"])
+            model = (
+                f"Kernel ridge regression (RBF of width 1, alpha {own.alpha}) with {landmarks:,} landmarks"
+            )
+            layers += [
+                Layer("similarity", "to rows of the training", f"({landmarks})", landmarks * hidden),
+                Layer("softmax", "ridge regression", f"({classes})", (landmarks + 1) * classes),
+            ]
+        else:
+            model = f"Logistic regression (scikit-learn, C {own.c})"
+            layers.append(Layer("softmax", "logistic regression", f"({classes})", (hidden + 1) * classes))
         return Description(
-            summary="A logistic regression on the mean of the token vectors of a frozen BERT",
-            layers=[
-                *frozen,
-                Layer("mean", "over the tokens", f"({hidden})", 0),
-                Layer("softmax", "logistic regression", f"({classes})", (hidden + 1) * classes),
-            ],
-            protocol=[
-                f"Logistic regression (scikit-learn, C {own.c}, class weights {own.class_weights}) on "
-                "standardized means."
-            ],
+            summary=f"A {own.classifier} model on the mean of the token vectors of a frozen BERT",
+            layers=layers,
+            protocol=[f"{model} on standardized means, class weights {own.class_weights}."],
             limits=["The encoder is frozen: nothing in it was learned from these labels."],
         )
 

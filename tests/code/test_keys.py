@@ -30,7 +30,7 @@ STORED = [
     ),
     (
         "mean-pooling",
-        [*FIRST[1:], "method.c=0.02"],
+        [*FIRST[1:], "method.c=0.02", "method.classifier=logistic"],
         "af254b0ba04e8779bbce131076ea2b02129ae88df5a54bc4854dd7c487b56d0c",
         "362634a9ed8a181c",
     ),
@@ -42,7 +42,7 @@ STORED = [
     ),
     (
         "knbc",
-        ["method.kind=mean-pooling", "method.c=0.02", "training.seed=3"],
+        ["method.kind=mean-pooling", "method.c=0.02", "method.classifier=logistic", "training.seed=3"],
         "b9b8847b58d8a8f66adb6c06df718b224a8077a85cb6fa6d582b66d8d24407e4",
         "8c3174fc1c1e8973",
     ),
