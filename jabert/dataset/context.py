@@ -50,8 +50,7 @@ def in_group_order(table: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDAr
         The number of each row in the table, and that of its group, which rises; both (rows,).
     """
     keys = ["split", "group"] if "split" in table else ["group"]
-    numbers = table.groupby(keys, sort=False).ngroup().fillna(-1)
-    groups: npt.NDArray[np.int64] = numbers.to_numpy(np.int64)
+    groups = table.groupby(keys, sort=False).ngroup().fillna(-1).to_numpy().astype(np.int64)
     rows = np.lexsort([table["line"].to_numpy(), np.array(_order(table)), groups]).astype(np.int64)
     rows = rows[np.searchsorted(groups[rows], 0) :]  # those of group -1 have none
     return rows, groups[rows]
