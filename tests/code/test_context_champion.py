@@ -1,4 +1,4 @@
-"""A table scored by a champion that looks at neighbours: who they are, whatever the chunks."""
+"""A champion that looks at neighbours: a table scored by it, as MLflow loads it, and judged by the gate."""
 
 import json
 import logging
@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 import toy
 import toy_package
+from toy_registry import ROWS, gate, log_model, new_version, toy_registry
 
+from jabert.cli import main
 from jabert.config import load_settings
 from jabert.dataset.context import with_neighbours
 from jabert.errors import JabertError
 from jabert.experiments.packaging import log_package, open_package
 from jabert.files import write_json
+from jabert.registry import classify, open_registry
 from jabert.scoring import champion, open_job, score
 from jabert.tracking import tracked_run
 
@@ -185,3 +188,121 @@ def test_a_rerun_takes_the_chunks_of_before_also_where_neighbours_lie_in_others(
 def test_a_table_without_rows(classifier):
     result, out = scored(classifier[1], rows_in("sorted")[:0])
     assert (result.rows, len(out)) == (0, 0)
+
+
+# As MLflow loads it
+
+
+@pytest.fixture(scope="module")
+def loaded(classifier):
+    return open_registry(classifier[1]).load_champion()
+
+
+ROW = {"text": TEXTS[0], "before": TEXTS[1:3], "after": [TEXTS[3]]}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"before": ROW["before"], "after": ROW["after"]},
+        {"before": np.array(ROW["before"]), "after": np.array(ROW["after"], dtype=object)},
+        {"after": ROW["after"]},
+        {"before": None, "after": ROW["after"]},
+        {"before": [], "after": ROW["after"]},
+        {"before": np.array([], dtype=object), "after": [*ROW["after"], " "]},
+    ],
+    ids=str,
+)
+def test_mlflow_hands_on_the_texts_beside_a_text(classifier, loaded, beside):
+    columns = {name: pd.Series([cell, None], dtype=object) for name, cell in beside.items()}
+    rows = pd.DataFrame({"text": [TEXTS[0], TEXTS[9]], **columns})
+    found, expected = loaded.predict(rows), classifier[0].predict(None, rows)
+    alone = loaded.predict(rows[["text"]])["score"]
+    assert found["probabilities"].tolist() == expected["probabilities"].tolist()
+    assert found["score"][0] != alone[0]
+    assert found["score"][1] == pytest.approx(alone[1], abs=1e-12)
+
+
+def test_json_as_mlflows_server_reads_it_reaches_the_model(classifier, loaded):
+    from mlflow.pyfunc.scoring_server import infer_and_parse_data
+
+    schema = loaded.metadata.get_input_schema()
+    expected = classifier[0].predict(None, pd.DataFrame([ROW]))
+    split = {"columns": list(ROW), "data": [list(ROW.values())]}
+    for body in ({"dataframe_records": [ROW]}, {"dataframe_split": split}, {"inputs": [ROW]}):
+        found = loaded.predict(infer_and_parse_data(body, schema))
+        assert found["score"].tolist() == expected["score"].tolist()
+
+
+def test_what_is_no_list_of_texts_is_refused(loaded):
+    with pytest.raises(mlflow.exceptions.MlflowException, match="Expected data to be list or numpy array"):
+        loaded.predict(pd.DataFrame({"text": ["京都"], "before": ["電話"]}))
+
+
+def test_rows_with_groups_are_classified_with_their_neighbours(classifier, loaded):
+    rows = rows_in("mixed").reset_index(drop=True).assign(file="x.csv", line=range(60))
+    found, expected = classify(loaded, rows), expected_of(classifier[0], rows)
+    assert found.to_dict("records") == expected["probabilities"].tolist()
+    alone = classify(loaded, rows.drop(columns="group"))
+    assert alone.to_dict("records") == loaded.predict(rows[["text"]])["probabilities"].tolist()
+
+
+def said(capsys, classifier, *words):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--set", f"tracking.uri={classifier[1].tracking.uri}"])
+    return ended.value.code, capsys.readouterr()
+
+
+def test_the_command_line_takes_json(classifier, capsys):
+    options = [f"--{name}={json.dumps(ROW[name])}" for name in ("before", "after")]
+    code, said_of = said(capsys, classifier, "predict", ROW["text"], *options, "--json")
+    (answer,) = json.loads(said_of.out)
+    expected = classifier[0].predict(None, pd.DataFrame([ROW]))
+    assert (code, answer["probabilities"]) == (0, expected["probabilities"][0])
+
+
+def test_the_command_line_refuses_neighbours_for_a_champion_without_context(classifier, capsys, tmp_path):
+    registry = toy_registry("alone", f"tracking.uri={classifier[1].tracking.uri}")
+    version = new_version(registry, log_model(registry, tmp_path / "70", 70))
+    registry.client.set_registered_model_alias("alone", "champion", version)
+    words = ("predict", ROWS["text"][0], "--set", "tracking.model_name=alone")
+    assert said(capsys, classifier, *words)[0] == 0
+    code, said_of = said(capsys, classifier, *words, "--before", "[]")
+    assert (code, said_of.out) == (1, "")
+    assert "the champion of 'alone' looks at a text alone" in said_of.err
+
+
+# The gate
+
+
+@pytest.fixture
+def judge(classifier, tmp_path, request):
+    """Judges a new version: right about so many rows alone, and perhaps about others in their context."""
+    registry = toy_registry(request.node.name, f"tracking.uri={classifier[1].tracking.uri}")
+    rows = ROWS.assign(file="x.csv", line=range(len(ROWS)))
+
+    def judged(right, rows=rows, **about):
+        uri = log_model(registry, tmp_path / f"{right}-{len(about)}", right, **about)
+        return gate(registry, rows).judge(new_version(registry, uri))
+
+    judged.rows = rows
+    return judged
+
+
+def test_with_and_without_context_are_judged_on_the_same_rows_each_given_what_it_takes(judge):
+    judge(60)
+    better = judge(40, right_in_context=80)
+    worse, best = judge(70), judge(90)
+    assert [of.outcome for of in (better, worse, best)] == ["promoted", "kept", "promoted"]
+    assert better.weighted_f1 == pytest.approx(0.8, abs=0.01)
+    assert better.champion_weighted_f1 == pytest.approx(0.6, abs=0.01)
+    assert worse.champion_weighted_f1 == best.champion_weighted_f1 == better.weighted_f1
+    assert {of.compared_rows for of in (better, worse, best)} == {100}
+    assert judge(50, right_in_context=85).outcome == "kept"
+
+
+def test_where_test_rows_have_no_groups_a_model_with_context_is_judged_on_texts_alone(judge):
+    rows = judge.rows.drop(columns="group")
+    judge(60, rows)
+    assert judge(40, rows, right_in_context=80).outcome == "kept"
