@@ -53,6 +53,7 @@ def rows_in(order):
     random = np.random.default_rng(1)
     groups = [f"g{number}" for number in random.integers(8, size=len(TEXTS))]
     rows = pd.DataFrame({"text": TEXTS, "group": [None if of == "g7" else of for of in groups]})
+    rows["label"] = "of the input"  # a name that the answers have too
     rows["place"] = random.permutation(len(rows))
     return (
         rows.sort_values("group", kind="stable") if order == "sorted" else rows.sample(frac=1, random_state=0)
@@ -156,7 +157,7 @@ def test_a_table_without_groups_is_scored_text_by_text_and_that_is_said(classifi
 def test_groups_without_the_column_of_their_order_are_refused(classifier):
     settings = classifier[1]
     data = settings.data.model_copy(update={"order_column": "position"})
-    with pytest.raises(JabertError, match=r"in\.csv has no column 'position' but: 'text', 'group', 'place'"):
+    with pytest.raises(JabertError, match=r"in\.csv has no column 'position' but: 'text', 'group', 'label'"):
         scored(settings.model_copy(update={"data": data}), rows_in("sorted"))
 
 

@@ -31,7 +31,7 @@ def test_a_model_with_context_is_made_judged_and_used(toy_encoder, toy_table, ca
     registry = open_registry(load_settings())
     assert (alone["promoted"], seen["champion_weighted_f1"]) == (True, alone["weighted_f1"])
     metrics = registry.run("2").data.metrics
-    assert metrics["weighted_f1_alone"] == pytest.approx(alone["weighted_f1"]), "the same fit"
+    assert metrics["test/weighted_f1_alone"] == pytest.approx(alone["weighted_f1"]), "the same fit"
     card = said(capsys, "models", "card", "2")
     assert "It looks at up to 2 texts before and after a text in the same group." in card
     assert f"judges the text alone: weighted F1 {alone['weighted_f1']:.4f}" in card
