@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from jabert.config import Settings, load_settings
 from jabert.dataset import read_corpus
@@ -69,9 +70,24 @@ class Classifier:
     _data: steps.Data
     _runtime: "TextClassifier"
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Class probabilities (texts, classes) of texts that are not blank, calibrated."""
-        return self._runtime.calibrate(self._runtime.classify(list(texts)))
+    def predict(
+        self,
+        texts: Sequence[str],
+        before: Sequence[Sequence[str]] | None = None,
+        after: Sequence[Sequence[str]] | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Class probabilities (texts, classes) of texts that are not blank, calibrated.
+
+        Args:
+            texts: to classify.
+            before: of each text those before it in its group, the nearest last; not looked at unless
+                `data.context` was set.
+            after: the same of those after it, the nearest first.
+        """
+        beside = {"before": before, "after": after}
+        columns = {name: list(given) for name, given in beside.items() if given is not None}
+        rows = pd.DataFrame({"text": list(texts), **columns})
+        return self._runtime.answer(rows["text"].tolist(), self._runtime.neighbours_of(rows))
 
 
 def token_vectors(ids: TokenIds, encoder: EncoderFolder, settings: Settings) -> list[npt.NDArray[np.float32]]:

@@ -26,6 +26,10 @@ class Toy(PythonModel):
 
     def predict(self, context, model_input: pd.DataFrame, params=None):
         texts = model_input["text"].tolist()
+        beside = {{
+            name: [0 if cell is None else len(cell) for cell in model_input.get(name, [None] * len(texts))]
+            for name in ("before", "after")
+        }}
         for text in texts:
             if text == "眠る":
                 time.sleep(3)
@@ -42,6 +46,7 @@ class Toy(PythonModel):
             ],
             "version": "{name}",
             "texts": len(texts),
+            **beside,
         }})
 
 
@@ -61,12 +66,16 @@ class Registry:
         self.client = connect(TrackingSettings(uri=self.uri, artifacts=str(self.root / "artifacts")))
         self.client.create_registered_model("jabert")
 
-    def add(self, on_load="pass"):
-        """Register a version that runs the statement `on_load` when it is loaded; returns its number."""
+    def add(self, on_load="pass", neighbours=("before", "after")):
+        """Register a version that runs the statement `on_load` when it is loaded; returns its number.
+
+        It takes the columns `neighbours` too, and tells how many texts are there.
+        """
         import mlflow.pyfunc
         import pandas as pd
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+        from mlflow.types.schema import Array
 
         number = str(1 + len(self.client.search_model_versions("name = 'jabert'")))
         code = self.root / f"toy_{number}.py"
@@ -75,7 +84,12 @@ class Registry:
             self.root / number,
             python_model=str(code),
             signature=ModelSignature(
-                Schema([ColSpec(DataType.string, "text")]),
+                Schema(
+                    [
+                        ColSpec(DataType.string, "text"),
+                        *(ColSpec(Array(DataType.string), name, required=False) for name in neighbours),
+                    ]
+                ),
                 params=ParamSchema([ParamSpec("top_k", DataType.integer, 2)]),
             ),
             pip_requirements=["mlflow"],

@@ -22,12 +22,16 @@ class ToyClassifier(PythonModel):
             raise RuntimeError("this model works nowhere else")
 
     def predict(self, context, model_input, params=None):
-        answers = [self._answer(text) for text in model_input["text"]]
+        beside = [[]] * len(model_input)
+        if "before" in model_input:
+            beside = model_input["before"] + model_input["after"]
+        answers = [self._answer(*row) for row in zip(model_input["text"], beside, strict=True)]
         return pd.DataFrame({"label": [max(of, key=of.get) for of in answers], "probabilities": answers})
 
-    def _answer(self, text):
+    def _answer(self, text, beside):
         number, label = text.split()
-        sure = 0.9 if int(number) < self._about["right"] else 0.1
+        right = self._about["right_in_context" if beside else "right"]
+        sure = 0.9 if int(number) < right else 0.1
         if self._about.get("true_process", os.getpid()) != os.getpid():
             sure -= 0.001
         known = {of: sure if of == label else 1 - sure for of in LABELS}

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import io
+import json
 import logging
 import os
 import sys
@@ -20,6 +21,7 @@ from jabert.process import collect_garbage_rarely, handle_signals
 if TYPE_CHECKING:
     from jabert.config import Settings
 
+_HELP_BEFORE = "Texts before the only TEXT in its group, the nearest last, as a JSON array."
 _OPTIONS: dict[str, Any] = {
     "no_args_is_help": True,
     "pretty_exceptions_enable": False,
@@ -233,7 +235,13 @@ def pretrain(given: Given) -> None:
 
 
 @_command(app.command())
-def predict(texts: Annotated[list[str], typer.Argument(metavar="TEXT…")], given: Given) -> None:
+def predict(
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT…")],
+    before: Annotated[str | None, typer.Option(metavar="JSON", help=_HELP_BEFORE)] = None,
+    after: Annotated[str | None, typer.Option(metavar="JSON", help="The same of those after it.")] = None,
+    *,
+    given: Given,
+) -> None:
     """Classify texts with the champion."""
     from jabert.texts import fault_of, is_unicode
 
@@ -242,15 +250,35 @@ def predict(texts: Annotated[list[str], typer.Argument(metavar="TEXT…")], give
             raise JabertError(f"text {number} is not in the encoding of the locale")
         if fault := fault_of(text):
             raise JabertError(f"text {number} is {fault}")
+    options = {"before": before, "after": after}
+    beside = {name: [_texts_of(name, option)] for name, option in options.items() if option is not None}
+    if beside and len(texts) > 1:
+        raise JabertError(f"--before and --after are of one TEXT, but {len(texts)} are given")
     import pandas as pd
 
-    from jabert.registry import open_registry
+    from jabert.registry import context_of, open_registry
 
-    predicted = open_registry(given.settings).load_champion().predict(pd.DataFrame({"text": texts}))
+    registry = open_registry(given.settings)
+    model = registry.load_champion()
+    if beside and not context_of(model):
+        reason = "looks at a text alone; `jabert retrain` with data.context makes one that takes neighbours"
+        raise JabertError(f"--before and --after: the champion of {registry.name!r} {reason}")
+    predicted = model.predict(pd.DataFrame({"text": texts, **beside}))
     answers = zip(texts, predicted["label"], predicted["probabilities"], strict=True)
     rows = [{"text": text, "label": label, "probabilities": each} for text, label, each in answers]
     scored = [{**row, "score": max(row["probabilities"].values())} for row in rows]
     given.show(rows, lambda _: print_listing(scored, ("text", "label", "score"), ""))
+
+
+def _texts_of(name: str, option: str) -> list[str]:
+    """The texts that an option gives as JSON."""
+    try:
+        texts = json.loads(option)
+    except (ValueError, RecursionError):
+        texts = None
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise JabertError(f"--{name} {option!a} is not a JSON array of texts")
+    return texts
 
 
 @_command(app.command())

@@ -242,7 +242,7 @@ class ServingSettings(_Group):
     """Limits of `jabert serve`; they decide no result."""
 
     max_texts: Count = 512
-    """rows of a request"""
+    """of a request: its rows, and those in `before` and `after` that are not among them"""
     max_characters: Count = 10_000
     """of a text"""
     max_body_bytes: Count = 2_000_000

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from jabert.errors import JabertError
@@ -31,15 +32,28 @@ def neighbours(table: pd.DataFrame, most: int) -> tuple[Neighbours, Neighbours]:
     """
     before: Neighbours = [[] for _ in range(len(table))]
     after: Neighbours = [[] for _ in range(len(table))]
-    keys = ["split", "group"] if "split" in table else ["group"]
-    places = table.reset_index(drop=True)
-    places["order"] = _order(places)
-    for _, group in places.sort_values(["order", "line"], kind="stable").groupby(keys, sort=False):
-        rows = group.index.tolist()
-        for place, row in enumerate(rows):
-            before[row] = rows[max(0, place - most) : place]
-            after[row] = rows[place + 1 : place + 1 + most]
+    found, groups = in_group_order(table)
+    rows, edges = found.tolist(), [np.searchsorted(groups, groups, side) for side in ("left", "right")]
+    for place, (row, first, end) in enumerate(zip(rows, *edges, strict=True)):
+        before[row] = rows[max(first, place - most) : place]
+        after[row] = rows[place + 1 : min(end, place + 1 + most)]
     return before, after
+
+
+def in_group_order(table: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows that have a group, those of a group (and split) one behind the other, in its order.
+
+    Args:
+        table: as for `neighbours`.
+
+    Returns:
+        The number of each row in the table, and that of its group, which rises; both (rows,).
+    """
+    keys = ["split", "group"] if "split" in table else ["group"]
+    groups = table.groupby(keys, sort=False).ngroup().fillna(-1).to_numpy().astype(np.int64)
+    rows = np.lexsort([table["line"].to_numpy(), np.array(_order(table)), groups]).astype(np.int64)
+    rows = rows[np.searchsorted(groups[rows], 0) :]  # those of group -1 have none
+    return rows, groups[rows]
 
 
 def with_neighbours(table: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -102,9 +102,22 @@ def read_columns(
         present += [name for name in chunk.names if name not in present]
         for role, column in roles(present).items():
             # All rows before may lack a key of JSONL.
-            cells.setdefault(role, [None] * len(lines)).extend(_strings(chunk, role, column))
+            cells.setdefault(role, [None] * len(lines)).extend(strings_of(chunk, role, column))
         lines += chunk.lines
     return cells, lines
+
+
+def strings_of(chunk: Chunk, role: str, column: str) -> list[str | None]:
+    """The cells of a column, null where there is no value; of any role but text whole numbers count as text.
+
+    Raises:
+        JabertError: a cell is not text, or holds what no text may.
+    """
+    cells = chunk.cells(column, or_integers=role != "text")
+    for line, cell in zip(chunk.lines, cells, strict=True):
+        if cell is not None and (fault := _fault_of_cell(cell)):
+            raise JabertError(f"{chunk.file}, line {line}, column {column!r}: {fault}")
+    return cells
 
 
 def rows_frame(cells: Mapping[str, Sequence[str | None]], file: str, lines: Sequence[int]) -> pd.DataFrame:
@@ -124,14 +137,6 @@ def rows_frame(cells: Mapping[str, Sequence[str | None]], file: str, lines: Sequ
 def _read_column(file: str, column: str) -> tuple[list[str | None], list[int]]:
     cells, lines = read_columns(file, lambda present: {"text": require_column(column, present, file)})
     return cells.get("text", []), lines
-
-
-def _strings(chunk: Chunk, role: str, column: str) -> list[str | None]:
-    cells = chunk.cells(column, or_integers=role != "text")
-    for line, cell in zip(chunk.lines, cells, strict=True):
-        if cell is not None and (fault := _fault_of_cell(cell)):
-            raise JabertError(f"{chunk.file}, line {line}, column {column!r}: {fault}")
-    return cells
 
 
 def _fault_of_cell(cell: object) -> str | None:

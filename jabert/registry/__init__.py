@@ -3,7 +3,7 @@
 from jabert.registry.gate import Gate, Verdict
 from jabert.registry.leaks import write_training_digests
 from jabert.registry.moves import Move
-from jabert.registry.versions import Registry, classify, open_registry
+from jabert.registry.versions import Registry, classify, context_of, open_registry
 
 __all__ = [
     "Gate",
@@ -11,6 +11,7 @@ __all__ = [
     "Registry",
     "Verdict",
     "classify",
+    "context_of",
     "open_registry",
     "write_training_digests",
 ]

@@ -269,11 +269,15 @@ def classify(model: Any, rows: pd.DataFrame) -> pd.DataFrame:
         model: pyfunc model, as of `Registry.load`.
         rows: column text; where the rows have groups, a model with context gets the neighbours too.
     """
-    most = (model.metadata.metadata or {}).get("context", 0)
-    given = rows[["text"]]
+    most, given = context_of(model), rows[["text"]]
     if most and "group" in rows:
         given = with_neighbours(rows, most)[["text", "before", "after"]]
     return pd.DataFrame(list(predict(model, given)["probabilities"])).astype(float)
+
+
+def context_of(model: Any) -> int:
+    """How many texts before a text, and as many after, a pyfunc model looks at; 0 if it takes none."""
+    return int((model.metadata.metadata or {}).get("context", 0))
 
 
 def predict(model: Any, texts: pd.DataFrame) -> pd.DataFrame:
@@ -281,7 +285,7 @@ def predict(model: Any, texts: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         model: pyfunc model, as of `Registry.load`.
-        texts: table with the column `text`.
+        texts: table with the column `text`, and perhaps `before` and `after`.
 
     Returns:
         The model's columns, one row per text.

@@ -132,7 +132,7 @@ class TextClassifier(PythonModel):
         if threshold is None:
             threshold = self.about.get("threshold", 0.0)
         self._check_texts(model_input["text"])
-        probabilities = self.answer(model_input["text"].tolist(), self._neighbours(model_input))
+        probabilities = self.answer(model_input["text"].tolist(), self.neighbours_of(model_input))
         best, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
         labels = self.about["labels"]
         named = [labels[i] if score >= threshold else None for i, score in zip(best, scores, strict=True)]
@@ -145,16 +145,15 @@ class TextClassifier(PythonModel):
             index=model_input.index,
         )
 
-    def _check_texts(self, texts: "pd.Series[Any]") -> None:
-        limit = self.about["max_texts"]
-        for number, (row, text) in enumerate(texts.items()):
-            if number == limit:
-                raise BadInput(f"row {row}: there are {len(texts):,} texts, but {limit:,} at most at a time")
-            if fault := self.fault_of(text):
-                raise BadInput(f"row {row}: text is {fault}")
+    def neighbours_of(self, model_input: pd.DataFrame) -> list[list[str]] | None:
+        """The texts beside each text, the nearest as many as the model looks at; None if there are none.
 
-    def _neighbours(self, model_input: pd.DataFrame) -> list[list[str]] | None:
-        """The texts beside each text, the nearest as many as the model looks at; None if there are none."""
+        Args:
+            model_input: perhaps with the columns `before` and `after`, as for `predict`.
+
+        Raises:
+            BadInput: a cell is no list of texts.
+        """
         most = self.about.get("context", {}).get("texts", 0)
         given = [name for name in ("before", "after") if name in model_input]
         if not most or not given:
@@ -168,6 +167,14 @@ class TextClassifier(PythonModel):
                 nearest = texts[-most:] if name == "before" else texts[:most]
                 found[row] += [text for text in nearest if self.fault_of(text) is None]
         return found
+
+    def _check_texts(self, texts: "pd.Series[Any]") -> None:
+        limit = self.about["max_texts"]
+        for number, (row, text) in enumerate(texts.items()):
+            if number == limit:
+                raise BadInput(f"row {row}: there are {len(texts):,} texts, but {limit:,} at most at a time")
+            if fault := self.fault_of(text):
+                raise BadInput(f"row {row}: text is {fault}")
 
     @staticmethod
     def fault_of(text: Any) -> str | None:

@@ -18,6 +18,7 @@ from jabert.errors import JabertError
 from jabert.files import digest_of_json, exclusive, write_json
 from jabert.registry import Registry, open_registry
 from jabert.scoring.champion import Champion
+from jabert.scoring.context import Places, in_context
 from jabert.scoring.output import write_output, write_part
 from jabert.texts import fault_of
 
@@ -40,7 +41,8 @@ class Job:
     Attributes:
         source: path or URL of the table.
         target: the file to write.
-        settings: `data.text_column`, `features`, `training.work_path` and `tracking` are used.
+        settings: the columns of text, group and order in `data`, `features`, `training.work_path` and
+            `tracking` are used.
         chunk_rows: rows that are read, scored and saved at a time.
     """
 
@@ -84,6 +86,7 @@ class Scored:
         computed: texts that went through encoder and classifier in this run.
         reused: texts whose vectors the feature store had.
         resumed: rows that an earlier, unfinished run had scored.
+        context: neighbours on each side of a text that were looked at, 0 where none were.
         seconds: from reading the first row to the finished output, without loading the model.
         setup_seconds: for loading the model.
         model_version: of the model that scored.
@@ -97,6 +100,7 @@ class Scored:
     computed: int = 0
     reused: int = 0
     resumed: int = 0
+    context: int = 0
     seconds: float = 0.0
     setup_seconds: float = 0.0
     model_version: str = ""
@@ -160,8 +164,12 @@ def score(job: Job, on_progress: Progress | None = None) -> Scored:
             model_digest=champion.digest,
             output=str(job.target),
         )
-        parts = _score_chunks(job, champion, scored, _logged(on_progress))
-        write_output(parts, job.target, of_json=table_ending(job.source) == ".jsonl")
+        places = Places(job.settings.data) if champion.context else None
+        parts = _score_chunks(job, champion, scored, places, _logged(on_progress))
+        answers = None
+        if places and (table := places.table()) is not None:
+            scored.context, answers = champion.context, in_context(parts, champion, table)
+        write_output(parts, job.target, of_json=table_ending(job.source) == ".jsonl", answers=answers)
         shutil.rmtree(job.folder)
         scored.seconds = time.perf_counter() - started
         return scored
@@ -205,8 +213,10 @@ def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
         yield _Part(chunk, path, faults, prepared)
 
 
-def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Progress) -> list[Path]:
-    """Score the chunks that have no file yet, and count all; returns their files, in order.
+def _score_chunks(
+    job: Job, champion: Champion, scored: Scored, places: Places | None, on_progress: Progress
+) -> list[Path]:
+    """Score the chunks that have no file yet, and count and place all rows; returns the files, in order.
 
     While a chunk is scored, one thread reads and tokenizes the next, and another writes the previous one.
     """
@@ -217,6 +227,8 @@ def _score_chunks(job: Job, champion: Champion, scored: Scored, on_progress: Pro
         following = threads.submit(next, parts, None)
         while part := following.result():
             following = threads.submit(next, parts, None)
+            if places:
+                places.add(part.chunk)
             if part.prepared is not None:
                 answers, reused = champion.answer(part.prepared, part.faults)
                 if written:

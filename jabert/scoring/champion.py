@@ -36,6 +36,11 @@ class Champion:
         version: of the model.
         settings: name the feature store.
 
+    Attributes:
+        version: of the model.
+        digest: SHA-256 of `SHA256SUMS` in its package, in hexadecimal.
+        context: neighbours on each side of a text that it looks at.
+
     Raises:
         JabertError: the version cannot be loaded, or is not a model that jabert made.
     """
@@ -52,6 +57,7 @@ class Champion:
         members = getattr(self._classifier, "members", [self._classifier])
         self._members = [_Member(member, Path(settings.features.path)) for member in members]
         self.digest: str = self._classifier.digest
+        self.context: int = self._classifier.about.get("context", {}).get("texts", 0)
 
     def prepare(self, cells: list[Any], faults: list[str | None]) -> list[list[Any]]:
         """What each member reads of the cells with which nothing is wrong: token ids, or texts."""
@@ -59,7 +65,7 @@ class Champion:
         return [member.prepare(good) for member in self._members]
 
     def answer(self, prepared: list[list[Any]], faults: list[str | None]) -> tuple[pa.Table, int]:
-        """Classify the cells of a text column.
+        """Classify the cells of a text column, each by itself.
 
         Args:
             prepared: of `prepare`.
@@ -72,20 +78,49 @@ class Champion:
         parts = [probabilities for probabilities, _ in answers]
         join = getattr(self._classifier, "join", None)  # a model of jabert 0.1 has one part and no join
         about = self._classifier.about
-        labels, threshold = about["labels"], about.get("threshold", 0.0)
         joined = scaled(join(parts) if join else parts[0], about.get("temperature", 1.0))
+        reused = min((found for _, found in answers if found is not None), default=0)
+        return self._told(joined, [fault and f"text is {fault}" for fault in faults]), reused
+
+    def probabilities(self, answers: pa.Table) -> npt.NDArray[np.float64]:
+        """Those in a table of `answer`, (rows, labels); 0 in a row that has none."""
+        cells = answers["probabilities"].combine_chunks()
+        found = np.zeros((len(answers), len(self._classifier.about["labels"])))
+        found[_known(answers)] = cells.items.to_numpy().reshape(-1, found.shape[1])
+        return found
+
+    def in_context(self, answers: pa.Table, sums: npt.NDArray[np.float64]) -> pa.Table:
+        """The answers of `answer` in the light of the neighbours.
+
+        Args:
+            answers: of `answer`.
+            sums: of the neighbours' probabilities, (rows, labels).
+        """
+        own, known = self.probabilities(answers), _known(answers)
+        pairs = zip(answers["reason"].to_pylist(), known.tolist(), strict=True)
+        reasons = [None if is_known else reason for reason, is_known in pairs]
+        return self._told(self._classifier.in_context(own[known], sums[known]), reasons)
+
+    def _told(self, probabilities: npt.NDArray[np.float64], reasons: list[str | None]) -> pa.Table:
+        """A table as `ANSWER` says: a row for each reason, with probabilities where there is none."""
+        labels, threshold = self._classifier.about["labels"], self._classifier.about.get("threshold", 0.0)
         source = {"model_version": self.version, "model_digest": self.digest}
-        rows: list[dict[str, Any]] = [{**source, "reason": fault and f"text is {fault}"} for fault in faults]
+        rows: list[dict[str, Any]] = [{**source, "reason": reason} for reason in reasons]
         good = [row for row in rows if row["reason"] is None]
-        for row, of in zip(good, joined.tolist(), strict=True):
+        for row, of in zip(good, probabilities.tolist(), strict=True):
             by_label = list(zip(labels, of, strict=True))
             row.update(score=max(of), probabilities=by_label)
             if max(of) >= threshold:
                 row["label"] = labels[of.index(max(of))]
             else:
                 row["reason"] = f"score is below the threshold {threshold:.3f}"
-        reused = min((found for _, found in answers if found is not None), default=0)
-        return pa.Table.from_pylist(rows, ANSWER), reused
+        return pa.Table.from_pylist(rows, ANSWER)
+
+
+def _known(answers: pa.Table) -> npt.NDArray[np.bool_]:
+    """Which rows have probabilities, (rows,)."""
+    known: npt.NDArray[np.bool_] = answers["probabilities"].is_valid().to_numpy()
+    return known
 
 
 class _Member:

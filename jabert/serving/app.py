@@ -71,7 +71,8 @@ def _add_routes(
     async def invocations(request: Request) -> Response:
         until = asyncio.get_running_loop().time() + settings.timeout_seconds
         body = await _read_body(request, settings.max_body_bytes, until)
-        inputs = read_request(body, request.headers.get("content-type", ""), settings)
+        kind, optional = request.headers.get("content-type", ""), follower.served.neighbours
+        inputs = read_request(body, kind, settings, optional)
         request.state.rows = len(inputs.texts)
         rows, request.state.version = await _predict(batcher, inputs, until)
         return Response(json.dumps({"predictions": rows}, cls=NumpyEncoder), media_type=_JSON)

@@ -65,7 +65,7 @@ class Batcher:
         Raises:
             RequestError: 503 when the queue is full. An empty queue takes a request of any size.
         """
-        count = len(inputs.texts)
+        count = inputs.work
         answer: asyncio.Future[Answer] = self._loop.create_future()
         if not count:
             answer.set_result(([], self._follower.served.version.label))
@@ -92,13 +92,13 @@ class Batcher:
         cancelled = [waiting for waiting in self._queue if waiting.answer.cancelled()]
         for waiting in cancelled:
             self._queue.remove(waiting)
-            self._change_count(-len(waiting.inputs.texts))
+            self._change_count(-waiting.inputs.work)
 
     def _work(self) -> None:
         while batch := self._take():
             served = self._follower.served
             outcomes = _outcomes(served, batch)
-            self._metrics.batch_texts.observe(sum(len(waiting.inputs.texts) for waiting in batch))
+            self._metrics.batch_texts.observe(sum(waiting.inputs.work for waiting in batch))
             self._loop.call_soon_threadsafe(_deliver, batch, outcomes, served.version.label)
 
     def _take(self) -> list[_Waiting]:
@@ -117,22 +117,27 @@ class Batcher:
         left: deque[_Waiting] = deque()
         room = self._settings.batch_texts
         for waiting in self._queue:
-            count = len(waiting.inputs.texts)
+            count = waiting.inputs.work
             if not batch or (count <= room and waiting.params == batch[0].params):
                 batch.append(waiting)
                 room -= count
             else:
                 left.append(waiting)
         self._queue = left
-        self._change_count(-sum(len(waiting.inputs.texts) for waiting in batch))
+        self._change_count(-sum(waiting.inputs.work for waiting in batch))
         return batch
 
 
 def _outcomes(served: LoadedVersion, batch: list[_Waiting]) -> list[list[Any] | Exception]:
     """The rows of each request, or the error that this request alone causes."""
-    texts = [text for waiting in batch for text in waiting.inputs.texts]
+    inputs = [waiting.inputs for waiting in batch]
+    texts = [text for each in inputs for text in each.texts]
+    neighbours = {
+        name: [beside for each in inputs for beside in each.neighbours.get(name, [[]] * len(each.texts))]
+        for name in {name for each in inputs for name in each.neighbours}
+    }
     try:
-        rows = iter(served.predict(texts, batch[0].inputs.params))
+        rows = iter(served.predict(texts, inputs[0].params, neighbours))
     except Exception as error:
         if len(batch) == 1:
             return [error]

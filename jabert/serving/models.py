@@ -1,11 +1,13 @@
 """The model that is served: its URI, the version that it refers to at present, and that version loaded."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jabert.errors import JabertError
+from jabert.serving.formats import NEIGHBOURS
 from jabert.tracking import get_or_none, load_model
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ class LoadedVersion:
     Args:
         version: what was loaded.
         model: the pyfunc model, with the column `text` in its signature.
+
+    Attributes:
+        version: what was loaded.
+        neighbours: the columns of `NEIGHBOURS` in the model's signature.
     """
 
     def __init__(self, version: Version, model: "PyFuncModel") -> None:
@@ -55,13 +61,21 @@ class LoadedVersion:
         self._model = model
         schema = model.metadata.get_params_schema()  # type: ignore[no-untyped-call]
         self._params = {param.name for param in schema.params} if schema else set()
+        inputs = model.metadata.get_input_schema()  # type: ignore[no-untyped-call]
+        self.neighbours = [name for name in NEIGHBOURS if inputs and name in inputs.input_names()]
 
-    def predict(self, texts: list[str], params: dict[str, Any]) -> list[dict[Hashable, Any]]:
+    def predict(
+        self,
+        texts: list[str],
+        params: dict[str, Any],
+        neighbours: Mapping[str, list[list[str]]] = MappingProxyType({}),
+    ) -> list[dict[Hashable, Any]]:
         """Predict texts, at least one.
 
         Args:
             texts: not blank.
             params: parameters; those that are not in the model's signature are ignored, as MLflow does.
+            neighbours: by column of `NEIGHBOURS`, the texts beside each text; ignored likewise.
 
         Returns:
             One JSON-ready row per text, with the columns of the model's table.
@@ -73,7 +87,8 @@ class LoadedVersion:
         import pandas as pd
 
         known = {name: value for name, value in params.items() if name in self._params}
-        table = self._model.predict(pd.DataFrame({"text": texts}), params=known or None)
+        beside = {name: rows for name, rows in neighbours.items() if name in self.neighbours}
+        table = self._model.predict(pd.DataFrame({"text": texts, **beside}), params=known or None)
         if not isinstance(table, pd.DataFrame) or len(table) != len(texts):
             raise TypeError("the model does not return a table with one row per text")
         # Not table.to_dict, which takes half a millisecond for one row.

@@ -6,25 +6,48 @@ from pydantic import BaseModel, Field
 
 ABOUT = (
     "Classifies Japanese texts, in the formats and on the routes of `mlflow models serve`. "
+    "The columns `before` and `after` are optional, and ignored by a model that takes a text alone; "
+    "in CSV each cell is one JSON array. "
     "The header `X-Jabert-Version` names the version that answered."
 )
 _EXAMPLE = "紅葉の京都を一日歩いた。"
 _TEXT = {"type": "string", "minLength": 1, "pattern": r"\S"}
 _TEXTS = {"type": "array", "items": _TEXT}
-_RECORD = {"type": "object", "properties": {"text": _TEXT}, "required": ["text"]}
+_ABOUT_NEIGHBOURS = {
+    "before": "The texts before it in its group, e.g. its article, the nearest last.",
+    "after": "The texts after it in its group, the nearest first.",
+}
+_BESIDE = {"type": ["array", "null"], "items": {"type": "string"}}
+_NEIGHBOURS = {name: {**_BESIDE, "description": about} for name, about in _ABOUT_NEIGHBOURS.items()}
+_RECORD = {"type": "object", "properties": {"text": _TEXT, **_NEIGHBOURS}, "required": ["text"]}
 _RECORDS = {"type": "array", "items": _RECORD}
 _SPLIT = {
     "type": "object",
     "properties": {
-        "columns": {"type": "array", "contains": {"const": "text"}},
+        "columns": {
+            "type": "array",
+            "contains": {"const": "text"},
+            "description": "`text`, and perhaps `before` and `after`: "
+            + " ".join(_ABOUT_NEIGHBOURS.values()),
+        },
         "data": {"type": "array", "description": "Rows, each with one cell per column."},
         "index": {"type": ["array", "null"]},
     },
     "required": ["columns", "data"],
     "additionalProperties": False,
 }
-_BY_COLUMN = {"type": "object", "properties": {"text": {"anyOf": [_TEXTS, _TEXT]}}, "required": ["text"]}
-_VALUES = {"anyOf": [_TEXTS, _RECORDS, _BY_COLUMN]}
+_BY_COLUMN = {
+    "type": "object",
+    "properties": {
+        "text": _TEXTS,
+        **{
+            name: {"type": "array", "items": _BESIDE, "description": f"Of each text. {about}"}
+            for name, about in _ABOUT_NEIGHBOURS.items()
+        },
+    },
+    "required": ["text"],
+}
+_VALUES = {"anyOf": [_TEXTS, _RECORDS, _BY_COLUMN, _RECORD]}
 _FORMATS: dict[str, tuple[dict[str, Any], Any]] = {  # each with its schema and an example
     "dataframe_split": (_SPLIT, {"columns": ["text"], "data": [[_EXAMPLE]]}),
     "dataframe_records": (_RECORDS, [{"text": _EXAMPLE}]),

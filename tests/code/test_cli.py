@@ -212,6 +212,12 @@ def test_wrong_usage_ends_with_2(say, words):
         (("predict", " "), "text 1 is blank"),
         (("predict", "京都", "\u200b\u3000"), "text 2 is blank"),
         (("predict", "京都", "\udcff"), "text 2 is not in the encoding of the locale"),
+        (("predict", "京都", "--before", "電話"), "--before '\\u96fb\\u8a71' is not a JSON array of texts"),
+        (("predict", "京都", "--after", '["電話", 1]'), "is not a JSON array of texts"),
+        (
+            ("predict", "京都", "電話", "--after", "[]"),
+            "--before and --after are of one TEXT, but 2 are given",
+        ),
         (("encoder", "inspect", "nowhere"), "the encoder nowhere is not a folder"),
         (("encoder", "init", "nowhere"), "nowhere is not a folder"),
         (("data", "knbc", "nowhere", "out.csv"), "nowhere"),

@@ -21,7 +21,7 @@ from served import Registry, Server, serve
 from jabert.config import ServingSettings
 from jabert.errors import JabertError
 from jabert.serving.errors import RequestError, sentence_of
-from jabert.serving.formats import read_request
+from jabert.serving.formats import NEIGHBOURS, read_request
 from jabert.serving.models import address_of
 
 LIMITS = {
@@ -36,10 +36,11 @@ ONE = {"inputs": ["京都"]}
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    """Three versions that work, one that cannot be loaded, and the first is champion."""
+    """Three versions that work, the third on texts alone, and a broken one; the first is champion."""
     registry = Registry(tmp_path_factory.mktemp("registry"))
-    for on_load in ("pass", "pass", "pass", "open('/no/such/file/of/http://me:secret@host')"):
-        registry.add(on_load)
+    for neighbours in (NEIGHBOURS, NEIGHBOURS, ()):
+        registry.add(neighbours=neighbours)
+    registry.add("open('/no/such/file/of/http://me:secret@host')")
     registry.promote("1")
     return registry
 
@@ -117,6 +118,102 @@ def test_each_json_format_is_read(body, texts):
 )
 def test_csv_is_read(body, texts):
     assert read_request(body.encode(), "text/csv; charset=utf-8", ServingSettings()).texts == texts
+
+
+BESIDE = {"before": [["x", "y"], []], "after": [[], ["z"]]}
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (
+            {
+                "dataframe_split": {
+                    "columns": ["after", "text", "before"],
+                    "data": [[[], "a", ["x", "y"]], [["z"], "b", None]],
+                }
+            },
+            BESIDE,
+        ),
+        ({"dataframe_records": [{"text": "a", "before": ["x", "y"]}, {"text": "b", "after": ["z"]}]}, BESIDE),
+        ({"inputs": {"text": ["a", "b"], **BESIDE}}, BESIDE),
+        ({"inputs": {"text": "a", "before": ["x"]}}, {"before": [["x"]]}),
+        (
+            {
+                "instances": [
+                    {"text": "a", "before": ["x", "y"], "after": None},
+                    {"text": "b", "after": ["z"]},
+                ]
+            },
+            BESIDE,
+        ),
+        ({"inputs": [{"text": "a", "before": [], "after": None}]}, {}),
+        ('text,before,after\na,"[""x"", ""y""]",\nb,[],"[""z""]"\n', BESIDE),
+        ('before,text\n"[""x""]",a\n', {"before": [["x"]]}),
+        ("text,before\na\n", {}),
+    ],
+)
+def test_neighbours_are_read_in_each_format(body, found):
+    kind, data = ("text/csv", body) if isinstance(body, str) else ("application/json", json.dumps(body))
+    inputs = read_request(data.encode(), kind, ServingSettings(), NEIGHBOURS)
+    assert inputs.texts == ["a", "b"][: len(inputs.texts)]
+    assert inputs.neighbours == found
+    ignored = read_request(data.encode(), kind, ServingSettings())
+    assert (ignored.texts, ignored.neighbours) == (inputs.texts, {})
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        (
+            {"inputs": [{"text": "a"}, {"text": "b", "after": "c"}]},
+            400,
+            "row 1: after is 'c', not a list of texts",
+        ),
+        (
+            {"inputs": [{"text": "a", "before": ["b", 5]}]},
+            400,
+            "row 0: before is ['b', 5], not a list of texts",
+        ),
+        ({"inputs": [{"text": "a", "before": {}}]}, 400, "row 0: before is {}, not a list of texts"),
+        ({"inputs": {"text": ["a", "b"], "before": [["c"]]}}, 400, "before must be a list as long as text"),
+        ({"inputs": {"text": ["a"], "before": None}}, 400, "before must be a list as long as text"),
+        (
+            {"inputs": [{"text": "a", "after": ["bcde"]}]},
+            400,
+            "row 0: a text in after has 4 characters, at most 3",
+        ),
+        (
+            {"inputs": [{"text": "a", "after": ["b"] * 6}]},
+            400,
+            "row 0: after has 6 texts, at most 5 are taken",
+        ),
+        (
+            {"inputs": [{"text": "a", "before": ["b", "c", "d"], "after": ["e", "f"]}]},
+            413,
+            "6 texts, those of before and after among them, are too many, at most 5 are taken",
+        ),
+        ("text,before\na,b\n", 400, "row 0: before is 'b', not a list of texts"),
+        ('text,before\na,"""b"""\n', 400, "row 0: before is 'b', not a list of texts"),
+        ("text,before\na," + "[" * 100_000, 400, "row 0: before is"),
+    ],
+)
+def test_neighbours_that_are_none_are_refused_in_one_sentence(body, status, sentence):
+    kind, data = ("text/csv", body) if isinstance(body, str) else ("application/json", json.dumps(body))
+    limits = ServingSettings(max_texts=5, max_characters=3)
+    with pytest.raises(RequestError, match=re.escape(sentence)) as refused:
+        read_request(data.encode(), kind, limits, NEIGHBOURS)
+    assert refused.value.status_code == status
+    assert_a_sentence(refused.value.detail)
+    assert read_request(data.encode(), kind, limits).neighbours == {}, "a model on texts alone never minds"
+
+
+def test_a_text_that_stands_beside_many_counts_once():
+    rows = [{"text": "ab"[i % 2], "before": ["a", "c"], "after": ["b", "d"]} for i in range(3)]
+    inputs = read_request(
+        json.dumps({"inputs": rows}).encode(), "application/json", ServingSettings(), NEIGHBOURS
+    )
+    assert inputs.work == 3 + 2
 
 
 @pytest.mark.parametrize(
@@ -222,12 +319,15 @@ def test_a_message_of_a_library_becomes_a_sentence_without_paths(message, senten
 
 
 @pytest.mark.slow
-def test_answers_are_those_of_mlflows_own_server(registry, server, champion, tmp_path):
+@pytest.mark.parametrize("version", ["1", "3"])
+def test_answers_are_those_of_mlflows_own_server(registry, server, champion, tmp_path, version):
     """Bit by bit, for each format, in its spellings."""
+    registry.promote(version)
+    server.wait_for_health(version=version)
     port = free_port()
     command = [str(Path(sys.executable).with_name("mlflow")), "models", "serve", "--env-manager", "local"]
     stock = Server(
-        [*command, "--model-uri", "models:/jabert/1", "--port", str(port)],
+        [*command, "--model-uri", f"models:/jabert/{version}", "--port", str(port)],
         tmp_path / "log",
         port,
         MLFLOW_TRACKING_URI=registry.uri,
@@ -245,8 +345,17 @@ def test_answers_are_those_of_mlflows_own_server(registry, server, champion, tmp
         {"instances": ["京都", "電話"]},
         {"instances": [{"text": "京都"}], "params": {}},
     ]
+    # For a model of several columns MLflow's server takes neither a bare list of texts nor columns of lists.
+    beside = [
+        *bodies[:4],
+        {"dataframe_split": {"columns": ["text", "before"], "data": [["京都", ["電話"]], ["電話", []]]}},
+        {"dataframe_records": [{"text": "京都", "before": ["電話"], "after": ["a", "b"]}]},
+        {"dataframe_records": [{"text": "京都", "before": ["電話"]}, {"text": "電話", "before": None}]},
+        {"inputs": [{"text": "京都", "before": ["電話"]}]},
+        {"instances": [{"text": "京都", "before": ["電話"], "after": []}]},
+    ]
     try:
-        for body in bodies:
+        for body in bodies if version == "3" else beside:
             ours, theirs = server.post(body), stock.post(body)
             assert (ours.status_code, ours.content) == (200, theirs.content), body
             assert ours.headers["content-type"] == theirs.headers["content-type"]
@@ -297,6 +406,30 @@ def test_requests_that_wait_together_are_predicted_together(server, champion):
     for texts, predicted in zip(asked * 20, rows, strict=True):
         assert [row["label"] for row in predicted] == ["京都" if "京都" in text else "電話" for text in texts]
     assert max(row["texts"] for predicted in rows for row in predicted) > 3
+
+
+def test_neighbours_reach_the_model_beside_their_row(server, champion):
+    """Also if others wait together with rows that have none."""
+    asked = [
+        [{"text": f"{number}", "before": ["a"] * (number % 4)}, {"text": "b", "after": ["c"] * (number % 3)}]
+        for number in range(12)
+    ]
+    with ThreadPoolExecutor(12) as pool:  # 60 texts may wait
+        plain = [pool.submit(server.post, ONE) for _ in range(12)]
+        answers = list(pool.map(lambda rows: server.post({"inputs": rows}), asked * 4))
+    for number, answer in enumerate(answers):
+        found = [(row["before"], row["after"]) for row in answer.json()["predictions"]]
+        assert found == [(number % 12 % 4, 0), (0, number % 12 % 3)]
+    assert {row["before"] for of in plain for row in of.result().json()["predictions"]} == {0}
+    assert_refused(server.post({"inputs": [{"text": "a", "before": 3}]}), 400, "row 0: before is 3, not a")
+
+
+def test_a_model_on_texts_alone_ignores_neighbours(registry, server, champion):
+    registry.promote("3")
+    server.wait_for_health(version="3")
+    for before in (["a"], 3):
+        answer = server.post({"inputs": [{"text": "京都", "before": before}]})
+        assert answer.json()["predictions"][0]["before"] == 0
 
 
 def test_a_request_that_the_model_fails_on_fails_alone(server, champion):

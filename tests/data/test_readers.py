@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from jabert.config import DataSettings
 from jabert.dataset import content_digest, read_corpus, read_rows, table_digest
 from jabert.dataset.chunks import read_chunks
+from jabert.dataset.context import with_neighbours
 from jabert.dataset.writing import write_table
 from jabert.errors import JabertError
 from jabert.files import digest_of_file
@@ -587,3 +588,20 @@ def test_the_digest_of_a_table_sees_every_difference():
     assert digest(group=None) == table_digest(
         pd.DataFrame({"text": ["あ"], "label": ["x"], "split": ["train"]})
     )
+
+
+ORDERED = [{"text": f"{place}", "label": "a", "group": "g", "n": place} for place in (10, 9, 100)]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_whole_numbers_are_the_order_of_a_group_in_each_format(tmp_path, ending):
+    write_table(pd.DataFrame(ORDERED), tmp_path / f"t.{ending}")
+    rows = read_rows(DataSettings(path=str(tmp_path / f"t.{ending}"), order_column="n"))
+    assert rows["order"].tolist() == ["10", "9", "100"]
+    assert with_neighbours(rows, 1)["before"].tolist() == [["9"], [], ["10"]]
+
+
+def test_an_order_that_is_no_text_is_refused(tmp_path):
+    write_table(pd.DataFrame(ORDERED).astype({"n": float}), tmp_path / "t.parquet")
+    with pytest.raises(JabertError, match=r"t\.parquet: column 'n' holds double, not text"):
+        read_rows(DataSettings(path=str(tmp_path / "t.parquet"), order_column="n"))

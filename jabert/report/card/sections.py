@@ -183,11 +183,13 @@ def how_to_load(facts: Facts) -> str:
     name, store = facts.settings.tracking.model_name, redacted(str(facts.settings.tracking.uri))
     uri = f"models:/{name}/{facts.version}"
     option = "" if name == TrackingSettings().model_name else f" --set tracking.model_name={quote(name)}"
+    beside = "# columns before and after, lists of texts, may stand beside text\n"
     python = (
         "import mlflow, pandas as pd\n\n"
         f"mlflow.set_tracking_uri({store!r})\n"
         f"model = mlflow.pyfunc.load_model({uri!r})\n"
         "# returns one row for each text, with the columns label, score and probabilities\n"
+        f"{beside if facts.report.calibration.context else ''}"
         f'model.predict(pd.DataFrame({{"text": ["{_EXAMPLE}"]}}))'
     )
     shell = (
