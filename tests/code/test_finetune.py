@@ -195,13 +195,14 @@ def test_a_killed_training_goes_on_from_its_last_saved_step(
 
 def test_the_epoch_is_chosen_where_that_is_wanted(toy_settings):
     settings = toy_settings("method.early_stopping=true", "method.epochs=4", "training.patience=1")
-    assert method_of(settings).chooses and not method_of(toy_settings()).chooses
+    last = toy_settings("method.early_stopping=false")
+    assert method_of(settings).chooses and not method_of(last).chooses
     fit, _ = fitted(settings)
     history = fit.fitted.history
     assert fit.learned_from == ["train"]
     best = max(history, key=lambda epoch: epoch["val_weighted_f1"])
     assert fit.fitted.best_epoch == best["epoch"] >= len(history) - 1
-    assert fitted(toy_settings())[0].learned_from == ["train", "validation"]
+    assert fitted(last)[0].learned_from == ["train", "validation"]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class FinetuneSettings(EnsembleSettings):
     """of the Bi-LSTM, in each direction"""
     epochs: Count = 3
     """in which the learning rate falls to 0"""
-    early_stopping: bool = False
+    early_stopping: bool = True
     """whether the rows of training.watch choose the epoch, by training.monitor and .patience; else the last
     is kept, and the validation rows are learned from"""
     batch_size: Count = 32
