@@ -327,7 +327,8 @@ def fit(
     method = method_of(settings)
     learned_from: list[Split] = ["train"]
     watched: list[Split] = [settings.training.watch] if method.chooses else []
-    if not method.chooses and measured_on == "test":
+    refit = method.refits and settings.training.watch == "validation"
+    if measured_on == "test" and (refit or not method.chooses):
         learned_from.append("validation")
     key = key_of(
         _FIT,
@@ -344,12 +345,14 @@ def fit(
         on_epoch(epoch)
 
     def job(folder: Path) -> Job:
-        return Job(settings, data.labels, encoder_of(settings), folder)
+        refit = method.refits and "validation" in learned_from
+        return Job(settings, data.labels, encoder_of(settings), folder, refit)
 
     def make(folder: Path) -> dict[str, Any]:
         if unfinished and unfinished.exists() and not any(folder.iterdir()):
             shutil.copytree(unfinished, folder, dirs_exist_ok=True)
-        train, validation = (_rows(settings, data, tokens, splits) for splits in (learned_from, watched))
+        first: list[Split] = ["train"] if method.chooses else learned_from
+        train, validation = (_rows(settings, data, tokens, splits) for splits in (first, watched))
         return asdict(method.fit(job(folder), train, validation, tell))
 
     folder, record = find_or_make(_work(settings), "fit", key, make, resumes=True)
@@ -422,7 +425,8 @@ def _not_learned_from(
     """Rows of the table, and the probabilities (rows, classes) of a classifier that they taught nothing."""
     method, table = method_of(settings), data.table
     if (found := method.out_of_fold(fitted.job)) is not None:
-        return table.loc[table["split"].isin(fitted.learned_from)], found
+        splits = [settings.training.watch] if method.chooses else fitted.learned_from
+        return table.loc[table["split"].isin(splits)], found
     rows = table.loc[table["split"] == "validation"]
     if rows.empty:
         return rows, np.empty((0, len(data.labels)))

@@ -153,12 +153,14 @@ class Job:
         labels: class names in the order of the class indices.
         encoder: that makes token ids and vectors, None if the method needs neither.
         folder: of the fitted classifier: `fit` writes to it, `export` reads it.
+        refit: whether validation rows may be learned from once they have chosen.
     """
 
     settings: Settings
     labels: Sequence[str]
     encoder: "EncoderFolder | None"
     folder: Path
+    refit: bool = False
 
 
 class Method(ABC):
@@ -174,6 +176,7 @@ class Method(ABC):
         revision: raised when the same settings and rows give another result than before.
         chooses: whether it uses validation rows to choose, e.g. an epoch. If not, it learns from them too
             when it is measured on test rows.
+        refits: whether, of a method that chooses, a part learns from the validation rows afterwards.
     """
 
     settings_type: ClassVar[type[MethodSettings]]
@@ -183,6 +186,7 @@ class Method(ABC):
     reads: tuple[str, ...] = ()
     revision: int = 1
     chooses: bool = False
+    refits: bool = False
 
     def bound_to(self, settings: Settings) -> "Method":
         """The method as these settings have it: another where they decide what it needs, reads or chooses."""
@@ -220,9 +224,10 @@ class Method(ABC):
         """
 
     def out_of_fold(self, job: Job) -> "npt.NDArray[np.float64] | None":
-        """Probabilities (rows, classes) of the rows that were learned from, by what did not learn from them.
+        """Probabilities (rows, classes) of given rows, by what did not learn from them.
 
-        None if the fit made no such; NaN where it made none of a row. What is served is calibrated with them.
+        The rows are those that were learned from; of a method that chooses, those that it chose on. None if
+        the fit made no such; NaN where it made none of a row. What is served is calibrated with them.
         """
         return None
 

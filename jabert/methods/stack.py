@@ -30,7 +30,8 @@ class StackSettings(MethodSettings):
     members: Annotated[tuple[str, ...], Field(min_length=2)] = ("tfidf", "mean-pooling")
     """kinds of methods, or recipes, of which `[method]` and `[training]` count"""
     folds: Annotated[int, Field(ge=2)] = 5
-    """parts of the rows, each predicted by members that learned from the others"""
+    """parts of the rows, each predicted by members that learned from the others, to weigh the members; if a
+    member chooses on validation rows, these weigh them"""
 
 
 class Stack(Method):
@@ -55,6 +56,7 @@ class Stack(Method):
             self.needs = tuple(need for need in _NEEDS if any(need in method.needs for method in methods))
             self.reads = tuple(sorted({"training.seed", *(name for each in methods for name in each.reads)}))
             self.chooses = any(method.chooses for method in methods)
+            self.refits = self.chooses and not all(method.chooses for method in methods)
 
     def bound_to(self, settings: Settings) -> "Stack":
         """See `Method.bound_to`."""
@@ -83,31 +85,47 @@ class Stack(Method):
         from jabert.files import atomic_path, write_json
         from jabert.methods._linear import fit_weights
         from jabert.runtime.text_classifier import log_probabilities
-        from jabert.training.folds import assign_folds
 
-        folds = assign_folds(
-            train, cast(StackSettings, job.settings.method).folds, job.settings.training.seed
-        )
-        held_out = np.flatnonzero(folds >= 0)
-        predicted = np.stack(
-            [_out_of_fold(part, job, train, validation, folds)[held_out] for part in self._parts]
-        )
-        true, logarithms = train.classes[held_out], log_probabilities(predicted)
+        rows = validation if self.chooses else train
+        predicted = self._held_out(job, train, validation)
+        known = np.isfinite(predicted).all(axis=(0, 2))
+        true, logarithms = rows.classes[known], log_probabilities(predicted[:, known])
         weights, bias = fit_weights(logarithms, true)
-        joined = np.full((len(train), len(job.labels)), np.nan)
-        joined[held_out] = softmax(np.tensordot(weights, logarithms, 1) + bias, axis=1)
+        joined = np.full((len(rows), len(job.labels)), np.nan)
+        joined[known] = softmax(np.tensordot(weights, logarithms, 1) + bias, axis=1)
         with atomic_path(job.folder / "out_of_fold.npy") as temporary:
             np.save(temporary, joined)
         for part in self._parts:
-            part.fit(job, train, validation)
+            part.fit(job, train.joined(validation) if _refits(part, job) else train, validation)
         by_name = dict(zip((part.name for part in self._parts), weights.tolist(), strict=True))
         write_json(job.folder / "join.json", {"weights": by_name, "bias": bias.tolist()})
         f1 = {
             f"f1_of_{part.name}": weighted_f1(true, each.argmax(axis=1), len(job.labels))
-            for part, each in zip(self._parts, predicted, strict=True)
+            for part, each in zip(self._parts, logarithms, strict=True)
         }
         named = {f"weight_of_{name}": weight for name, weight in by_name.items()}
         return Fitted(metrics={"rows": len(train), **named, **f1})
+
+    def _held_out(self, job: Job, train: "Rows", validation: "Rows") -> "npt.NDArray[np.float64]":
+        """Probabilities (members, rows, classes) of rows that the members did not learn from.
+
+        They are out of fold; where a member chooses on validation rows, those of the validation rows, for a
+        network for each fold would take too long. NaN where there are none of a row.
+        """
+        import numpy as np
+
+        from jabert.training.folds import assign_folds
+
+        if not self.chooses:
+            count = cast(StackSettings, job.settings.method).folds
+            folds = assign_folds(train, count, job.settings.training.seed)
+            return np.stack([_out_of_fold(part, job, train, folds) for part in self._parts])
+        predicted = []
+        for part in self._parts:
+            whole = replace(job, folder=job.folder / "before") if _refits(part, job) else job
+            part.fit(whole, train, validation)
+            predicted.append(part.predict(whole, validation))
+        return np.stack(predicted)
 
     def predict(self, job: Job, rows: "Rows") -> "npt.NDArray[np.float64]":
         """See `Method.predict`."""
@@ -144,6 +162,7 @@ class Stack(Method):
         used = [part for part in self._parts if weights[part.name]]
         described = {part.name: part.method.describe(part.job(job), part.fitted(job)) for part in used}
         classes, idle = len(job.labels), [part.name for part in self._parts if not weights[part.name]]
+        weighed = "The validation rows" if self.chooses else f"{own.folds} folds, groups kept together,"
         return Description(
             summary=f"A stack of {' and '.join(part.name for part in used)}",
             layers=[
@@ -152,7 +171,7 @@ class Stack(Method):
                 Layer("softmax", "weights of the members", f"({classes})", len(used) + classes),
             ],
             protocol=[
-                f"{own.folds} folds, groups kept together, decided the weights: "
+                f"{weighed} decided the weights: "
                 f"{', '.join(f'{name} {weight:.2f}' for name, weight in weights.items())}.",
                 *([f"Without a weight, and not part of the model: {', '.join(idle)}."] if idle else []),
                 *(f"{name}: {sentence}" for name, of in described.items() for sentence in of.protocol),
@@ -162,20 +181,25 @@ class Stack(Method):
         )
 
 
+def _refits(part: "Part", job: Job) -> bool:
+    """Whether a member learns from the validation rows too, once these have weighed it."""
+    return job.refit and not part.method.chooses
+
+
 def _out_of_fold(
-    part: "Part", job: Job, train: "Rows", validation: "Rows", folds: "npt.NDArray[np.int64]"
+    part: "Part", job: Job, train: "Rows", folds: "npt.NDArray[np.int64]"
 ) -> "npt.NDArray[np.float64]":
     """Probabilities (rows, classes) of a member for the rows of each fold, learned from the others."""
     import numpy as np
 
     from jabert.files import atomic_path
 
-    predicted = np.empty((len(train), len(job.labels)))
+    predicted = np.full((len(train), len(job.labels)), np.nan)
     for fold in range(folds.max() + 1):
         of_fold = replace(job, folder=job.folder / "folds" / str(fold))
         asked, file = np.flatnonzero(folds == fold), of_fold.folder / f"{part.name}.npy"
         if not file.exists():
-            part.fit(of_fold, train.take(np.flatnonzero(folds != fold)), validation)
+            part.fit(of_fold, train.take(np.flatnonzero(folds != fold)), train.take(np.arange(0)))
             with atomic_path(file) as temporary:
                 np.save(temporary, part.predict(of_fold, train.take(asked)))
             shutil.rmtree(part.job(of_fold).folder)

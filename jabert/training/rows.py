@@ -75,6 +75,20 @@ class StoredVectors:
         parts = (values[numbers] for values in (self.indices, self.lengths, self.sizes))
         return StoredVectors(self.store, *parts)
 
+    def joined(self, other: "StoredVectors") -> "StoredVectors":
+        """These texts and others of the same store."""
+        widest = max(self.indices.shape[1], other.indices.shape[1])
+        indices = [
+            np.pad(each.indices, ((0, 0), (0, widest - each.indices.shape[1])), constant_values=-1)
+            for each in (self, other)
+        ]
+        return StoredVectors(
+            self.store,
+            np.concatenate(indices),
+            np.concatenate([self.lengths, other.lengths]),
+            np.concatenate([self.sizes, other.sizes]),
+        )
+
     def shortened(self, most: int) -> "StoredVectors":
         """The same with at most so many vectors for a text: where there are more, means of neighbours."""
         sizes = -(-self.lengths // most)
@@ -148,6 +162,16 @@ class Rows:
             ids=self.ids and self.ids.take(numbers),
             vectors=self.vectors and self.vectors.take(numbers),
             targets=None if self.targets is None else self.targets[numbers],
+        )
+
+    def joined(self, other: "Rows") -> "Rows":
+        """These rows and others, which came with the same."""
+        return Rows(
+            texts=[*self.texts, *other.texts],
+            classes=np.concatenate([self.classes, other.classes]),
+            groups=[*self.groups, *other.groups],
+            ids=TokenIds.joined([self.ids, other.ids]) if self.ids and other.ids else None,
+            vectors=self.vectors.joined(other.vectors) if self.vectors and other.vectors else None,
         )
 
     def distributions(self, classes: int) -> npt.NDArray[np.float32]:

@@ -179,3 +179,42 @@ def test_a_killed_fit_goes_on_from_the_folds_that_were_predicted(toy_table, toy_
 
     assert len(calls) == 2 + 1 + 3 + 1, "two folds were there, three were made, and the fit on all rows"
     assert not list(fit.job.folder.glob("folds/*/mean-pooling"))
+
+
+def test_members_that_chose_nothing_learn_from_the_validation_rows_at_last(
+    toy_table, toy_encoder, monkeypatch
+):
+    settings = stack_of(["tfidf", "bi-lstm"], toy_table, toy_encoder, "training.epochs=1")
+    learned = {}
+    for kind in ("tfidf", "bi-lstm"):
+        method = type(method_of(settings_of(kind, toy_table, toy_encoder)))
+
+        def fit(self, job, train, validation, on_epoch, *, kind=kind, truly=method.fit):
+            learned.setdefault(kind, []).append(len(train))
+            return truly(self, job, train, validation, on_epoch)
+
+        monkeypatch.setattr(method, "fit", fit)
+
+    data, tokens, fit = results_of(settings)
+
+    train, validation = data.counts["train"], data.counts["validation"]
+    assert learned == {"tfidf": [train, train + validation], "bi-lstm": [train]}, "no network for each fold"
+    assert fit.learned_from == ["train", "validation"]
+    known = method_of(settings).out_of_fold(fit.job)
+    assert known.shape == (validation, 4) and np.isfinite(known).all()
+    assert steps.calibrate(settings, data, tokens, fit).rows == validation
+    learned.clear()
+    *_, measured = results_of(settings, "validation")
+    assert measured.learned_from == ["train"] and learned == {"tfidf": [train], "bi-lstm": [train]}
+
+
+def test_rows_of_two_splits_are_joined_with_all_that_came_with_them(toy_table, toy_encoder):
+    settings = settings_of("mean-pooling", toy_table, toy_encoder)
+    data, tokens, _ = results_of(settings)
+    train, validation = (steps._rows(settings, data, tokens, [split]) for split in ("train", "validation"))
+    joined = train.joined(validation)
+    assert len(joined) == len(train) + len(validation)
+    assert joined.groups == [*train.groups, *validation.groups]
+    last = len(joined) - 1
+    assert np.array_equal(joined.vectors.read(last), validation.vectors.read(len(validation) - 1))
+    assert joined.ids[last].tolist() == validation.ids[len(validation) - 1].tolist()
