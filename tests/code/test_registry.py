@@ -264,7 +264,7 @@ def test_what_is_fetched_from_a_server_is_gone_when_it_is_loaded(models, registr
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     assert registry.training_digests(new) == TrainingDigests(frozenset(), frozenset())
-    assert len(classify(registry.load(new), ROWS["text"])) == len(ROWS)
+    assert len(classify(registry.load(new), ROWS)) == len(ROWS)
 
     assert list(tmp_path.iterdir()) == []
 
