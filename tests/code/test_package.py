@@ -29,7 +29,7 @@ from jabert.config import (
     load_settings,
     settings_with_method,
 )
-from jabert.encoder import Tokenizer, open_folder
+from jabert.encoder import Tokenizer, longest_row, open_folder
 from jabert.experiments.packaging import build_package, log_package, open_package
 from jabert.features import featurize, open_store
 from jabert.files import write_json
@@ -72,7 +72,8 @@ class Trained:
     def probabilities(self, texts):
         ids = Tokenizer(self.folder, self.settings.encoder)(texts).ids
         featurize(ids, self.folder, self.settings)
-        stored = StoredVectors.find(open_store(self.folder, self.settings), ids, 64)
+        longest = longest_row(self.folder, self.settings.encoder)
+        stored = StoredVectors.find(open_store(self.folder, self.settings), ids, longest)
         model = load_classifier(self.training, self.hidden_size, 4, UNITS)
         return model.predict_on_batch([stored.padded(np.arange(len(stored))), stored.lengths])
 
