@@ -103,7 +103,8 @@ def toy_facts(encoder, recipe, overrides, texts, labels, *, calibration=None):
     rows = pd.DataFrame({"text": texts, "label": truth, "split": "test", "group": "g"})
     learned = rows.assign(split=["train", "validation"] * (len(rows) // 2), text=rows["text"] + "学習")
     probabilities = np.tile([0.9, 0.1], (len(rows), 1))
-    settings = load_settings(recipe, ["data.path=texts.csv", "data.format=table", *overrides])
+    kind = [] if recipe else ["method.kind=bi-lstm"]
+    settings = load_settings(recipe, ["data.path=texts.csv", "data.format=table", *kind, *overrides])
     fitted = Fitted(
         history=[{"epoch": 1}, {"epoch": 2}, {"epoch": 3}],
         best_epoch=2,

@@ -607,7 +607,7 @@ def test_the_feature_store_is_listed(say, features):
     assert (code, space["rows"], space["precision"]) == (0, 3, "float32")
     assert space["path"].startswith(str(Path(".jabert/features").resolve()))
     head, _, row = say("features", *features)[1].splitlines()
-    assert head.split()[:3] == ["encoder", "engine", "precision"]
+    assert head.split()[:3] == ["encoder", "layers", "engine"]
     assert space["encoder"][:12] in row
 
 

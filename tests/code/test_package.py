@@ -70,7 +70,7 @@ class Trained:
         model.save_weights(self.training / "best.h5")
 
     def probabilities(self, texts):
-        ids = Tokenizer(self.folder, self.settings.encoder)(texts).ids
+        ids = Tokenizer(self.folder, self.settings.encoder, self.settings.data)(texts).ids
         featurize(ids, self.folder, self.settings)
         longest = longest_row(self.folder, self.settings.encoder)
         stored = StoredVectors.find(open_store(self.folder, self.settings), ids, longest)

@@ -278,7 +278,7 @@ def scripted(monkeypatch):
 
     numbers = itertools.count(1)
 
-    def learn(model, step, batches, on_batch):
+    def learn(model, step, batches):
         number = next(numbers)
         model.set_weights([np.full(weight.shape, number) for weight in model.get_weights()])
         return dict.fromkeys(("loss", "mae", "mse", "acc"), 0.5)
@@ -288,7 +288,7 @@ def scripted(monkeypatch):
         others = dict.fromkeys(("loss", "mae", "mse", "acc", "weighted_f1"), 0.5)
         name = monitor.removeprefix("val_")
         monkeypatch.setattr(training_module, "_learn", learn)
-        monkeypatch.setattr(training_module, "_measure", lambda *arguments: others | {name: next(metrics)})
+        monkeypatch.setattr(training_module, "measure", lambda *arguments: others | {name: next(metrics)})
 
     return script
 
