@@ -1,7 +1,8 @@
 """Why fine-tuning may not converge: one factor after another varied, the same batches for all.
 
     python benchmarks/fine_tuning.py DATA ENCODER [--rows 1600] [--steps 150] [--batch 16]
-        [--validation-rows 200] [--all-positions] [--recipe knbc] [--out FOLDER] [--picture PNG]
+        [--validation-rows 200] [--seed 0] [--only NAME …] [--all-positions] [--recipe knbc]
+        [--out FOLDER] [--picture PNG]
 
 `DATA` is the corpus, split by sentence; `ENCODER` an encoder folder. Every variant trains the whole encoder,
 embeddings included, and a softmax layer on the vector of `[CLS]`, without dropout. The last step counts, not
@@ -230,6 +231,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=16, help="texts of a step")
     parser.add_argument("--validation-rows", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0, help="of the rows and their order")
+    parser.add_argument("--only", nargs="+", default=[], help="names of variants beside the base")
     parser.add_argument("--all-positions", action="store_true", help="train with those, unmasked, too")
     parser.add_argument("--recipe", default="knbc")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
@@ -237,10 +240,9 @@ def main() -> None:
     given = parser.parse_args()
     study = prepare(given)
     classifiers = {name: Classifier(study, name) for name in ("adamw", "adam", "nadam")}
-    runs = [
-        run(study, variant, classifiers[variant.optimizer])
-        for variant in [*VARIANTS, *([ALL_POSITIONS] if given.all_positions else [])]
-    ]
+    variants = [*VARIANTS, *([ALL_POSITIONS] if given.all_positions else [])]
+    asked = [each for each in variants if not given.only or each.name in ("base", *given.only)]
+    runs = [run(study, variant, classifiers[variant.optimizer]) for variant in asked]
     result = {
         "machine": machine(),
         "encoder": vars(study.encoder.config),
@@ -248,9 +250,9 @@ def main() -> None:
         "rows": len(study.train),
         "validation_rows": len(study.validation),
         "batch": given.batch,
+        "seed": given.seed,
         "chance": study.chance,
-        "masked_positions": masked_positions(study, classifiers["adamw"]),
-        "likeness": likeness(study, classifiers["adamw"]),
+        **before_training(study),
         "runs": runs,
     }
     write_json(given.out / "fine-tuning.json", result)
@@ -271,13 +273,13 @@ def prepare(given: argparse.Namespace) -> Study:
         settings = load_settings(given.recipe, [f"{name}={value}" for name, value in chosen.items()])
         data = steps.read(settings)
         table, labels = data.table, data.labels
-    random, folder = np.random.default_rng(0), open_folder(settings.encoder.path)
+    random, folder = np.random.default_rng(given.seed), open_folder(settings.encoder.path)
     train, validation = (
         read_texts(table[table["split"] == split], rows, labels, settings, random)
         for split, rows in (("train", given.rows), ("validation", given.validation_rows))
     )
     endless = itertools.chain.from_iterable(
-        shuffled_buckets(train.ids.lengths, given.batch, [0, epoch]) for epoch in itertools.count()
+        shuffled_buckets(train.ids.lengths, given.batch, [given.seed, epoch]) for epoch in itertools.count()
     )
     batches = list(itertools.islice(endless, given.steps))
     return Study(folder, precision_of(settings.training), len(labels), train, validation, batches)
@@ -361,9 +363,15 @@ def by_batch(
     return values
 
 
+def before_training(study: Study) -> dict[str, dict[str, float]]:
+    """What positions and masking change at the first step, in float32, for their difference is small."""
+    classifier = Classifier(replace(study, precision="float32"))
+    found = likeness(study, classifier)
+    return {"likeness": found, "masked_positions": masked_positions(study, classifier)}
+
+
 def likeness(study: Study, classifier: Classifier) -> dict[str, float]:
     """Mean cosine between the `[CLS]` vectors of different texts before training, by what is attended to."""
-    classifier.reset()
     count = min(64, len(study.validation))
     first = study.validation.take(np.arange(count))
     longest = next(each for each in VARIANTS if not each.masked)
@@ -380,15 +388,15 @@ def masked_positions(study: Study, classifier: Classifier) -> dict[str, float]:
     """What all positions change where padding is masked: the gradient of the first batch, and its time.
 
     Returns:
-        Length of the difference of the two gradients, as share of the gradient's; and seconds of both.
+        Length of the difference of the two gradients, as share of the gradient's; positions and seconds.
     """
-    classifier.reset()
     numbers, found = study.batches[0], {}
     fit_head(classifier, study, VARIANTS[0])  # a head that is 0 hands no gradient on
     for positions in ("batch", "all"):
         inputs = study.inputs(study.train, numbers, replace(VARIANTS[0], positions=positions))
         arrays = (*inputs, study.train.classes[numbers])
         classifier.gradients(*arrays)  # traced
+        found[f"positions_{positions}"] = inputs[0].shape[1]
         started = time.perf_counter()
         found[positions] = [each.numpy() for each in classifier.gradients(*arrays)[1]]
         found[f"seconds_{positions}"] = time.perf_counter() - started
@@ -415,8 +423,10 @@ def table(result: dict[str, Any]) -> str:
     facts = [
         ["loss of the class shares", f"{result['chance']:.3f}"],
         ["masked: change of the gradient by all positions", f"{positions['gradient_difference']:.1e}"],
-        ["masked: its time with all positions", f"{positions['seconds_all']:.2f} s"],
-        ["masked: its time with those of the batch", f"{positions['seconds_batch']:.2f} s"],
+        *(
+            [f"masked: its time with {positions[f'positions_{of}']}", f"{positions[f'seconds_{of}']:.2f} s"]
+            for of in ("batch", "all")
+        ),
         *(
             [f"mean cosine of `[CLS]`, padding attended to: {name}", f"{of:.4f}"]
             for name, of in alike.items()
