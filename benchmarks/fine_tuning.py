@@ -239,10 +239,9 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="PNG of the losses")
     given = parser.parse_args()
     study = prepare(given)
-    classifiers = {name: Classifier(study, name) for name in ("adamw", "adam", "nadam")}
     variants = [*VARIANTS, *([ALL_POSITIONS] if given.all_positions else [])]
     asked = [each for each in variants if not given.only or each.name in ("base", *given.only)]
-    runs = [run(study, variant, classifiers[variant.optimizer]) for variant in asked]
+    runs: list[dict[str, Any]] = []
     result = {
         "machine": machine(),
         "encoder": vars(study.encoder.config),
@@ -255,7 +254,10 @@ def main() -> None:
         **before_training(study),
         "runs": runs,
     }
-    write_json(given.out / "fine-tuning.json", result)
+    classifiers = {name: Classifier(study, name) for name in {each.optimizer for each in asked}}
+    for variant in asked:
+        runs.append(run(study, variant, classifiers[variant.optimizer]))
+        write_json(given.out / "fine-tuning.json", result)  # what is there if the next is killed
     if given.picture:
         draw(result, given.picture)
     print(table(result))
