@@ -55,7 +55,7 @@ BATCH = [  # ids, attended, classes
 NO_CLIPPING = 1e9  # longer than any gradient
 NADAM_RATE = 1e-3  # Keras's default, which the article left as it is
 BOUNDS = (0.97, 1.05)  # of a final loss, times that of the class shares; 3 % are about two standard errors
-COLOURS = ("#9cc3e6", "#dd7a26", "#22303c", "#a23b72")
+COLOURS = ("#dd7a26", "#22303c", "#a23b72")
 BASE = "#2b6cb0"
 
 
@@ -101,11 +101,11 @@ VARIANTS = [
     *(Variant("cold", f"{rate:.0e}, no warm-up", rate, warmup=0) for rate in (1e-4, 4e-4)),
     Variant("optimizer", "Adam", optimizer="adam"),
     Variant("optimizer", "the article's Nadam", NADAM_RATE, warmup=None, optimizer="nadam"),
-    Variant("padding", "not masked, the data's longest", positions="longest", masked=False),
+    Variant("padding", "padding not masked, the data's longest", positions="longest", masked=False),
     Variant("case", "the other case", other_case=True),
-    Variant("head", "fitted first", fitted_head=True),
+    Variant("head", "softmax layer fitted first", fitted_head=True),
 ]
-ALL_POSITIONS = Variant("padding", "not masked, all positions", positions="all", masked=False)
+ALL_POSITIONS = Variant("padding", "padding not masked, all positions", positions="all", masked=False)
 
 
 @dataclass(frozen=True)
@@ -411,7 +411,7 @@ def table(result: dict[str, Any]) -> str:
     """A row for each variant, and what was measured beside them."""
     rows = [
         [
-            " – ".join(filter(None, (PANELS.get(run["panel"]), run["name"]))),
+            run["name"],
             f"{run['loss']:.3f}",
             f"{run['val_loss']:.3f}",
             f"{run['val_weighted_f1']:.3f}",
@@ -447,8 +447,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     for panel, (key, title) in zip(axes, PANELS.items(), strict=True):
         _curve(panel, base, BASE)
         shown = [run for run in others if run["panel"] == key]
-        colours = ("#c9d3dc", *COLOURS) if len(shown) > len(COLOURS) else COLOURS
-        for run, colour in zip(shown, colours, strict=False):
+        for run, colour in zip(shown, COLOURS, strict=False):
             _curve(panel, run, colour)
         panel.axhline(result["chance"], color="#7b8794", linestyle=":", linewidth=1)
         panel.set_title(title, loc="left")
