@@ -76,7 +76,7 @@ def test_ways_to_fine_tune_are_compared_on_the_same_batches(toy_table, toy_encod
     result, printed = run("fine_tuning.py", toy_table, toy_encoder, *sizes, *wanted)
     runs = {each["name"]: each for each in result["runs"]}
     assert {len(each["losses"]) for each in runs.values()} == {12}
-    assert runs["base"]["losses"][0] == pytest.approx(math.log(4), abs=1e-4), "the softmax layer says nothing at first"
+    assert runs["base"]["losses"][0] == pytest.approx(math.log(4), abs=1e-4), "it says nothing at first"
     assert runs["softmax layer fitted first"]["losses"][0] < 1
     assert runs["1e-05"]["loss"] > runs["4e-04"]["loss"]
     assert result["masked_positions"]["gradient_difference"] < 1e-2
