@@ -1,6 +1,7 @@
 """The benchmarks, run as a user runs them, on toy data: they measure what they claim to."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,19 @@ def test_epochs_of_three_bi_lstms_and_the_reading_of_batches_are_timed(toy_table
     }
     assert min(result["reading"].values()) > 0
     assert "an epoch of 8 rows" in printed and "read from the store and padded" in printed
+
+
+def test_ways_to_fine_tune_are_compared_on_the_same_batches(toy_table, toy_encoder):
+    sizes = ["--rows", 48, "--steps", 12, "--batch", 8, "--validation-rows", 16, "--recipe", "sample"]
+    wanted = ["--all-positions", "--picture", "losses.png"]
+    result, printed = run("fine_tuning.py", toy_table, toy_encoder, *sizes, *wanted)
+    runs = {each["name"]: each for each in result["runs"]}
+    assert {len(each["losses"]) for each in runs.values()} == {12}
+    assert runs["base"]["losses"][0] == pytest.approx(math.log(4), abs=1e-4), "it says nothing at first"
+    assert runs["softmax layer fitted first"]["losses"][0] < 1
+    assert runs["1e-05"]["loss"] > runs["4e-04"]["loss"]
+    assert result["masked_positions"]["gradient_difference"] < 1e-2
+    alike = result["likeness"]
+    assert alike["to all positions"] > alike["no padding"], "what they share drowns what they say"
+    assert Path("losses.png").read_bytes().startswith(b"\x89PNG")
+    assert all(f"{each['val_weighted_f1']:.3f}" in printed for each in runs.values())
