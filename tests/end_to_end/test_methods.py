@@ -42,21 +42,26 @@ def test_a_method_has_all_rights_and_uses_what_another_one_made(overrides, kind,
         second = retrain("", settings_for(kind, overrides))
 
     assert not tokenized and second["features"]["computed"] == 0
-    vectors = "vectors" in method_of(load_settings("", settings_for(kind, overrides))).needs
-    assert second["features"]["reused"] == (first["features"]["computed"] if vectors else 0)
+    method = method_of(load_settings("", settings_for(kind, overrides)))
+    expected = first["features"]["computed"] if "vectors" in method.needs else 0
+    assert second["features"]["reused"] == expected
     assert second["champion_weighted_f1"] == first["weighted_f1"], "judged against the other method"
     registry = open_registry(load_settings())
     run = registry.run("2")
-    assert run.data.params["method.kind"] == kind and "method.units" not in run.data.params
+    own = {name for name in run.data.params if name.startswith("method.")}
+    assert run.data.params["method.kind"] == kind
+    assert own == {f"method.{name}" for name in type(method).settings_type.model_fields}
     drawn = {file.path for file in registry.client.list_artifacts(run.info.run_id, "training")}
-    assert drawn == {"training/model_structure.png"}
+    epochs = {"training/history.csv", "training/learning_curves.png"} if method.chooses else set()
+    assert drawn == {"training/model_structure.png", *epochs}
 
     if not second["promoted"]:
         forced = said(capsys, "models", "promote", "2", "--force", "--json", *options(overrides))
         assert json.loads(forced)["promoted"]
     card = said(capsys, "models", "card", "2")
-    assert f"trained on {second['rows']['train'] + second['rows']['validation']} texts" in card
-    assert "learned from the validation rows too" in card
+    learned = second["rows"]["train"] + (0 if method.chooses else second["rows"]["validation"])
+    assert f"trained on {learned} texts" in card
+    assert ("learned from the validation rows too" in card) != method.chooses
     assert "method.kind" in json.loads(said(capsys, "models", "diff", "1", "2", "--json"))["settings"]
 
     served = load(find_version(registry.client, address_of("models:/jabert@champion")), batch_texts=4)
