@@ -42,6 +42,7 @@ from jabert.config.settings import (
     decisive,
     fields,
     method_kinds,
+    neutral_values,
     settings_with_method,
 )
 from jabert.errors import JabertError
@@ -78,6 +79,7 @@ __all__ = [
     "local_path",
     "method_kinds",
     "names_method",
+    "neutral_values",
     "rename_settings",
     "settings_with_method",
     "with_method_of",

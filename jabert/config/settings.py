@@ -432,6 +432,20 @@ def decisive(settings: Settings, names: Iterable[str], without: Iterable[str] = 
     }
 
 
+def neutral_values(kind: str) -> dict[str, Any]:
+    """The neutral values of all settings with a method of a kind, as a recipe has them, by dotted name.
+
+    Without those that are unset, that name places, or that are of a method which is there no more.
+    """
+    model = settings_with_method(kind) if kind in method_kinds() else Settings
+    values = {name: about(field, "neutral", field.default) for name, field in fields(model).items()}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if value is not None and not about(fields(model)[name], "kind")
+    }
+
+
 def _without_passwords(value: Any) -> Any:
     if isinstance(value, str):
         return redacted(value)

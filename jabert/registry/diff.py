@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from jabert.config import MethodSettings, rename_settings
+from jabert.config import MethodSettings, neutral_values, rename_settings
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
 from jabert.registry import Registry
@@ -117,7 +117,10 @@ def _paired(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
 
 
 def _settings(registry: Registry, version: str) -> dict[str, Any]:
-    """The settings of a version's run by their present dotted names, without passwords."""
+    """The settings of a version's run by their present dotted names, without passwords.
+
+    One that there was not when the run was made has its neutral value, which is what the run did.
+    """
     written = registry.artifact(version, "config.toml")
     if written is None:
         run = f"the run of version {version} of {registry.name!r}"
@@ -125,11 +128,12 @@ def _settings(registry: Registry, version: str) -> dict[str, Any]:
     tree = tomllib.loads(written.decode())
     rename_settings(tree)
     tree.setdefault("method", {}).setdefault("kind", MethodSettings().kind)
-    return {
+    found = {
         f"{group}.{key}" if isinstance(values, dict) else group: value
         for group, values in tree.items()
         for key, value in (values.items() if isinstance(values, dict) else [("", values)])
     }
+    return {**neutral_values(found["method.kind"]), **found}
 
 
 def _data(registry: Registry, version: str) -> dict[str, Any]:

@@ -33,7 +33,9 @@ def predictions(said, copies=1):
 
 def register(overrides, predicted, accuracy=0.5, judged=True):
     """A version whose run recorded what a retraining does."""
-    settings = load_settings(None, ["data.path=https://me:secret@host/x.csv", *overrides])
+    settings = load_settings(
+        None, ["data.path=https://me:secret@host/x.csv", "method.kind=bi-lstm", *overrides]
+    )
     registry = open_registry(settings)
     with tracked_run(settings) as run:
         report = {"per_class": [{"label": "京都", "f1": accuracy}], "rows": 5, "accuracy": accuracy}
@@ -156,7 +158,7 @@ def test_a_version_of_jabert_0_1_is_compared_by_the_present_names_of_its_setting
     store = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
     registry = register([store], None)
     of_0_1 = "[data]\nlabels = []\n\n[classifier]\nunits = 8\ndropout = 0.0\n"
-    register([store, "method.units=8"], None)
+    register([store, "method.units=8", "method.dropout=0"], None)
     run_id = registry.get("1").tags["judged_in"]
     registry.client.log_text(run_id, of_0_1, "config.toml")
     found = diff(registry, "1", "2").settings

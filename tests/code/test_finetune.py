@@ -24,7 +24,13 @@ IDS = TokenIds.of([[4, 40, 41, 42, 43, 5], [4, 44, 5], [4, 50, 51, 52, 53, 54, 5
 
 def settings_of(table, encoder, *more):
     quick = ["data.path=" + str(table), f"encoder.path={encoder}", "data.test_share=0.25"]
-    own = ["method.kind=finetune", "method.epochs=2", "method.batch_size=16", "method.learning_rate=1e-3"]
+    own = [
+        "method.kind=finetune",
+        "method.early_stopping=false",
+        "method.epochs=2",
+        "method.batch_size=16",
+        "method.learning_rate=1e-3",
+    ]
     return load_settings(
         None, [*quick, *own, "encoder.precision=float32", "training.precision=float32", *more]
     )
@@ -117,7 +123,8 @@ def test_training_begins_with_a_regression_on_the_encoder_as_it_was(toy_settings
         None,
         [
             *(f"{name}={at_rest.flat()[name]}" for name in ("data.path", "encoder.path", "data.test_share")),
-            *("method.kind=mean-pooling", "encoder.precision=float32", "features.dtype=float32"),
+            *("method.kind=mean-pooling", "method.classifier=logistic", "method.c=0.02"),
+            *("encoder.precision=float32", "features.dtype=float32"),
         ],
     )
     data = steps.read(regression)

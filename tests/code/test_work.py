@@ -88,6 +88,7 @@ def test_a_label_that_no_training_row_has_is_named_with_its_row(tmp_path, toy_en
     rows = pd.DataFrame({"text": ["文0", "文1", "文2"], "label": ["a", "b", "c"], "split": splits})
     rows.assign(file="texts.csv", line=[2, 3, 4]).to_parquet(tmp_path / "table.parquet")
     data = steps.Data(tmp_path, "key", "", "", "", "texts.csv", "given", {}, "")
-    settings = load_settings(None, [f"encoder.path={toy_encoder}", "training.watch=test"])
+    own = [f"encoder.path={toy_encoder}", "training.watch=test", "method.kind=bi-lstm"]
+    settings = load_settings(None, own)
     with pytest.raises(JabertError, match=r"texts\.csv line 3: no training row has the label 'b'"):
         steps.fit(settings, data, None, "test", on_epoch=lambda _: None)
