@@ -327,8 +327,8 @@ def fit(
     method = method_of(settings)
     learned_from: list[Split] = ["train"]
     watched: list[Split] = [settings.training.watch] if method.chooses else []
-    refit = method.refits and settings.training.watch == "validation"
-    if measured_on == "test" and (refit or not method.chooses):
+    refit = method.refits and settings.training.watch == "validation" and measured_on == "test"
+    if refit or (measured_on == "test" and not method.chooses):
         learned_from.append("validation")
     key = key_of(
         _FIT,
@@ -345,7 +345,6 @@ def fit(
         on_epoch(epoch)
 
     def job(folder: Path) -> Job:
-        refit = method.refits and "validation" in learned_from
         return Job(settings, data.labels, encoder_of(settings), folder, refit)
 
     def make(folder: Path) -> dict[str, Any]:
