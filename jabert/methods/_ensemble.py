@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from jabert.config import Settings
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Method
-from jabert.methods._parts import Part, export_parts
+from jabert.methods._parts import Part, export_parts, predict_parts
 from jabert.training.folds import assign_folds
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class Ensemble(Method):
         self.needs, self.reads, self.chooses = method.needs, method.reads, method.chooses
         self.revision = method.revision
 
+    def decides(self, settings: Settings) -> dict[str, Any]:
+        """See `Method.decides`; what else decides a single fit, such as files, decides these."""
+        return self._fits[0].method.decides(settings)
+
     def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
         """See `Method.fit`."""
         if not self._distills:
@@ -57,22 +61,18 @@ class Ensemble(Method):
 
     def predict(self, job: Job, rows: "Rows") -> "npt.NDArray[np.float64]":
         """See `Method.predict`."""
-        from scipy.special import softmax
-
-        from jabert.runtime.text_classifier import log_probabilities
-
         if self._distills:
             return self._student.predict(job, rows)
-        logarithms = sum(log_probabilities(part.predict(job, rows)) for part in self._fits)
-        probabilities: npt.NDArray[np.float64] = softmax(logarithms / len(self._fits), axis=1)
-        return probabilities
+        return predict_parts(self._fits, job, rows, self._equal_weights(), [0.0] * len(job.labels))
 
     def export(self, job: Job, target: Path) -> Export:
         """See `Method.export`."""
         if self._distills:
             return self._student.method.export(self._student.job(job), target)
-        weights = {part.name: 1 / len(self._fits) for part in self._fits}
-        return export_parts(self._fits, job, weights, [0.0] * len(job.labels), target)
+        return export_parts(self._fits, job, self._equal_weights(), [0.0] * len(job.labels), target)
+
+    def _equal_weights(self) -> dict[str, float]:
+        return {part.name: 1 / len(self._fits) for part in self._fits}
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""

@@ -67,6 +67,29 @@ class Part:
         return Layer(self.name, self.method.summary, f"({len(whole.labels)})", parameters)
 
 
+def predict_parts(
+    parts: Sequence[Part], whole: Job, rows: Rows, weights: Mapping[str, float], bias: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """Probabilities (rows, classes) of parts together, as the export of `export_parts` gives them.
+
+    Args:
+        parts: to ask.
+        whole: of which they are parts.
+        rows: with what the parts need.
+        weights: of the logarithms of each part's probabilities, by its name.
+        bias: (classes,), added to the weighted sum before the softmax.
+    """
+    from scipy.special import softmax
+
+    from jabert.runtime.text_classifier import log_probabilities
+
+    scores = np.tile(np.array(bias, dtype=np.float64), (len(rows), 1))
+    for part in parts:
+        scores += weights[part.name] * log_probabilities(part.predict(whole, rows))
+    probabilities: npt.NDArray[np.float64] = softmax(scores, axis=1)
+    return probabilities
+
+
 def export_parts(
     parts: Sequence[Part], whole: Job, weights: Mapping[str, float], bias: Sequence[float], target: Path
 ) -> Export:

@@ -129,18 +129,10 @@ class Stack(Method):
 
     def predict(self, job: Job, rows: "Rows") -> "npt.NDArray[np.float64]":
         """See `Method.predict`."""
-        import numpy as np
-        from scipy.special import softmax
-
-        from jabert.runtime.text_classifier import log_probabilities
+        from jabert.methods._parts import predict_parts
 
         weights, bias = _read_join(job)
-        scores = np.tile(bias, (len(rows), 1))
-        for part in self._parts:
-            if weight := weights[part.name]:
-                scores += weight * log_probabilities(part.predict(job, rows))
-        probabilities: npt.NDArray[np.float64] = softmax(scores, axis=1)
-        return probabilities
+        return predict_parts(self._with_weight(weights), job, rows, weights, bias)
 
     def out_of_fold(self, job: Job) -> "npt.NDArray[np.float64]":
         """See `Method.out_of_fold`."""
@@ -154,12 +146,15 @@ class Stack(Method):
         from jabert.methods._parts import export_parts
 
         weights, bias = _read_join(job)
-        return export_parts([part for part in self._parts if weights[part.name]], job, weights, bias, target)
+        return export_parts(self._with_weight(weights), job, weights, bias, target)
+
+    def _with_weight(self, weights: dict[str, float]) -> "list[Part]":
+        return [part for part in self._parts if weights[part.name]]
 
     def describe(self, job: Job, fitted: Fitted) -> Description:
         """See `Method.describe`."""
         weights, own = _read_join(job)[0], cast(StackSettings, job.settings.method)
-        used = [part for part in self._parts if weights[part.name]]
+        used = self._with_weight(weights)
         described = {part.name: part.method.describe(part.job(job), part.fitted(job)) for part in used}
         classes, idle = len(job.labels), [part.name for part in self._parts if not weights[part.name]]
         weighed = "The validation rows" if self.chooses else f"{own.folds} folds, groups kept together,"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from toy_fits import results_of, settings_of
 
+from jabert.config import load_settings
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package, open_package
 from jabert.methods import method_of
@@ -71,6 +72,17 @@ def test_an_ensemble_is_another_fit_than_a_single_one(ensemble_of):
     assert not isinstance(method_of(one), Ensemble) and isinstance(method_of(several), Ensemble)
     assert method_of(several).chooses and method_of(several).needs == method_of(one).needs
     assert method_of(one).decides(one) != method_of(several).decides(several)
+
+
+def test_files_that_decide_a_fit_decide_an_ensemble_of_it(tmp_path):
+    vectors = tmp_path / "vectors.txt"
+    settings = load_settings("word2vec", [f"method.vectors_path={vectors}", "method.ensemble=2"])
+    found = []
+    for number in (1, 2):
+        vectors.write_text(f"1 1\nword {number}\n")
+        found.append(method_of(settings).decides(settings))
+    assert found[0] != found[1]
+    assert found[0]["method.ensemble"] == 2
 
 
 def test_an_ensemble_is_a_member_like_any_other(toy_table, toy_encoder, tmp_path):
