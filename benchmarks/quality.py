@@ -55,10 +55,10 @@ def run(asked: dict[str, Any], given: argparse.Namespace, work: str) -> dict[str
     """Fit a method on one split, and classify its test rows with the package."""
     settings = settings_for(asked, given, work)
     started = time.perf_counter()
-    needs, data, tokens = method_of(settings).needs, steps.read(settings), None
-    if {"tokens", "vectors"} & set(needs):
+    method, data, tokens = method_of(settings), steps.read(settings), None
+    if method.needs_tokens:
         tokens = steps.tokenize(settings, data)
-    if tokens and "vectors" in needs:
+    if tokens and "vectors" in method.needs:
         steps.featurize(settings, tokens)
     fit = steps.fit(settings, data, tokens, "test", on_epoch=lambda _: None)
     seconds = time.perf_counter() - started

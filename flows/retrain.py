@@ -37,7 +37,7 @@ def retrain(
     if skip_unchanged and (judged := retraining.find_judged(settings)):
         # Prefect makes a state that is returned that of the flow, and its data the result.
         return Completed(name="Unchanged", message=judged.reason, data=judged.to_dict())  # type: ignore[return-value]
-    needs = method_of(settings).needs
+    method = method_of(settings)
     with tracked_run(settings, prefect_tags()) as run:
         settings = with_local_encoder(settings)
         tokens = pieces = features = None
@@ -49,11 +49,11 @@ def retrain(
             with run.stage("validate"):
                 validated = stages.validate(settings, data, run)
             with run.stage("tokenize"):
-                if "tokens" in needs or "vectors" in needs:
+                if method.needs_tokens:
                     tokens = stages.tokenize(settings, data, run)
                     pieces = stages.validate_pieces(settings, data, tokens, run)
             with run.stage("featurize"):
-                if tokens and "vectors" in needs:
+                if tokens and "vectors" in method.needs:
                     features = stages.featurize(settings, tokens, run)
             with run.stage("train"):
                 fit = stages.train(settings, data, tokens, attempt, run)

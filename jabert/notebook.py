@@ -144,11 +144,11 @@ def fit(settings: Settings) -> Classifier:
         ['グルメ', 'スポーツ', '京都', '携帯電話']
     """
     settings = with_local_encoder(settings)
-    needs, data, tokens = method_of(settings).needs, steps.read(settings), None
+    method, data, tokens = method_of(settings), steps.read(settings), None
     steps.validate(settings, data).raise_if_critical()
-    if "tokens" in needs or "vectors" in needs:
+    if method.needs_tokens:
         tokens = steps.tokenize(settings, data)
-    if tokens and "vectors" in needs:
+    if tokens and "vectors" in method.needs:
         steps.featurize(settings, tokens)
     fitted = steps.fit(settings, data, tokens, "test", on_epoch=lambda _: None)
     calibration = steps.calibrate(settings, data, tokens, fitted)

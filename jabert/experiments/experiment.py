@@ -50,7 +50,7 @@ def run(experiment: Experiment, parent: str | None = None) -> EvaluationReport:
         196
     """
     settings, measured_on = with_local_encoder(experiment.settings), experiment.measured_on
-    needs = method_of(settings).needs
+    method = method_of(settings)
     tags = {"measured_on": measured_on, **({"mlflow.parentRunId": parent} if parent else {})}
     tokens = None
     with tracked_run(settings, tags) as tracked, tempfile.TemporaryDirectory() as scratch:
@@ -61,14 +61,14 @@ def run(experiment: Experiment, parent: str | None = None) -> EvaluationReport:
             validated = steps.validate(settings, data)
             recording.record_validation(validated, "texts", tracked)
             validated.raise_if_critical()
-        if "tokens" in needs or "vectors" in needs:
+        if method.needs_tokens:
             with tracked.stage("tokenize"):
                 tokens = steps.tokenize(settings, data)
                 recording.record_tokens(tokens, tracked)
                 validated = steps.validate_pieces(settings, data, tokens)
                 recording.record_validation(validated, "pieces", tracked)
                 validated.raise_if_critical()
-        if tokens and "vectors" in needs:
+        if tokens and "vectors" in method.needs:
             with tracked.stage("featurize"):
                 recording.record_features(steps.featurize(settings, tokens), tracked)
 

@@ -188,6 +188,11 @@ class Method(ABC):
     chooses: bool = False
     refits: bool = False
 
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether texts are tokenized for it: vectors are made of token ids."""
+        return "tokens" in self.needs or "vectors" in self.needs
+
     def bound_to(self, settings: Settings) -> "Method":
         """The method as these settings have it: another where they decide what it needs, reads or chooses."""
         if getattr(settings.method, "ensemble", 1) == 1:
@@ -261,13 +266,13 @@ def encoder_of(settings: Settings) -> "EncoderFolder | None":
     Raises:
         JabertError: it is not set, its files are not there, or it has fewer layers than `features.layers`.
     """
-    needs = method_of(settings).needs
-    if not {"tokens", "vectors"} & set(needs):
+    method = method_of(settings)
+    if not method.needs_tokens:
         return None
     from jabert.encoder import check_layers, open_folder
 
     folder = open_folder(settings.encoder.path)
-    if "vectors" in needs:
+    if "vectors" in method.needs:
         check_layers(folder, settings.features.layers)
     return folder
 
