@@ -37,9 +37,15 @@ class Context:
         """The probabilities (rows, classes) in the light of the neighbours', whose sums are given."""
         from scipy.special import softmax
 
-        logarithms = np.log(np.maximum(probabilities, _SMALLEST))
-        found = softmax(self.own * logarithms + self.neighbours * sums + np.array(self.bias), axis=1)
+        found = softmax(
+            self.own * _logarithms(probabilities) + self.neighbours * sums + np.array(self.bias), axis=1
+        )
         return np.where(sums.any(axis=1, keepdims=True), found, probabilities)
+
+
+def _logarithms(probabilities: Probabilities) -> npt.NDArray[np.float64]:
+    found: npt.NDArray[np.float64] = np.log(np.maximum(probabilities, _SMALLEST))
+    return found
 
 
 def sums_of(probabilities: Probabilities, neighbours: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
@@ -63,7 +69,7 @@ def fit_context(true: Indices, probabilities: Probabilities, sums: Probabilities
     from scipy.special import log_softmax
 
     classes = probabilities.shape[1]
-    parts = np.stack([np.log(np.maximum(probabilities, _SMALLEST)), sums])
+    parts = np.stack([_logarithms(probabilities), sums])
     one_hot = np.eye(classes)[true]
     start = np.concatenate([[1.0, 1.0], np.zeros(classes)])
     doubt = np.concatenate([[1.0, 1.0], np.full(classes, _DOUBT)])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from jabert.training.rows import Rows, StoredVectors
+    from jabert.training.rows import Rows
 
 
 class MeanPoolingSettings(MethodSettings):
@@ -46,7 +46,7 @@ class MeanPooling(Method):
         from jabert.methods._kernel import fit_kernel
         from jabert.methods._linear import fit_standardized
 
-        own, means = cast(MeanPoolingSettings, job.settings.method), _means(train.stored_vectors())
+        own, means = cast(MeanPoolingSettings, job.settings.method), train.stored_vectors().means
         if own.classifier == "kernel":
             kernel = fit_kernel(means, train, len(job.labels), own.alpha, own.class_weights)
             kernel.save(job.folder / "kernel.npz")
@@ -63,7 +63,7 @@ class MeanPooling(Method):
 
         from jabert.methods._kernel import KernelLayer
 
-        means = _means(rows.stored_vectors())
+        means = rows.stored_vectors().means
         if cast(MeanPoolingSettings, job.settings.method).classifier == "kernel":
             return KernelLayer.read(job.folder / "kernel.npz")(means)
         with np.load(job.folder / "softmax.npz", allow_pickle=False) as saved:
@@ -111,13 +111,6 @@ class MeanPooling(Method):
             protocol=[f"{model} on standardized means, class weights {own.class_weights}."],
             limits=["The encoder is frozen: nothing in it was learned from these labels."],
         )
-
-
-def _means(vectors: "StoredVectors") -> "npt.NDArray[np.float64]":
-    """The mean vector of each text, (rows, hidden)."""
-    import numpy as np
-
-    return np.stack([vectors.read(number).mean(axis=0, dtype=np.float64) for number in range(len(vectors))])
 
 
 METHOD = MeanPooling()

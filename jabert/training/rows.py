@@ -1,7 +1,8 @@
 """Rows to learn from, with what a method asked for: texts, token ids, or vectors in the feature store."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,12 +37,16 @@ class StoredVectors:
         indices: int64 (rows, windows), where the windows of each text stand in the store; -1 behind the last.
         lengths: int32 (rows,), vectors of each text, those of all its windows.
         sizes: int32 (rows,), neighbouring tokens of a text whose mean is one of its vectors.
+        taken: the vectors that these are a part of, and their numbers there; None if they are whole.
     """
 
     store: Source
     indices: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int32]
     sizes: npt.NDArray[np.int32]
+    taken: "tuple[StoredVectors, npt.NDArray[np.integer]] | None" = field(
+        default=None, repr=False, compare=False
+    )
 
     @classmethod
     def find(cls, store: FeatureStore, ids: TokenIds, longest: int) -> "StoredVectors":
@@ -72,8 +77,25 @@ class StoredVectors:
 
     def take(self, numbers: npt.NDArray[np.integer]) -> "StoredVectors":
         """The vectors of the texts of these numbers, (texts,), in that order."""
-        parts = (values[numbers] for values in (self.indices, self.lengths, self.sizes))
-        return StoredVectors(self.store, *parts)
+        return StoredVectors(
+            self.store,
+            self.indices[numbers],
+            self.lengths[numbers],
+            self.sizes[numbers],
+            taken=(self, numbers),
+        )
+
+    @cached_property
+    def means(self) -> npt.NDArray[np.float64]:
+        """The mean vector of each text, (rows, hidden); of texts taken from others, those of the others.
+
+        So the vectors are read once, however many folds a stack makes of its rows.
+        """
+        if self.taken:
+            others, numbers = self.taken
+            found: npt.NDArray[np.float64] = others.means[numbers]
+            return found
+        return np.stack([self.read(number).mean(axis=0, dtype=np.float64) for number in range(len(self))])
 
     def joined(self, other: "StoredVectors") -> "StoredVectors":
         """These texts and others of the same store."""
@@ -92,7 +114,7 @@ class StoredVectors:
     def shortened(self, most: int) -> "StoredVectors":
         """The same with at most so many vectors for a text: where there are more, means of neighbours."""
         sizes = -(-self.lengths // most)
-        return replace(self, lengths=-(-self.lengths // sizes), sizes=sizes)
+        return replace(self, lengths=-(-self.lengths // sizes), sizes=sizes, taken=None)
 
     def read(self, number: int) -> npt.NDArray[np.floating]:
         """The vectors of one text, (tokens, hidden), of its windows in order; in the dtype of the store.

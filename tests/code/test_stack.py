@@ -13,7 +13,7 @@ from jabert.experiments.packaging import build_package, open_package
 from jabert.methods import method_of
 from jabert.methods._linear import fit_weights
 from jabert.training.folds import assign_folds
-from jabert.training.rows import Rows
+from jabert.training.rows import Rows, StoredVectors
 
 
 def stack_of(members, table, encoder, *more):
@@ -206,6 +206,24 @@ def test_members_that_chose_nothing_learn_from_the_validation_rows_at_last(
     learned.clear()
     *_, measured = results_of(settings, "validation")
     assert measured.learned_from == ["train"] and learned == {"tfidf": [train], "bi-lstm": [train]}
+
+
+def test_vectors_are_read_once_however_many_folds_are_made_of_them(toy_table, toy_encoder, monkeypatch):
+    settings = settings_of("mean-pooling", toy_table, toy_encoder)
+    data, tokens, _ = results_of(settings)
+    rows = steps._rows(settings, data, tokens, ["train"])
+    numbers, reads, truly = np.array([5, 2, 3]), [], StoredVectors.read
+    monkeypatch.setattr(
+        StoredVectors, "read", lambda self, number: reads.append(number) or truly(self, number)
+    )
+
+    parts = [rows.take(numbers).vectors.means, rows.take(numbers[::-1]).take(np.array([0])).vectors.means]
+
+    assert len(reads) == len(rows)
+    expected = [truly(rows.vectors, number).mean(axis=0, dtype=np.float64) for number in numbers]
+    assert np.array_equal(parts[0], expected) and np.array_equal(parts[1], expected[2:])
+    short = rows.take(numbers).vectors.shortened(2)
+    assert np.array_equal(short.means[0], short.read(0).mean(axis=0, dtype=np.float64))
 
 
 def test_rows_of_two_splits_are_joined_with_all_that_came_with_them(toy_table, toy_encoder):
