@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from jabert.config import DataSettings
+from jabert.dataset.chunks import Form
 from jabert.dataset.knbc import strip_topic_tags
-from jabert.dataset.readers import format_of, location_of, read_rows
+from jabert.dataset.readers import format_of, location_of, read_files
 from jabert.dataset.splits import SPLITS, SplitBy, resolve_split, shuffled, splits_of
 from jabert.errors import JabertError, redacted
 from jabert.texts import fault_of
@@ -26,6 +27,8 @@ class Corpus:
         conflicts: the rows of texts with two or more labels (text, label, file, line).
         source: the path or URL it was read from, without a password.
         split_by: what the split is made by, never `auto`.
+        notes: sentences on what was read and what was left out, and why.
+        forms: how each table was read.
     """
 
     table: pd.DataFrame
@@ -33,6 +36,8 @@ class Corpus:
     conflicts: pd.DataFrame
     source: str
     split_by: SplitBy
+    notes: tuple[str, ...] = ()
+    forms: tuple[Form, ...] = ()
 
 
 def read_corpus(settings: DataSettings) -> Corpus:
@@ -46,7 +51,8 @@ def read_corpus(settings: DataSettings) -> Corpus:
         >>> len(corpus.table), corpus.split_by
         (1046, 'group')
     """
-    rows = read_rows(settings)
+    read = read_files(settings)
+    rows = read.table
     counts = {"rows_read": len(rows), "tag_only": 0}
     if settings.strip_topic_tag and format_of(settings) == "knbc":
         rows, counts["tag_only"] = strip_topic_tags(rows)
@@ -63,6 +69,8 @@ def read_corpus(settings: DataSettings) -> Corpus:
         conflicts=conflicts,
         source=redacted(location_of(settings)),
         split_by=resolve_split(table, settings),
+        notes=read.notes,
+        forms=read.forms,
     )
 
 
