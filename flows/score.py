@@ -24,6 +24,7 @@ def score(
     target: str,
     recipe: str = "",
     overrides: list[str] | None = None,
+    *,
     encoding: str = "utf-8",
     bom: bool = False,
 ) -> dict[str, Any]:
@@ -38,12 +39,12 @@ def score(
         bom: whether it begins with a byte order mark, by which Excel knows UTF-8.
     """
     settings = load_settings(recipe, overrides or [])
-    return score_table(settings, source, target, encoding, bom).to_dict()
+    return score_table(settings, source, target, encoding=encoding, bom=bom).to_dict()
 
 
 @stage("Score")
 def score_table(
-    settings: Settings, source: str, target: str, encoding: str = "utf-8", bom: bool = False
+    settings: Settings, source: str, target: str, *, encoding: str = "utf-8", bom: bool = False
 ) -> Scored:
     """All rows, a chunk at a time."""
     update = progress("progress", flow="score")

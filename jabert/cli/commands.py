@@ -295,7 +295,7 @@ def score(
     open_job(given.settings, source, target, encoding=encoding, bom=bom)  # said before Prefect is loaded
     from flows.command import run_flow
 
-    given.show(run_flow("score", source, target, given.recipe, given.overrides, encoding, bom))
+    given.show(run_flow("score", source, target, given.recipe, given.overrides, encoding=encoding, bom=bom))
 
 
 @app.command()

@@ -109,11 +109,12 @@ class DataSettings(_Group):
     quoting: Literal["auto", "rfc4180", "none"] = "auto"
     """rfc4180: a cell in quotes may hold anything, "" is one quote; none: quotes are part of the texts"""
     header: Literal["auto"] | bool = "auto"
-    """whether the first row names the columns; auto: yes, unless data.text_column is a number and it is a row"""
+    """whether the first row names the columns; auto: yes, unless data.text_column is a number and that row is
+    like the others"""
     skip: tuple[str, ...] = ("LICENSE*", "README*", "CHANGES*")
     """names of files in folders of classes that are no texts"""
     skip_lines: Annotated[int, Field(ge=0)] = 0
-    """lines at the beginning of each file in folders of classes that are no text, such as its URL and date"""
+    """lines at the beginning of each file in folders of classes that are no text, such as URL and date"""
     text_column: Column = "text"
     """name of the column, or its number from 1"""
     label_column: Column = "label"

@@ -1,4 +1,4 @@
-"""The one reader of table files, in chunks of rows: delimited text, JSON (both also with .gz), Parquet, workbooks.
+"""The one reader of table files, in chunks of rows: delimited text, JSON (also with .gz), Parquet, workbooks.
 
 Bytes (`sources`) become text (`encodings`), that records (`dialects`, `records`), and these columns, here.
 Every column and every row is kept as it stands in the file; what a text must be is decided by the caller.
@@ -6,6 +6,7 @@ Every column and every row is kept as it stands in the file; what a text must be
 
 import difflib
 import gzip
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ class Chunk:
 
     @cached_property
     def table(self) -> pa.Table:
-        """All columns, each under a name of its own; of JSON the text of each value, null where a key is absent."""
+        """All columns, each under its own name; of JSON the text of each value, null where a key lacks."""
         if isinstance(self.rows, pa.Table):
             return self.rows
         columns = [
@@ -219,7 +220,7 @@ def require_column(column: str, present: Sequence[str], file: str) -> str:
 
 
 def own_names(names: Sequence[str]) -> list[str]:
-    """A name for each column that no other has: its number instead of an empty one, and if it is taken, more."""
+    """A name for each column that no other has: its number for an empty one, and more if it is taken."""
     own: list[str] = []
     for number, name in enumerate(names, 1):
         free = name or str(number)
@@ -232,7 +233,7 @@ def own_names(names: Sequence[str]) -> list[str]:
 def _class_name(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
@@ -274,7 +275,7 @@ def _csv_chunks(text: TextFile, rows: int, select: Select, settings: DataSetting
         header=header,
         notes=tuple(map(redacted, notes)),
     )
-    yield from _record_chunks(csv_records(text, dialect), rows, select, file, form, text)
+    yield from _record_chunks(csv_records(text, dialect), rows, select, file, form, text=text)
 
 
 def _sheet_chunks(
@@ -300,6 +301,7 @@ def _record_chunks(
     select: Select,
     file: str,
     form: Form,
+    *,
     text: TextFile | None = None,
 ) -> Iterator[Chunk]:
     line, first = next(records)

@@ -1,9 +1,9 @@
 """How a file of text is divided into cells: the delimiter, the quoting and the header that its content shows.
 
 A file can be read with quoting as in RFC 4180, or with every quote as part of a text. Which is meant follows
-from the whole file: a reading in which rows have different widths is none. Where both are possible and differ,
-what only one kind of writer would write decides, and otherwise the file is refused. Libraries that guess
-(`csv.Sniffer`, DuckDB, Polars) look at a sample, and take one of two possible readings without a word.
+from the whole file: a reading in which rows have different widths is none. Where both are possible and
+differ, what only one kind of writer would write decides, and otherwise the file is refused. Libraries that
+guess (`csv.Sniffer`, DuckDB, Polars) look at a sample, and take one of two possible readings without a word.
 """
 
 import re
@@ -16,8 +16,10 @@ from typing import Literal
 from jabert.errors import JabertError
 
 Quoting = Literal["rfc4180", "none"]
-OpenLines = Callable[[], Iterable[str]]
-"""Reads the lines of a file from its start, each with its end."""
+OpenLines = Callable[[str], Iterable[str]]
+"""Reads the lines of a file from its start, each with its end, which is the argument."""
+
+_Lines = Callable[[], Iterable[str]]
 
 DELIMITERS = (",", "\t", ";", "|")
 _LONGEST_RECORD = 10_000_000  # characters; the quote that opens a longer one is hardly ever closed
@@ -31,18 +33,22 @@ class Dialect:
     Attributes:
         delimiter: one character.
         quoting: `rfc4180`, or `none` if quotes are part of the texts.
+        newline: what ends a line: a line feed, also behind a carriage return, or a carriage return alone.
         notes: sentences on what may not be expected of it.
+        fits: whether all rows have the same width.
     """
 
     delimiter: str
     quoting: Quoting
+    newline: str = "\n"
     notes: tuple[str, ...] = ()
+    fits: bool = True
 
 
 def find_dialect(
     open_lines: OpenLines, file: str, *, delimiters: Sequence[str], quoting: str, text_column: str
 ) -> Dialect:
-    """The delimiter and the quoting with which all rows of a file have the same width.
+    """The delimiter, the quoting and the end of a line with which all rows of a file have the same width.
 
     Args:
         open_lines: of the file; called several times.
@@ -52,9 +58,29 @@ def find_dialect(
         text_column: its name in the header tells which of two possible delimiters is meant.
 
     Raises:
-        JabertError: there are several possibilities; names the file and the setting. A file that can't be read
-            at all is not refused here but at the row that is not as the others.
+        JabertError: there are several possibilities; names the file and the setting. A file that cannot be
+            read at all is not refused here but at the row that is not as the others.
     """
+    alone = any("\r" in line.rstrip("\r\n") for line in open_lines("\n"))
+    fed = not alone or any("\n" in line for line in open_lines("\n"))
+    newlines = ["\n"] * fed + ["\r"] * alone
+    dialects = [
+        replace(_find(lambda: open_lines(newline), file, delimiters, quoting, text_column), newline=newline)
+        for newline in newlines
+    ]
+    fitting = [dialect for dialect in dialects if dialect.fits]
+    if len(fitting) > 1:
+        raise JabertError(
+            f"{file}: some lines end in a carriage return, others in a line feed; end all lines alike, and put "
+            "quotes around cells with line breaks (data.quoting = 'rfc4180')"
+        )
+    return (fitting or dialects)[0]
+
+
+def _find(
+    open_lines: _Lines, file: str, delimiters: Sequence[str], quoting: str, text_column: str
+) -> Dialect:
+    """As `find_dialect`, with one end of a line."""
     first = next((line for line in open_lines() if line.strip("\r\n")), "")
     wide = [_scanned(open_lines, each, quoting) for each in delimiters if each in first]
     fitting = [reading for reading in wide if reading.fits]
@@ -68,7 +94,7 @@ def find_dialect(
         return _resolved(fitting[0], file)
     is_name = composed(first.strip('\r\n"')) == composed(text_column)
     if wide and not is_name:  # the row that is not as the first is refused when it is read
-        return Dialect((named or wide)[0].delimiter, "none" if quoting == "none" else "rfc4180")
+        return _unfit((named or wide)[0].delimiter, quoting)
     for number, delimiter in enumerate(each for each in delimiters if each not in first):
         reading = _scanned(open_lines, delimiter, quoting)
         if reading.fits:
@@ -77,7 +103,11 @@ def find_dialect(
                 f"{file}: lines are not divided at {name_of(delimiters[0])}, which the first line lacks"
             )
             return replace(dialect, notes=(*dialect.notes, *([undivided] if number else [])))
-    return Dialect(delimiters[0], "none" if quoting == "none" else "rfc4180")
+    return _unfit(delimiters[0], quoting)
+
+
+def _unfit(delimiter: str, quoting: str) -> Dialect:
+    return Dialect(delimiter, "none" if quoting == "none" else "rfc4180", fits=False)
 
 
 @dataclass
@@ -162,7 +192,7 @@ def has_width(cells: Sequence[str], width: int) -> bool:
     return len(cells) == width or (len(cells) > width and not any(cells[width:]))
 
 
-def _scanned(open_lines: OpenLines, delimiter: str, quoting: str) -> _Reading:
+def _scanned(open_lines: _Lines, delimiter: str, quoting: str) -> _Reading:
     """The file read with one delimiter, with those of the two quotings that are possible."""
     reading = _Reading(delimiter)
     for line in open_lines():
@@ -226,8 +256,8 @@ def _resolved(reading: _Reading, file: str) -> Dialect:
     Raises:
         JabertError: both quotings are possible, and rows would differ.
     """
-    quoted = Dialect(reading.delimiter, "rfc4180", tuple(_broken_lines(reading, file)))
-    unquoted = Dialect(reading.delimiter, "none", tuple(_open_quotes(reading, file)))
+    quoted = Dialect(reading.delimiter, "rfc4180", notes=tuple(_broken_lines(reading, file)))
+    unquoted = Dialect(reading.delimiter, "none", notes=tuple(_open_quotes(reading, file)))
     if not reading.even or not reading.quotes:
         return quoted
     if not reading.strict:
@@ -239,15 +269,15 @@ def _resolved(reading: _Reading, file: str) -> Dialect:
             return unquoted
         line, lines = reading.joined[0]
         raise JabertError(
-            f"{file}, line {line}: with quoting as in RFC 4180 this line and the next {len(lines) - 1} are one "
-            "row, without quoting each is a row; data.quoting = 'rfc4180' or 'none' says which is meant"
+            f"{file}, line {line}: with quoting as in RFC 4180 this line and the next {len(lines) - 1} are "
+            "one row, without quoting each is a row; data.quoting = 'rfc4180' or 'none' says which is meant"
         )
     doubtful = [line for column, line in reading.needless.items() if not _all_quoted(reading, column)]
     if not doubtful:
         return quoted
     raise JabertError(
-        f"{file}, line {min(doubtful)}: the quotes around a cell can be part of it or not, as other cells of its "
-        "column have none; data.quoting = 'none' keeps them, 'rfc4180' removes them"
+        f"{file}, line {min(doubtful)}: the quotes around a cell can be part of it or not, as other cells of "
+        "its column have none; data.quoting = 'none' keeps them, 'rfc4180' removes them"
     )
 
 
@@ -256,7 +286,7 @@ def _all_quoted(reading: _Reading, column: int) -> bool:
 
 
 def _holds_rows(reading: _Reading) -> bool:
-    """Whether what would be one cell on several lines has rows of this table in it: cells that others have."""
+    """Whether what would be a cell on several lines has rows of this table in it: cells that others have."""
     inner = [
         line.rstrip("\r\n").split(reading.delimiter) for _, lines in reading.joined for line in lines[:-1]
     ]

@@ -160,7 +160,7 @@ def _chosen(trials: list[_Trial], file: str) -> str:
         fitting = [trials[0], *others]
     else:
         is_text = best.usual + best.half_width > best.beyond / 2
-        is_clear = all(best.share - other.share >= _CLEAR for other in others)
+        is_clear = not others or (best.share >= _JAPANESE and best.share >= others[0].share + _CLEAR)
         # Kanji of EUC-JP are half-width katakana of CP932, and the other way round.
         if is_text and is_clear and (best.encoding != "euc_jp" or best.kana or not others):
             return best.encoding

@@ -54,14 +54,12 @@ def with_classes(rows: pd.DataFrame, settings: DataSettings) -> tuple[pd.DataFra
     else:
         for labels in _alike(counts):
             notes.append(
-                f"the labels {_listed(labels, counts)} differ only in width, case or surrounding space, and are "
-                "different classes; data.normalize_labels = true joins them"
+                f"the labels {_listed(labels, counts)} differ only in width, case or surrounding space, "
+                "and are different classes; data.normalize_labels = true joins them"
             )
-    for label in counts:
-        if label.strip().casefold() in _NULLS and label not in settings.labels:
-            notes.append(
-                f"the label {label!r} ({counts[label]:,} rows) is a class, though it looks like a missing one"
-            )
+    nulls = [label for label in counts if label.strip().casefold() in _NULLS]
+    for label in sorted({*nulls} - {*settings.labels}):
+        notes.append(f"the label {_listed([label], counts)} is a class, though it looks like a missing one")
     return (rows.assign(label=rows["label"].replace(renamed)) if renamed else rows), notes
 
 
@@ -82,10 +80,9 @@ def _normalized(counts: Mapping[str, int], allowed: Collection[str]) -> dict[str
     cases: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for label, count in counts.items():
         cases[_plain(label).casefold()][_plain(label)] += count
-    chosen = {
-        key: min(forms, key=lambda form: (-forms[form], form))
-        for key, forms in cases.items()
-    } | {_plain(label).casefold(): label for label in allowed}
+    chosen = {key: min(forms, key=lambda form: (-forms[form], form)) for key, forms in cases.items()} | {
+        _plain(label).casefold(): label for label in allowed
+    }
     names = {label: chosen[_plain(label).casefold()] or label for label in counts}
     return {label: name for label, name in names.items() if name != label}
 
@@ -100,7 +97,7 @@ def _refuse_several(rows: pd.DataFrame, counts: Mapping[str, int], allowed: Coll
     for label in counts:
         if len(parts := _parts(label)) > 1:
             orders[tuple(sorted(parts))].add(label)
-    for label in counts:
+    for label, count in counts.items():
         parts = _parts(label)
         several = len(set(parts)) > 1 and (
             all(part in counts for part in parts) or len(orders[tuple(sorted(parts))]) > 1
@@ -109,8 +106,8 @@ def _refuse_several(rows: pd.DataFrame, counts: Mapping[str, int], allowed: Coll
             continue
         row = rows.loc[rows["label"] == label].iloc[0]
         raise JabertError(
-            f"{row['file']}, line {row['line']}: {label!r} are several labels ({counts[label]:,} rows have them), but "
-            "a text has one: keep one of them, leave such rows out, or name it in data.labels if it is one class"
+            f"{row['file']}, line {row['line']}: {label!r} are several labels ({count:,} rows have them), "
+            "but a text has one: keep one, leave such rows out, or name it in data.labels if it is one class"
         )
 
 

@@ -131,7 +131,7 @@ def _read_classes(files: Mapping[str, str], settings: DataSettings, notes: list[
     texts, addresses = [], 0
     for file in files.values():
         with open_text(file, settings.encoding) as text:
-            lines = list(text.lines("\n"))
+            lines = list(text.lines())
         addresses += bool(lines) and bool(_ADDRESS.match(lines[0]))
         texts.append("".join(lines[settings.skip_lines :]).rstrip("\r\n"))
     parts = [PurePosixPath(name).parts for name in files]
@@ -187,12 +187,14 @@ def format_of(settings: DataSettings) -> Literal["table", "classes", "knbc", "se
     location = location_of(settings)
     if settings.format != "auto":
         return settings.format
-    if _is_several(settings):
+    if _is_several(settings) or (table_ending(location) and not is_archive(location)):
         return "table"
     if is_archive(location):
         return "knbc"
-    if table_ending(location):
-        return "table"
+    return _format_of_folder(location, settings)
+
+
+def _format_of_folder(location: str, settings: DataSettings) -> Literal["table", "classes", "knbc", "seed"]:
     if any(exists(f"{location.rstrip('/')}/{folder}") for folder in FOLDERS):
         return "seed"
     if corpus_folder(location):
@@ -205,9 +207,9 @@ def format_of(settings: DataSettings) -> Literal["table", "classes", "knbc", "se
     elif not exists(location):
         raise JabertError(f"there is no file or folder {location}")
     raise JabertError(
-        f"{location} is neither a folder with trains/ and tests/, nor the KNB corpus, nor a folder with a folder "
-        f"of .txt files for each class, nor a file with one of the endings {', '.join(ENDINGS)} or a folder of such "
-        "files; data.format can say what it is"
+        f"{location} is neither a folder with trains/ and tests/, nor the KNB corpus, nor a folder with a "
+        "folder of .txt files for each class, nor a file with one of the endings "
+        f"{', '.join(ENDINGS)} or a folder of such files; data.format can say what it is"
     )
 
 
@@ -276,8 +278,8 @@ def _several(settings: DataSettings) -> dict[str, str]:
 def _tables_in(folder: str) -> list[str]:
     """The tables in a folder by name; hidden files, and those that a tool marked with `_`, are left out.
 
-    Files that may be notes or facts about the tables (.txt, .json) count only where nothing else does, or where
-    their names say a split.
+    Files that may be notes or facts about the tables (.txt, .json) count only where nothing else does, or
+    where their names say a split.
     """
     names = [name for name in names_in(folder) if table_ending(name) and not _is_hidden(name)]
     found = [name for name in names if table_ending(name) in _ALWAYS]

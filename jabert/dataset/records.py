@@ -1,4 +1,4 @@
-"""Records out of the bytes of a table: the lines of a file of text, and what starts on each; rows of a sheet."""
+"""Records out of the bytes of a table: lines of a file of text, and what starts on each; rows of a sheet."""
 
 import base64
 import csv
@@ -52,11 +52,11 @@ class TextFile:
         """How much of the file has been read, from 0 to 1; None while its size is not known."""
         return self._file.tell() / self._size if self._size else None
 
-    def lines(self, newline: str = "") -> Iterator[str]:
+    def lines(self, newline: str = "\n") -> Iterator[str]:
         """Each line with its end, without a byte order mark; from the start.
 
         Args:
-            newline: what ends a line; "" for a line feed, a carriage return, or one behind the other.
+            newline: what ends a line.
 
         Raises:
             JabertError: the file cannot be read or unpacked, or a line holds a NUL; names file and line.
@@ -71,13 +71,12 @@ class TextFile:
                     raise JabertError(f"{self.location}, line {number}: there is a NUL byte in the text")
                 yield line.removeprefix("\ufeff") if number == 1 else line
         except UnicodeDecodeError:  # it was not so when the encoding was looked at
-            raise JabertError(
-                f"{self.location}, line {number + 1}: the file is not {name_of(self.encoding)} text throughout"
-            ) from None
+            where, expected = f"{self.location}, line {number + 1}", name_of(self.encoding)
+            raise JabertError(f"{where}: the file is not {expected} text throughout") from None
 
     def text(self) -> str:
         """All of the file."""
-        return "".join(self.lines("\n"))
+        return "".join(self.lines())
 
     def _start(self) -> Any:
         self._file.seek(0)
@@ -124,11 +123,11 @@ def csv_records(text: TextFile, dialect: Dialect) -> Iterator[tuple[int, list[st
     the first record are left out.
 
     Raises:
-        JabertError: there is no record, one has more or fewer cells than the first, or a quote is never closed.
+        JabertError: there is no record, one has more or fewer cells than the first, or a quote is not closed.
     """
     csv.field_size_limit(sys.maxsize)  # the limit holds for the whole process, and is 131,072 by default
     reader = csv.reader(
-        text.lines(),
+        _guarded(text.lines(dialect.newline), dialect.newline),
         delimiter=dialect.delimiter,
         quoting=csv.QUOTE_NONE if dialect.quoting == "none" else csv.QUOTE_MINIMAL,
         strict=True,
@@ -140,30 +139,48 @@ def csv_records(text: TextFile, dialect: Dialect) -> Iterator[tuple[int, list[st
             if not record:
                 empty.append(line)
             elif width and not has_width(record, width):
-                raise JabertError(f"{file}, line {line}: {len(record)} cells under a header of {width}")
+                raise JabertError(
+                    f"{file}, line {line}: {len(record)} cells under a header of {width}; where it is not the row "
+                    "that is wrong, data.delimiter and data.quoting say how cells are divided"
+                )
             else:
                 if width == 1:
                     yield from ((number, [""]) for number in empty)
                 empty.clear()
                 width = width or len(record)
-                yield line, record[:width]
+                yield line, [_unguarded(cell, dialect.newline) for cell in record[:width]]
             line = reader.line_num + 1
     except csv.Error as error:
         raise JabertError(
-            f"{file}, line {line}: the quotes of a cell do not match ({error}); data.quoting = 'none' reads quotes "
-            "as part of the texts"
+            f"{file}, line {line}: the quotes of a cell do not match ({error}); data.quoting = 'none' reads "
+            "quotes as part of the texts"
         ) from None
     if not width:
         raise JabertError(f"{file} is empty")
 
 
+_GUARD = "\0"  # which no line holds
+_OTHER = {"\n": "\r", "\r": "\n"}
+
+
+def _guarded(lines: Iterator[str], newline: str) -> Iterator[str]:
+    """The lines without the other sign that ends lines, which `csv` would take for one, unless at their end."""
+    for line in lines:
+        core = line[:-2] if line.endswith("\r\n") else line.removesuffix(newline)
+        yield core.replace(_OTHER[newline], _GUARD) + line[len(core) :] if _OTHER[newline] in core else line
+
+
+def _unguarded(cell: str, newline: str) -> str:
+    return cell.replace(_GUARD, _OTHER[newline]) if _GUARD in cell else cell
+
+
 def json_records(text: TextFile) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The line and the object of each record: a line each, or the elements of one array; blank lines are skipped.
+    """The line and the object of each record: a line, or an element of the one array; blank lines are none.
 
     Raises:
         JabertError: a line or element is not a JSON object; names file and line.
     """
-    first = next((line for line in text.lines("\n") if line.strip()), "")
+    first = next((line for line in text.lines() if line.strip()), "")
     records = _elements(text) if first.lstrip().startswith("[") else _json_lines(text)
     for line, record in records:
         if not isinstance(record, dict):
@@ -173,14 +190,14 @@ def json_records(text: TextFile) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _json_lines(text: TextFile) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.lines("\n"), 1):
+    for number, line in enumerate(text.lines(), 1):
         if line.strip():
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise JabertError(
-                    f"{text.location}, line {number}: not JSON ({error}); an object on each line, or an array of "
-                    "objects, is expected"
+                    f"{text.location}, line {number}: not JSON ({error}); an object on each line, or one "
+                    "array of objects, is expected"
                 ) from None
 
 

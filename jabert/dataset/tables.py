@@ -132,7 +132,7 @@ def read_columns(
 
 
 def strings_of(chunk: Chunk, role: str, column: str) -> list[str | None]:
-    """The cells of a column, null where there is no value; of any role but text, what can name a class is text.
+    """The cells of a column, null where there is no value; but for texts, what can name a class is text.
 
     Raises:
         JabertError: a cell is not text, or holds what no text may.
@@ -166,7 +166,7 @@ def _read_column(file: str, column: str, settings: DataSettings) -> tuple[list[s
 
 def _fault_of_cell(cell: object, role: str) -> str | None:
     if isinstance(cell, list | tuple) and role == "label":
-        return f"{cell!r} are several labels, but a text has one: keep one of them, or leave the row out"
+        return f"{cell!r} are several labels, but a text has one: keep one, or leave the row out"
     if not isinstance(cell, str):
         return f"{cell!r} is not text"
     if "\0" in cell:

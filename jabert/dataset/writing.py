@@ -52,6 +52,9 @@ class Encoding:
         return "utf-8-sig" if self.bom and is_utf_8 else self.name
 
 
+UTF_8 = Encoding()
+
+
 def require_writable_ending(path: Path, encoding: Encoding | None = None) -> str:
     """The ending of a table file that can be written.
 
@@ -59,7 +62,7 @@ def require_writable_ending(path: Path, encoding: Encoding | None = None) -> str
         JabertError: it is not that of a table, or is `.parquet.gz`, or is not written in the encoding.
     """
     ending = require_ending(str(path), _WRITTEN)
-    if encoding not in (None, Encoding()) and ending not in (".csv", ".tsv"):
+    if encoding not in (None, UTF_8) and ending not in (".csv", ".tsv"):
         raise JabertError(f"{path}: --encoding and --bom are for .csv and .tsv; {ending} is always the same")
     if ending == ".parquet" and is_packed(path.name):
         raise JabertError(f"{path}: a Parquet file is already compressed; give a name without .gz")
@@ -89,10 +92,10 @@ def write_chunks(
         encoding: of CSV and TSV; UTF-8 without it.
 
     Raises:
-        JabertError: the file has no ending that can be written, or cannot be written, or a row holds a character
-            that the encoding lacks.
+        JabertError: the file has no ending that can be written, or cannot be written, or a row holds a
+            character that the encoding lacks.
     """
-    ending, encoding = require_writable_ending(path, encoding), encoding or Encoding()
+    ending, encoding = require_writable_ending(path, encoding), encoding or UTF_8
     with atomic_path(path) as temporary:
         if ending == ".parquet":
             with pq.ParquetWriter(temporary, schema) as parquet:
@@ -133,8 +136,8 @@ def _require_characters(
             except UnicodeEncodeError as error:
                 where = f"row {row}" if row else "the header"
                 raise JabertError(
-                    f"{path}: {where} holds {error.object[error.start]!r}, which {encoding.name} lacks; nothing was "
-                    "written, and with --encoding utf-8 --bom, which Excel opens, what was scored is not scored again"
+                    f"{path}: {where} holds {error.object[error.start]!r}, which {encoding.name} lacks; "
+                    "nothing was written; what Excel opens, too, is --encoding utf-8 --bom"
                 ) from None
 
 

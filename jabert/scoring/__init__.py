@@ -13,7 +13,7 @@ from typing import Any
 
 from jabert.config import Settings, is_url
 from jabert.dataset.chunks import JSON, Chunk, read_chunks, require_column, require_ending, table_ending
-from jabert.dataset.writing import Encoding, require_writable_ending
+from jabert.dataset.writing import UTF_8, Encoding, require_writable_ending
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, exclusive, write_json
 from jabert.registry import Registry, open_registry
@@ -51,7 +51,7 @@ class Job:
     target: Path
     settings: Settings
     chunk_rows: int = _CHUNK_ROWS
-    encoding: Encoding = Encoding()
+    encoding: Encoding = UTF_8
 
     @property
     def folder(self) -> Path:
