@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from jabert.errors import JabertError
@@ -65,7 +66,7 @@ def find_dialect(
     fed = not alone or any("\n" in line for line in open_lines("\n"))
     newlines = ["\n"] * fed + ["\r"] * alone
     dialects = [
-        replace(_find(lambda: open_lines(newline), file, delimiters, quoting, text_column), newline=newline)
+        replace(_find(partial(open_lines, newline), file, delimiters, quoting, text_column), newline=newline)
         for newline in newlines
     ]
     fitting = [dialect for dialect in dialects if dialect.fits]

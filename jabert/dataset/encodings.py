@@ -33,6 +33,7 @@ _BEYOND_ASCII = re.compile("[^\0-\x7f]")
 _UNASSIGNED = re.compile("[\x80\xa0\uf8f0-\uf8f3]")  # bytes to which CP932 gives no character
 _SAMPLE = 100_000  # characters beyond ASCII that are looked at
 _JAPANESE = 0.8  # share of usual characters in a file that reads as Japanese
+_SOME = 0.2  # share below which a file is no Japanese text
 _CLEAR = 0.5  # difference between two shares of usual characters that decides
 
 
@@ -159,14 +160,15 @@ def _chosen(trials: list[_Trial], file: str) -> str:
             return "utf-8"
         fitting = [trials[0], *others]
     else:
-        is_text = best.usual + best.half_width > best.beyond / 2
         is_clear = not others or (best.share >= _JAPANESE and best.share >= others[0].share + _CLEAR)
         # Kanji of EUC-JP are half-width katakana of CP932, and the other way round.
-        if is_text and is_clear and (best.encoding != "euc_jp" or best.kana or not others):
+        if is_clear and others and best.encoding == "euc_jp":
+            is_clear = best.kana > 0
+        if is_clear and best.usual + best.half_width >= best.beyond * _SOME:
             return best.encoding
     names = " or ".join(name_of(trial.encoding) for trial in fitting)
     raise JabertError(
-        f"{file}: what the file says does not tell whether it is {names} text; say it: "
+        f"{file}: what the file says does not tell whether it is {names} text or something else; say it: "
         f"data.encoding = {' or '.join(repr(trial.encoding) for trial in fitting)}"
     )
 

@@ -140,8 +140,8 @@ def csv_records(text: TextFile, dialect: Dialect) -> Iterator[tuple[int, list[st
                 empty.append(line)
             elif width and not has_width(record, width):
                 raise JabertError(
-                    f"{file}, line {line}: {len(record)} cells under a header of {width}; where it is not the row "
-                    "that is wrong, data.delimiter and data.quoting say how cells are divided"
+                    f"{file}, line {line}: {len(record)} cells under a header of {width}; if the row is right, "
+                    "data.delimiter and data.quoting say how cells are divided"
                 )
             else:
                 if width == 1:

@@ -198,7 +198,7 @@ def read_back(folder, table):
         chunks = list(read_chunks(str(path), 3, lambda names: names))
     except JabertError as error:
         assert name in str(error) and "\n" not in str(error) and "data." in str(error)
-        event("refused")
+        event(f"refused: {str(error).partition(name)[2][:60]}")
         return
     found = [list(row) for chunk in chunks for row in zip(*chunk.table.to_pydict().values(), strict=True)]
     assert chunks[0].names == ["text", "label", "note"]
