@@ -26,6 +26,7 @@ from jabert.config import CONTEXT, LONG_TEXTS, Settings, decisive, settings_with
 from jabert.dataset import content_digest, read_corpus, table_digest
 from jabert.dataset.context import Neighbours, neighbours, require_groups
 from jabert.dataset.readers import location_of
+from jabert.dataset.splits import SPLITS
 from jabert.encoder import (
     EncoderFolder,
     TokenIds,
@@ -71,6 +72,7 @@ class Data:
         split_by: `given`, `sentence` or `group`.
         counts: rows read, dropped, kept, and of each split.
         conflicts: the rows of texts under two labels as a Markdown table, "" without any.
+        notes: sentences on what was read and what was left out, and why.
     """
 
     folder: Path
@@ -82,6 +84,7 @@ class Data:
     split_by: str
     counts: dict[str, int]
     conflicts: str
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -93,6 +96,17 @@ class Data:
         """The label encoder: class names in the order of their index, those of the training rows."""
         train = self.table["split"] == "train"
         return sorted(self.table.loc[train, "label"].dropna().unique())
+
+    def indistinct(self, tokens: "Tokens") -> list[str]:
+        """A sentence for each split whose texts have the token ids of training texts, which no model tells apart."""
+        ids = pd.Series([row.tobytes() for row in tokens.tokenized.ids], index=self.table.index)
+        learned = set(ids[self.table["split"] == "train"])
+        found = {split: int(ids[self.table["split"] == split].isin(learned).sum()) for split in SPLITS[1:]}
+        return [
+            f"{count:,} {split} texts have the same token ids as a training text: the encoder cannot tell them apart"
+            for split, count in found.items()
+            if count
+        ]
 
 
 @dataclass(frozen=True)
@@ -141,6 +155,15 @@ class Tokens:
         found = self.tokenized
         return table.assign(pieces=found.pieces, unknown=found.unknown, truncated=found.truncated)
 
+    def warning(self) -> str | None:
+        """That texts were cut, a sentence; None if none was."""
+        if not self.truncated:
+            return None
+        return (
+            f"{self.truncated:,} of {self.texts:,} texts are longer than the encoder takes and were cut, by "
+            f"{self.cut / self.pieces:.1%} of all pieces; data.long_texts and data.windows decide what is kept"
+        )
+
     def to_markdown(self) -> str:
         """The counts as a list."""
         lines = [
@@ -187,7 +210,7 @@ def read(settings: Settings) -> Data:
     read = decisive(settings, ["data"], without=[*LONG_TEXTS, CONTEXT])
     key = key_of(_READ, location, content_digest(settings.data), read)
     folder, record = find_or_make(_work(settings), "read", key, lambda folder: _read(settings, folder))
-    data = Data(folder, key, **record)
+    data = Data(folder, key, **{**record, "notes": tuple(record.get("notes", ()))})
     require_groups(data.table, settings.data.context)
     return data
 
@@ -205,6 +228,7 @@ def _read(settings: Settings, folder: Path) -> dict[str, Any]:
         "split_by": corpus.split_by,
         "counts": corpus.counts,
         "conflicts": markdown.table([*map(str, corpus.conflicts)], in_doubt) if in_doubt else "",
+        "notes": corpus.notes,
     }
 
 
@@ -257,16 +281,6 @@ def tokenize(settings: Settings, data: Data) -> Tokens:
         _work(settings), "tokenize", key, lambda folder: _tokenize(settings, data, encoder, folder)
     )
     tokens = Tokens(folder, key, **record)
-    if tokens.truncated:
-        log.warning(
-            "%d of %d texts are longer than %d tokens and were cut, by %.1f %% of all pieces; "
-            "data.long_texts = '%s' decides what is kept",
-            tokens.truncated,
-            tokens.texts,
-            tokens.max_tokens,
-            100 * tokens.cut / tokens.pieces,
-            settings.data.long_texts,
-        )
     return tokens
 
 
