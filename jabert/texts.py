@@ -70,7 +70,7 @@ def in_reading_form(text: str) -> str:
 
 
 class _Seen(dict[int, int | None]):
-    """For `str.translate`: nothing for an invisible character that is no white space; filled as it is asked."""
+    """For `str.translate`: nothing for an invisible character but white space; filled as it is asked."""
 
     def __missing__(self, code: int) -> int | None:
         character = chr(code)

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 import pandas as pd
 
@@ -23,8 +22,8 @@ class Corpus:
         table: columns text, label, group (if the data has groups), split, file, line.
         counts: numbers of rows: rows_read; tag_only, duplicates and conflicting_rows, which were removed;
             rows, which remain; train, validation and test. And conflicting_texts, the distinct texts of
-            the conflicting rows, and twins, those of the duplicates that differ from the text that they repeat
-            in width, composition or invisible characters.
+            the conflicting rows, and twins, those of the duplicates that differ from the text which they
+            repeat in width, composition or invisible characters.
         conflicts: the rows of texts with two or more labels (text, label, file, line).
         source: the path or URL it was read from, without a password.
         split_by: what the split is made by, never `auto`.
@@ -67,9 +66,7 @@ def read_corpus(settings: DataSettings) -> Corpus:
         conflicts=conflicts,
         source=redacted(location_of(settings)),
         split_by=resolve_split(table, settings),
-        notes=tuple(
-            chain(_left_out(counts, settings), _notes_on_twins(table.assign(split=splits), settings))
-        ),
+        notes=(*_left_out(counts, settings), *_torn_twins(table.assign(split=splits), settings)),
     )
 
 
@@ -92,7 +89,7 @@ def _left_out(counts: dict[str, int], settings: DataSettings) -> Iterator[str]:
         yield f"{counts['conflicting_rows']:,} rows have one of {texts}, and were {kept}{undo}"
 
 
-def _notes_on_twins(table: pd.DataFrame, settings: DataSettings) -> Iterator[str]:
+def _torn_twins(table: pd.DataFrame, settings: DataSettings) -> Iterator[str]:
     """That texts are in two splits which version 2 keeps together, if version 1 does not."""
     if settings.split_version != 1:
         return
@@ -117,9 +114,9 @@ def _cleaned(rows: pd.DataFrame, settings: DataSettings) -> tuple[pd.DataFrame, 
 
     Returns:
         The rows that remain, with all their columns; the rows of texts with two or more labels, sorted by
-        text (text, label, file, line); and counts: duplicates, the rows that repeat an earlier one, and twins,
-        those of them whose text is not exactly the earlier one's; conflicting_texts and conflicting_rows, the
-        distinct texts and the rows with two or more labels.
+        text (text, label, file, line); and counts: duplicates, the rows that repeat an earlier one, and
+        twins, those of them whose text is not exactly the earlier one's; conflicting_texts and
+        conflicting_rows, the distinct texts and the rows with two or more labels.
     """
     usable = rows["text"].map(fault_of).isna() & rows["label"].notna()
     found = rows[["label"]].assign(text=same_texts(rows["text"], settings))

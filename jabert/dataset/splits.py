@@ -1,9 +1,9 @@
 """Splits rows into train, validation and test.
 
-The split of a row follows from a digest of the seed and of its group (or text), so that it stays the same when
-the data grows or is reordered. In version 2 of the splits each class has a say, too: of its groups (or texts) a
-split gets no less than half and no more than one and a half times its share, and one at least. The digest
-alone keeps to that in all but small classes, so only in those can a row move when others are added.
+The split of a row follows from a digest of the seed and of its group (or text), so that it stays the same
+when the data grows or is reordered. In version 2 of the splits each class has a say, too: of its groups (or
+texts) a split gets no less than half and no more than one and a half times its share, and one at least. The
+digest alone keeps to that in all but small classes, so only in those can a row move when others are added.
 
 In version 2 texts that are the same to a reader, see `in_reading_form`, are never in two splits; in version 1
 each copy is drawn by itself.
@@ -57,7 +57,7 @@ def splits_of(rows: pd.DataFrame, settings: DataSettings) -> "pd.Series[str]":
     below `data.test_share`, otherwise validation if the second is below `data.validation_share`,
     otherwise train; where a class would get too few or too many, those with its smallest numbers are taken.
     With `data.test_rows`, the rows with the smallest first numbers are test, in version 2 of each class in
-    proportion. A given split is kept; only if no row of it is validation are validation rows drawn from train.
+    proportion. A given split is kept; only if no row of it is validation are such rows drawn from train.
 
     Raises:
         JabertError: as `resolve_split`; a given split is not train, validation or test; a row
@@ -174,8 +174,8 @@ def _draw_rows(
             missing -= int(sizes[unit])
     if missing:
         raise JabertError(
-            f"data.test_rows = {wanted} would divide the copies of a text: set data.drop_duplicates = true, or "
-            "data.test_share in its place"
+            f"data.test_rows = {wanted} would divide the copies of a text: set data.drop_duplicates = true, "
+            "or data.test_share in its place"
         )
     return drawn
 

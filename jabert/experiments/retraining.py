@@ -108,8 +108,8 @@ def load(recipe: str, overrides: list[str]) -> Settings:
 def as_champion(recipe: str, overrides: list[str]) -> list[str]:
     """Overrides for what a retraining has of the champion: its method, and version 1 of the splits.
 
-    So a scheduled retraining keeps its method when a release has another default, and is measured on rows that
-    the champion did not learn from; what another version of the splits calls test rows mostly are.
+    So a scheduled retraining keeps its method when a release has another default, and is measured on rows
+    that the champion did not learn from; from most test rows of another version of the splits it did.
 
     Args:
         recipe, overrides: as for `load`; what they choose themselves is left to them.
@@ -136,8 +136,8 @@ def as_champion(recipe: str, overrides: list[str]) -> list[str]:
         found.append(f"method.kind={kind}")
     if open_split and params.get("data.split_version", "1") == "1":
         log.warning(
-            "data.split_version is 1, as of the champion, version %s, which learned from most rows that would be "
-            "test rows in 2; change tracking.model_name with it",
+            "data.split_version is 1, as of the champion, version %s, which learned from most rows that "
+            "would be test rows in 2; change tracking.model_name with it",
             champion,
         )
         found.append("data.split_version=1")

@@ -98,12 +98,12 @@ class Data:
         return sorted(self.table.loc[train, "label"].dropna().unique())
 
     def indistinct(self, tokens: "Tokens") -> list[str]:
-        """A sentence for each split whose texts have the token ids of training texts, which no model tells apart."""
+        """A sentence for each split with texts whose token ids are those of training texts."""
         ids = pd.Series([row.tobytes() for row in tokens.tokenized.ids], index=self.table.index)
         learned = set(ids[self.table["split"] == "train"])
         found = {split: int(ids[self.table["split"] == split].isin(learned).sum()) for split in SPLITS[1:]}
         return [
-            f"{count:,} {split} texts have the same token ids as a training text: the encoder cannot tell them apart"
+            f"{count:,} {split} texts have the token ids of a training text; to the encoder they are the same"
             for split, count in found.items()
             if count
         ]
@@ -160,8 +160,9 @@ class Tokens:
         if not self.truncated:
             return None
         return (
-            f"{self.truncated:,} of {self.texts:,} texts are longer than the encoder takes and were cut, by "
-            f"{self.cut / self.pieces:.1%} of all pieces; data.long_texts and data.windows decide what is kept"
+            f"{self.truncated:,} of {self.texts:,} texts are longer than the encoder takes and were cut, "
+            f"by {self.cut / self.pieces:.1%} of all pieces; data.long_texts and data.windows decide "
+            "what is kept"
         )
 
     def to_markdown(self) -> str:
@@ -280,8 +281,7 @@ def tokenize(settings: Settings, data: Data) -> Tokens:
     folder, record = find_or_make(
         _work(settings), "tokenize", key, lambda folder: _tokenize(settings, data, encoder, folder)
     )
-    tokens = Tokens(folder, key, **record)
-    return tokens
+    return Tokens(folder, key, **record)
 
 
 def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Path) -> dict[str, Any]:

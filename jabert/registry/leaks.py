@@ -25,8 +25,8 @@ class TrainingDigests:
     Attributes:
         rows: digests of the texts.
         groups: digests of their groups if the split was by group, else empty.
-        by_form: whether the digests are of each text's `in_reading_form`, so that a text is found whatever its
-            width, composition and invisible characters; those of earlier versions are of the text itself.
+        by_form: whether the digests are of each text's `in_reading_form`, so that a text is found whatever
+            its width, composition and invisible characters; those of earlier versions are of the text itself.
     """
 
     rows: frozenset[str]

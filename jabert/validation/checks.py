@@ -43,7 +43,7 @@ def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: 
         "sides": ["train", "test"] if settings.training.watch == "test" else list(SPLITS),
     }
     measured, remedy = _measured_texts(table, settings), _remedy(table, settings.data, split_by)
-    return _check(measured, settings.validation.suite, parameters, split_by, folder, remedy)
+    return _check(measured, settings.validation.suite, parameters, split_by, folder, remedy=remedy)
 
 
 def check_pieces(pieces: pd.DataFrame, settings: Settings, folder: Path) -> ValidationReport:
@@ -71,8 +71,8 @@ def _remedy(table: pd.DataFrame, settings: DataSettings, split_by: str) -> str:
     """How every class can come into every split, to be read after what is not met."""
     if split_by == "given":
         return f"give rows of each class another split in the column {settings.split_column!r}"
-    units = "groups" if split_by == "group" else "texts"
-    names = table["group"] if split_by == "group" else same_texts(table["text"], settings)
+    by_group = split_by == "group" and "group" in table
+    units, names = ("groups", table["group"]) if by_group else ("texts", same_texts(table["text"], settings))
     counts = names.groupby(table["label"]).nunique()
     few = counts[counts < len(SPLITS)]
     if not few.empty:
@@ -138,6 +138,7 @@ def _check(
     parameters: Mapping[str, Any],
     split_by: str | None,
     folder: Path,
+    *,
     remedy: str = "",
 ) -> ValidationReport:
     path = find_suite(name)
