@@ -186,14 +186,11 @@ def retrain(
     ] = False,
 ) -> None:
     """Train on labelled texts, register the model, and promote it if it is better."""
-    from jabert.config import names_method
+    from jabert.config import load_settings
+    from jabert.experiments.retraining import as_champion
 
-    settings, overrides = given.settings, given.overrides
-    if not names_method(given.recipe, overrides):
-        from jabert.experiments import retraining
-
-        settings = retraining.load(given.recipe, overrides)
-        overrides = [*overrides, f"method.kind={settings.method.kind}"]
+    overrides = [*given.overrides, *as_champion(given.recipe, given.overrides)]
+    settings = load_settings(given.recipe, overrides)
     _require_inputs(settings)
     from flows.command import run_flow
     from jabert.cli.summary import print_summary
@@ -205,12 +202,25 @@ def retrain(
 @_command(app.command("validate"))
 def validate_command(given: Given) -> None:
     """Check the data against their suite of expectations, without training."""
-    from jabert.experiments import steps
+    from jabert.experiments import retraining, steps
+    from jabert.experiments.recording import tell
 
-    data = steps.read(given.settings)
-    report = steps.validate(given.settings, data)
-    text = f"{report.to_markdown()}\ndata docs: {report.page}"
-    given.show({"rows": data.counts, **report.to_dict()}, lambda _: print(text))
+    settings = retraining.load(given.recipe, given.overrides)
+    data = steps.read(settings)
+    report = steps.validate(settings, data)
+    warnings = [*data.notes, *report.warnings()]
+    tell(warnings if given.as_json else data.notes)  # the findings are in the table of the report
+    counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in data.counts.items() if count)
+    text = f"{counts}\n\n{report.to_markdown()}\ndata docs: {report.page}"
+    facts = {
+        "rows": data.counts,
+        **report.to_dict(),
+        "warnings": warnings,
+        **data.form,
+        "guessed": data.form,
+        "files": data.forms,
+    }
+    given.show(facts, lambda _: print(text))
     report.raise_if_critical()
 
 
@@ -326,8 +336,9 @@ def models_promote(
 ) -> None:
     """Compare a version with the champion on today's test rows, and promote it if it is better."""
     from jabert.experiments.promotion import promote
+    from jabert.experiments.retraining import load
 
-    verdict = promote(given.settings, version, force=force)
+    verdict = promote(load(given.recipe, given.overrides), version, force=force)
     facts = verdict.facts()
     given.show({"promoted": verdict.promoted, **facts}, lambda _: print_pairs(facts))
 

@@ -40,7 +40,8 @@ def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
     return {
         "weighted F1": f"{result['weighted_f1']:.4f} on the test rows ({before})",
         **({"baselines": ", ".join(map(_baseline, baselines, baselines.values()))} if baselines else {}),
-        "reason": ". ".join([result["reason"], *result["warnings"]]),
+        "reason": result["reason"],
+        **({"warnings": "\n".join(result["warnings"])} if result["warnings"] else {}),
         "rows": ", ".join(f"{split} {count:,}" for split, count in result["rows"].items()),
         "features": f"{features['computed']:,} texts computed, {features['reused']:,} reused",
         **({"seconds": f"{sum(stages.values()):.1f} ({by_stage})"} if stages else {}),

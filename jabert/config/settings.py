@@ -3,6 +3,7 @@
 import functools
 import pkgutil
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import StrEnum
 from importlib import import_module
 from importlib.util import find_spec
@@ -66,6 +67,15 @@ def _delimiter(name: str) -> str:
     if len(character) != 1 or character in '"\r\n':
         raise ValueError("it is neither auto, nor tab, nor one character other than a quote")
     return character
+
+
+def _floor(value: Any) -> Any:
+    with suppress(TypeError, ValueError):
+        if 0 <= float(value) < 1 and not isinstance(value, bool):
+            return float(value)
+    if value != "chance":
+        raise ValueError("it is neither 'chance' nor a weighted F1 from 0 to below 1")
+    return value
 
 
 Name = Annotated[str, AfterValidator(_not_blank)]
@@ -140,6 +150,9 @@ class DataSettings(_Group):
     """expected share of the rows that are not test rows, as for test_share"""
     seed: int = Field(0, ge=0)
     """chooses among the possible splits"""
+    split_version: int = Field(2, ge=1, le=2, json_schema_extra={"neutral": 1})
+    """2: by class, and texts alike but for width, composition or invisible characters are one; 1: as in
+    earlier versions, and where the champion learned under it"""
     strip_topic_tag: bool = True
     """KNBC: remove the tag that opens each article"""
     drop_duplicates: bool = True
@@ -250,6 +263,9 @@ class PromotionSettings(_Group):
     """weighted F1 that a version must gain over the champion"""
     require_significance: bool = False
     """whether the 95 % interval of the gain must lie above 0"""
+    floor: Annotated[float | Literal["chance"], BeforeValidator(_floor)] = "chance"
+    """what the first champion must beat: `chance`, which is always the largest class and guessing by the
+    training shares, the 95 % interval of the gain above 0; or a weighted F1; 0: nothing"""
     lock: Annotated[str | None, AfterValidator(_lockable)] = _location()
     """file, or URL of a PostgreSQL database where several machines promote; without it a file for this
     machine"""

@@ -9,7 +9,7 @@ import gzip
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
 from itertools import chain, islice
@@ -66,6 +66,12 @@ class Form:
     quoting: str | None = None
     header: bool | None = None
     notes: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready, without the notes."""
+        facts = asdict(self)
+        del facts["notes"]
+        return facts
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,7 +72,7 @@ def find_dialect(
     fitting = [dialect for dialect in dialects if dialect.fits]
     if len(fitting) > 1:
         raise JabertError(
-            f"{file}: some lines end in a carriage return, others in a line feed; end all lines alike, and put "
+            f"{file}: some lines end in a carriage return, others in a line feed; end all alike, and put "
             "quotes around cells with line breaks (data.quoting = 'rfc4180')"
         )
     return (fitting or dialects)[0]

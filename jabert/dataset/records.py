@@ -140,7 +140,7 @@ def csv_records(text: TextFile, dialect: Dialect) -> Iterator[tuple[int, list[st
                 empty.append(line)
             elif width and not has_width(record, width):
                 raise JabertError(
-                    f"{file}, line {line}: {len(record)} cells under a header of {width}; if the row is right, "
+                    f"{file}, line {line}: {len(record)} cells under a header of {width}; if it is right, "
                     "data.delimiter and data.quoting say how cells are divided"
                 )
             else:
@@ -164,7 +164,7 @@ _OTHER = {"\n": "\r", "\r": "\n"}
 
 
 def _guarded(lines: Iterator[str], newline: str) -> Iterator[str]:
-    """The lines without the other sign that ends lines, which `csv` would take for one, unless at their end."""
+    """The lines without the other sign that ends lines, which `csv` would heed, unless at their end."""
     for line in lines:
         core = line[:-2] if line.endswith("\r\n") else line.removesuffix(newline)
         yield core.replace(_OTHER[newline], _GUARD) + line[len(core) :] if _OTHER[newline] in core else line

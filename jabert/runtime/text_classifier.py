@@ -37,9 +37,10 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 _SUMS = "SHA256SUMS"
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # control, format (zero-width …) and white space
-_INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph, as in jabert/texts.py
-    (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800),
-    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF),
+_INVISIBLE_RANGES = (  # characters that have no glyph, as in jabert/texts.py
+    (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2065, 0x2065),
+    (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8),
+    (0x16FE4, 0x16FE4), (0x1D159, 0x1D159), (0xE0000, 0xE0FFF),
 )  # fmt: skip
 _INVISIBLE = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
 _OF_LONG_TEXTS = {"long_texts": "head", "windows": 1, "overlap": 0}  # where network.json does not say

@@ -398,12 +398,12 @@ def test_vectors_of_another_encoder_or_precision_are_not_taken(own, tmp_path, to
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("in.csv", b"text\na\n\xa4\xa2\n", r"in\.csv, line 3: the file is not UTF-8"),
+        ("in.csv", b"text\na\n\xff\xff\n", r"in\.csv, line 3: the file is not UTF-8"),
         ("in.csv", b"text\na\nb\0\n", r"in\.csv, line 3: there is a NUL byte"),
         ("in.csv", b"text,id\na,1\nb\n", r"in\.csv, line 3: 1 cells under a header of 2"),
-        ("in.csv", b'text\na\n"b\n', r"in\.csv, line 3: the quotes of a cell do not match"),
+        ("in.csv", b'text,id\na,1\n"b,1,1\n', r"in\.csv, line 3: the quotes of a cell do not match"),
         ("in.csv", b"texts,id\na,1\n", r"in\.csv has no column 'text' but: .*nearest is 'texts'"),
-        ("in.csv", b"text,id,id\na,1,1\n", r"in\.csv has more than one column 'id'"),
+        ("in.csv", b"text,text\na,1\n", r"in\.csv has more than one column 'text'; give its number"),
         ("in.csv", b"", r"in\.csv is empty"),
         ("in.csv.gz", b"text\na\n", r"in\.csv\.gz cannot be unpacked"),
         ("in.csv.gz", gzip.compress(b"text\na\n", mtime=0)[:-9], r"in\.csv\.gz cannot be unpacked"),
@@ -411,7 +411,7 @@ def test_vectors_of_another_encoder_or_precision_are_not_taken(own, tmp_path, to
         ("in.jsonl", b'{"text":"a", "\\ud800": 1}\n', r"surrogate pair stands alone in the key '\\ud800'"),
         ("in.jsonl", b'{"body":"a"}\n', r"in\.jsonl has no column 'text' but: 'body'"),
         ("in.parquet", b"text\na\n", r"in\.parquet cannot be read as Parquet"),
-        ("in.txt", b"text\na\n", r"in\.txt has none of the endings of a table"),
+        ("in.dat", b"text\na\n", r"in\.dat has none of the endings of a table"),
     ],
 )
 def test_a_table_that_is_none_is_refused_by_its_place(own, tmp_path, name, data, message):
