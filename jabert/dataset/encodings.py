@@ -127,9 +127,10 @@ class _Trial:
             self.fits = False
             self.line += error.object.count(b"\n", 0, error.start)
             return
-        self.line += text.count("\n")
-        if self.encoding == "cp932" and _UNASSIGNED.search(text):
+        if self.encoding == "cp932" and (unassigned := _UNASSIGNED.search(text)):
             self.fits = False
+            text = text[: unassigned.start()]
+        self.line += text.count("\n")
         if self.beyond >= _SAMPLE or text.isascii():
             return
         self.beyond += len(_BEYOND_ASCII.findall(text))

@@ -15,6 +15,7 @@ import pandas as pd
 from jabert.config import DataSettings, bundled, is_url
 from jabert.dataset.chunks import ENDINGS, Form, table_ending
 from jabert.dataset.dialects import composed
+from jabert.dataset.encodings import name_of
 from jabert.dataset.knbc import corpus_folder, is_archive, read_knbc, topic_files
 from jabert.dataset.labels import with_classes
 from jabert.dataset.records import open_text
@@ -67,7 +68,7 @@ def read_files(settings: DataSettings) -> Rows:
         case "table":
             table, forms = _read_tables(files, settings, notes)
         case "classes":
-            table = _read_classes(files, settings, notes)
+            table, forms = _read_classes(files, settings, notes)
         case "knbc":
             table = read_knbc(location_of(settings), settings.sha256)
         case "seed":
@@ -126,12 +127,15 @@ def _with_sides(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return table.assign(split=table["split"].replace(changed)) if changed else table
 
 
-def _read_classes(files: Mapping[str, str], settings: DataSettings, notes: list[str]) -> pd.DataFrame:
+def _read_classes(
+    files: Mapping[str, str], settings: DataSettings, notes: list[str]
+) -> tuple[pd.DataFrame, list[Form]]:
     """A text for each file, its label the folder of the file; the folder around that may say the split."""
-    texts, addresses = [], 0
+    texts, addresses, encodings = [], 0, Counter[str]()
     for file in files.values():
         with open_text(file, settings.encoding) as text:
             lines = list(text.lines())
+            encodings[text.encoding] += 1
         addresses += bool(lines) and bool(_ADDRESS.match(lines[0]))
         texts.append("".join(lines[settings.skip_lines :]).rstrip("\r\n"))
     parts = [PurePosixPath(name).parts for name in files]
@@ -145,7 +149,11 @@ def _read_classes(files: Mapping[str, str], settings: DataSettings, notes: list[
             "data.skip_lines leaves lines out, 2 in the livedoor corpus"
         )
     rows = rows_frame(cells, location_of(settings), [1 + settings.skip_lines] * len(texts))
-    return rows.assign(file=[redacted(file) for file in files.values()])
+    forms = [Form(redacted(location_of(settings)), encoding) for encoding in encodings]
+    if settings.encoding == "auto" and set(encodings) != {"utf-8"}:
+        found = ", ".join(f"{count:,} as {name_of(name)}" for name, count in encodings.items())
+        notes.append(f"files are read {found} text (data.encoding)")
+    return rows.assign(file=[redacted(file) for file in files.values()]), forms
 
 
 def content_digest(settings: DataSettings) -> str:

@@ -147,9 +147,7 @@ def open_job(
     job = Job(source if is_url(source) else str(Path(source).resolve()), path, settings, encoding=written)
     if job.source == str(job.target):
         raise JabertError(f"{job.target} is the table itself; the scored one needs a name of its own")
-    first, _ = next(job.chunks())
-    for note in first.form.notes:
-        log.warning(note)
+    next(job.chunks())
     registry = open_registry(settings)
     _begun_with(job, registry) or registry.require_champion()
     return job
@@ -229,6 +227,8 @@ class _Part:
 def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
     model = f"{champion.version}-{champion.digest[:16]}"  # a new registry counts from 1 again
     for number, (chunk, texts) in enumerate(job.chunks()):
+        for note in chunk.form.notes if number == 0 else ():
+            log.warning("%s", note)
         path = job.folder / f"{number:06}-{chunk.digest()}-{model}{_PART}"
         faults = [fault_of(text) for text in texts]
         prepared = None if path.exists() else champion.prepare(texts, faults)
