@@ -331,6 +331,10 @@ def workbook(path, *sheets):
     kinds = "http://schemas.openxmlformats.org/package/2006"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("[Content_Types].xml", f'<Types xmlns="{kinds}/content-types"/>')
+        start = f'<Relationship Id="r" Type="{rel}/officeDocument" Target="xl/workbook.xml"/>'
+        archive.writestr(
+            "_rels/.rels", f'<Relationships xmlns="{kinds}/relationships">{start}</Relationships>'
+        )
         listed = "".join(f'<sheet name="{n}" sheetId="{i}" r:id="r{i}"/>' for i, n in enumerate(names, 1))
         archive.writestr(
             "xl/workbook.xml",
