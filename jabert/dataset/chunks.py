@@ -266,6 +266,7 @@ def _csv_chunks(text: TextFile, rows: int, select: Select, settings: DataSetting
         else [settings.delimiter],
         quoting=settings.quoting,
         text_column=settings.text_column,
+        columns=_least_columns(settings),
     )
     header, note = _header((cells for _, cells in csv_records(text, dialect)), file, settings)
     notes = [*dialect.notes, *([note] if note else [])]
@@ -282,6 +283,14 @@ def _csv_chunks(text: TextFile, rows: int, select: Select, settings: DataSetting
         notes=tuple(map(redacted, notes)),
     )
     yield from _record_chunks(csv_records(text, dialect), rows, select, file, form, text=text)
+
+
+def _least_columns(settings: DataSettings) -> int:
+    """How many columns a table has at least, if the columns are given by number."""
+    wanted = (settings.text_column, settings.label_column, settings.group_column, settings.order_column)
+    if not settings.text_column.isdecimal():
+        return 2
+    return max(int(column) for column in wanted if column and column.isdecimal())
 
 
 def _sheet_chunks(
