@@ -306,7 +306,10 @@ def _sheet_chunks(
 
 def _header(records: Iterable[Sequence[str]], file: str, settings: DataSettings) -> tuple[bool, str | None]:
     if settings.header == "auto":
-        return find_header(islice(records, _FOR_HEADER), file, text_column=settings.text_column)
+        columns = (settings.label_column, settings.group_column, settings.split_column, settings.order_column)
+        names = {"text", "label", *filter(None, columns)}
+        named = [name for name in names if not name.isdecimal()]
+        return find_header(islice(records, _FOR_HEADER), file, text_column=settings.text_column, names=named)
     return settings.header, None
 
 
@@ -326,8 +329,9 @@ def _record_chunks(
     try:
         select(present)
     except NoColumnError as error:
-        hint = "; if line 1 is a row, set data.header = false and name columns by number, from 1"
-        raise JabertError(f"{error}{hint if form.header else ''}") from None
+        hint = "if line 1 is a row, set data.header = false and name columns by number, from 1"
+        hint = hint if form.header else "as data.header is false, columns have numbers: data.text_column = 1"
+        raise JabertError(f"{error}; {hint}") from None
     names = own_names(present)
     for numbers, part in _parts(records, rows):
         cells = [pa.array([record[place] for record in part], pa.string()) for place in range(len(names))]

@@ -9,7 +9,7 @@ guess (`csv.Sniffer`, DuckDB, Polars) look at a sample, and take one of two poss
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
@@ -95,13 +95,14 @@ def find_dialect(
 
 
 def _newlines(lines: Iterable[str]) -> list[str]:
-    """What can end a line: a carriage return alone only in a file that has none before a line feed."""
+    """What can end a line: not a carriage return alone where the first stands before a line feed."""
     fed = alone = False
     for line in lines:
-        if line.endswith("\r\n"):
+        pair = line.endswith("\r\n")
+        alone = alone or "\r" in line[: -2 if pair else None]
+        if pair and not alone:
             return ["\n"]
         fed = fed or line.endswith("\n")
-        alone = alone or "\r" in line
     return ["\n"] * (fed or not alone) + ["\r"] * alone
 
 
@@ -366,12 +367,14 @@ def _open_quotes(reading: _Reading, file: str) -> Iterator[str]:
         )
 
 
-def find_header(records: Iterable[Sequence[str]], file: str, *, text_column: str) -> tuple[bool, str | None]:
+def find_header(
+    records: Iterable[Sequence[str]], file: str, *, text_column: str, names: Collection[str]
+) -> tuple[bool, str | None]:
     """Whether the first record holds the names of the columns, and a sentence that says so if it was guessed.
 
     A text column that is named is named in a header. One that is given by its number may have none: then the
-    first record is a row if one of its cells occurs again in its column, and the header if in some column all
-    other cells do.
+    first record is the header if it has one of the names; otherwise a row if one of its cells occurs again in
+    its column, and the header if in some column all other cells do.
 
     Raises:
         JabertError: neither is so.
@@ -380,6 +383,8 @@ def find_header(records: Iterable[Sequence[str]], file: str, *, text_column: str
         return True, None
     first, *rows = records
     numbers = [list(map(str, range(start, start + len(first)))) for start in (0, 1)]
+    if set(map(composed, first)) & set(map(composed, names)):
+        return True, None
     if len(first) > 1 and first in numbers:  # as pandas names columns that have no name
         return True, None
     columns = [Counter(row[place] for row in rows if place < len(row)) for place in range(len(first))]

@@ -34,6 +34,7 @@ _UNASSIGNED = re.compile("[\x80\xa0\uf8f0-\uf8f3]")  # bytes to which CP932 give
 _SAMPLE = 100_000  # characters beyond ASCII that are looked at
 _JAPANESE = 0.8  # share of usual characters in a file that reads as Japanese
 _SOME = 0.2  # share below which a file is no Japanese text
+_ENOUGH = 20  # characters beyond ASCII, of which some are kana
 _CLEAR = 0.5  # difference between two shares of usual characters that decides
 
 
@@ -148,6 +149,13 @@ class _Trial:
         """The same with half-width katakana, which are seldom alone."""
         return (self.usual + self.half_width) / max(1, self.beyond)
 
+    @property
+    def is_japanese(self) -> bool:
+        """Whether it reads as Japanese, and not as another language in an encoding of the same bytes."""
+        if self.half_width > self.beyond / 2:
+            return self.possible == 1
+        return self.share >= _SOME and (self.kana > 0 or self.beyond < _ENOUGH)
+
 
 def _chosen(trials: list[_Trial], file: str) -> str:
     """The encoding of the trial that reads the file as its writer meant it, see `find_encoding`."""
@@ -171,7 +179,7 @@ def _chosen(trials: list[_Trial], file: str) -> str:
         # Kanji of EUC-JP can be half-width katakana of CP932, and the other way round, but not kana.
         if is_clear and others:
             is_clear = best.kana > 0 or others[0].possible < _CLEAR
-        if is_clear and best.possible >= _SOME:
+        if is_clear and best.is_japanese:
             return best.encoding
     names = " or ".join(name_of(trial.encoding) for trial in fitting)
     raise JabertError(
