@@ -25,6 +25,8 @@ def print_summary(result: dict[str, Any], settings: Settings) -> None:
         "refused": "is registered but was refused; the champion stays",
         "unchanged": "was made from the same data, encoder and settings; nothing was done",
     }[result["outcome"]]
+    if result["outcome"] == "kept" and result["champion_weighted_f1"] is None:
+        outcome = "is registered; there is no champion yet"
     headline = f"Version {result['model_version']} of model {model!r} {outcome}."
     print_rich("", headline, "", grid(_facts(result, settings).items()), "", "Try next:")
     for command in _commands(settings.tracking):

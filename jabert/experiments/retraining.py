@@ -18,6 +18,7 @@ from jabert.config import (
     names_method,
     names_setting,
 )
+from jabert.dataset import class_shares
 from jabert.evaluation import Baseline, Calibration, advice, baselines_of, measure_baseline
 from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
@@ -269,6 +270,7 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
         data.table[data.table["split"] == "test"],
         settings.promotion,
         record=lambda verdict: record_comparison(verdict, run),
+        shares=class_shares(data.table),
         seed=settings.data.seed,
     )
     verdict = gate.judge_once(version)
