@@ -17,6 +17,7 @@ import typer
 from jabert.cli.output import print_checks, print_diff, print_json, print_listing, print_pairs, print_verified
 from jabert.errors import JabertError, reason_of, redacted
 from jabert.process import collect_garbage_rarely, handle_signals
+from jabert.sockets import reach_directly
 
 if TYPE_CHECKING:
     from jabert.config import Settings
@@ -128,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given[:texts]
     collect_garbage_rarely()
     handle_signals()
+    reach_directly()
     for stream in (sys.stdout, sys.stderr):  # Japanese is shown in any locale
         if isinstance(stream, io.TextIOWrapper) and "PYTHONIOENCODING" not in os.environ:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

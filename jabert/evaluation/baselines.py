@@ -68,8 +68,8 @@ def measure_chance(
         model: probabilities (rows, classes), columns in the order of `labels`.
 
     Returns:
-        Always the largest class; and guessing each class as often as its share, with the F1 of the counts that
-        are to be expected.
+        Always the largest class; and guessing each class as often as its share, with the F1 of the counts
+        that are to be expected.
     """
     true, (units, _) = class_indices(rows, labels), resampling_units(rows)
     share = np.array([shares.get(label, 0.0) for label in labels])
