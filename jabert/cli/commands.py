@@ -214,7 +214,15 @@ def validate_command(given: Given) -> None:
     tell(warnings if given.as_json else data.notes)  # the findings are in the table of the report
     counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in data.counts.items() if count)
     text = f"{counts}\n\n{report.to_markdown()}\ndata docs: {report.page}"
-    given.show({"rows": data.counts, **report.to_dict(), "warnings": warnings}, lambda _: print(text))
+    facts = {
+        "rows": data.counts,
+        **report.to_dict(),
+        "warnings": warnings,
+        **data.form,
+        "guessed": data.form,
+        "files": data.forms,
+    }
+    given.show(facts, lambda _: print(text))
     report.raise_if_critical()
 
 
@@ -287,17 +295,19 @@ def _texts_of(name: str, option: str) -> list[str]:
 
 @_command(app.command())
 def score(
-    source: Annotated[str, typer.Argument(metavar="IN", help="Table: .csv, .tsv, .jsonl, .parquet; or URL.")],
-    target: Annotated[str, typer.Argument(metavar="OUT", help="File to write, with one of these endings.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="A table, as `validate` reads it; or its URL.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="To write: .csv, .tsv, .jsonl or .parquet.")],
     given: Given,
+    encoding: Annotated[str, typer.Option(help="Of a CSV or TSV file, e.g. cp932.")] = "utf-8",
+    bom: Annotated[bool, typer.Option("--bom", help="With the mark by which Excel knows UTF-8.")] = False,
 ) -> None:
     """Score a table of texts with the champion."""
     from jabert.scoring import open_job
 
-    open_job(given.settings, source, target)  # what is missing is said before Prefect is loaded
+    open_job(given.settings, source, target, encoding=encoding, bom=bom)  # said before Prefect is loaded
     from flows.command import run_flow
 
-    given.show(run_flow("score", source, target, given.recipe, given.overrides))
+    given.show(run_flow("score", source, target, given.recipe, given.overrides, encoding=encoding, bom=bom))
 
 
 @app.command()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from jabert.config import DataSettings
+from jabert.dataset.chunks import Form
 from jabert.dataset.knbc import strip_topic_tags
-from jabert.dataset.readers import format_of, location_of, read_rows
+from jabert.dataset.readers import format_of, location_of, read_files
 from jabert.dataset.splits import SPLITS, SplitBy, resolve_split, shuffled, splits_of
 from jabert.errors import JabertError, redacted
 from jabert.texts import fault_of, in_reading_form
@@ -28,6 +29,7 @@ class Corpus:
         source: the path or URL it was read from, without a password.
         split_by: what the split is made by, never `auto`.
         notes: sentences on what was read and what was left out, and why.
+        forms: how each table was read.
     """
 
     table: pd.DataFrame
@@ -36,6 +38,7 @@ class Corpus:
     source: str
     split_by: SplitBy
     notes: tuple[str, ...] = ()
+    forms: tuple[Form, ...] = ()
 
 
 def read_corpus(settings: DataSettings) -> Corpus:
@@ -49,7 +52,8 @@ def read_corpus(settings: DataSettings) -> Corpus:
         >>> len(corpus.table), corpus.split_by
         (1046, 'group')
     """
-    rows = read_rows(settings)
+    read = read_files(settings)
+    rows = read.table
     counts = {"rows_read": len(rows), "tag_only": 0}
     if settings.strip_topic_tag and format_of(settings) == "knbc":
         rows, counts["tag_only"] = strip_topic_tags(rows)
@@ -66,7 +70,12 @@ def read_corpus(settings: DataSettings) -> Corpus:
         conflicts=conflicts,
         source=redacted(location_of(settings)),
         split_by=resolve_split(table, settings),
-        notes=(*_left_out(counts, settings), *_torn_twins(table.assign(split=splits), settings)),
+        notes=(
+            *read.notes,
+            *_left_out(counts, settings),
+            *_torn_twins(table.assign(split=splits), settings),
+        ),
+        forms=read.forms,
     )
 
 

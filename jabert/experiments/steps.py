@@ -55,7 +55,7 @@ log = logging.getLogger("jabert")
 Split = Literal["train", "validation", "test"]
 
 # Raised when the files of a step, or what stands in them for the same inputs, are no longer as before.
-_READ, _VALIDATE, _TOKENIZE, _FIT, _CALIBRATE, _EVALUATE = 1, 1, 1, 1, 1, 1
+_READ, _VALIDATE, _TOKENIZE, _FIT, _CALIBRATE, _EVALUATE = 2, 1, 1, 1, 1, 1
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Data:
         counts: rows read, dropped, kept, and of each split.
         conflicts: the rows of texts under two labels as a Markdown table, "" without any.
         notes: sentences on what was read and what was left out, and why.
+        forms: how each table was read: file, encoding, delimiter, quoting and header.
     """
 
     folder: Path
@@ -85,11 +86,20 @@ class Data:
     counts: dict[str, int]
     conflicts: str
     notes: tuple[str, ...] = ()
+    forms: tuple[dict[str, Any], ...] = ()
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """Columns text, label, group (if there are groups), split, file, line."""
         return pd.read_parquet(self.folder / "table.parquet")
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """Encoding, delimiter, quoting and header of the tables; None where they differ or have none."""
+        found = {
+            key: {of[key] for of in self.forms} for key in ("encoding", "delimiter", "quoting", "header")
+        }
+        return {key: values.pop() if len(values) == 1 else None for key, values in found.items()}
 
     @cached_property
     def labels(self) -> list[str]:
@@ -211,7 +221,7 @@ def read(settings: Settings) -> Data:
     read = decisive(settings, ["data"], without=[*LONG_TEXTS, CONTEXT])
     key = key_of(_READ, location, content_digest(settings.data), read)
     folder, record = find_or_make(_work(settings), "read", key, lambda folder: _read(settings, folder))
-    data = Data(folder, key, **{**record, "notes": tuple(record.get("notes", ()))})
+    data = Data(folder, key, **{**record, "notes": tuple(record["notes"]), "forms": tuple(record["forms"])})
     require_groups(data.table, settings.data.context)
     return data
 
@@ -230,6 +240,7 @@ def _read(settings: Settings, folder: Path) -> dict[str, Any]:
         "counts": corpus.counts,
         "conflicts": markdown.table([*map(str, corpus.conflicts)], in_doubt) if in_doubt else "",
         "notes": corpus.notes,
+        "forms": [form.facts() for form in corpus.forms],
     }
 
 
