@@ -453,11 +453,11 @@ def features_verify(
     seed: Annotated[int, typer.Option(min=0, help="Chooses the rows.")] = 0,
 ) -> None:
     """Compute a random sample of stored vectors again and name what differs."""
-    from jabert.encoder import open_folder
+    from jabert.encoder import folder_of
     from jabert.features.verification import verify
     from jabert.tracking import with_local_encoder
 
-    folder = open_folder(with_local_encoder(given.settings).encoder.path)
+    folder = folder_of(with_local_encoder(given.settings).encoder)
     verified = verify(folder, given.settings, rows, seed)
     given.show(verified.to_dict(), lambda _: print_verified(verified))
     if not verified.ok:
@@ -486,7 +486,13 @@ def encoder_inspect(
     from jabert.encoder.inspection import describe
 
     facts = describe(folder)
-    print_json(facts) if as_json else print_pairs(facts)
+    if as_json:
+        print_json(facts)
+        return
+    notes = facts.pop("notes")
+    print_pairs(facts)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 @encoder_app.command("init")

@@ -31,8 +31,8 @@ from jabert.encoder import (
     TokenIds,
     TokenizedTexts,
     Tokenizer,
+    folder_of,
     longest_row,
-    open_folder,
     vector_origin,
 )
 from jabert.errors import JabertError, redacted
@@ -106,6 +106,7 @@ class Tokens:
         longest: pieces of the longest text.
         lower_case: whether texts were lower-cased.
         max_tokens: that the encoder takes at a time.
+        doubt_of_case: a sentence if the texts look as if case were treated wrongly.
     """
 
     folder: Path
@@ -117,6 +118,7 @@ class Tokens:
     longest: int
     lower_case: bool
     max_tokens: int
+    doubt_of_case: str | None = None
 
     @cached_property
     def tokenized(self) -> TokenizedTexts:
@@ -249,7 +251,7 @@ def _validated(
 
 def tokenize(settings: Settings, data: Data) -> Tokens:
     """Turn the texts into token ids."""
-    encoder = open_folder(settings.encoder.path)
+    encoder = folder_of(settings.encoder)
     read = decisive(settings, ["encoder.max_tokens", "encoder.pad_to", "encoder.lower_case"])
     kept = kept_of(data.table["text"], settings, encoder)
     key = key_of(_TOKENIZE, data.texts_digest, encoder.fingerprint, read, *([kept] if kept else []))
@@ -267,12 +269,15 @@ def tokenize(settings: Settings, data: Data) -> Tokens:
             100 * tokens.cut / tokens.pieces,
             settings.data.long_texts,
         )
+    if tokens.doubt_of_case:
+        log.warning(tokens.doubt_of_case)
     return tokens
 
 
 def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Path) -> dict[str, Any]:
     tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
-    found = tokenizer(data.table["text"].tolist())
+    texts = data.table["text"].tolist()
+    found = tokenizer(texts)
     columns = {
         "ids": pa.LargeListArray.from_arrays(found.ids.offsets, pa.array(found.ids.flat)),
         "pieces": found.pieces,
@@ -288,12 +293,13 @@ def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Pa
         "longest": int(found.pieces.max()),
         "lower_case": tokenizer.lower_case,
         "max_tokens": tokenizer.max_tokens,
+        "doubt_of_case": tokenizer.doubt_of_case(texts),
     }
 
 
 def featurize(settings: Settings, tokens: Tokens, on_progress: Progress | None = None) -> Featurized:
     """Fill the feature store with the vectors that it lacks of the texts."""
-    return featurize_ids(tokens.tokenized.ids, open_folder(settings.encoder.path), settings, on_progress)
+    return featurize_ids(tokens.tokenized.ids, folder_of(settings.encoder), settings, on_progress)
 
 
 def fit(
@@ -364,7 +370,7 @@ def fit(
 def _vectors_of(settings: Settings) -> list[Any]:
     """What decides the vectors of given token ids."""
     features = settings.features
-    origin = vector_origin(open_folder(settings.encoder.path), settings.encoder, features.layers)
+    origin = vector_origin(folder_of(settings.encoder), settings.encoder, features.layers)
     return [origin, features.dtype]
 
 
@@ -379,7 +385,7 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
     ids = tokens.tokenized.ids.take(chosen) if tokens else None
     vectors = None
     if ids is not None and "vectors" in method_of(settings).needs:
-        encoder = open_folder(settings.encoder.path)
+        encoder = folder_of(settings.encoder)
         store, longest = open_store(encoder, settings), longest_row(encoder, settings.encoder)
         vectors = StoredVectors.find(store, ids, longest)
     groups = table["group"].astype(object).where(table["group"].notna(), None) if "group" in table else ()
