@@ -43,7 +43,9 @@ app = typer.Typer(
 models_app = typer.Typer(help="The registered model: its versions and aliases.")
 features_app = typer.Typer(help="The store of token vectors: what is in it.")
 data_app = typer.Typer(help="Import corpora.", **_OPTIONS)
-encoder_app = typer.Typer(help="Check encoder folders, complete them, export fine-tuned ones.", **_OPTIONS)
+encoder_app = typer.Typer(
+    help="Check encoder folders, complete or import them, export fine-tuned ones.", **_OPTIONS
+)
 app.add_typer(models_app, name="models")
 app.add_typer(features_app, name="features")
 app.add_typer(data_app, name="data")
@@ -504,6 +506,25 @@ def encoder_init(
     from jabert.encoder.inspection import init_config
 
     path, remarks = init_config(folder, heads)
+    print(path)
+    for remark in remarks:
+        print(f"note: {remark}", file=sys.stderr)
+
+
+@encoder_app.command("import")
+def encoder_import(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Hugging Face folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Encoder folder to write; must not be there.")],
+    prefix: Annotated[str | None, typer.Option(help="Put before every text, e.g. 'query: '.")] = None,
+    first_position: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of a text in the table of positions, if it is not the architecture's."),
+    ] = None,
+) -> None:
+    """Make an encoder folder of a BERT, RoBERTa, XLM-R or DistilBERT in Hugging Face's form."""
+    from jabert.pretraining.hugging_face import import_encoder
+
+    path, remarks = import_encoder(source, out, prefix=prefix, first_position=first_position)
     print(path)
     for remark in remarks:
         print(f"note: {remark}", file=sys.stderr)

@@ -210,9 +210,9 @@ class JsonTokenizer:
             "unk_id", model["vocab"].get(model.get("unk_token")) if self.kind != "Unigram" else None
         )
         self.unknown_id = -1 if unknown is None else int(unknown)
-        self.case = (
-            Case(True, "the tokenizer lower-cases by itself") if lowered else case_of(_ordinary(model))
-        )
+        self.case = case_of(_ordinary(model))
+        if path.name != "vocab.txt":
+            self.case = Case(lowered, f"{path.name} says so")
         self.case_before = self.case.lower
         self.lower_case = self.case.lower if lower_case is None else lower_case
         self._prepare = preparation(words, lower_case=self.lower_case)
@@ -299,7 +299,15 @@ def packages_of(words: str | None) -> tuple[str, ...]:
     return "fugashi", words
 
 
-def wordpiece(vocabulary: Sequence[str], *, words: str | None, path: Path, strip: bool | None = None) -> Any:
+def wordpiece(
+    vocabulary: Sequence[str],
+    *,
+    words: str | None,
+    path: Path,
+    strip: bool | None = None,
+    han_apart: bool = True,
+    characters: bool = False,
+) -> Any:
     """The content of `tokenizer.json` for a WordPiece vocabulary, with BERT's own rules.
 
     Args:
@@ -307,6 +315,8 @@ def wordpiece(vocabulary: Sequence[str], *, words: str | None, path: Path, strip
         words: as for `JsonTokenizer`; MeCab's words are not parted further.
         path: of the vocabulary, for error messages.
         strip: whether accents and voiced marks are taken off; None: if no piece has one.
+        han_apart: whether each Chinese character is a word.
+        characters: whether words are cut into characters instead.
 
     Raises:
         JabertError: the vocabulary has no `[UNK]`, or was made for words of MeCab, and `words` is None.
@@ -323,15 +333,19 @@ def wordpiece(vocabulary: Sequence[str], *, words: str | None, path: Path, strip
             "Hugging Face folder with `jabert encoder import`"
         )
     ids = {piece: number for number, piece in enumerate(vocabulary)}
-    model = tokenizers.models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=_WORDPIECE_LIMIT)
-    tokenizer = tokenizers.Tokenizer(model)
+    models, before = tokenizers.models, tokenizers.pre_tokenizers
+    whole = models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=_WORDPIECE_LIMIT)
+    tokenizer = tokenizers.Tokenizer(models.WordLevel(ids, unk_token="[UNK]") if characters else whole)
+    parts = [before.WhitespaceSplit() if words else before.BertPreTokenizer()]
     if words is None:
         if strip is None:
             strip = case_of(ordinary).lower and not any(map(_is_marked, ordinary))
-        tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(strip_accents=strip, lowercase=False)
-        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    else:
-        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+        tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(
+            strip_accents=strip, handle_chinese_chars=han_apart, lowercase=False
+        )
+    if characters:
+        parts.append(before.Split(tokenizers.Regex("."), "isolated"))
+    tokenizer.pre_tokenizer = before.Sequence(parts)
     tokenizer.decoder = tokenizers.decoders.WordPiece()
     return json.loads(tokenizer.to_str())
 

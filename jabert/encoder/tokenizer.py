@@ -103,6 +103,11 @@ class Tokenizer:
         for name, limit in limits.items():
             if limit is not None and limit > positions:
                 raise JabertError(f"encoder.{name} = {limit}, but {folder.path} has {positions} positions")
+        if settings.pad_to and self.cls_id == 0:
+            raise JabertError(
+                f"encoder.pad_to pads with the token id 0, with which every text begins in {folder.path}; "
+                "leave it unset"
+            )
         self.max_tokens = _max_tokens(folder, settings)
         self.pad_to = settings.pad_to
         self._room = self.max_tokens - 2 - len(self.prefix_ids)
