@@ -336,7 +336,7 @@ def wordpiece(
     models, before = tokenizers.models, tokenizers.pre_tokenizers
     whole = models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=_WORDPIECE_LIMIT)
     tokenizer = tokenizers.Tokenizer(models.WordLevel(ids, unk_token="[UNK]") if characters else whole)
-    parts = [before.WhitespaceSplit() if words else before.BertPreTokenizer()]
+    parts: list[Any] = [before.WhitespaceSplit() if words else before.BertPreTokenizer()]
     if words is None:
         if strip is None:
             strip = case_of(ordinary).lower and not any(map(_is_marked, ordinary))

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -284,8 +285,7 @@ def _of_torch(file: Path) -> dict[str, Callable[[], _Array]]:
             f"{file} is PyTorch's own format, and PyTorch is not installed: pip install torch, or save the "
             "model as model.safetensors, as transformers' save_pretrained does"
         )
-    import torch
-
+    torch: Any = import_module("torch")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # of pickle, zipfile or torch; whatever a file that is no model does

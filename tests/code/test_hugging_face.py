@@ -37,6 +37,11 @@ def model(models, tmp_path):
     return lambda name: shutil.copytree(models / name, tmp_path / name)
 
 
+def golden_of(folder):
+    with np.load(folder / "golden.npz") as arrays:
+        return dict(arrays)
+
+
 def changed(folder, name="config.json", **values):
     content = json.loads((folder / name).read_text(encoding="utf-8")) | values
     content = {key: value for key, value in content.items() if value is not ...}
@@ -57,7 +62,7 @@ def test_ids_and_vectors_are_those_of_transformers(models, name):
     if name in OF_MECAB:
         pytest.importorskip("fugashi")
         pytest.importorskip(OF_MECAB[name])
-    golden = np.load(models / name / "golden.npz")
+    golden = golden_of(models / name)
     import_encoder(models / name, Path("made"))
     folder = open_folder(Path("made"))
     ids = Tokenizer(folder, EncoderSettings())(golden["texts"].tolist()).ids
@@ -148,7 +153,7 @@ def test_the_default_prompt_of_sentence_transformers_becomes_the_prefix(model):
 
 
 def test_positions_may_begin_elsewhere(models):
-    golden = np.load(models / "rinna" / "golden.npz")
+    golden = golden_of(models / "rinna")
     import_encoder(models / "rinna", Path("made"), first_position=0)
     folder = open_folder("made")
     assert folder.config.max_position_embeddings == 68
@@ -175,7 +180,7 @@ def test_shards_old_names_and_half_precision_are_read(model, models):
         save_file({name: value for name, value in renamed.items() if shards[name] == shard}, source / shard)
     (source / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}), encoding="utf-8")
     import_encoder(source, Path("made"))
-    golden = np.load(source / "golden.npz")
+    golden = golden_of(source)
     folder = open_folder("made")
     ids = Tokenizer(folder, EncoderSettings())(golden["texts"].tolist()).ids
     np.testing.assert_allclose(
@@ -325,7 +330,7 @@ def test_the_runtime_tokenizes_as_training_does(models, name, tmp_path):
     tokenizer.model.write(tmp_path)
     words = open_folder("made").settings.get("words")
     encode = tokenizer_of(tmp_path, {"lower_case": tokenizer.lower_case, "words": words})
-    texts = [*np.load(models / name / "golden.npz")["texts"].tolist(), "[SEP] </s>", "", " "]
+    texts = [*golden_of(models / name)["texts"].tolist(), "[SEP] </s>", "", " "]
     assert [encode(text) for text in texts] == tokenizer.encode(texts)
 
 
