@@ -44,7 +44,9 @@ app = typer.Typer(
 models_app = typer.Typer(help="The registered model: its versions and aliases.")
 features_app = typer.Typer(help="The store of token vectors: what is in it.")
 data_app = typer.Typer(help="Import corpora.", **_OPTIONS)
-encoder_app = typer.Typer(help="Check encoder folders, complete them, export fine-tuned ones.", **_OPTIONS)
+encoder_app = typer.Typer(
+    help="Check encoder folders, complete or import them, export fine-tuned ones.", **_OPTIONS
+)
 app.add_typer(models_app, name="models")
 app.add_typer(features_app, name="features")
 app.add_typer(data_app, name="data")
@@ -468,11 +470,11 @@ def features_verify(
     seed: Annotated[int, typer.Option(min=0, help="Chooses the rows.")] = 0,
 ) -> None:
     """Compute a random sample of stored vectors again and name what differs."""
-    from jabert.encoder import open_folder
+    from jabert.encoder import folder_of
     from jabert.features.verification import verify
     from jabert.tracking import with_local_encoder
 
-    folder = open_folder(with_local_encoder(given.settings).encoder.path)
+    folder = folder_of(with_local_encoder(given.settings).encoder)
     verified = verify(folder, given.settings, rows, seed)
     given.show(verified.to_dict(), lambda _: print_verified(verified))
     if not verified.ok:
@@ -501,7 +503,13 @@ def encoder_inspect(
     from jabert.encoder.inspection import describe
 
     facts = describe(folder)
-    print_json(facts) if as_json else print_pairs(facts)
+    if as_json:
+        print_json(facts)
+        return
+    notes = facts.pop("notes")
+    print_pairs(facts)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 @encoder_app.command("init")
@@ -513,6 +521,25 @@ def encoder_init(
     from jabert.encoder.inspection import init_config
 
     path, remarks = init_config(folder, heads)
+    print(path)
+    for remark in remarks:
+        print(f"note: {remark}", file=sys.stderr)
+
+
+@encoder_app.command("import")
+def encoder_import(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Hugging Face folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Encoder folder to write; must not be there.")],
+    prefix: Annotated[str | None, typer.Option(help="Put before every text, e.g. 'query: '.")] = None,
+    first_position: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of a text in the table of positions, if it is not the architecture's."),
+    ] = None,
+) -> None:
+    """Make an encoder folder of a BERT, RoBERTa, XLM-R or DistilBERT in Hugging Face's form."""
+    from jabert.pretraining.hugging_face import import_encoder
+
+    path, remarks = import_encoder(source, out, prefix=prefix, first_position=first_position)
     print(path)
     for remark in remarks:
         print(f"note: {remark}", file=sys.stderr)

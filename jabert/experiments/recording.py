@@ -51,9 +51,9 @@ def record_data(data: Data, settings: Settings, run: Run) -> None:
         run.text("data/texts_under_two_labels.md", data.conflicts)
 
 
-def tell(sentences: Iterable[str | None]) -> None:
+def tell(sentences: Iterable[str]) -> None:
     """Say on the terminal, and in Prefect's log, what is there to be said."""
-    for sentence in filter(None, sentences):
+    for sentence in sentences:
         log.warning("%s", sentence)
 
 
@@ -73,7 +73,7 @@ def record_validation(report: ValidationReport, name: str, run: Run) -> None:
 
 def record_tokens(data: Data, tokens: Tokens, run: Run) -> None:
     """Counts as metrics, and what the tokenizer's settings were resolved to."""
-    tell([tokens.warning(), *data.indistinct(tokens)])
+    tell([*tokens.warnings(), *data.indistinct(tokens)])
     run.metrics(
         {
             "pieces/mean": tokens.pieces / tokens.texts,

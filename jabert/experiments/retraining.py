@@ -344,9 +344,10 @@ def summary(settings: Settings, data: Data, run: Run, results: Results) -> Retra
 
 def _told(data: Data, results: Results) -> list[str]:
     """Sentences on the data, in the order of the steps."""
-    tokens = [results.tokens.warning(), *data.indistinct(results.tokens)] if results.tokens else []
+    tokens = results.tokens
+    of_tokens = [*tokens.warnings(), *data.indistinct(tokens)] if tokens else []
     checked = [report.warnings() for report in (results.validated, results.pieces) if report]
-    return list(filter(None, [*data.notes, *chain(*checked), *tokens]))
+    return [*data.notes, *chain(*checked), *of_tokens]
 
 
 def _rows(data: Data) -> dict[str, int]:

@@ -32,8 +32,8 @@ from jabert.encoder import (
     TokenIds,
     TokenizedTexts,
     Tokenizer,
+    folder_of,
     longest_row,
-    open_folder,
     vector_origin,
 )
 from jabert.errors import JabertError, redacted
@@ -130,6 +130,7 @@ class Tokens:
         longest: pieces of the longest text.
         lower_case: whether texts were lower-cased.
         max_tokens: that the encoder takes at a time.
+        doubt_of_case: a sentence if the texts look as if case were treated wrongly.
     """
 
     folder: Path
@@ -141,6 +142,7 @@ class Tokens:
     longest: int
     lower_case: bool
     max_tokens: int
+    doubt_of_case: str | None = None
 
     @cached_property
     def tokenized(self) -> TokenizedTexts:
@@ -165,15 +167,14 @@ class Tokens:
         found = self.tokenized
         return table.assign(pieces=found.pieces, unknown=found.unknown, truncated=found.truncated)
 
-    def warning(self) -> str | None:
-        """That texts were cut, a sentence; None if none was."""
-        if not self.truncated:
-            return None
-        return (
+    def warnings(self) -> list[str]:
+        """That texts were cut, or that the other case may suit the encoder better, a sentence each."""
+        cut = (
             f"{self.truncated:,} of {self.texts:,} texts are longer than the encoder takes and were cut, "
-            f"by {self.cut / self.pieces:.1%} of all pieces; data.long_texts and data.windows decide "
+            f"by {self.cut / max(1, self.pieces):.1%} of all pieces; data.long_texts and data.windows decide "
             "what is kept"
         )
+        return [*([cut] if self.truncated else []), *([self.doubt_of_case] if self.doubt_of_case else [])]
 
     def to_markdown(self) -> str:
         """The counts as a list."""
@@ -285,7 +286,7 @@ def _validated(
 
 def tokenize(settings: Settings, data: Data) -> Tokens:
     """Turn the texts into token ids."""
-    encoder = open_folder(settings.encoder.path)
+    encoder = folder_of(settings.encoder)
     read = decisive(settings, ["encoder.max_tokens", "encoder.pad_to", "encoder.lower_case"])
     kept = kept_of(data.table["text"], settings, encoder)
     key = key_of(_TOKENIZE, data.texts_digest, encoder.fingerprint, read, *([kept] if kept else []))
@@ -297,7 +298,8 @@ def tokenize(settings: Settings, data: Data) -> Tokens:
 
 def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Path) -> dict[str, Any]:
     tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
-    found = tokenizer(data.table["text"].tolist())
+    texts = data.table["text"].tolist()
+    found = tokenizer(texts)
     columns = {
         "ids": pa.LargeListArray.from_arrays(found.ids.offsets, pa.array(found.ids.flat)),
         "pieces": found.pieces,
@@ -313,12 +315,13 @@ def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Pa
         "longest": int(found.pieces.max()),
         "lower_case": tokenizer.lower_case,
         "max_tokens": tokenizer.max_tokens,
+        "doubt_of_case": tokenizer.doubt_of_case(texts),
     }
 
 
 def featurize(settings: Settings, tokens: Tokens, on_progress: Progress | None = None) -> Featurized:
     """Fill the feature store with the vectors that it lacks of the texts."""
-    return featurize_ids(tokens.tokenized.ids, open_folder(settings.encoder.path), settings, on_progress)
+    return featurize_ids(tokens.tokenized.ids, folder_of(settings.encoder), settings, on_progress)
 
 
 def fit(
@@ -389,7 +392,7 @@ def fit(
 def _vectors_of(settings: Settings) -> list[Any]:
     """What decides the vectors of given token ids."""
     features = settings.features
-    origin = vector_origin(open_folder(settings.encoder.path), settings.encoder, features.layers)
+    origin = vector_origin(folder_of(settings.encoder), settings.encoder, features.layers)
     return [origin, features.dtype]
 
 
@@ -404,7 +407,7 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
     ids = tokens.tokenized.ids.take(chosen) if tokens else None
     vectors = None
     if ids is not None and "vectors" in method_of(settings).needs:
-        encoder = open_folder(settings.encoder.path)
+        encoder = folder_of(settings.encoder)
         store, longest = open_store(encoder, settings), longest_row(encoder, settings.encoder)
         vectors = StoredVectors.find(store, ids, longest)
     groups = table["group"].astype(object).where(table["group"].notna(), None) if "group" in table else ()

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.request
 from pathlib import Path
@@ -156,6 +157,7 @@ def test_help_answers_within_a_second():
 def test_help_loads_nothing_heavy():
     code = f"""
 import sys
+import tarfile
 from jabert.cli import main
 
 for words in {[*map(list, COMMANDS)]}:
@@ -401,6 +403,36 @@ def test_encoder_toml_decides_on_lower_case_and_names_the_licence(say, toy_encod
     assert (facts["licence"], facts["origin"]) == ("MIT", "京都")
     plain = json.loads(say("encoder", "inspect", str(toy_encoder), "--json")[1])
     assert facts["fingerprint"] != plain["fingerprint"]
+
+
+def test_encoder_inspect_notes_what_is_not_used(say, toy_encoder, tmp_path):
+    folder = shutil.copytree(toy_encoder, tmp_path / "encoder")
+    for file in folder.glob("model.ckpt-1.*"):
+        shutil.copy(file, folder / file.name.replace("-1.", "-2."))
+    (folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-2"\n', encoding="utf-8")
+    note = "model.ckpt-2 is used, not model.ckpt-1; encoder.checkpoint chooses"
+    assert json.loads(say("encoder", "inspect", str(folder), "--json")[1])["notes"] == [note]
+    code, out, err = say("encoder", "inspect", str(folder))
+    assert (code, err) == (0, f"note: {note}\n")
+    assert "notes" not in out
+
+
+def test_encoder_import_writes_an_encoder_folder_once(say, tmp_path):
+    with tarfile.open(Path(__file__).parents[1] / "hugging_face" / "models.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = str(tmp_path / "models" / "e5")
+    code, out, err = say("encoder", "import", source, "made", "--prefix", "query: ")
+    assert (code, out, err) == (0, "made\n", "")
+    assert json.loads(say("encoder", "inspect", "made", "--json")[1])["prefix"] == "query: "
+    code, out, err = say("encoder", "import", source, "made")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "the folder made is there already; give another folder" in err
+    code, out, err = say("encoder", "import", source, "plain")
+    assert (code, out) == (0, "plain\n")
+    assert err.startswith("note: models of the E5 family were trained with prefixes: --prefix 'query: '")
+    code, _, err = say("encoder", "inspect", source)
+    assert code == 1
+    assert f"this is a Hugging Face folder; `jabert encoder import {source} OUT`" in err
 
 
 def test_encoder_init_writes_what_is_missing_once(say, toy_encoder, tmp_path):
