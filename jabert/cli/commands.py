@@ -270,7 +270,7 @@ def predict(
         raise JabertError(f"--before and --after are of one TEXT, but {len(texts)} are given")
     import pandas as pd
 
-    from jabert.registry import context_of, open_registry
+    from jabert.registry import context_of, cut_of, open_registry
 
     registry = open_registry(given.settings)
     model = registry.load_champion()
@@ -278,8 +278,13 @@ def predict(
         reason = "looks at a text alone; `jabert retrain` with data.context makes one that takes neighbours"
         raise JabertError(f"--before and --after: the champion of {registry.name!r} {reason}")
     predicted = model.predict(pd.DataFrame({"text": texts, **beside}))
-    answers = zip(texts, predicted["label"], predicted["probabilities"], strict=True)
-    rows = [{"text": text, "label": label, "probabilities": each} for text, label, each in answers]
+    cut = cut_of(model, texts)
+    answers = zip(texts, predicted["label"], predicted["probabilities"], cut, strict=True)
+    rows = [
+        {"text": text, "label": label, "probabilities": of, "cut": part} for text, label, of, part in answers
+    ]
+    for number in [number for number, part in enumerate(cut, 1) if part]:
+        print(f"text {number} is longer than the model takes and was cut", file=sys.stderr)
     scored = [{**row, "score": max(row["probabilities"].values())} for row in rows]
     given.show(rows, lambda _: print_listing(scored, ("text", "label", "score"), ""))
 

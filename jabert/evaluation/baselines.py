@@ -77,7 +77,7 @@ def measure_chance(
     largest = class_counts(true, np.full_like(true, share.argmax()), len(labels), units)
     support = own[:, 1]
     guessed = np.stack([support * share, support, support.sum(axis=1, keepdims=True) * share], axis=1)
-    first = f"always the largest class, {labels[share.argmax()]!r}"
+    first = f"always the largest class, {labels[int(share.argmax())]!r}"
     found = []
     for kind, counts in ((first, largest), ("guessing by the shares of the classes", guessed)):
         before, after = (float(weighted_f1_of_counts(of.sum(axis=0))) for of in (counts, own))

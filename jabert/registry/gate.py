@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from jabert.config import PromotionSettings
+from jabert.dataset import class_shares
 from jabert.errors import JabertError
 from jabert.evaluation import measure_chance, weighted_f1
 from jabert.evaluation.comparison import Comparison, compare
@@ -190,7 +191,7 @@ class Gate:
             scores = f"weighted F1 {own_f1:.4f} is below promotion.floor {floor}"
             return scores if own_f1 < floor else None
         rows, probabilities = self.rows[unseen], self._probabilities(version)[unseen]
-        shares = self.shares or rows["label"].value_counts(normalize=True).to_dict()
+        shares = self.shares or class_shares(rows.assign(split="train"))
         labels = sorted({*rows["label"], *probabilities.columns, *shares})
         own = probabilities.reindex(columns=labels, fill_value=0.0).to_numpy()
         for chance in measure_chance(rows, labels, shares, own, seed=self.seed):
