@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -182,6 +183,20 @@ def _options(
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # else each attempt to reach a server is told
 
 
+def _run_flow(name: str, *arguments: Any) -> Any:
+    """Run a flow of jabert; the user's folder may have a package `flows` that Python would find first."""
+    own = Path(__file__).resolve().parents[2] / "flows" / "__init__.py"
+    if getattr(sys.modules.get("flows"), "__file__", None) != str(own):
+        spec = spec_from_file_location("flows", own)  # by its name a package, which is searched beside it
+        assert spec and spec.loader
+        package = module_from_spec(spec)
+        sys.modules["flows"] = package
+        spec.loader.exec_module(package)
+    from flows.command import run_flow
+
+    return run_flow(name, *arguments)
+
+
 @_command(app.command())
 def retrain(
     given: Given,
@@ -196,10 +211,9 @@ def retrain(
     overrides = [*given.overrides, *as_champion(given.recipe, given.overrides)]
     settings = load_settings(given.recipe, overrides)
     _require_inputs(settings)
-    from flows.command import run_flow
     from jabert.cli.summary import print_summary
 
-    result = run_flow("retrain", given.recipe, overrides, skip_unchanged)
+    result = _run_flow("retrain", given.recipe, overrides, skip_unchanged)
     given.show(result, print_summary, settings)
 
 
@@ -232,9 +246,7 @@ def validate_command(given: Given) -> None:
 def featurize(given: Given) -> None:
     """Compute the token vectors that the feature store lacks."""
     _require_inputs(given.settings)
-    from flows.command import run_flow
-
-    given.show(run_flow("featurize", given.recipe, given.overrides))
+    given.show(_run_flow("featurize", given.recipe, given.overrides))
 
 
 @_command(app.command())
@@ -243,9 +255,7 @@ def pretrain(given: Given) -> None:
     from jabert.dataset.raw_text import files_of
 
     files_of(given.settings.corpus.paths)  # said before Prefect and TensorFlow are loaded
-    from flows.command import run_flow
-
-    given.show(run_flow("pretrain", given.recipe, given.overrides))
+    given.show(_run_flow("pretrain", given.recipe, given.overrides))
 
 
 @_command(app.command())
@@ -312,9 +322,7 @@ def score(
     from jabert.scoring import open_job
 
     open_job(given.settings, source, target, encoding=encoding, bom=bom)  # said before Prefect is loaded
-    from flows.command import run_flow
-
-    given.show(run_flow("score", source, target, given.recipe, given.overrides, encoding=encoding, bom=bom))
+    given.show(_run_flow("score", source, target, given.recipe, given.overrides, encoding=encoding, bom=bom))
 
 
 @app.command()

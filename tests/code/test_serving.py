@@ -386,6 +386,16 @@ def test_each_answer_tells_the_version(server, champion):
     assert answers[0].json()["predictions"][0]["label"] == "京都"
 
 
+def test_rows_that_the_model_sees_only_in_part_are_named(server, champion):
+    with ThreadPoolExecutor(9) as pool:  # also if others wait together with them
+        asked = [["京都", "電話" * (17 + row), "a" * 41][: 1 + row % 3] for row in range(9)]
+        answers = list(pool.map(lambda texts: server.post({"inputs": texts}), asked))
+    for texts, answer in zip(asked, answers, strict=True):
+        cut = [str(row) for row, text in enumerate(texts) if len(text) > 40]
+        assert answer.headers.get("x-jabert-cut") == (",".join(cut) or None)
+    assert "x-jabert-cut" not in server.post({"inputs": []}).headers
+
+
 def test_parameters_reach_the_model(server, champion):
     predicted = server.post({"inputs": ["京都"], "params": {"top_k": 1}}).json()["predictions"]
     assert predicted[0]["probabilities"] == {"京都": 0.75}
