@@ -10,6 +10,7 @@ import pandas as pd
 
 from jabert.config import Settings
 from jabert.dataset import row_digests, table_digest
+from jabert.dataset.splits import SPLITS
 from jabert.evaluation import Baseline, baseline_metrics, predictions
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
@@ -38,6 +39,9 @@ def record_data(data: Data, settings: Settings, run: Run) -> None:
     run.tags({"data_digest": data.digest, "model_name": settings.tracking.model_name})
     if encoder := encoder_of(settings):
         run.tags({"encoder_fingerprint": encoder.fingerprint})
+    counts = data.counts
+    splits = ", ".join(f"{split} {counts[split]:,}" for split in SPLITS)
+    log.info("%s rows read, %s kept: %s", f"{counts['rows_read']:,}", f"{counts['rows']:,}", splits)
     tell(data.notes)
     rows = pd.DataFrame({"digest": row_digests(data.table["text"]), "split": data.table["split"]})
     run.text("data/rows.csv", rows.to_csv(index=False))
