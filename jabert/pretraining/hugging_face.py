@@ -171,7 +171,7 @@ def import_encoder(
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {reason_of(error)}"
         raise JabertError(f"{source}: its files are not as transformers writes them ({reason})") from error
-    sizes = {"vocab_size": len(order), "max_position_embeddings": len(weights[_POSITIONS])}
+    config = replace(config, vocab_size=len(order), max_position_embeddings=len(weights[_POSITIONS]))
     settings |= {"prefix": prefix} if prefix else {}
     card = f"# {settings['origin']}\n\nWritten by `jabert encoder import`.\n"
     draft = out.with_name(f".{out.name}-{uuid.uuid4().hex}")
@@ -182,7 +182,7 @@ def import_encoder(
         made = write_encoder(
             draft / "made",
             weights,
-            replace(config, **sizes),
+            config,
             file,
             step=1,
             dropout=dropout,
