@@ -385,8 +385,10 @@ def parsed(path: Path, parse: Callable[[str], Any], form: str) -> Any:
     """
     try:
         return parse(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise JabertError(f"{path} is not {form}: {error}") from None
+    except OSError as error:
+        raise JabertError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def variable_shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:

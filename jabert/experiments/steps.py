@@ -129,6 +129,7 @@ class Tokens:
         texts, pieces, unknown, truncated: counts; pieces with `[CLS]` and `[SEP]`, before texts are cut.
         longest: pieces of the longest text.
         lower_case: whether texts were lower-cased.
+        lower_case_because: the reason.
         max_tokens: that the encoder takes at a time.
         doubt_of_case: a sentence if the texts look as if case were treated wrongly.
     """
@@ -142,6 +143,7 @@ class Tokens:
     longest: int
     lower_case: bool
     max_tokens: int
+    lower_case_because: str = "as an earlier version decided"
     doubt_of_case: str | None = None
 
     @cached_property
@@ -182,7 +184,7 @@ class Tokens:
             f"{self.texts:,} texts, {self.pieces:,} pieces, the longest {self.longest}",
             f"{self.unknown:,} unknown pieces ({self.unknown / max(1, self.pieces):.2%})",
             f"{self.truncated:,} texts cut, by {self.cut:,} pieces ({self.cut / max(1, self.pieces):.2%})",
-            "lower-cased" if self.lower_case else "case kept",
+            f"{'lower-cased' if self.lower_case else 'case kept'}: {self.lower_case_because}",
         ]
         return "\n".join(f"- {line}" for line in lines) + "\n"
 
@@ -293,7 +295,10 @@ def tokenize(settings: Settings, data: Data) -> Tokens:
     folder, record = find_or_make(
         _work(settings), "tokenize", key, lambda folder: _tokenize(settings, data, encoder, folder)
     )
-    return Tokens(folder, key, **record)
+    tokens = Tokens(folder, key, **record)
+    case = "lower-cased" if tokens.lower_case else "not lower-cased"
+    log.info("texts are %s: %s", case, tokens.lower_case_because)
+    return tokens
 
 
 def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Path) -> dict[str, Any]:
@@ -315,6 +320,7 @@ def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Pa
         "longest": int(found.pieces.max()),
         "lower_case": tokenizer.lower_case,
         "max_tokens": tokenizer.max_tokens,
+        "lower_case_because": tokenizer.lower_case_because,
         "doubt_of_case": tokenizer.doubt_of_case(texts),
     }
 

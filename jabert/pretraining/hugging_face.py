@@ -11,7 +11,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,7 +65,6 @@ _DISTILBERT = {
 _IN_LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.*)")
 _LICENCE = re.compile(r"\A---\n(?:.*\n)*?license:[ \t]*(\S+)")
 _Array = npt.NDArray[Any]
-_Weights = Mapping[str, _Array]
 
 
 @dataclass(frozen=True)
@@ -159,34 +158,36 @@ def import_encoder(
             be written. Then nothing is written.
     """
     check_out(out, "the folder")
+    if out.resolve() == Path.cwd():
+        raise JabertError(f"{out} is the current folder, which can't be replaced; give another")
     found = _Source.open(Path(source))
-    config, first = _config(found, first_position)
-    tokenizer = _tokenizer(found)
-    prefix, remarks = _prefix(found, prefix)
-    with _weights(found) as read:
-        weights = {name: _weight(found, read, name) for name in config.variables() if name != _SEGMENTS}
-        segments = _maybe(found, read, _SEGMENTS)
-    weights[_POSITIONS] = weights[_POSITIONS][first:]
-    rows = np.zeros((2, config.hidden_size), np.float32)
-    if segments is not None:
-        rows[: len(segments[:2])] = segments[:2]
-    weights[_SEGMENTS] = rows
-    order = _order(found, tokenizer, len(weights[_TABLE]))
-    weights[_TABLE] = weights[_TABLE][order]
-    config = BertConfig(
-        **{**vars(config), "vocab_size": len(order), "max_position_embeddings": len(weights[_POSITIONS])}
-    )
-    settings = {**tokenizer.settings, **_frame(found, tokenizer, order), **_origin(found)}
+    try:
+        config, first = _config(found, first_position)
+        tokenizer = _tokenizer(found)
+        prefix, remarks = _prefix(found, prefix)
+        weights, order = _read(found, config, tokenizer, first)
+        settings = {**tokenizer.settings, **_frame(found, tokenizer, order), **_origin(found)}
+        dropout = float(found.config.get("hidden_dropout_prob", found.config.get("dropout", 0.1)))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {reason_of(error)}"
+        raise JabertError(f"{source}: its files are not as transformers writes them ({reason})") from error
+    config = replace(config, vocab_size=len(order), max_position_embeddings=len(weights[_POSITIONS]))
     settings |= {"prefix": prefix} if prefix else {}
+    card = f"# {settings['origin']}\n\nWritten by `jabert encoder import`.\n"
     draft = out.with_name(f".{out.name}-{uuid.uuid4().hex}")
     try:
         with on_disk(out):
             (draft / "tokenizer").mkdir(parents=True)
             file = tokenizer.write(draft / "tokenizer")
-        card = f"# {settings['origin']}\n\nWritten by `jabert encoder import`.\n"
-        dropout = float(found.config.get("hidden_dropout_prob", found.config.get("dropout", 0.1)))
         made = write_encoder(
-            draft / "made", weights, config, file, step=1, dropout=dropout, settings=settings, card=card
+            draft / "made",
+            weights,
+            config,
+            file,
+            step=1,
+            dropout=dropout,
+            settings=settings,
+            card=card,
         )
         opened = open_folder(made)
         opened.check_variables()
@@ -198,6 +199,22 @@ def import_encoder(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return out, remarks
+
+
+def _read(
+    source: _Source, config: BertConfig, tokenizer: "_Imported", first: int
+) -> tuple[dict[str, _Array], npt.NDArray[np.int64]]:
+    """Weights by Google's names, and the order of the rows of the table of pieces."""
+    with _weights(source) as read:
+        weights = {name: _weight(source, read, name) for name in config.variables() if name != _SEGMENTS}
+        segments = _maybe(source, read, _SEGMENTS)
+    weights[_POSITIONS] = weights[_POSITIONS][first:]
+    weights[_SEGMENTS] = np.zeros((2, config.hidden_size), np.float32)
+    if segments is not None:
+        weights[_SEGMENTS][: len(segments)] = segments[:2]
+    order = _order(source, tokenizer, len(weights[_TABLE]))
+    weights[_TABLE] = weights[_TABLE][order]
+    return weights, order
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -225,9 +242,7 @@ def _config(source: _Source, first_position: int | None) -> tuple[BertConfig, in
     config = config_of(values, path)
     if not 0 <= first < config.max_position_embeddings:
         raise JabertError(f"the first position {first} is not below {config.max_position_embeddings}")
-    return BertConfig(
-        **{**vars(config), "max_position_embeddings": config.max_position_embeddings - first}
-    ), first
+    return config, first
 
 
 @contextmanager

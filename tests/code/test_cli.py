@@ -357,7 +357,9 @@ def test_encoder_inspect_describes_the_folder(say, toy_encoder):
     sizes = [facts[name] for name in ("vocabulary", "hidden_size", "layers", "heads", "positions")]
     assert sizes == [320, 16, 2, 2, 64]
     assert facts["lower_case"] is True
-    assert facts["lower_case_because"] == "the vocabulary has no piece with an upper-case Latin letter"
+    assert facts["lower_case_because"].startswith(
+        "the vocabulary has 0 upper-case letters that no symbol makes"
+    )
     assert facts["special_ids"]["<unk>"] == 0
     example = facts["example"]
     assert [example["ids"][0], example["ids"][-1]] == [
@@ -414,7 +416,7 @@ def test_encoder_inspect_notes_what_is_not_used(say, toy_encoder, tmp_path):
     assert json.loads(say("encoder", "inspect", str(folder), "--json")[1])["notes"] == [note]
     code, out, err = say("encoder", "inspect", str(folder))
     assert (code, err) == (0, f"note: {note}\n")
-    assert "notes" not in out
+    assert note not in out
 
 
 def test_encoder_import_writes_an_encoder_folder_once(say, tmp_path):

@@ -240,6 +240,25 @@ def test_weights_of_pytorch_are_read_by_pytorch_alone_and_only_as_weights(model,
             "model_type is 'modernbert'; jabert imports BERT, RoBERTa",
         ),
         (lambda s: changed(s, model_type=...), "model_type is 'None'"),
+        (
+            lambda s: changed(s, model_type="roberta", pad_token_id=None),
+            "are not as transformers writes them",
+        ),
+        (
+            lambda s: (s / "model.safetensors.index.json").write_text('{"weight_map": []}'),
+            "are not as transf",
+        ),
+        (
+            lambda s: (s / "tokenizer.json").write_text('{"model": 3}'),
+            "no vocabulary as the library tokenizers",
+        ),
+        (
+            lambda s: (s / "tokenizer_config.json").write_text(
+                '{"mecab_kwargs": [], "word_tokenizer_type": 3}'
+            ),
+            "3",
+        ),
+        (lambda s: (s / "config.json").write_text("[" * 100_000), "config.json is not JSON"),
         (lambda s: changed(s, hidden_act="silu"), "hidden_act 'silu' is none of gelu"),
         (lambda s: changed(s, is_decoder=True), "is_decoder; jabert imports encoders"),
         (lambda s: changed(s, hidden_size=...), "config.json lacks 'hidden_size'"),
@@ -337,3 +356,29 @@ def test_the_runtime_tokenizes_as_training_does(models, name, tmp_path):
 def test_a_missing_mecab_is_said_with_the_remedy(models, monkeypatch):
     monkeypatch.setattr("jabert.encoder.pieces.find_spec", lambda name: None)
     assert "the package fugashi is not installed; pip install fugashi ipadic" in refused(models / "tohoku")
+
+
+def test_a_sentencepiece_model_beside_a_tokenizer_json_has_its_token_ids(model, models):
+    source = model("e5")
+    shutil.copy(models / "xlm-r" / "tokenizer.json", source)  # of the same pieces
+    (source / "tokenizer_config.json").unlink()
+    import_encoder(models / "e5", Path("one"))
+    import_encoder(source, Path("other"))
+    assert open_folder("other").tokenizer.name == "sentencepiece.model"
+    assert open_folder("other").fingerprint == open_folder("one").fingerprint
+
+
+def test_an_empty_folder_is_written_to_wherever_it_is(models, tmp_path, monkeypatch):
+    here = tmp_path / "中 身"
+    here.mkdir()
+    import_encoder(models / "e5", here)
+    assert open_folder(here).tokenizer.is_file()
+    import_encoder(models / "e5", tmp_path / "new" / "folder")
+    assert open_folder(tmp_path / "new" / "folder").fingerprint == open_folder(here).fingerprint
+    assert [path.name for path in tmp_path.glob(".*")] == []
+    (tmp_path / "current").mkdir()
+    monkeypatch.chdir(tmp_path / "current")
+    with pytest.raises(
+        JabertError, match=r"^\. is the current folder, which can't be replaced; give another$"
+    ):
+        import_encoder(models / "e5", Path())
