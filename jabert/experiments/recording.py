@@ -43,7 +43,7 @@ def record_data(data: Data, settings: Settings, run: Run) -> None:
     splits = ", ".join(f"{split} {counts[split]:,}" for split in SPLITS)
     log.info("%s rows read, %s kept: %s", f"{counts['rows_read']:,}", f"{counts['rows']:,}", splits)
     tell(data.notes)
-    rows = pd.DataFrame({"digest": row_digests(data.table["text"]), "split": data.table["split"]})
+    rows = pd.DataFrame({"digest": row_digests(data.table["text"].fillna("")), "split": data.table["split"]})
     run.text("data/rows.csv", rows.to_csv(index=False))
     run.metrics({f"rows/{name}": count for name, count in data.counts.items()})
     for split, table in data.table.groupby("split"):
