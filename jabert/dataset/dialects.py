@@ -158,10 +158,13 @@ class _Reading:
 
     def take_line(self, text: str) -> None:
         """Note a line, without quoting."""
+        self.lines += 1
+        is_quoted = '"' in text
+        if self.plain_names and not is_quoted and text.count(self.delimiter) + 1 == len(self.plain_names):
+            return  # as nearly all lines
         cells = text.split(self.delimiter)
         self.plain_names = self.plain_names or cells
-        self.lines += 1
-        if '"' in text:
+        if is_quoted:
             self.quotes += 1
             self.opened += any(cell.startswith('"') for cell in cells)
         self.even = self.even and has_width(cells, len(self.plain_names))
@@ -178,7 +181,7 @@ class _Reading:
         elif self.records <= _KEPT:
             for column, cell in enumerate(cells):
                 self.seen.setdefault(column, set()).add(cell)
-        if self.records == 1:
+        if self.records == 1 or not (self.even or any(quoted)):
             return
         for column, (cell, is_quoted) in enumerate(zip(cells, quoted, strict=True)):
             self.filled[column, is_quoted] += bool(is_quoted or cell)
@@ -231,7 +234,8 @@ def _records(
         if quotes % 2 and size < _LONGEST_RECORD:
             continue  # a record ends where all its quotes are closed
         if text := "".join(part).rstrip("\r\n"):
-            divided = _divided(text, cell)
+            cells = text.split(delimiter)
+            divided = _divided(text, cell) if quotes else (cells, [False] * len(cells))
             yield divided and (start, part, *divided)
         part = []
     if part:
