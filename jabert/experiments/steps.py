@@ -9,6 +9,7 @@ vectors lie in the feature store, each by a key of its own. Steps know neither P
 import hashlib
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -26,7 +27,6 @@ from jabert.config import CONTEXT, LONG_TEXTS, Settings, decisive, settings_with
 from jabert.dataset import content_digest, read_corpus, table_digest
 from jabert.dataset.context import Neighbours, neighbours, require_groups
 from jabert.dataset.readers import location_of
-from jabert.dataset.splits import SPLITS
 from jabert.encoder import (
     EncoderFolder,
     TokenIds,
@@ -109,13 +109,12 @@ class Data:
 
     def indistinct(self, tokens: "Tokens") -> list[str]:
         """A sentence for each split with texts whose token ids are those of training texts."""
-        ids = pd.Series([row.tobytes() for row in tokens.tokenized.ids], index=self.table.index)
-        learned = set(ids[self.table["split"] == "train"])
-        found = {split: int(ids[self.table["split"] == split].isin(learned).sum()) for split in SPLITS[1:]}
+        rows = list(zip(self.table["split"], (row.tobytes() for row in tokens.tokenized.ids), strict=True))
+        learned = {ids for split, ids in rows if split == "train"}
+        found = Counter(split for split, ids in rows if split != "train" and ids in learned)
         return [
             f"{count:,} {split} texts have the token ids of a training text; to the encoder they are the same"
-            for split, count in found.items()
-            if count
+            for split, count in sorted(found.items())
         ]
 
 

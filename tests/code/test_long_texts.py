@@ -309,6 +309,22 @@ def test_what_was_cut_is_told_everywhere(long_table, toy_encoder, caplog):
     assert f"40 texts cut, by {tokens.cut:,} pieces" in tokens.to_markdown()
 
 
+def test_texts_that_the_encoder_cannot_tell_apart_are_counted_across_splits(toy_encoder, tmp_path):
+    rows = [
+        ("SNSの電話", "train"),
+        ("snsの電話", "test"),
+        ("電話の料金", "validation"),
+        ("京都のお寺", "test"),
+    ]
+    table = pd.DataFrame(rows, columns=["text", "split"]).assign(label=[*"abab"])
+    table.to_csv(tmp_path / "split.csv", index=False)
+    settings = settings_of(tmp_path / "split.csv", toy_encoder, "method.kind=mean-pooling")
+    data = steps.read(settings)
+    assert data.indistinct(steps.tokenize(settings, data)) == [
+        "1 test texts have the token ids of a training text; to the encoder they are the same"
+    ]
+
+
 def test_in_windows_only_what_lies_beyond_the_last_is_cut(long_table, toy_encoder, caplog):
     all_of_it = settings_of(long_table, toy_encoder, "method.kind=mean-pooling")  # the default
     data = steps.read(all_of_it)
