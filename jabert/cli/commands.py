@@ -183,7 +183,7 @@ def _options(
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # else each attempt to reach a server is told
 
 
-def _run_flow(name: str, *arguments: Any) -> Any:
+def _run_flow(name: str, *arguments: Any, **more: Any) -> Any:
     """Run a flow of jabert; the user's folder may have a package `flows` that Python would find first."""
     own = Path(__file__).resolve().parents[2] / "flows" / "__init__.py"
     if getattr(sys.modules.get("flows"), "__file__", None) != str(own):
@@ -194,7 +194,7 @@ def _run_flow(name: str, *arguments: Any) -> Any:
         spec.loader.exec_module(package)
     from flows.command import run_flow
 
-    return run_flow(name, *arguments)
+    return run_flow(name, *arguments, **more)
 
 
 @_command(app.command())
