@@ -58,7 +58,7 @@ def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokens:
     if run:
         recording.record_tokens(data, tokens, run)
     else:
-        recording.tell([tokens.warning()])
+        recording.tell(tokens.warnings())
     show_markdown("pieces", tokens.to_markdown())
     return tokens
 

@@ -184,8 +184,10 @@ class EncoderSettings(_Group):
     """The pretrained BERT and how it is run."""
 
     path: str | None = _location()
-    """folder of SentencePiece model, checkpoint and bert_config.json, local or among a run's artifacts
-    (`runs:/…`), or `jabert-mini`, which comes with jabert"""
+    """folder of tokenizer, checkpoint and bert_config.json, local or among a run's artifacts (`runs:/…`), or
+    `jabert-mini`, which comes with jabert"""
+    checkpoint: str | None = None
+    """one of several in the folder, e.g. model.ckpt-100; without it the one that the file checkpoint names"""
     max_tokens: Annotated[int, Field(ge=3)] | None = None
     """longest text, [CLS] and [SEP] included; without it what the encoder can take"""
     pad_to: Annotated[int, Field(ge=3)] | None = None
@@ -464,20 +466,23 @@ class Settings(_Group):
         return digest_of_json(decisive(self, type(self).model_fields.keys() - {"tracking", "serving"}))
 
 
+_FOUND_OTHERWISE = ("encoder.device", "encoder.checkpoint")
+
+
 def decisive(settings: Settings, names: Iterable[str], without: Iterable[str] = ()) -> dict[str, Any]:
     """The settings that differ from their neutral value and decide a result, by dotted name.
 
     The neutral value is the first default that a setting ever had, so that a release that adds settings
     keeps the digests of yesterday, and one that changes a default does not. A field whose default is no
-    longer its first names that as `neutral` in its `json_schema_extra`. Paths, URLs and the device never
-    decide a result: what is found there has a digest of its own.
+    longer its first names that as `neutral` in its `json_schema_extra`. Paths, URLs, the name of a checkpoint
+    and the device never decide a result: what is found there has a digest of its own.
 
     Args:
         settings: of one run.
         names: of groups (`data`) or single settings (`training.seed`).
         without: single settings of these groups that are left out.
     """
-    wanted, unwanted, flat = set(names), {"encoder.device", *without}, settings.flat()
+    wanted, unwanted, flat = set(names), {*_FOUND_OTHERWISE, *without}, settings.flat()
     kind = MethodSettings().kind  # neutral, though each kind has its own name as the default
     return {
         name: Path(flat[name]).name if name.startswith("validation.") else flat[name]

@@ -147,6 +147,12 @@ def _cleaned(rows: pd.DataFrame, settings: DataSettings) -> tuple[pd.DataFrame, 
     return kept, conflicts.reset_index(drop=True), counts
 
 
+def class_shares(table: pd.DataFrame) -> dict[str, float]:
+    """The share of each class among the training rows of a split table."""
+    counts = table.loc[table["split"] == "train", "label"].value_counts(normalize=True)
+    return {str(label): float(share) for label, share in counts.items()}
+
+
 def row_digests(texts: Iterable[str]) -> list[str]:
     """64 bits of each text's SHA-256, in hexadecimal.
 

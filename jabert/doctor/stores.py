@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jabert.config import Settings, TrackingSettings, local_database, local_path
 from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
-from jabert.encoder import Tokenizer, open_folder
+from jabert.encoder import Tokenizer, folder_of
 from jabert.encoder.folder import read_variables
 from jabert.errors import JabertError, redacted
 from jabert.features.verification import list_partitions
@@ -32,7 +32,7 @@ def encoder(settings: Settings) -> Check:
     try:
         if path.startswith("runs:/") and database and not database.exists():  # connecting would create it
             raise JabertError(f"encoder.path {path}: there are no runs, for {database} does not exist")
-        folder = open_folder(with_local_encoder(settings).encoder.path)
+        folder = folder_of(with_local_encoder(settings).encoder)
         read_variables(folder)
         Tokenizer(folder, settings.encoder)
     except JabertError as error:

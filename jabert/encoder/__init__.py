@@ -9,8 +9,8 @@ import numpy.typing as npt
 from jabert.config import EncoderSettings
 from jabert.encoder.batching import TokenIds, real_tokens
 from jabert.encoder.choice import choose
-from jabert.encoder.folder import EncoderFolder, open_folder
-from jabert.encoder.tokenizer import TokenizedTexts, Tokenizer, longest_row, may_be_long
+from jabert.encoder.folder import EncoderFolder, folder_of, open_folder
+from jabert.encoder.tokenizer import TokenizedTexts, Tokenizer, case_changed, longest_row, may_be_long
 from jabert.errors import JabertError
 
 __all__ = [
@@ -18,9 +18,11 @@ __all__ = [
     "TokenIds",
     "TokenizedTexts",
     "Tokenizer",
+    "case_changed",
     "check_layers",
     "choose",
     "cpu_token_budget",
+    "folder_of",
     "load_encoder",
     "longest_row",
     "may_be_long",

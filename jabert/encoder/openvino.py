@@ -26,9 +26,9 @@ from jabert.files import digest_of_json, on_disk
 
 _FORMAT = 5  # of the graph; to be raised with every change of it, so that cached ones are not used any more
 _WIDTH_STEP = 16  # a product in bfloat16 sums blocks of this many tokens, then the remainder
-_EPSILON = 1e-14  # of keras-bert's layer normalization: keras_layer_normalization squares its 1e-7
 _ACTIVATIONS = {
     "gelu": partial(ops.gelu, approximation_mode="tanh"),  # as keras-transformer computes it
+    "gelu_erf": partial(ops.gelu, approximation_mode="erf"),
     "linear": lambda x: x,
     "relu": ops.relu,
     "tanh": ops.tanh,
@@ -222,7 +222,7 @@ class _Layers:
         return ops.add(product, self._constant(f"{name}/bias"))
 
     def _normalize(self, x: Any, name: str) -> Any:
-        x = ops.mvn(x, ints([-1]), True, _EPSILON, "inside_sqrt")
+        x = ops.mvn(x, ints([-1]), True, self.config.layer_norm_eps, "inside_sqrt")
         return ops.add(ops.multiply(x, self._constant(f"{name}/gamma")), self._constant(f"{name}/beta"))
 
     def _constant(self, name: str) -> Any:

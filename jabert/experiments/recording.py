@@ -10,6 +10,7 @@ import pandas as pd
 
 from jabert.config import Settings
 from jabert.dataset import row_digests, table_digest
+from jabert.dataset.splits import SPLITS
 from jabert.evaluation import Baseline, baseline_metrics, predictions
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
@@ -38,8 +39,11 @@ def record_data(data: Data, settings: Settings, run: Run) -> None:
     run.tags({"data_digest": data.digest, "model_name": settings.tracking.model_name})
     if encoder := encoder_of(settings):
         run.tags({"encoder_fingerprint": encoder.fingerprint})
+    counts = data.counts
+    splits = ", ".join(f"{split} {counts[split]:,}" for split in SPLITS)
+    log.info("%s rows read, %s kept: %s", f"{counts['rows_read']:,}", f"{counts['rows']:,}", splits)
     tell(data.notes)
-    rows = pd.DataFrame({"digest": row_digests(data.table["text"]), "split": data.table["split"]})
+    rows = pd.DataFrame({"digest": row_digests(data.table["text"].fillna("")), "split": data.table["split"]})
     run.text("data/rows.csv", rows.to_csv(index=False))
     run.metrics({f"rows/{name}": count for name, count in data.counts.items()})
     for split, table in data.table.groupby("split"):
@@ -51,9 +55,9 @@ def record_data(data: Data, settings: Settings, run: Run) -> None:
         run.text("data/texts_under_two_labels.md", data.conflicts)
 
 
-def tell(sentences: Iterable[str | None]) -> None:
+def tell(sentences: Iterable[str]) -> None:
     """Say on the terminal, and in Prefect's log, what is there to be said."""
-    for sentence in filter(None, sentences):
+    for sentence in sentences:
         log.warning("%s", sentence)
 
 
@@ -73,7 +77,7 @@ def record_validation(report: ValidationReport, name: str, run: Run) -> None:
 
 def record_tokens(data: Data, tokens: Tokens, run: Run) -> None:
     """Counts as metrics, and what the tokenizer's settings were resolved to."""
-    tell([tokens.warning(), *data.indistinct(tokens)])
+    tell([*tokens.warnings(), *data.indistinct(tokens)])
     run.metrics(
         {
             "pieces/mean": tokens.pieces / tokens.texts,

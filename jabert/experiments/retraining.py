@@ -18,6 +18,7 @@ from jabert.config import (
     names_method,
     names_setting,
 )
+from jabert.dataset import class_shares
 from jabert.evaluation import Baseline, Calibration, advice, baselines_of, measure_baseline
 from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
@@ -269,6 +270,7 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
         data.table[data.table["split"] == "test"],
         settings.promotion,
         record=lambda verdict: record_comparison(verdict, run),
+        shares=class_shares(data.table),
         seed=settings.data.seed,
     )
     verdict = gate.judge_once(version)
@@ -342,9 +344,10 @@ def summary(settings: Settings, data: Data, run: Run, results: Results) -> Retra
 
 def _told(data: Data, results: Results) -> list[str]:
     """Sentences on the data, in the order of the steps."""
-    tokens = [results.tokens.warning(), *data.indistinct(results.tokens)] if results.tokens else []
+    tokens = results.tokens
+    of_tokens = [*tokens.warnings(), *data.indistinct(tokens)] if tokens else []
     checked = [report.warnings() for report in (results.validated, results.pieces) if report]
-    return list(filter(None, [*data.notes, *chain(*checked), *tokens]))
+    return [*data.notes, *chain(*checked), *of_tokens]
 
 
 def _rows(data: Data) -> dict[str, int]:

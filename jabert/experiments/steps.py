@@ -9,6 +9,7 @@ vectors lie in the feature store, each by a key of its own. Steps know neither P
 import hashlib
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -26,14 +27,13 @@ from jabert.config import CONTEXT, LONG_TEXTS, Settings, decisive, settings_with
 from jabert.dataset import content_digest, read_corpus, table_digest
 from jabert.dataset.context import Neighbours, neighbours, require_groups
 from jabert.dataset.readers import location_of
-from jabert.dataset.splits import SPLITS
 from jabert.encoder import (
     EncoderFolder,
     TokenIds,
     TokenizedTexts,
     Tokenizer,
+    folder_of,
     longest_row,
-    open_folder,
     vector_origin,
 )
 from jabert.errors import JabertError, redacted
@@ -109,13 +109,12 @@ class Data:
 
     def indistinct(self, tokens: "Tokens") -> list[str]:
         """A sentence for each split with texts whose token ids are those of training texts."""
-        ids = pd.Series([row.tobytes() for row in tokens.tokenized.ids], index=self.table.index)
-        learned = set(ids[self.table["split"] == "train"])
-        found = {split: int(ids[self.table["split"] == split].isin(learned).sum()) for split in SPLITS[1:]}
+        rows = list(zip(self.table["split"], (row.tobytes() for row in tokens.tokenized.ids), strict=True))
+        learned = {ids for split, ids in rows if split == "train"}
+        found = Counter(split for split, ids in rows if split != "train" and ids in learned)
         return [
             f"{count:,} {split} texts have the token ids of a training text; to the encoder they are the same"
-            for split, count in found.items()
-            if count
+            for split, count in sorted(found.items())
         ]
 
 
@@ -129,7 +128,9 @@ class Tokens:
         texts, pieces, unknown, truncated: counts; pieces with `[CLS]` and `[SEP]`, before texts are cut.
         longest: pieces of the longest text.
         lower_case: whether texts were lower-cased.
+        lower_case_because: the reason.
         max_tokens: that the encoder takes at a time.
+        doubt_of_case: a sentence if the texts look as if case were treated wrongly.
     """
 
     folder: Path
@@ -141,6 +142,8 @@ class Tokens:
     longest: int
     lower_case: bool
     max_tokens: int
+    lower_case_because: str = "as an earlier version decided"
+    doubt_of_case: str | None = None
 
     @cached_property
     def tokenized(self) -> TokenizedTexts:
@@ -165,15 +168,14 @@ class Tokens:
         found = self.tokenized
         return table.assign(pieces=found.pieces, unknown=found.unknown, truncated=found.truncated)
 
-    def warning(self) -> str | None:
-        """That texts were cut, a sentence; None if none was."""
-        if not self.truncated:
-            return None
-        return (
+    def warnings(self) -> list[str]:
+        """That texts were cut, or that the other case may suit the encoder better, a sentence each."""
+        cut = (
             f"{self.truncated:,} of {self.texts:,} texts are longer than the encoder takes and were cut, "
-            f"by {self.cut / self.pieces:.1%} of all pieces; data.long_texts and data.windows decide "
+            f"by {self.cut / max(1, self.pieces):.1%} of all pieces; data.long_texts and data.windows decide "
             "what is kept"
         )
+        return [*([cut] if self.truncated else []), *([self.doubt_of_case] if self.doubt_of_case else [])]
 
     def to_markdown(self) -> str:
         """The counts as a list."""
@@ -181,7 +183,7 @@ class Tokens:
             f"{self.texts:,} texts, {self.pieces:,} pieces, the longest {self.longest}",
             f"{self.unknown:,} unknown pieces ({self.unknown / max(1, self.pieces):.2%})",
             f"{self.truncated:,} texts cut, by {self.cut:,} pieces ({self.cut / max(1, self.pieces):.2%})",
-            "lower-cased" if self.lower_case else "case kept",
+            f"{'lower-cased' if self.lower_case else 'case kept'}: {self.lower_case_because}",
         ]
         return "\n".join(f"- {line}" for line in lines) + "\n"
 
@@ -285,19 +287,23 @@ def _validated(
 
 def tokenize(settings: Settings, data: Data) -> Tokens:
     """Turn the texts into token ids."""
-    encoder = open_folder(settings.encoder.path)
+    encoder = folder_of(settings.encoder)
     read = decisive(settings, ["encoder.max_tokens", "encoder.pad_to", "encoder.lower_case"])
     kept = kept_of(data.table["text"], settings, encoder)
     key = key_of(_TOKENIZE, data.texts_digest, encoder.fingerprint, read, *([kept] if kept else []))
     folder, record = find_or_make(
         _work(settings), "tokenize", key, lambda folder: _tokenize(settings, data, encoder, folder)
     )
-    return Tokens(folder, key, **record)
+    tokens = Tokens(folder, key, **record)
+    case = "lower-cased" if tokens.lower_case else "not lower-cased"
+    log.info("texts are %s: %s", case, tokens.lower_case_because)
+    return tokens
 
 
 def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Path) -> dict[str, Any]:
     tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
-    found = tokenizer(data.table["text"].tolist())
+    texts = data.table["text"].tolist()
+    found = tokenizer(texts)
     columns = {
         "ids": pa.LargeListArray.from_arrays(found.ids.offsets, pa.array(found.ids.flat)),
         "pieces": found.pieces,
@@ -313,12 +319,14 @@ def _tokenize(settings: Settings, data: Data, encoder: EncoderFolder, folder: Pa
         "longest": int(found.pieces.max()),
         "lower_case": tokenizer.lower_case,
         "max_tokens": tokenizer.max_tokens,
+        "lower_case_because": tokenizer.lower_case_because,
+        "doubt_of_case": tokenizer.doubt_of_case(texts),
     }
 
 
 def featurize(settings: Settings, tokens: Tokens, on_progress: Progress | None = None) -> Featurized:
     """Fill the feature store with the vectors that it lacks of the texts."""
-    return featurize_ids(tokens.tokenized.ids, open_folder(settings.encoder.path), settings, on_progress)
+    return featurize_ids(tokens.tokenized.ids, folder_of(settings.encoder), settings, on_progress)
 
 
 def fit(
@@ -389,7 +397,7 @@ def fit(
 def _vectors_of(settings: Settings) -> list[Any]:
     """What decides the vectors of given token ids."""
     features = settings.features
-    origin = vector_origin(open_folder(settings.encoder.path), settings.encoder, features.layers)
+    origin = vector_origin(folder_of(settings.encoder), settings.encoder, features.layers)
     return [origin, features.dtype]
 
 
@@ -404,7 +412,7 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
     ids = tokens.tokenized.ids.take(chosen) if tokens else None
     vectors = None
     if ids is not None and "vectors" in method_of(settings).needs:
-        encoder = open_folder(settings.encoder.path)
+        encoder = folder_of(settings.encoder)
         store, longest = open_store(encoder, settings), longest_row(encoder, settings.encoder)
         vectors = StoredVectors.find(store, ids, longest)
     return Rows(table["text"].tolist(), classes, _groups(settings, table), ids, vectors)

@@ -1,6 +1,5 @@
 """What methods on an encoder share: its part of the drawing, and the export with their own head."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget, longest_row
 from jabert.encoder.folder import read_variables
 from jabert.encoder.openvino import bert_graph, layout_graph
+from jabert.encoder.pieces import KINDS
 from jabert.files import on_disk, write_json
 from jabert.methods import Export, Job, Layer, Member
 
@@ -38,14 +38,15 @@ def encoder_layers(job: Job, frozen_layers: int | None = None) -> tuple[list[Lay
         job: the encoder is used.
         frozen_layers: how many of the lower ones are; None: all, the embeddings included.
     """
-    config = _encoder(job).config
+    encoder = _encoder(job)
+    config = encoder.config
     count = job.settings.features.layers if frozen_layers is None else 1
     sizes = {name: int(np.prod(shape)) for name, shape in config.variables().items()}
     block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
     embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
     tokens = f"(tokens, {config.hidden_size})"
     layers = [
-        Layer("text", "SentencePiece", "(tokens)", 0),
+        Layer("text", KINDS[encoder.tokenizer.suffix], "(tokens)", 0),
         Layer("embeddings", "BERT, frozen", tokens, embeddings),
     ]
     trained = 0 if frozen_layers is None else config.num_hidden_layers - frozen_layers
@@ -79,7 +80,7 @@ def export_network(head: Any, job: Job, target: Path, own: OwnEncoder | None = N
         "head": head,
     }
     with on_disk(target):
-        shutil.copyfile(encoder.sentencepiece, target / "sentencepiece.model")
+        tokenizer.model.write(target)
         for name, model in graphs.items():
             openvino.save_model(model, target / f"{name}.xml", compress_to_fp16=False)
     # Where the end of a text counts, it must be found.
@@ -89,6 +90,8 @@ def export_network(head: Any, job: Job, target: Path, own: OwnEncoder | None = N
         "lower_case": tokenizer.lower_case,
         "cls_id": tokenizer.cls_id,
         "sep_id": tokenizer.sep_id,
+        "prefix_ids": tokenizer.prefix_ids,
+        "words": encoder.settings.get("words"),
         "max_tokens": tokenizer.max_tokens,
         "pad_to": tokenizer.pad_to,
         "long_texts": tokenizer.long_texts,
@@ -98,11 +101,11 @@ def export_network(head: Any, job: Job, target: Path, own: OwnEncoder | None = N
         "token_budget": settings.encoder.token_budget or cpu_token_budget(encoder, precision),
         "encoder_fingerprint": own.fingerprint if own else encoder.fingerprint,
         "encoder_settings": dict(encoder.settings),
-        "bert_config": vars(encoder.config),
+        "bert_config": encoder.config.to_dict(),
         "layers": layers,
     }
     write_json(target / "network.json", habits)
-    return Export((Member("network", ("openvino", "sentencepiece")),))
+    return Export((Member("network", ("openvino", *tokenizer.model.packages)),))
 
 
 def longest_text(job: Job) -> int:

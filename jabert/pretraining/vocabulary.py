@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jabert.config import VocabularySettings
-from jabert.encoder.tokenizer import SentencePiece
+from jabert.encoder.pieces import SentencePiece, special_id
 from jabert.errors import JabertError
 from jabert.files import atomic_path, write_text
 
@@ -71,7 +71,9 @@ class Vocabulary(SentencePiece):
 
     def __init__(self, path: Path, *, lower_case: bool | None) -> None:
         super().__init__(path, lower_case=lower_case)
-        self.cls_id, self.sep_id, self.mask_id = map(self.special_id, ("[CLS]", "[SEP]", "[MASK]"))
+        self.cls_id, self.sep_id, self.mask_id = (
+            special_id(self, piece) for piece in ("[CLS]", "[SEP]", "[MASK]")
+        )
         if self.unknown_id:
             raise JabertError(
                 f"{path}: <unk> has the id {self.unknown_id}; it must be 0, as in bert-japanese"

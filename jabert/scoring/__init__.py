@@ -19,14 +19,14 @@ from jabert.files import digest_of_json, exclusive, write_json
 from jabert.registry import Registry, open_registry
 from jabert.scoring.champion import Champion
 from jabert.scoring.context import Places, in_context
-from jabert.scoring.output import write_output, write_part
+from jabert.scoring.output import read_answers, write_output, write_part
 from jabert.texts import fault_of
 
 log = logging.getLogger("jabert")
 
 Progress = Callable[[int, int], None]  # rows done, estimated rows of the table
 
-_FORMAT = "1"  # of the files of an unfinished run
+_FORMAT = "2"  # of the files of an unfinished run
 _PART = ".arrow"  # their suffix
 _NOTE = "version.json"  # names the model version with which the run was begun
 _CHUNK_ROWS = 4096  # enough to fill batches of similar length; a kill costs the work on one chunk
@@ -88,6 +88,7 @@ class Scored:
         computed: texts that went through encoder and classifier in this run.
         reused: texts whose vectors the feature store had.
         resumed: rows that an earlier, unfinished run had scored.
+        cut: rows of which the model saw only some, because they are longer than it takes.
         context: neighbours on each side of a text that were looked at, 0 where none were.
         seconds: from reading the first row to the finished output, without loading the model.
         setup_seconds: for loading the model.
@@ -102,6 +103,7 @@ class Scored:
     computed: int = 0
     reused: int = 0
     resumed: int = 0
+    cut: int = 0
     context: int = 0
     seconds: float = 0.0
     setup_seconds: float = 0.0
@@ -190,6 +192,12 @@ def score(job: Job, on_progress: Progress | None = None) -> Scored:
             answers=answers,
             encoding=job.encoding,
         )
+        if scored.cut:
+            log.warning(
+                "%s of %s texts are longer than the model takes and were cut: the column cut has them",
+                f"{scored.cut:,}",
+                f"{scored.rows:,}",
+            )
         shutil.rmtree(job.folder)
         scored.seconds = time.perf_counter() - started
         return scored
@@ -216,12 +224,14 @@ class _Part:
         path: the file for rows and answers.
         faults: what is wrong with each text, None where nothing is.
         prepared: what each member of the model reads of the texts without a fault; None if the file exists.
+        cut: whether the model sees only some of each text.
     """
 
     chunk: Chunk
     path: Path
     faults: list[str | None]
     prepared: list[list[Any]] | None
+    cut: list[bool | None]
 
 
 def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
@@ -232,7 +242,8 @@ def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
         path = job.folder / f"{number:06}-{chunk.digest()}-{model}{_PART}"
         faults = [fault_of(text) for text in texts]
         prepared = None if path.exists() else champion.prepare(texts, faults)
-        yield _Part(chunk, path, faults, prepared)
+        cut = champion.cut(texts, faults) if prepared is not None else read_answers(path)["cut"].to_pylist()
+        yield _Part(chunk, path, faults, prepared, cut)
 
 
 def _score_chunks(
@@ -252,7 +263,7 @@ def _score_chunks(
             if places:
                 places.add(part.chunk)
             if part.prepared is not None:
-                answers, reused = champion.answer(part.prepared, part.faults)
+                answers, reused = champion.answer(part.prepared, part.faults, part.cut)
                 if written:
                     written.result()
                 written = threads.submit(write_part, part.chunk.table, answers, part.path)
@@ -262,6 +273,7 @@ def _score_chunks(
                 scored.resumed += len(part.faults)
             paths.append(part.path)
             scored.rows += len(part.faults)
+            scored.cut += part.cut.count(True)
             scored.scored += part.faults.count(None)
             scored.failed = scored.rows - scored.scored
             if part.chunk.share:

@@ -43,7 +43,7 @@ class Finding:
         """What is not met, and the first row, without the name of the expectation."""
         found = f", found {self.observed}" if self.observed else ""
         noun = "row" if self.rows == 1 else "rows"
-        rows = f", but {self.rows:,} {noun} not: {', '.join(self.examples[:1])}" if self.rows else ""
+        rows = f": {self.rows:,} {noun}, the first {', '.join(self.examples[:1])}" if self.rows else ""
         return f"not met: {self.meaning.rstrip('.')}{found}{rows}"
 
 

@@ -34,7 +34,7 @@ from jabert.errors import JabertError
 from jabert.evaluation import scaled
 from jabert.experiments.packaging import open_package
 from jabert.features import featurize
-from jabert.registry import open_registry
+from jabert.registry import cut_of, open_registry
 from jabert.scoring import open_job, score
 from jabert.scoring.champion import Champion
 from jabert.texts import visible_characters
@@ -46,7 +46,7 @@ from jabert.config import load_settings
 from jabert.scoring import open_job, score
 print(json.dumps(score(open_job(load_settings(None, sys.argv[3:]), *sys.argv[1:3])).to_dict()))
 """
-ANSWER = ["label", "score", "probabilities", "model_version", "model_digest", "reason"]
+ANSWER = ["label", "score", "probabilities", "model_version", "model_digest", "reason", "cut"]
 TEXTS = toy.toy_rows()["text"].tolist()
 ODD = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
@@ -170,6 +170,20 @@ def test_rows_that_cannot_be_scored_stay_with_the_reason(own, tmp_path, target):
         assert rows[5]["text"] == r"京\ud800"
         assert rows[5]["n"] == r'{"a": [1.5, true, "\udfff"]}'
         assert (rows[2]["n"], rows[3]["text"], rows[4]["n"] or None) == ("1", "5", None)
+
+
+@pytest.mark.parametrize("target", ["out.csv", "out.parquet"])
+def test_texts_that_the_model_sees_only_in_part_are_told(own, tmp_path, target, caplog):
+    texts = ["電話", "京都のお寺を歩いた。" * 60, " ", "電話" * 20]
+    table = write(tmp_path / "in.csv", [{"text": text} for text in texts])
+    result = run(own, table, tmp_path / target, chunk_rows=2)
+    assert [row["cut"] for row in read(tmp_path / target)] == (
+        ["false", "true", "", "false"] if target == "out.csv" else [False, True, None, False]
+    )
+    assert result.cut == 1
+    assert "1 of 4 texts are longer than the model takes and were cut" in caplog.text
+    model = open_registry(own).load_champion()
+    assert cut_of(model, [texts[0], texts[1]]) == [False, True]
 
 
 def test_an_empty_cell_is_a_blank_text(own, tmp_path):
@@ -340,7 +354,9 @@ def test_a_champion_of_several_classifiers_answers_as_it_predicts(own, packages,
         classifier = open_package(package)
         champion = champion_of(classifier, own)
         faults = [classifier.fault_of(cell) for cell in cells]
-        answers, reused = champion.answer(champion.prepare(cells, faults), faults)
+        answers, reused = champion.answer(
+            champion.prepare(cells, faults), faults, champion.cut(cells, faults)
+        )
         assert reused == expected_reused
         rows = answers.to_pylist()
         assert rows[-1]["label"] is None and rows[-1]["reason"] == "text is null"
@@ -357,7 +373,9 @@ def test_a_champion_with_a_temperature_and_a_threshold_answers_as_it_predicts(ow
     classifier = open_package(toy_package.write_about(package, toy.LABELS, {"linear": "ngrams"}, **more))
     loaded = SimpleNamespace(unwrap_python_model=lambda: classifier)
     champion = Champion(SimpleNamespace(name="toy", load=lambda _: loaded), "7", own)
-    rows = champion.answer(champion.prepare(TEXTS[:40], [None] * 40), [None] * 40)[0].to_pylist()
+    rows = champion.answer(champion.prepare(TEXTS[:40], [None] * 40), [None] * 40, [False] * 40)[
+        0
+    ].to_pylist()
     predicted = classifier.predict(None, pd.DataFrame({"text": TEXTS[:40]}))
     assert [row["label"] for row in rows] == predicted["label"].tolist()
     assert [row["score"] for row in rows] == predicted["score"].tolist()
@@ -379,7 +397,7 @@ def test_a_network_on_several_layers_takes_the_vectors_of_these(own, toy_encoder
             del before["layers"]
             classifier.members[0].vectors = SimpleNamespace(**before)
         champion, faults = champion_of(classifier, own), [None] * 40
-        answers, reused = champion.answer(champion.prepare(TEXTS[:40], faults), faults)
+        answers, reused = champion.answer(champion.prepare(TEXTS[:40], faults), faults, [False] * 40)
         assert reused == 30
         rows = map(dict, answers["probabilities"].to_pylist())
         found = np.array([[row[label] for label in toy.LABELS] for row in rows])

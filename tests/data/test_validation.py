@@ -570,4 +570,4 @@ def test_warnings_are_short_sentences(tmp_path: Path) -> None:
     report = check(changed(good_table(), 0, label="グルメ "), tmp_path)
     (told,) = [warning for warning in report.warnings() if "spellings" in warning]
     assert told.startswith("not met: No label has several spellings")
-    assert told.endswith("but 24 rows not: 文.csv line 2: 'グルメについてtrainの0番目の文' (グルメ )")
+    assert told.endswith(": 24 rows, the first 文.csv line 2: 'グルメについてtrainの0番目の文' (グルメ )")
