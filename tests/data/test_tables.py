@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
+from jabert.cli import main
 from jabert.config import DataSettings, load_settings
 from jabert.dataset import read_corpus
 from jabert.dataset.chunks import read_chunks
@@ -298,6 +299,24 @@ def test_a_column_twice_is_named_by_number(tmp_path):
     with pytest.raises(JabertError, match=r"more than one column 'label'; give its number"):
         read(path)
     assert pairs(read(path, label_column="3")) == [["a", "c"]]
+
+
+def test_validate_says_how_a_table_was_read(tmp_path, capsys):
+    rows = "".join(f"京都の{n}番目の寺;旅{n % 2}\r\n" for n in range(60))
+    path = write(tmp_path / "t.csv", f"text;label\r\n{rows}".encode("cp932"))
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", "--set", f"data.path={path}", "--json"])
+    assert not ended.value.code
+    out, err = capsys.readouterr()
+    facts = json.loads(out)
+    expected = {"encoding": "cp932", "delimiter": ";", "quoting": "rfc4180", "header": True}
+    assert facts["guessed"] == expected
+    assert facts["files"] == [{"file": str(path), **expected}]
+    assert expected.items() <= facts.items()
+    assert facts["rows"]["rows_read"] == 60
+    for said in ("is read as CP932", "divided at ';'"):
+        assert any(said in warning for warning in facts["warnings"])
+        assert said in err
 
 
 # Other files
