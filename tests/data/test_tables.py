@@ -290,6 +290,10 @@ def test_a_first_line_that_can_be_a_header_or_a_row(tmp_path):
         read(path, text_column="1", label_column="2")
     for header, expected in ((True, [["c", "d"]]), (False, [["a", "b"], ["c", "d"]])):
         assert pairs(read(path, text_column="1", label_column="2", header=header)) == expected
+    with pytest.raises(
+        JabertError, match=r"data\.header cannot be 'maybe': it is neither auto, true nor false"
+    ):
+        load_settings(None, ["data.header=maybe"])
     settings = load_settings(None, ["data.header=false", "data.text_column=1", "data.delimiter=tab"]).data
     assert (settings.header, settings.text_column, settings.delimiter) == (False, "1", "\t")
 
@@ -432,6 +436,14 @@ def test_a_folder_of_a_file_for_each_split(tmp_path, ending):
     assert (
         read_corpus(DataSettings(path=str(tmp_path), split="sentence", test_share=0.5)).split_by == "sentence"
     )
+
+
+def test_a_column_of_splits_goes_before_the_name_of_its_file(tmp_path):
+    write(tmp_path / "train.csv", "text,label,split\na,x,val\nb,x,train\n")
+    write(tmp_path / "test.csv", "text,label\nc,x\n")
+    table = read(tmp_path).table
+    sides = dict(zip(table["text"], table["split"], strict=True))
+    assert sides == {"a": "validation", "b": "train", "c": "test"}
 
 
 def test_names_of_which_only_some_say_a_split(tmp_path):
