@@ -305,14 +305,13 @@ def test_a_column_twice_is_named_by_number(tmp_path):
     assert pairs(read(path, label_column="3")) == [["a", "c"]]
 
 
-def test_validate_says_how_a_table_was_read(tmp_path, capsys):
+def test_validate_says_how_a_table_was_read(tmp_path, capsys, caplog):
     rows = "".join(f"京都の{n}番目の寺;旅{n % 2}\r\n" for n in range(60))
     path = write(tmp_path / "t.csv", f"text;label\r\n{rows}".encode("cp932"))
     with pytest.raises(SystemExit) as ended:
         main(["validate", "--set", f"data.path={path}", "--json"])
     assert not ended.value.code
-    out, err = capsys.readouterr()
-    facts = json.loads(out)
+    facts = json.loads(capsys.readouterr().out)
     expected = {"encoding": "cp932", "delimiter": ";", "quoting": "rfc4180", "header": True}
     assert facts["guessed"] == expected
     assert facts["files"] == [{"file": str(path), **expected}]
@@ -320,7 +319,7 @@ def test_validate_says_how_a_table_was_read(tmp_path, capsys):
     assert facts["rows"]["rows_read"] == 60
     for said in ("is read as CP932", "divided at ';'"):
         assert any(said in warning for warning in facts["warnings"])
-        assert said in err
+        assert said in caplog.text
 
 
 # Other files
