@@ -266,6 +266,7 @@ def _csv_chunks(text: TextFile, rows: int, select: Select, settings: DataSetting
         else [settings.delimiter],
         quoting=settings.quoting,
         text_column=settings.text_column,
+        columns=_least_columns(settings),
     )
     header, note = _header((cells for _, cells in csv_records(text, dialect)), file, settings)
     notes = [*dialect.notes, *([note] if note else [])]
@@ -284,6 +285,14 @@ def _csv_chunks(text: TextFile, rows: int, select: Select, settings: DataSetting
     yield from _record_chunks(csv_records(text, dialect), rows, select, file, form, text=text)
 
 
+def _least_columns(settings: DataSettings) -> int:
+    """How many columns a table has at least, if the columns are given by number."""
+    wanted = (settings.text_column, settings.label_column, settings.group_column, settings.order_column)
+    if not settings.text_column.isdecimal():
+        return 2
+    return max(int(column) for column in wanted if column and column.isdecimal())
+
+
 def _sheet_chunks(
     location: str, rows: int, select: Select, settings: DataSettings, sha256: str | None
 ) -> Iterator[Chunk]:
@@ -297,7 +306,10 @@ def _sheet_chunks(
 
 def _header(records: Iterable[Sequence[str]], file: str, settings: DataSettings) -> tuple[bool, str | None]:
     if settings.header == "auto":
-        return find_header(islice(records, _FOR_HEADER), file, text_column=settings.text_column)
+        columns = (settings.label_column, settings.group_column, settings.split_column, settings.order_column)
+        names = {"text", "label", *filter(None, columns)}
+        named = [name for name in names if not name.isdecimal()]
+        return find_header(islice(records, _FOR_HEADER), file, text_column=settings.text_column, names=named)
     return settings.header, None
 
 
@@ -317,8 +329,9 @@ def _record_chunks(
     try:
         select(present)
     except NoColumnError as error:
-        hint = "; if line 1 is a row, set data.header = false and name columns by number, from 1"
-        raise JabertError(f"{error}{hint if form.header else ''}") from None
+        hint = "if line 1 is a row, set data.header = false and name columns by number, from 1"
+        hint = hint if form.header else "as data.header is false, columns have numbers: data.text_column = 1"
+        raise JabertError(f"{error}; {hint}") from None
     names = own_names(present)
     for numbers, part in _parts(records, rows):
         cells = [pa.array([record[place] for record in part], pa.string()) for place in range(len(names))]

@@ -9,7 +9,7 @@ guess (`csv.Sniffer`, DuckDB, Polars) look at a sample, and take one of two poss
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
@@ -24,6 +24,9 @@ _Lines = Callable[[], Iterable[str]]
 
 DELIMITERS = (",", "\t", ";", "|")
 _LONGEST_RECORD = 10_000_000  # characters; the quote that opens a longer one is hardly ever closed
+_LONGEST_HEADER = 100  # lines
+_FEW = 5  # rows of which chance can make one width
+_ENOUGH = 20  # rows in which the labels occur again
 _KEPT = 10_000  # rows whose cells are remembered
 
 
@@ -37,6 +40,7 @@ class Dialect:
         newline: what ends a line: a line feed, also behind a carriage return, or a carriage return alone.
         notes: sentences on what may not be expected of it.
         fits: whether all rows have the same width.
+        in_doubt: whether so few rows may have the same number of delimiters by chance.
     """
 
     delimiter: str
@@ -44,10 +48,17 @@ class Dialect:
     newline: str = "\n"
     notes: tuple[str, ...] = ()
     fits: bool = True
+    in_doubt: bool = False
 
 
 def find_dialect(
-    open_lines: OpenLines, file: str, *, delimiters: Sequence[str], quoting: str, text_column: str
+    open_lines: OpenLines,
+    file: str,
+    *,
+    delimiters: Sequence[str],
+    quoting: str,
+    text_column: str,
+    columns: int = 2,
 ) -> Dialect:
     """The delimiter, the quoting and the end of a line with which all rows of a file have the same width.
 
@@ -57,18 +68,23 @@ def find_dialect(
         delimiters: that are possible, the most likely first.
         quoting: `auto`, or what it is known to be.
         text_column: its name in the header tells which of two possible delimiters is meant.
+        columns: that there are at least; with 1, a few lines may have none of the delimiters.
 
     Raises:
         JabertError: there are several possibilities; names the file and the setting. A file that cannot be
             read at all is not refused here but at the row that is not as the others.
     """
-    alone = any("\r" in line.rstrip("\r\n") for line in open_lines("\n"))
-    fed = not alone or any("\n" in line for line in open_lines("\n"))
-    newlines = ["\n"] * fed + ["\r"] * alone
+    newlines = _newlines(open_lines("\n"))
     dialects = [
         replace(_find(partial(open_lines, newline), file, delimiters, quoting, text_column), newline=newline)
         for newline in newlines
     ]
+    for dialect in dialects:
+        if columns == 1 and len(delimiters) > 1 and dialect.in_doubt:
+            raise JabertError(
+                f"{file} can be divided at {name_of(dialect.delimiter)} or not at all: set data.delimiter, "
+                "if no line is divided to a character that is not there"
+            )
     fitting = [dialect for dialect in dialects if dialect.fits]
     if len(fitting) > 1:
         raise JabertError(
@@ -78,33 +94,61 @@ def find_dialect(
     return (fitting or dialects)[0]
 
 
+def _newlines(lines: Iterable[str]) -> list[str]:
+    """What can end a line: not a carriage return alone where the first stands before a line feed."""
+    fed = alone = False
+    for line in lines:
+        pair = line.endswith("\r\n")
+        alone = alone or "\r" in line[: -2 if pair else None]
+        if pair and not alone:
+            return ["\n"]
+        fed = fed or line.endswith("\n")
+    return ["\n"] * (fed or not alone) + ["\r"] * alone
+
+
 def _find(
     open_lines: _Lines, file: str, delimiters: Sequence[str], quoting: str, text_column: str
 ) -> Dialect:
     """As `find_dialect`, with one end of a line."""
-    first = next((line for line in open_lines() if line.strip("\r\n")), "")
-    wide = [_scanned(open_lines, each, quoting) for each in delimiters if each in first]
+    first, by_name = _first_record(open_lines()), not text_column.isdecimal()
+    readings = {
+        each: _scanned(open_lines, each, quoting, by_name=by_name) for each in delimiters if each in first
+    }
+    wide = [reading for reading in readings.values() if len(reading.names) > 1]
     fitting = [reading for reading in wide if reading.fits]
-    named = [reading for reading in wide if composed(text_column) in map(composed, reading.names)]
+    named = [each for each in wide if by_name and composed(text_column) in map(composed, each.names)]
     if len(fitting) > 1:
         fitting = [reading for reading in fitting if reading in named]
         if len(fitting) != 1:
             choice = " or ".join(name_of(reading.delimiter) for reading in wide if reading.fits)
             raise JabertError(f"{file} can be divided at {choice}: set data.delimiter to one of them")
     if fitting:
-        return _resolved(fitting[0], file)
+        in_doubt = fitting[0].lines < _FEW and fitting[0] not in named
+        return replace(_resolved(fitting[0], file), in_doubt=in_doubt)
     is_name = composed(first.strip('\r\n"')) == composed(text_column)
     if wide and not is_name:  # the row that is not as the first is refused when it is read
         return _unfit((named or wide)[0].delimiter, quoting)
-    for number, delimiter in enumerate(each for each in delimiters if each not in first):
-        reading = _scanned(open_lines, delimiter, quoting)
-        if reading.fits:
+    for number, delimiter in enumerate(delimiters):
+        reading = readings.get(delimiter) or _scanned(open_lines, delimiter, quoting, by_name=by_name)
+        if reading.fits and len(reading.names) == 1:
             dialect = _resolved(reading, file)
             undivided = (
                 f"{file}: lines are not divided at {name_of(delimiters[0])}, which the first line lacks"
             )
             return replace(dialect, notes=(*dialect.notes, *([undivided] if number else [])))
     return _unfit(delimiters[0], quoting)
+
+
+def _first_record(lines: Iterable[str]) -> str:
+    """The first line that is not blank, and those behind it up to that which closes its quotes."""
+    text = ""
+    for number, line in enumerate(lines):
+        if not text and not line.strip("\r\n"):
+            continue
+        text += line
+        if text.count('"') % 2 == 0 or number > _LONGEST_HEADER:
+            break
+    return text
 
 
 def _unfit(delimiter: str, quoting: str) -> Dialect:
@@ -117,6 +161,7 @@ class _Reading:
 
     Attributes:
         delimiter: one character.
+        by_name: whether the first record is a header; otherwise it may be a row.
         even: whether all lines have the same width without quoting.
         strict: whether all records follow RFC 4180 and have the same width.
         plain_names: the cells of the first line.
@@ -135,6 +180,7 @@ class _Reading:
     """
 
     delimiter: str
+    by_name: bool
     even: bool = True
     strict: bool = True
     plain_names: list[str] = field(default_factory=list)
@@ -172,7 +218,7 @@ class _Reading:
     def take_record(self, line: int, lines: list[str], cells: list[str], quoted: list[bool]) -> None:
         """Note a record, with quoting."""
         if not self.records:
-            self.names, self.header_quoted = cells, any(quoted)
+            self.names, self.header_quoted = cells, self.by_name and any(quoted)
         self.records += 1
         self.strict = has_width(cells, len(self.names))
         if len(lines) > 1:
@@ -181,7 +227,7 @@ class _Reading:
         elif self.records <= _KEPT:
             for column, cell in enumerate(cells):
                 self.seen.setdefault(column, set()).add(cell)
-        if self.records == 1 or not (self.even or any(quoted)):
+        if (self.records == 1 and self.by_name) or not (self.even or any(quoted)):
             return
         for column, (cell, is_quoted) in enumerate(zip(cells, quoted, strict=True)):
             self.filled[column, is_quoted] += bool(is_quoted or cell)
@@ -192,13 +238,13 @@ class _Reading:
 
 
 def has_width(cells: Sequence[str], width: int) -> bool:
-    """Whether a record has the width of the header; Excel may write empty cells behind it."""
-    return len(cells) == width or (len(cells) > width and not any(cells[width:]))
+    """Whether a record has the width of the header; Excel may write empty cells behind several."""
+    return len(cells) == width or (len(cells) > width > 1 and not any(cells[width:]))
 
 
-def _scanned(open_lines: _Lines, delimiter: str, quoting: str) -> _Reading:
+def _scanned(open_lines: _Lines, delimiter: str, quoting: str, *, by_name: bool) -> _Reading:
     """The file read with one delimiter, with those of the two quotings that are possible."""
-    reading = _Reading(delimiter)
+    reading = _Reading(delimiter, by_name)
     for line in open_lines():
         if text := line.rstrip("\r\n"):
             reading.take_line(text)
@@ -321,12 +367,14 @@ def _open_quotes(reading: _Reading, file: str) -> Iterator[str]:
         )
 
 
-def find_header(records: Iterable[Sequence[str]], file: str, *, text_column: str) -> tuple[bool, str | None]:
+def find_header(
+    records: Iterable[Sequence[str]], file: str, *, text_column: str, names: Collection[str]
+) -> tuple[bool, str | None]:
     """Whether the first record holds the names of the columns, and a sentence that says so if it was guessed.
 
     A text column that is named is named in a header. One that is given by its number may have none: then the
-    first record is a row if one of its cells occurs again in its column, and the header if in some column all
-    other cells do.
+    first record is the header if it has one of the names; otherwise a row if one of its cells occurs again in
+    its column, and the header if in some column all other cells do.
 
     Raises:
         JabertError: neither is so.
@@ -334,13 +382,16 @@ def find_header(records: Iterable[Sequence[str]], file: str, *, text_column: str
     if not text_column.isdecimal():
         return True, None
     first, *rows = records
-    if text_column in first:
+    numbers = [list(map(str, range(start, start + len(first)))) for start in (0, 1)]
+    if set(map(composed, first)) & set(map(composed, names)):
+        return True, None
+    if len(first) > 1 and first in numbers:  # as pandas names columns that have no name
         return True, None
     columns = [Counter(row[place] for row in rows if place < len(row)) for place in range(len(first))]
     shown = ", ".join(repr(cell[:20]) for cell in first)
     if any(cell and cell in counts for cell, counts in zip(first, columns, strict=True)):
         return False, f"{file}: line 1 ({shown}) is read as a row, as there is no header (data.header)"
-    if any(len(rows) > 2 and min(counts.values(), default=0) > 1 for counts in columns):
+    if len(rows) >= _ENOUGH and any(min(counts.values()) > 1 for counts in columns):
         return True, f"{file}: line 1 ({shown}) is read as the header (data.header)"
     raise JabertError(
         f"{file}, line 1: {shown} can be a header or a row; data.header = true or false says which it is"

@@ -34,6 +34,7 @@ _UNASSIGNED = re.compile("[\x80\xa0\uf8f0-\uf8f3]")  # bytes to which CP932 give
 _SAMPLE = 100_000  # characters beyond ASCII that are looked at
 _JAPANESE = 0.8  # share of usual characters in a file that reads as Japanese
 _SOME = 0.2  # share below which a file is no Japanese text
+_ENOUGH = 20  # characters beyond ASCII, of which some are kana
 _CLEAR = 0.5  # difference between two shares of usual characters that decides
 
 
@@ -96,7 +97,7 @@ class _Trial:
         fits: whether all of the file can be decoded.
         line: on which decoding stopped, from 1.
         beyond: characters beyond ASCII.
-        usual: those that are usual in Japanese text, and Latin letters and signs.
+        usual: those that are usual in Japanese text, and those of Latin-1.
         kana: hiragana and full-width katakana.
         half_width: katakana and punctuation.
     """
@@ -143,6 +144,18 @@ class _Trial:
         """Of usual characters among those beyond ASCII."""
         return self.usual / max(1, self.beyond)
 
+    @property
+    def possible(self) -> float:
+        """The same with half-width katakana, which are seldom alone."""
+        return (self.usual + self.half_width) / max(1, self.beyond)
+
+    @property
+    def is_japanese(self) -> bool:
+        """Whether it reads as Japanese, and not as another language in an encoding of the same bytes."""
+        if self.half_width > self.beyond / 2:
+            return self.possible == 1
+        return self.share >= _SOME and (self.kana > 0 or self.beyond < _ENOUGH)
+
 
 def _chosen(trials: list[_Trial], file: str) -> str:
     """The encoding of the trial that reads the file as its writer meant it, see `find_encoding`."""
@@ -156,16 +169,17 @@ def _chosen(trials: list[_Trial], file: str) -> str:
     best, others = fitting[0], fitting[1:]
     if trials[0].fits:
         # UTF-8 by chance is rare; so is a file of UTF-8 that is good Japanese in another encoding.
-        others = [trial for trial in fitting if trial.share >= max(_JAPANESE, trials[0].share + _CLEAR)]
+        likely = max(_JAPANESE, trials[0].share + _CLEAR)
+        others = [trial for trial in fitting if trial.usual and trial.possible >= likely]
         if not others:
             return "utf-8"
         fitting = [trials[0], *others]
     else:
         is_clear = not others or (best.share >= _JAPANESE and best.share >= others[0].share + _CLEAR)
-        # Kanji of EUC-JP are half-width katakana of CP932, and the other way round.
-        if is_clear and others and best.encoding == "euc_jp":
-            is_clear = best.kana > 0
-        if is_clear and best.usual + best.half_width >= best.beyond * _SOME:
+        # Kanji of EUC-JP can be half-width katakana of CP932, and the other way round, but not kana.
+        if is_clear and others:
+            is_clear = best.kana > 0 or others[0].possible < _CLEAR
+        if is_clear and best.is_japanese:
             return best.encoding
     names = " or ".join(name_of(trial.encoding) for trial in fitting)
     raise JabertError(
@@ -179,5 +193,5 @@ def _usual() -> re.Pattern[str]:
     """Characters that are usual in Japanese text: kana, the kanji of level 1, punctuation, symbols, emoji."""
     rows = (bytes((row, cell)) for row in range(0xB0, 0xD0) for cell in range(0xA1, 0xFF))
     kanji = "".join(each.decode("euc_jp", "ignore") for each in rows)
-    latin = "\xa1-\xff"
+    latin = "\x80-\xff"
     return re.compile(f"[{latin}\u2010-\u2bff\u3000-\u30ff\uff01-\uff5e\U0001f000-\U0001faff{kanji}]")

@@ -166,8 +166,9 @@ _OTHER = {"\n": "\r", "\r": "\n"}
 def _guarded(lines: Iterator[str], newline: str) -> Iterator[str]:
     """The lines without the other sign that ends lines, which `csv` would heed, unless at their end."""
     for line in lines:
-        core = line[:-2] if line.endswith("\r\n") else line.removesuffix(newline)
-        yield core.replace(_OTHER[newline], _GUARD) + line[len(core) :] if _OTHER[newline] in core else line
+        end = next(end for end in ("\r\n", newline, "\r", "") if line.endswith(end))
+        core = line.removesuffix(end)
+        yield core.replace(_OTHER[newline], _GUARD) + end if _OTHER[newline] in core else line
 
 
 def _unguarded(cell: str, newline: str) -> str:

@@ -82,7 +82,8 @@ def test_a_table_without_header(cases, base):
         assert pairs(rows) == base
         assert rows.table["line"].tolist()[:2] == [1, 2]
         assert any("is read as a row" in note for note in rows.notes) == (header == "auto")
-    numbered = read(cases / "base.csv", text_column="1", label_column="2")
+    assert read(cases / "base.csv", text_column="1", label_column="2").notes == (), "a name tells the header"
+    numbered = read(cases / "nfd_header.csv", text_column="1", label_column="2")
     assert pairs(numbered) == base
     assert any("is read as the header" in note for note in numbered.notes)
 
