@@ -15,7 +15,7 @@ from jabert.config import Settings
 from jabert.encoder import (
     EncoderFolder,
     TokenIds,
-    choose,
+    choice_for,
     load_encoder,
     longest_row,
     token_budget,
@@ -98,7 +98,7 @@ def featurize(
             the next run reuses them.
     """
     beginning = time.perf_counter()
-    choice, _ = choose(settings.encoder), folder.fingerprint
+    choice, _ = choice_for(folder, settings.encoder), folder.fingerprint
     started = time.perf_counter()
     store = open_store(folder, settings)
     longest = longest_row(folder, settings.encoder)
