@@ -178,6 +178,8 @@ class EnsembleSettings(MethodSettings):
     """fits with other seeds, whose mean answers; each costs as much as one"""
     distill: bool = False
     """one more fit learns from these, and is served in their place at the cost of one"""
+    teacher: str | None = None
+    """a kind of method or a recipe: what it makes of a row, out of fold, is half of the row's label"""
 
 
 class TrainingSettings(_Group):

@@ -393,8 +393,14 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
         encoder = folder_of(settings.encoder)
         store, longest = open_store(encoder, settings), longest_row(encoder, settings.encoder)
         vectors = StoredVectors.find(store, ids, longest)
-    groups = table["group"].astype(object).where(table["group"].notna(), None) if "group" in table else ()
-    return Rows(table["text"].tolist(), classes, list(groups), ids, vectors)
+    return Rows(table["text"].tolist(), classes, _groups(settings, table), ids, vectors)
+
+
+def _groups(settings: Settings, table: pd.DataFrame) -> list[str | None]:
+    """Groups that folds keep together: none where the split does not, for folds imitate it."""
+    if "group" not in table or settings.data.split == "sentence":
+        return []
+    return list(table["group"].astype(object).where(table["group"].notna(), None))
 
 
 def baseline(settings: Settings, data: Data, kind: str, measured_on: Split) -> npt.NDArray[np.float64]:

@@ -10,14 +10,14 @@ what a registered model runs (`jabert.runtime`).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from jabert import markdown
-from jabert.config import MethodSettings, Settings, decisive, method_kinds
+from jabert.config import EnsembleSettings, MethodSettings, Settings, decisive, method_kinds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -195,11 +195,12 @@ class Method(ABC):
 
     def bound_to(self, settings: Settings) -> "Method":
         """The method as these settings have it: another where they decide what it needs, reads or chooses."""
-        if getattr(settings.method, "ensemble", 1) == 1:
+        own = settings.method
+        if not isinstance(own, EnsembleSettings) or (own.ensemble == 1 and not own.teacher):
             return self
-        from jabert.methods._ensemble import Ensemble
+        from jabert.methods._ensemble import Ensemble, Taught
 
-        return Ensemble(settings)
+        return Taught(settings) if own.teacher else Ensemble(settings)
 
     def decides(self, settings: Settings) -> dict[str, Any]:
         """The settings that decide what is fitted, where they are not neutral, by dotted name; JSON-ready."""
@@ -253,6 +254,12 @@ def method_of(settings: Settings) -> Method:
         ('texts',)
     """
     return _method(settings.method.kind).bound_to(settings)
+
+
+def needs_of(methods: Iterable[Method]) -> tuple[Need, ...]:
+    """What several methods need together."""
+    needed = {need for method in methods for need in method.needs}
+    return tuple(need for need in get_args(Need) if need in needed)
 
 
 def _method(kind: str) -> Method:

@@ -146,7 +146,7 @@ def fit_standardized(
 
 
 def fit_weights(
-    logarithms: npt.NDArray[np.float64], classes: npt.NDArray[np.int32]
+    logarithms: npt.NDArray[np.float64], classes: npt.NDArray[np.int32], *, biased: bool
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Weights of several classifiers, none negative, so that their weighted sum is as right as can be.
 
@@ -156,6 +156,8 @@ def fit_weights(
     Args:
         logarithms: (classifiers, rows, classes), of probabilities of rows that they did not learn from.
         classes: (rows,), class indices.
+        biased: whether classes may have a bias. On few rows it would learn how often each stands there: with
+            the validation rows of unseen articles that cost 2 to 3 points.
 
     Returns:
         Weights (classifiers,) and bias (classes,).
@@ -174,7 +176,7 @@ def fit_weights(
         slopes = np.concatenate([np.einsum("mrc,rc->m", logarithms, excess), excess.sum(axis=0)])
         return -scores[one_hot == 1].sum() + away @ away / 2, slopes + away
 
-    bounds = [(0, None)] * count + [(None, None)] * width
+    bounds = [(0.0, None)] * count + ([(None, None)] if biased else [(0.0, 0.0)]) * width
     found = minimize(
         loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _MOST_ITERATIONS}
     )

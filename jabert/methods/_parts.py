@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jabert.config import Settings
-from jabert.files import write_json
+from jabert.files import atomic_path, write_json
 from jabert.methods import Export, Fitted, Job, Join, Layer, Member, Method, method_of
 from jabert.training.rows import Rows
 
@@ -66,6 +67,21 @@ class Part:
         layers = self.method.describe(self.job(whole), self.fitted(whole)).layers
         parameters = sum(layer.parameters * layer.repeated for layer in layers)
         return Layer(self.name, self.method.summary, f"({len(whole.labels)})", parameters)
+
+
+def out_of_fold(part: Part, job: Job, train: Rows, folds: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Probabilities (rows, classes) of a member for the rows of each fold, learned from the others."""
+    predicted = np.full((len(train), len(job.labels)), np.nan)
+    for fold in range(folds.max() + 1):
+        of_fold = replace(job, folder=job.folder / "folds" / str(fold))
+        asked, file = np.flatnonzero(folds == fold), of_fold.folder / f"{part.name}.npy"
+        if not file.exists():
+            part.fit(of_fold, train.take(np.flatnonzero(folds != fold)), train.take(np.arange(0)))
+            with atomic_path(file) as temporary:
+                np.save(temporary, part.predict(of_fold, train.take(asked)))
+            shutil.rmtree(part.job(of_fold).folder)
+        predicted[asked] = np.load(file, allow_pickle=False)
+    return predicted
 
 
 def predict_parts(

@@ -37,6 +37,7 @@ class MeanPooling(Method):
     summary = "kernel ridge regression on the mean of the token vectors of a frozen BERT"
     cost = "seconds to fit beside the vectors; serves at the cost of the encoder"
     needs = ("vectors",)
+    revision = 2
 
     def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
         """See `Method.fit`."""

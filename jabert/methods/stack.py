@@ -1,7 +1,6 @@
 """Several methods joined, each with the weight that it deserves on texts that it did not learn from."""
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pydantic import Field
 
 from jabert.config import MethodSettings, Settings, with_method_of
 from jabert.errors import JabertError
-from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method, Need
+from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Method, Need, needs_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
     from jabert.methods._parts import Part
     from jabert.training.rows import Rows
-
-_NEEDS: tuple[Need, ...] = ("texts", "tokens", "vectors")
 
 
 class StackSettings(MethodSettings):
@@ -38,7 +35,8 @@ class Stack(Method):
     """A softmax layer on the logarithms of the members' probabilities, one weight for each member.
 
     The weights are fitted on out-of-fold predictions (stacked generalization, Wolpert 1992) and are not
-    negative (Breiman 1996): a member that adds nothing to the others gets none, and is not packaged.
+    negative (Breiman 1996): a member that adds nothing to the others gets none, and is not packaged. Where
+    they are fitted on validation rows, which are fewer, they come without a bias.
 
     Args:
         parts: the members; the method that `METHOD` is has none yet.
@@ -48,12 +46,13 @@ class Stack(Method):
     summary = "other methods joined by weights, without a network those of `tfidf` and `mean-pooling`"
     cost = "seconds to fit beside the vectors; serves at the cost of its members"
     needs: tuple[Need, ...] = ("texts", "vectors")
+    revision = 2
 
     def __init__(self, parts: "tuple[Part, ...]" = ()) -> None:
         self._parts = parts
         methods = [part.method for part in parts]
         if methods:
-            self.needs = tuple(need for need in _NEEDS if any(need in method.needs for method in methods))
+            self.needs = needs_of(methods)
             self.reads = tuple(sorted({"training.seed", *(name for each in methods for name in each.reads)}))
             self.chooses = any(method.chooses for method in methods)
             self.refits = self.chooses and not all(method.chooses for method in methods)
@@ -90,7 +89,7 @@ class Stack(Method):
         predicted = self._held_out(job, train, validation)
         known = np.isfinite(predicted).all(axis=(0, 2))
         true, logarithms = rows.classes[known], log_probabilities(predicted[:, known])
-        weights, bias = fit_weights(logarithms, true)
+        weights, bias = fit_weights(logarithms, true, biased=not self.chooses)
         joined = np.full((len(rows), len(job.labels)), np.nan)
         joined[known] = softmax(np.tensordot(weights, logarithms, 1) + bias, axis=1)
         with atomic_path(job.folder / "out_of_fold.npy") as temporary:
@@ -114,12 +113,13 @@ class Stack(Method):
         """
         import numpy as np
 
+        from jabert.methods._parts import out_of_fold
         from jabert.training.folds import assign_folds
 
         if not self.chooses:
             count = cast(StackSettings, job.settings.method).folds
             folds = assign_folds(train, count, job.settings.training.seed)
-            return np.stack([_out_of_fold(part, job, train, folds) for part in self._parts])
+            return np.stack([out_of_fold(part, job, train, folds) for part in self._parts])
         predicted = []
         for part in self._parts:
             whole = replace(job, folder=job.folder / "before") if _refits(part, job) else job
@@ -179,27 +179,6 @@ class Stack(Method):
 def _refits(part: "Part", job: Job) -> bool:
     """Whether a member learns from the validation rows too, once these have weighed it."""
     return job.refit and not part.method.chooses
-
-
-def _out_of_fold(
-    part: "Part", job: Job, train: "Rows", folds: "npt.NDArray[np.int64]"
-) -> "npt.NDArray[np.float64]":
-    """Probabilities (rows, classes) of a member for the rows of each fold, learned from the others."""
-    import numpy as np
-
-    from jabert.files import atomic_path
-
-    predicted = np.full((len(train), len(job.labels)), np.nan)
-    for fold in range(folds.max() + 1):
-        of_fold = replace(job, folder=job.folder / "folds" / str(fold))
-        asked, file = np.flatnonzero(folds == fold), of_fold.folder / f"{part.name}.npy"
-        if not file.exists():
-            part.fit(of_fold, train.take(np.flatnonzero(folds != fold)), train.take(np.arange(0)))
-            with atomic_path(file) as temporary:
-                np.save(temporary, part.predict(of_fold, train.take(asked)))
-            shutil.rmtree(part.job(of_fold).folder)
-        predicted[asked] = np.load(file, allow_pickle=False)
-    return predicted
 
 
 def _read_join(job: Job) -> "tuple[dict[str, float], list[float]]":

@@ -46,7 +46,7 @@ class Tfidf(Method):
     summary = "a linear model on TF-IDF of characters (and words), without an encoder"
     cost = "seconds to fit and a fraction of a millisecond a text to serve, on any CPU"
     needs = ("texts",)
-    revision = 2
+    revision = 3
 
     def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
         """See `Method.fit`.

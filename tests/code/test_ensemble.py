@@ -5,6 +5,7 @@ import pytest
 from toy_fits import results_of, settings_of
 
 from jabert.config import load_settings
+from jabert.errors import JabertError
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package, open_package
 from jabert.methods import method_of
@@ -100,3 +101,43 @@ def test_an_ensemble_is_a_member_like_any_other(toy_table, toy_encoder, tmp_path
     rows = steps._rows(settings, data, tokens, ["test"])
     predicted = method_of(settings).predict(fit.job, rows)
     assert predicted == pytest.approx(classifier.classify(list(rows.texts)), abs=2e-3)
+
+
+@pytest.mark.parametrize("teacher", ["majority", "stack"])
+def test_a_taught_one_learns_half_of_each_label_from_its_teacher(ensemble_of, tmp_path, monkeypatch, teacher):
+    settings = ensemble_of(f"method.teacher={teacher}")
+    learner = type(method_of(ensemble_of()))
+    truly, targets = learner.fit, []
+
+    def fit(self, job, train, validation, on_epoch):
+        targets.append((train.classes, train.targets))
+        return truly(self, job, train, validation, on_epoch)
+
+    monkeypatch.setattr(learner, "fit", fit)
+    data, _, fitted = results_of(settings)
+
+    ((classes, found),) = targets
+    assert len(classes) == data.counts["train"]
+    assert found.sum(axis=1) == pytest.approx(1)
+    assert (found[np.arange(len(classes)), classes] >= 0.5).all(), "half of it is the label"
+    assert (np.sort(found, axis=1)[:, -2] > 0).all(), "the other half is the teacher's, who is never sure"
+    assert [epoch["epoch"] for epoch in fitted.fitted.history] == [1, 2]
+    classifier = open_package(build_package(fitted.job, tmp_path / "package"))
+    (member,) = classifier.about["members"]
+    assert member["runtime"] == "network" and "join" not in classifier.about
+    described = method_of(settings).describe(fitted.job, fitted.fitted)
+    assert f"what {teacher} made" in described.protocol[0]
+
+
+def test_a_teacher_decides_what_it_needs_and_what_is_fitted(ensemble_of):
+    alone, taught = ensemble_of(), ensemble_of("method.teacher=tfidf")
+    assert method_of(taught).needs == ("texts", "vectors") and method_of(alone).needs == ("vectors",)
+    assert method_of(taught).chooses
+    assert method_of(alone).decides(alone) != method_of(taught).decides(taught)
+    other = ensemble_of("method.teacher=majority")
+    assert method_of(other).decides(other) != method_of(taught).decides(taught)
+
+
+def test_a_teacher_that_chooses_on_validation_rows_is_refused(ensemble_of):
+    with pytest.raises(JabertError, match=r"method\.teacher names 'bi-lstm', which chooses .* such as stack"):
+        method_of(ensemble_of("method.teacher=bi-lstm"))

@@ -26,6 +26,7 @@ def settings_of(table, encoder, *more):
     quick = ["data.path=" + str(table), f"encoder.path={encoder}", "data.test_share=0.25"]
     own = [
         "method.kind=finetune",
+        "method.teacher=",
         "method.early_stopping=false",
         "method.epochs=2",
         "method.batch_size=16",

@@ -35,7 +35,7 @@ def test_a_member_that_adds_nothing_gets_no_weight():
     truth = random.integers(3, size=2000).astype(np.int32)
     good, noise, wrong = (log_probabilities(random, 3, of, 2.0) for of in (truth, 0 * truth, (truth + 1) % 3))
 
-    weights, bias = fit_weights(np.stack([good, wrong, noise]), truth)
+    weights, bias = fit_weights(np.stack([good, wrong, noise]), truth, biased=True)
 
     assert weights[0] == pytest.approx(1, abs=0.1), "its probabilities are calibrated"
     assert weights[1] == 0, "no weight is negative"
@@ -47,7 +47,7 @@ def test_two_independent_members_are_better_than_one():
     random = np.random.default_rng(1)
     truth = random.integers(3, size=4000).astype(np.int32)
     parts = np.stack([log_probabilities(random, 3, truth, strength) for strength in (1.5, 1.0)])
-    weights, bias = fit_weights(parts[:, :2000], truth[:2000])
+    weights, bias = fit_weights(parts[:, :2000], truth[:2000], biased=True)
 
     joined = np.tensordot(weights, parts, 1) + bias
 
@@ -56,8 +56,26 @@ def test_two_independent_members_are_better_than_one():
 
 
 def test_without_rows_all_members_weigh_the_same():
-    weights, bias = fit_weights(np.empty((2, 0, 3)), np.empty(0, dtype=np.int32))
+    weights, bias = fit_weights(np.empty((2, 0, 3)), np.empty(0, dtype=np.int32), biased=True)
     assert weights.tolist() == [0.5, 0.5] and bias.tolist() == [0, 0, 0]
+
+
+def test_few_rows_may_not_tell_how_often_a_class_stands():
+    random = np.random.default_rng(2)
+    truth = random.choice(3, size=300, p=[0.8, 0.1, 0.1]).astype(np.int32)
+    parts = np.stack([log_probabilities(random, 3, truth, 1.0) for _ in range(2)])
+
+    assert np.ptp(fit_weights(parts, truth, biased=True)[1]) > 0.5
+    assert fit_weights(parts, truth, biased=False)[1].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("split", "kept"), [("group", True), ("sentence", False)])
+def test_folds_keep_groups_together_where_the_split_does(split, kept, toy_table, toy_encoder):
+    settings = settings_of("stack", toy_table, toy_encoder, f"data.split={split}")
+    settings = settings.model_copy(update={"method": settings_of("tfidf", toy_table, toy_encoder).method})
+    rows = steps._rows(settings, steps.read(settings), None, ["train"])
+
+    assert bool(list(rows.groups)) == kept
 
 
 def test_the_rows_of_a_group_are_in_one_fold_and_every_fold_has_rows():

@@ -21,6 +21,9 @@ class FinetuneSettings(EnsembleSettings):
     """The head, and how it and the encoder are trained."""
 
     kind: str = "finetune"
+    teacher: str | None = Field("stack", json_schema_extra={"neutral": None})
+    """a kind of method or a recipe: what it makes of a row, out of fold, is half of the row's label, so that
+    none is learned by heart"""
     head: Literal["mean", "cls", "attention", "bi-lstm"] = "mean"
     """what of the token vectors the softmax layer looks at: their mean, the first, their mean with learned
     weights, or what a Bi-LSTM makes of them"""
@@ -35,7 +38,7 @@ class FinetuneSettings(EnsembleSettings):
     """texts of a step"""
     token_budget: Count = 768
     """tokens computed together at most; the gradients of a larger batch are added up. Bounds memory"""
-    learning_rate: Positive = 5e-5
+    learning_rate: Positive = Field(1e-4, json_schema_extra={"neutral": 5e-5})
     """of the highest layer, at its highest"""
     head_rate: Positive | None = None
     """learning rate of the head, times that of the highest layer; without it 1, of a Bi-LSTM 20"""
@@ -71,7 +74,7 @@ class Finetune(Method):
     def bound_to(self, settings: Settings) -> Method:
         """See `Method.bound_to`."""
         own = cast(FinetuneSettings, settings.method)
-        if own.early_stopping and own.ensemble == 1:
+        if own.early_stopping and own.ensemble == 1 and not own.teacher:
             return _Choosing()
         return super().bound_to(settings)
 
