@@ -106,8 +106,8 @@ def _notes(opened: layout.EncoderFolder, tokenizer: Tokenizer) -> Iterator[str]:
         count = f"{len(more):,} variables that are not the encoder's"
         yield f"{opened.checkpoint.name}: ignored, {count}: {named}"
     rows = max(opened.config.vocab_size, found["bert/embeddings/word_embeddings"][0])
-    if rows > tokenizer.size:
-        pieces = f"the tokenizer {tokenizer.size:,} pieces"
+    if rows > tokenizer.model.size:
+        pieces = f"the tokenizer {tokenizer.model.size:,} pieces"
         yield f"the table of pieces has {rows:,} rows, {pieces}: no text has the rest"
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +38,6 @@ class Pieces(Protocol):
         packages: that the runtime needs for it.
         size: one more than the largest token id.
         unknown_id: token id of pieces that are not in the vocabulary, -1 if there are none.
-        case: what the vocabulary wants.
         lower_case: whether texts are lower-cased before they are cut into pieces.
     """
 
@@ -46,8 +46,11 @@ class Pieces(Protocol):
     packages: tuple[str, ...]
     size: int
     unknown_id: int
-    case: Case
     lower_case: bool
+
+    @property
+    def case(self) -> Case:
+        """What the vocabulary wants."""
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special pieces; on all cores."""
@@ -78,10 +81,6 @@ class SentencePiece:
         lower_case: None: what the vocabulary wants.
         words: the dictionary with which MeCab cuts texts beforehand, None for none.
         frame: token ids of further special pieces.
-
-    Attributes:
-        case_before: what versions up to 0.1 took the vocabulary for: lower-cased without an upper-case
-            letter in any piece that is no control symbol.
 
     Raises:
         JabertError: the file is not a SentencePiece model, or MeCab is not installed.
@@ -114,15 +113,22 @@ class SentencePiece:
         except (DecodeError, RuntimeError, OSError):
             raise JabertError(f"{path} is not a SentencePiece model") from None
         kinds = protobuf.ModelProto.SentencePiece
-        of_text = [piece for piece in model.pieces if piece.type in (kinds.NORMAL, kinds.UNUSED)]
-        self.case = case_of(piece.piece for piece in of_text)
-        user_defined = [piece for piece in model.pieces if piece.type == kinds.USER_DEFINED]
-        before = [piece.piece for piece in (*of_text, *user_defined)] + spelled
-        self.case_before = not any(map(_UPPER_CASE_LATIN.search, before))
+        self._ordinary = [each.piece for each in model.pieces if each.type in (kinds.NORMAL, kinds.UNUSED)]
+        self._special = [each.piece for each in model.pieces if each.type == kinds.USER_DEFINED] + spelled
         self.lower_case = self.case.lower if lower_case is None else lower_case
         self.size = int(self._processor.vocab_size())
         self.unknown_id = int(self._processor.unk_id())
         self._prepare = preparation(words, lower_case=self.lower_case)
+
+    @cached_property
+    def case(self) -> Case:
+        """As `Pieces`."""
+        return case_of(self._ordinary)
+
+    @property
+    def case_before(self) -> bool:
+        """What versions up to 0.1 took the vocabulary for, whose special pieces they counted."""
+        return not any(map(_UPPER_CASE_LATIN.search, (*self._ordinary, *self._special)))
 
     @staticmethod
     def _hide(model: Any, frame: set[int]) -> list[str]:
@@ -220,7 +226,8 @@ class JsonTokenizer:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """As `Pieces`."""
         prepared = list(map(self._prepare, texts))
-        return [found.ids for found in self._tokenizer.encode_batch(prepared, add_special_tokens=False)]
+        found = self._tokenizer.encode_batch_fast(prepared, add_special_tokens=False)
+        return [each.ids for each in found]
 
     def pieces(self, text: str) -> list[str]:
         """As `Pieces`."""

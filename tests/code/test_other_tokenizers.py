@@ -67,6 +67,7 @@ def fitted(encoder, toy_table, kind="mean-pooling"):
     )
     data, tokens, fit = results_of(settings)
     rows = steps._rows(settings, data, tokens, ["test"])
+    assert method_of(settings).describe(fit.job, fit.fitted).layers[0].parameters == 0
     expected = method_of(settings).predict(fit.job, rows)
     return rows.texts, expected, build_package(fit.job, Path("package"))
 
