@@ -42,7 +42,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The registered model: its versions and aliases.")
 features_app = typer.Typer(help="The store of token vectors: what is in it.")
-data_app = typer.Typer(help="Import corpora.", **_OPTIONS)
+data_app = typer.Typer(help="Import corpora, write texts for pretraining.", **_OPTIONS)
 encoder_app = typer.Typer(
     help="Check encoder folders, complete or import them, export fine-tuned ones.", **_OPTIONS
 )
@@ -478,6 +478,24 @@ def data_knbc(
 
     counts = import_knbc(source, out, strip_topic_tag=not keep_tags)
     print_json(counts) if as_json else print_pairs({"table": str(out), **counts})
+
+
+@_command(data_app.command("texts"))
+def data_texts(
+    out: Annotated[Path, typer.Argument(help="File to write.")],
+    given: Given,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+) -> None:
+    """Write the texts of a split without labels, as `jabert pretrain` reads them."""
+    from jabert.dataset.raw_text import write_documents
+    from jabert.experiments import steps
+
+    table = steps.read(given.settings).table
+    chosen = table[table["split"] == split]
+    if not len(chosen):
+        raise JabertError(f"no row has the split {split!r}; --split takes {', '.join(set(table['split']))}")
+    documents = write_documents(chosen, out)
+    given.show({"file": str(out), "texts": len(chosen), "documents": documents})
 
 
 @encoder_app.command("inspect")

@@ -8,12 +8,15 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import fsspec
+import pandas as pd
 
 from jabert.config import is_url
 from jabert.dataset.sources import is_web, reading
 from jabert.errors import JabertError
+from jabert.files import write_text
 
 _LONGEST_LINE = 1_000_000  # bytes; a file with longer lines hardly has one sentence per line
 _LONGEST_DOCUMENT = 1000  # sentences; the rest of a longer document is taken as further documents
@@ -77,6 +80,30 @@ def documents(paths: Sequence[str]) -> Iterator[list[str]]:
                 document = []
         if empty:
             raise JabertError(f"{file} is empty: there is no sentence in it")
+
+
+def write_documents(table: pd.DataFrame, path: Path) -> int:
+    """Write texts as raw text: each on a line of its own, and the texts of a group as one document.
+
+    Args:
+        table: with `text`, and with `group` or not; without, each text is a document.
+        path: file to write; must not be there.
+
+    Returns:
+        Number of documents.
+
+    Raises:
+        JabertError: the file is there.
+    """
+    if path.exists():
+        raise JabertError(f"{path} is there already; move it away, or write to another file")
+    found: dict[str, list[str]] = {}
+    for number, row in enumerate(table.itertuples()):
+        group = getattr(row, "group", None)
+        name = f"row {number}" if pd.isna(group) else f"group {group}"
+        found.setdefault(name, []).append("\n".join(filter(str.strip, str(row.text).splitlines())))
+    write_text(path, "\n\n".join("\n".join(texts) for texts in found.values()) + "\n")
+    return len(found)
 
 
 def files_of(paths: Sequence[str]) -> list[str]:

@@ -95,7 +95,7 @@ class Stack(Method):
         with atomic_path(job.folder / "out_of_fold.npy") as temporary:
             np.save(temporary, joined)
         for part in self._parts:
-            part.fit(job, train.joined(validation) if _refits(part, job) else train, validation)
+            part.fit(job, train.joined(validation) if self._refits(part, job) else train, validation)
         by_name = dict(zip((part.name for part in self._parts), weights.tolist(), strict=True))
         write_json(job.folder / "join.json", {"weights": by_name, "bias": bias.tolist()})
         f1 = {
@@ -122,10 +122,14 @@ class Stack(Method):
             return np.stack([out_of_fold(part, job, train, folds) for part in self._parts])
         predicted = []
         for part in self._parts:
-            whole = replace(job, folder=job.folder / "before") if _refits(part, job) else job
+            whole = replace(job, folder=job.folder / "before") if self._refits(part, job) else job
             part.fit(whole, train, validation)
             predicted.append(part.predict(whole, validation))
         return np.stack(predicted)
+
+    def _refits(self, part: "Part", job: Job) -> bool:
+        """Whether a member learns from the validation rows too, once these have weighed it."""
+        return self.refits and job.refit and not part.method.chooses
 
     def predict(self, job: Job, rows: "Rows") -> "npt.NDArray[np.float64]":
         """See `Method.predict`."""
@@ -174,11 +178,6 @@ class Stack(Method):
             limits=[f"{name}: {sentence}" for name, of in described.items() for sentence in of.limits],
             environment={key: value for of in described.values() for key, value in of.environment.items()},
         )
-
-
-def _refits(part: "Part", job: Job) -> bool:
-    """Whether a member learns from the validation rows too, once these have weighed it."""
-    return job.refit and not part.method.chooses
 
 
 def _read_join(job: Job) -> "tuple[dict[str, float], list[float]]":

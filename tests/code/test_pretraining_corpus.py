@@ -8,11 +8,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import groupby
 from threading import Thread
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jabert.dataset.raw_text import files_of
+from jabert.cli import main
+from jabert.dataset.raw_text import files_of, write_documents
 from jabert.errors import JabertError
 from jabert.pretraining import documents, examine
 
@@ -131,3 +133,33 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0] + 100_000
+
+
+@given(
+    rows=st.lists(st.tuples(st.text("あい\n\r\u2028　", min_size=1).filter(str.strip), st.sampled_from("ab")))
+)
+def test_written_texts_are_read_as_the_documents_that_their_groups_are(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    table = pd.DataFrame(rows, columns=["text", "group"])
+
+    assert write_documents(table, path) == table["group"].nunique()
+
+    expected: dict[str, list[str]] = {}
+    for text, group in rows:
+        expected.setdefault(group, []).extend(line.strip() for line in text.splitlines() if line.strip())
+    assert (read(path) if rows else []) == list(expected.values())
+
+
+def test_the_training_rows_alone_are_written_for_pretraining(toy_table, tmp_path, capsys):
+    out, settings = tmp_path / "train.txt", ["--set", f"data.path={toy_table}"]
+    with pytest.raises(SystemExit, match="0"):
+        main(["data", "texts", str(out), *settings])
+
+    table = pd.read_csv(toy_table)
+    assert "texts" in capsys.readouterr().out
+    written = [sentence for document in read(out) for sentence in document]
+    assert 0 < len(written) < len(table) and set(written) < set(table["text"])
+    for arguments, sentence in [([], "is there already"), (["--split", "dev"], "no row has the split 'dev'")]:
+        with pytest.raises(SystemExit, match="1"):
+            main(["data", "texts", str(out), *settings, *arguments])
+        assert sentence in capsys.readouterr().err

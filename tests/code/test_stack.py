@@ -226,6 +226,24 @@ def test_members_that_chose_nothing_learn_from_the_validation_rows_at_last(
     assert measured.learned_from == ["train"] and learned == {"tfidf": [train], "bi-lstm": [train]}
 
 
+def test_the_teacher_of_a_member_learns_nothing_from_the_rows_that_weigh_it(
+    toy_table, toy_encoder, tmp_path, monkeypatch
+):
+    recipe = tmp_path / "taught.toml"
+    recipe.write_text('[method]\nkind = "bi-lstm"\nunits = 8\nteacher = "stack"\n')
+    settings = stack_of(["majority", str(recipe)], toy_table, toy_encoder, "training.epochs=1")
+    method, learned = type(method_of(settings_of("tfidf", toy_table, toy_encoder))), []
+
+    def fit(self, job, train, validation, on_epoch, *, truly=method.fit):
+        learned.append(len(train))
+        return truly(self, job, train, validation, on_epoch)
+
+    monkeypatch.setattr(method, "fit", fit)
+    data, *_ = results_of(settings)
+
+    assert learned and max(learned) == data.counts["train"]
+
+
 def test_vectors_are_read_once_however_many_folds_are_made_of_them(toy_table, toy_encoder, monkeypatch):
     settings = settings_of("mean-pooling", toy_table, toy_encoder)
     data, tokens, _ = results_of(settings)
