@@ -23,6 +23,9 @@ from jabert.files import write_text
 _UPPER_CASE_LATIN = re.compile("[A-ZÀ-ÖØ-Þ]")
 _HAN = re.compile("[㐀-䶿一-鿿]")
 _OUT_OF_REACH = "\U0010ffff"  # no character: what has it in front is found in no text
+_SPECIAL = frozenset(
+    ("[CLS]", "[SEP]", "[MASK]", "[PAD]", "<cls>", "<sep>", "<mask>", "<pad>", "<s>", "</s>")
+)
 _WORDPIECE_LIMIT = 100  # characters of a word; a longer one is unknown
 KINDS = {".model": "SentencePiece", ".json": "tokenizers", ".txt": "WordPiece"}
 """Names of tokenizers by the ending of their file."""
@@ -134,9 +137,10 @@ class SentencePiece:
     def _hide(model: Any, frame: set[int]) -> list[str]:
         """Make control symbols of special pieces that a text could spell; returns them."""
         kinds, spelled = type(model).SentencePiece, []
-        named = {"[CLS]", "[SEP]", "[MASK]", "[PAD]", "<s>", "</s>", "<pad>", "<mask>", "<cls>", "<sep>"}
         for number, piece in enumerate(model.pieces):
-            if piece.type in (kinds.NORMAL, kinds.USER_DEFINED) and (number in frame or piece.piece in named):
+            if piece.type in (kinds.NORMAL, kinds.USER_DEFINED) and (
+                number in frame or piece.piece in _SPECIAL
+            ):
                 piece.type = kinds.CONTROL
                 spelled.append(piece.piece)
         return spelled
@@ -267,18 +271,6 @@ def open_pieces(folder: EncoderFolder, lower_case: bool | None) -> SentencePiece
     return JsonTokenizer(folder.tokenizer, lower_case=lower_case, words=words)
 
 
-def special_id(pieces: Pieces, piece: str) -> int:
-    """Token id of a piece that the tokenizer must have.
-
-    Raises:
-        JabertError: it has not.
-    """
-    token_id = pieces.find(piece)
-    if token_id is None:
-        raise JabertError(f"{pieces.path} has no piece {piece}")
-    return token_id
-
-
 def preparation(words: str | None, *, lower_case: bool) -> _Prepare:
     """What is done with a text before it is cut into pieces: MeCab parts its words, then case is lowered."""
     if words is None:
@@ -394,7 +386,7 @@ def _without_specials(content: Any) -> tuple[Any, bool]:
     special = {added["content"] for added in content.get("added_tokens") or [] if added.get("special")}
     kept = {model.get("unk_token")}
     if isinstance(model["vocab"], dict):
-        special |= {piece for piece in model["vocab"] if SPECIAL.fullmatch(piece)}
+        special |= _SPECIAL
         model["vocab"] = {
             piece: number for piece, number in model["vocab"].items() if piece in kept or piece not in special
         }

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from jabert.config import DataSettings, EncoderSettings
 from jabert.encoder.batching import TokenIds
 from jabert.encoder.folder import EncoderFolder
-from jabert.encoder.pieces import open_pieces, special_id
+from jabert.encoder.pieces import open_pieces
 from jabert.errors import JabertError
 
 _OVERLAP = 8  # a window repeats an eighth of the one before it
@@ -135,9 +135,12 @@ class Tokenizer:
         return self.model.text(ids)
 
     def _frame_id(self, name: str, piece: str) -> int:
-        found: int | None = self._folder.settings.get(name)
+        found: int | None = self._folder.settings.get(name, self.model.find(piece))
         if found is None:
-            return special_id(self.model, piece)
+            raise JabertError(
+                f"{self.path} has no piece {piece}; if another stands there, give its token id in "
+                f"encoder.toml, {name} = …"
+            )
         if found >= self._folder.config.vocab_size:
             raise JabertError(
                 f"{self._folder.path / 'encoder.toml'}: {name} = {found}, but bert_config.json says "
