@@ -61,10 +61,12 @@ class Encoder(Protocol):
 
 def check_layers(folder: EncoderFolder, layers: int) -> None:
     """Raise a `JabertError` if `features.layers` is more than the encoder has."""
-    there_are = 1 if folder.is_onnx else folder.config.num_hidden_layers
+    if folder.is_onnx and layers > 1:
+        raise JabertError(f"features.layers = {layers}, but {folder.checkpoint} gives its last only; set 1")
+    there_are = folder.config.num_hidden_layers
     if layers > there_are:
         raise JabertError(
-            f"features.layers = {layers}, but {folder.path} gives {there_are}; set {there_are} or fewer"
+            f"features.layers = {layers}, but {folder.path} has {there_are} layers; set {there_are} or fewer"
         )
 
 

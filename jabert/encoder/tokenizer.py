@@ -134,8 +134,12 @@ class Tokenizer:
         """The text that token ids (tokens,) stand for; what normalization removed is not in it."""
         return self.model.text(ids)
 
+    def find(self, piece: str) -> int | None:
+        """Token id of a piece, special ones included; None if there is none."""
+        return self.model.find(piece)
+
     def _frame_id(self, name: str, piece: str) -> int:
-        found: int | None = self._folder.settings.get(name, self.model.find(piece))
+        found: int | None = self._folder.settings.get(name, self.find(piece))
         if found is None:
             raise JabertError(
                 f"{self.path} has no piece {piece}; if another stands there, give its token id in "
