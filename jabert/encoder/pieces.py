@@ -293,7 +293,7 @@ def packages_of(words: str | None) -> tuple[str, ...]:
         if find_spec(package.replace("-", "_")) is None:
             raise JabertError(
                 f"the encoder's words are cut by MeCab with {words}, but the package {package} is not "
-                f"installed; pip install fugashi {words} (both come with jabert[mecab], but unidic)"
+                f"installed; pip install fugashi {words}"
             )
     return "fugashi", words
 

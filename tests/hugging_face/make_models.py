@@ -1,6 +1,7 @@
 """Makes models.tar.xz: small random models in Hugging Face's form, and what transformers makes of texts.
 
-Run it with the environment of `make peers`, and with sentencepiece, fugashi, ipadic and unidic-lite in it:
+Run it with the environment of `make peers`, and with pandas, sentencepiece, fugashi, ipadic and
+unidic-lite in it:
 
     .venv-peers/bin/python tests/hugging_face/make_models.py
 
