@@ -65,7 +65,7 @@ def tokenize(data: str, encoder: Path, texts: int) -> list[np.ndarray]:
 def write_bert_base(folder: Path, pieces_of: Path) -> None:
     """Write an encoder folder with random weights, initialized as BERT's."""
     folder.mkdir()
-    shutil.copyfile(open_folder(pieces_of).sentencepiece, folder / "pieces.model")
+    shutil.copyfile(open_folder(pieces_of).tokenizer, folder / "pieces.model")
     (folder / "bert_config.json").write_text(json.dumps(vars(BERT_BASE)), encoding="utf-8")
     random = np.random.default_rng(0)
     weights = {name: draw(name, shape, random) for name, shape in BERT_BASE.variables().items()}

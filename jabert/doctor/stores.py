@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from jabert.config import Settings, TrackingSettings, local_database, local_path
 from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
-from jabert.encoder import Tokenizer, open_folder
-from jabert.encoder.folder import read_variables
+from jabert.encoder import Tokenizer, folder_of
+from jabert.encoder.inspection import check_weights
 from jabert.errors import JabertError, redacted
 from jabert.features.verification import list_partitions
 
@@ -32,8 +32,8 @@ def encoder(settings: Settings) -> Check:
     try:
         if path.startswith("runs:/") and database and not database.exists():  # connecting would create it
             raise JabertError(f"encoder.path {path}: there are no runs, for {database} does not exist")
-        folder = open_folder(with_local_encoder(settings).encoder.path)
-        read_variables(folder)
+        folder = folder_of(with_local_encoder(settings).encoder)
+        check_weights(folder)
         Tokenizer(folder, settings.encoder)
     except JabertError as error:
         return checked("encoder", str(error), "repair the folder, or set encoder.path to another one")

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jabert.encoder.folder import BertConfig
+from jabert.encoder.folder import EPSILON, BertConfig
 from jabert.legacy_keras import import_tensorflow
 
 tf = import_tensorflow()
-_EPSILON = 1e-14  # of keras-bert's layer normalization: keras_layer_normalization squares its 1e-7
 # gelu(x) = x sigmoid(2 u) with 2 u = _LINEAR x + _CUBIC x^3
 _LINEAR = 2 * math.sqrt(2 / math.pi)
 _CUBIC = _LINEAR * 0.044715
@@ -230,7 +229,8 @@ class _Layers:
         return tf.nn.bias_add(tf.cast(product, tf.float32), self.weights[f"{name}/bias"])
 
     def _norm(self, x: Any, name: str) -> Any:
-        return layer_norm(x, self.weights[f"{name}/gamma"], self.weights[f"{name}/beta"])
+        scale, shift = self.weights[f"{name}/gamma"], self.weights[f"{name}/beta"]
+        return layer_norm(x, scale, shift, self.config.layer_norm_eps)
 
     def drop(self, x: Any) -> Any:
         if not self.dropout:
@@ -238,16 +238,17 @@ class _Layers:
         return tf.nn.experimental.general_dropout(x, self.dropout, uniform_sampler=self.random.uniform)
 
 
-def layer_norm(x: Any, gamma: Any, beta: Any) -> Any:
-    """keras-bert's layer normalization of float32 (rows, hidden)."""
+def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float = EPSILON) -> Any:
+    """Layer normalization of float32 (rows, hidden); without an epsilon keras-bert's."""
     centred = x - tf.reduce_mean(x, -1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
-    return centred * tf.math.rsqrt(variance + _EPSILON) * gamma + beta
+    return centred * tf.math.rsqrt(variance + epsilon) * gamma + beta
 
 
 def activate(x: Any, name: str) -> Any:
     """The activation that `hidden_act` of `bert_config.json` names."""
-    return {"gelu": gelu, "linear": tf.identity, "relu": tf.nn.relu, "tanh": tf.tanh}[name](x)
+    activations = {"gelu": gelu, "gelu_erf": tf.nn.gelu, "relu": tf.nn.relu, "tanh": tf.tanh}
+    return {**activations, "linear": tf.identity}[name](x)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]

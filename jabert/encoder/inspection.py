@@ -1,6 +1,7 @@
 """Checking and describing an encoder folder, and writing the configuration that a downloaded one lacks."""
 
 import configparser
+from collections.abc import Iterator
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from jabert.errors import JabertError, reason_of
 from jabert.files import write_json
 
 _EXAMPLE = "京都の食堂で、BERTについて友人と話した。"
-_SPECIAL = ("<unk>", "<s>", "</s>", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
+_SPECIAL = ("<unk>", "[UNK]", "<s>", "</s>", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
+_NAMED = 3  # of the variables that are ignored
 _TRAINING_ONLY = {
     "attention_probs_dropout_prob": 0.1,
     "hidden_dropout_prob": 0.1,
@@ -27,24 +29,24 @@ def describe(folder: str | Path) -> dict[str, Any]:
         folder: as for `open_folder`.
 
     Returns:
-        JSON-ready: path, files (name to bytes), sizes, lower_case and the reason for it, token ids of the
-        special pieces, licence and origin (None unless `encoder.toml` gives them), fingerprint, and an
-        example sentence with its pieces and token ids.
+        JSON-ready: path, files (name to bytes), checkpoint, tokenizer, sizes, lower_case and the reason for
+        it, token ids of the special pieces, prefix, licence and origin (None unless `encoder.toml` gives
+        them), fingerprint, an example sentence with its pieces and token ids, and notes on what is ignored.
 
     Raises:
         JabertError: a file is missing or cannot be read, or the files do not match each other.
     """
     opened = layout.open_folder(folder, "the encoder")
-    layout.read_variables(opened)
+    parameters = check_weights(opened)
     tokenizer = Tokenizer(opened, EncoderSettings())
-    config, special_ids = opened.config, {piece: tokenizer.find(piece) for piece in _SPECIAL}
-    beside = [opened.sentencepiece, opened.path / layout.CONFIG, opened.path / "encoder.toml"]
-    files = sorted([*opened.path.glob(f"{opened.checkpoint.name}.*"), *beside])
-    count = "no" if tokenizer.lower_case else "a"
-    because = f"the vocabulary has {count} piece with an upper-case Latin letter"
+    config, special_ids = opened.config, {piece: tokenizer.model.find(piece) for piece in _SPECIAL}
+    beside = [opened.tokenizer, opened.path / layout.CONFIG, opened.path / "encoder.toml"]
+    files = sorted([*opened.path.glob(f"{opened.checkpoint.name}*"), *beside])
     return {
         "path": str(opened.path.resolve()),
         "files": {file.name: file.stat().st_size for file in files if file.is_file()},
+        "checkpoint": opened.checkpoint.name,
+        "tokenizer": tokenizer.model.kind,
         "vocabulary": config.vocab_size,
         "hidden_size": config.hidden_size,
         "layers": config.num_hidden_layers,
@@ -52,10 +54,11 @@ def describe(folder: str | Path) -> dict[str, Any]:
         "intermediate_size": config.intermediate_size,
         "positions": config.max_position_embeddings,
         "activation": config.hidden_act,
-        "parameters": sum(prod(shape) for shape in config.variables().values()),
+        "parameters": parameters,
         "lower_case": tokenizer.lower_case,
-        "lower_case_because": "encoder.toml says so" if "lower_case" in opened.settings else because,
+        "lower_case_because": tokenizer.lower_case_because,
         "special_ids": {piece: found for piece, found in special_ids.items() if found is not None},
+        "prefix": opened.settings.get("prefix"),
         "licence": opened.settings.get("licence"),
         "origin": opened.settings.get("origin"),
         "fingerprint": opened.fingerprint,
@@ -64,7 +67,48 @@ def describe(folder: str | Path) -> dict[str, Any]:
             "pieces": tokenizer.pieces(_EXAMPLE),
             "ids": tokenizer([_EXAMPLE]).ids[0].tolist(),
         },
+        "notes": list(_notes(opened, tokenizer)),
     }
+
+
+def check_weights(opened: layout.EncoderFolder) -> int:
+    """Read the weights of an encoder as an engine does; returns how many numbers they are.
+
+    Raises:
+        JabertError: they cannot be read, or do not fit the configuration.
+    """
+    if opened.is_onnx:
+        from jabert.encoder.onnx import count_parameters
+        from jabert.encoder.openvino import graph_of
+
+        graph_of(opened)
+        return count_parameters(opened.checkpoint)
+    layout.read_variables(opened)
+    return sum(prod(shape) for shape in opened.config.variables().values())
+
+
+def _notes(opened: layout.EncoderFolder, tokenizer: Tokenizer) -> Iterator[str]:
+    """What of the folder is not used, a sentence each."""
+    others = [
+        path.stem for path in sorted(opened.path.glob("*.index")) if path.stem != opened.checkpoint.name
+    ]
+    if others:
+        yield f"{opened.checkpoint.name} is used, not {', '.join(others)}; encoder.checkpoint chooses"
+    if opened.ignored:
+        yield f"{layout.CONFIG}: ignored, {', '.join(opened.ignored)}"
+    if opened.is_onnx:
+        return
+    found = layout.variable_shapes(opened.checkpoint)
+    more = sorted(found.keys() - opened.config.variables().keys())
+    more = [name for name in more if not name.startswith(("bert/pooler/", "cls/"))]
+    if more:
+        named = ", ".join(more[:_NAMED]) + (" …" if len(more) > _NAMED else "")
+        count = f"{len(more):,} variables that are not the encoder's"
+        yield f"{opened.checkpoint.name}: ignored, {count}: {named}"
+    rows = max(opened.config.vocab_size, found["bert/embeddings/word_embeddings"][0])
+    if rows > tokenizer.model.size:
+        pieces = f"the tokenizer {tokenizer.model.size:,} pieces"
+        yield f"the table of pieces has {rows:,} rows, {pieces}: no text has the rest"
 
 
 def init_config(folder: str | Path, heads: int | None = None) -> tuple[Path, list[str]]:

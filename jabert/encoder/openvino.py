@@ -26,9 +26,9 @@ from jabert.files import digest_of_json, on_disk
 
 _FORMAT = 5  # of the graph; to be raised with every change of it, so that cached ones are not used any more
 _WIDTH_STEP = 16  # a product in bfloat16 sums blocks of this many tokens, then the remainder
-_EPSILON = 1e-14  # of keras-bert's layer normalization: keras_layer_normalization squares its 1e-7
 _ACTIVATIONS = {
     "gelu": partial(ops.gelu, approximation_mode="tanh"),  # as keras-transformer computes it
+    "gelu_erf": partial(ops.gelu, approximation_mode="erf"),
     "linear": lambda x: x,
     "relu": ops.relu,
     "tanh": ops.tanh,
@@ -90,7 +90,7 @@ def _cached_graph(folder: EncoderFolder, cache: Path, layers: int) -> Any:
     name = digest_of_json([_FORMAT, folder.fingerprint, *([layers] if layers > 1 else [])])[:16]
     path = cache / name / "encoder.xml"
     if not path.is_file():
-        bert = bert_graph(read_variables(folder), folder.config, layers)
+        bert = graph_of(folder, layers)
         # Graph and weights are written to a temporary folder, which is renamed when both are complete.
         temporary = cache / f".{name}-{uuid.uuid4().hex}"
         try:
@@ -105,6 +105,19 @@ def _cached_graph(folder: EncoderFolder, cache: Path, layers: int) -> Any:
         return openvino.Core().read_model(path)
     except RuntimeError:
         raise JabertError(f"{path} cannot be read; delete {path.parent}, and it is built again") from None
+
+
+def graph_of(folder: EncoderFolder, layers: int = 1) -> Any:
+    """The graph of an encoder folder: `bert_graph` of its checkpoint, or what does the same in ONNX.
+
+    Raises:
+        JabertError: the weights cannot be read, or do not fit the configuration.
+    """
+    if folder.is_onnx:
+        from jabert.encoder.onnx import onnx_graph
+
+        return onnx_graph(folder.checkpoint, folder.config.hidden_size)
+    return bert_graph(read_variables(folder), folder.config, layers)
 
 
 def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfig, layers: int = 1) -> Any:
@@ -222,7 +235,7 @@ class _Layers:
         return ops.add(product, self._constant(f"{name}/bias"))
 
     def _normalize(self, x: Any, name: str) -> Any:
-        x = ops.mvn(x, ints([-1]), True, _EPSILON, "inside_sqrt")
+        x = ops.mvn(x, ints([-1]), True, self.config.layer_norm_eps, "inside_sqrt")
         return ops.add(ops.multiply(x, self._constant(f"{name}/gamma")), self._constant(f"{name}/beta"))
 
     def _constant(self, name: str) -> Any:

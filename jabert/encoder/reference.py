@@ -78,11 +78,14 @@ def _load(folder: EncoderFolder, layers: int) -> Any:
             transformer_num=config.num_hidden_layers,
             head_num=config.num_attention_heads,
             feed_forward_dim=config.intermediate_size,
-            feed_forward_activation=config.hidden_act,
+            feed_forward_activation=tf.nn.gelu if config.hidden_act == "gelu_erf" else config.hidden_act,
             training=False,
             output_layer_num=layers,
         )
     model = tf.keras.Model(inputs, output)
+    for layer in model.layers:
+        if layer.name.endswith("-Norm"):
+            layer.epsilon = config.layer_norm_eps
 
     def layer_for_loading(name: str) -> Any:
         layer = model.get_layer(name)
@@ -90,7 +93,7 @@ def _load(folder: EncoderFolder, layers: int) -> Any:
             return layer
 
         def set_weights(weights: list[npt.NDArray[np.float32]]) -> None:
-            (table,) = weights
+            table = weights[0][: config.vocab_size]
             layer.set_weights([np.concatenate([table, table[:1]])])
 
         return SimpleNamespace(set_weights=set_weights)

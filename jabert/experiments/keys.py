@@ -5,21 +5,24 @@ from pathlib import Path
 from typing import Any
 
 from jabert.config import LONG_TEXTS, RENAMED, Settings, decisive
-from jabert.encoder import EncoderFolder, may_be_long
+from jabert.encoder import EncoderFolder, case_changed, may_be_long
 from jabert.files import digest_of_file, digest_of_json
 from jabert.methods import method_of
 from jabert.validation import find_suite, rules_digest
 
 
 def kept_of(texts: Iterable[str], settings: Settings, encoder: EncoderFolder | None) -> list[Any]:
-    """What decides the token ids of long texts; empty where none is long, or all lose their ends.
+    """What makes token ids other than those of a version without a choice; empty if nothing does.
 
-    So a key is that of a version without a choice wherever the result is.
+    What is kept of long texts, where some are long and lose not their ends; and the case that the vocabulary
+    wants, where jabert 0.1 took it for another. So a key is that of such a version wherever the result is.
     """
-    keep = settings.data.long_texts
-    if encoder is None or keep == "head" or not may_be_long(texts, encoder, settings.encoder):
+    if encoder is None:
         return []
-    return [keep, *([settings.data.windows] if keep == "windows" else [])]
+    keep, kept = settings.data.long_texts, list[Any]()
+    if keep != "head" and may_be_long(texts, encoder, settings.encoder):
+        kept = [keep, *([settings.data.windows] if keep == "windows" else [])]
+    return [*kept, *(["case by words"] if case_changed(encoder, settings.encoder) else [])]
 
 
 def attempt_key(

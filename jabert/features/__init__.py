@@ -16,7 +16,7 @@ from jabert.encoder import (
     EncoderFolder,
     TokenIds,
     Tokenizer,
-    choose,
+    choice_for,
     load_encoder,
     longest_row,
     token_budget,
@@ -100,7 +100,7 @@ def featurize(
             the next run reuses them.
     """
     beginning = time.perf_counter()
-    choice, _ = choose(settings.encoder), folder.fingerprint
+    choice, _ = choice_for(folder, settings.encoder), folder.fingerprint
     started = time.perf_counter()
     store = open_store(folder, settings)
     longest = longest_row(folder, settings.encoder)

@@ -276,9 +276,9 @@ def encoder_of(settings: Settings) -> "EncoderFolder | None":
     method = method_of(settings)
     if not method.needs_tokens:
         return None
-    from jabert.encoder import check_layers, open_folder
+    from jabert.encoder import check_layers, folder_of
 
-    folder = open_folder(settings.encoder.path)
+    folder = folder_of(settings.encoder)
     if "vectors" in method.needs:
         check_layers(folder, settings.features.layers)
     return folder

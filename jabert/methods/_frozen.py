@@ -1,15 +1,14 @@
 """What methods on an encoder share: its part of the drawing, and the export with their own head."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget, longest_row
-from jabert.encoder.folder import read_variables
-from jabert.encoder.openvino import bert_graph, layout_graph
+from jabert.encoder import EncoderFolder, Tokenizer, choice_for, cpu_token_budget, longest_row
+from jabert.encoder.openvino import graph_of, layout_graph
+from jabert.encoder.pieces import KINDS
 from jabert.files import on_disk, write_json
 from jabert.methods import Export, Job, Layer, Member
 
@@ -38,14 +37,21 @@ def encoder_layers(job: Job, frozen_layers: int | None = None) -> tuple[list[Lay
         job: the encoder is used.
         frozen_layers: how many of the lower ones are; None: all, the embeddings included.
     """
-    config = _encoder(job).config
+    encoder = _encoder(job)
+    config = encoder.config
     count = job.settings.features.layers if frozen_layers is None else 1
     sizes = {name: int(np.prod(shape)) for name, shape in config.variables().items()}
     block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
     embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
     tokens = f"(tokens, {config.hidden_size})"
+    pieces = Layer("text", KINDS[encoder.tokenizer.suffix], "(tokens)", 0)
+    if encoder.is_onnx:
+        from jabert.encoder.onnx import count_parameters
+
+        whole = count_parameters(encoder.checkpoint)
+        return [pieces, Layer("encoder", "ONNX, frozen", tokens, whole)], config.hidden_size
     layers = [
-        Layer("text", "SentencePiece", "(tokens)", 0),
+        pieces,
         Layer("embeddings", "BERT, frozen", tokens, embeddings),
     ]
     trained = 0 if frozen_layers is None else config.num_hidden_layers - frozen_layers
@@ -71,15 +77,15 @@ def export_network(head: Any, job: Job, target: Path, own: OwnEncoder | None = N
 
     encoder, settings = _encoder(job), job.settings
     tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
-    precision = own.precision if own else choose(settings.encoder).precision
+    precision = own.precision if own else choice_for(encoder, settings.encoder).precision
     layers = 1 if own else settings.features.layers
     graphs = {
         "layout": layout_graph(mask_id_zero=settings.encoder.pad_to is not None),
-        "encoder": own.graph if own else bert_graph(read_variables(encoder), encoder.config, layers),
+        "encoder": own.graph if own else graph_of(encoder, layers),
         "head": head,
     }
     with on_disk(target):
-        shutil.copyfile(encoder.sentencepiece, target / "sentencepiece.model")
+        tokenizer.model.write(target)
         for name, model in graphs.items():
             openvino.save_model(model, target / f"{name}.xml", compress_to_fp16=False)
     # Where the end of a text counts, it must be found.
@@ -89,6 +95,8 @@ def export_network(head: Any, job: Job, target: Path, own: OwnEncoder | None = N
         "lower_case": tokenizer.lower_case,
         "cls_id": tokenizer.cls_id,
         "sep_id": tokenizer.sep_id,
+        "prefix_ids": tokenizer.prefix_ids,
+        "words": encoder.settings.get("words"),
         "max_tokens": tokenizer.max_tokens,
         "pad_to": tokenizer.pad_to,
         "long_texts": tokenizer.long_texts,
@@ -98,11 +106,11 @@ def export_network(head: Any, job: Job, target: Path, own: OwnEncoder | None = N
         "token_budget": settings.encoder.token_budget or cpu_token_budget(encoder, precision),
         "encoder_fingerprint": own.fingerprint if own else encoder.fingerprint,
         "encoder_settings": dict(encoder.settings),
-        "bert_config": vars(encoder.config),
+        "bert_config": encoder.config.to_dict(),
         "layers": layers,
     }
     write_json(target / "network.json", habits)
-    return Export((Member("network", ("openvino", "sentencepiece")),))
+    return Export((Member("network", ("openvino", *tokenizer.model.packages)),))
 
 
 def longest_text(job: Job) -> int:

@@ -17,10 +17,11 @@ from jabert.training.rows import Rows
 
 _FITTED = "fitted.json"
 _ENCODER = (
-    *("network.json", "sentencepiece.model", "layout.xml", "layout.bin"),
+    *("network.json", "sentencepiece.model", "tokenizer.json", "layout.xml", "layout.bin"),
     *("encoder.xml", "encoder.bin"),
 )
-_TELLING = ("network.json", "sentencepiece.model", "encoder.bin")  # in .xml files OpenVINO counts its layers
+_TOKENIZERS = ("sentencepiece.model", "tokenizer.json")
+_TELLING = ("network.json", *_TOKENIZERS, "encoder.bin")  # in .xml files OpenVINO counts its layers
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def export_parts(
                     members[number] = replace(other, heads=(*_heads(other), *_heads(below)))
                     kernels[number] += own
                     for name in _ENCODER:
-                        (target / below.folder / name).unlink()
+                        (target / below.folder / name).unlink(missing_ok=True)
                     break
             else:
                 members.append(below)
@@ -162,9 +163,7 @@ def _heads(member: Member) -> tuple[str, ...]:
 
 def _same_encoder(one: Path, other: Path) -> bool:
     """Whether both are networks with the same tokenizer and encoder."""
-    return all(
-        (one / name).exists()
-        and (other / name).exists()
-        and filecmp.cmp(one / name, other / name, shallow=False)
-        for name in _TELLING
-    )
+    files = [
+        (one / name, other / name) for name in _TELLING if name not in _TOKENIZERS or (one / name).exists()
+    ]
+    return all(a.exists() and b.exists() and filecmp.cmp(a, b, shallow=False) for a, b in files)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tomli_w
 
-from jabert.encoder.folder import CONFIG, BertConfig
+from jabert.encoder.folder import CONFIG, BertConfig, tokenizer_in
 from jabert.encoder.openvino import weights_of
 from jabert.errors import JabertError
 from jabert.files import on_disk, write_json, write_text
@@ -65,7 +65,7 @@ def export_encoder(model: Path, out: Path, card: str) -> Path:
         out,
         weights_of(graph, config),
         config,
-        found[0].with_name("sentencepiece.model"),
+        tokenizer_in(found[0].parent),
         step=1,
         dropout=_DROPOUT,
         settings={**habits["encoder_settings"], "lower_case": habits["lower_case"]},
@@ -77,20 +77,21 @@ def write_encoder(
     out: Path,
     weights: Mapping[str, npt.NDArray[np.floating[Any]]],
     config: BertConfig,
-    sentencepiece: Path,
+    tokenizer: Path,
     *,
     step: int,
     dropout: float,
     settings: Mapping[str, Any],
     card: str,
 ) -> Path:
-    """Write SentencePiece files, `bert_config.json`, `model.ckpt-<step>`, `encoder.toml` and the card.
+    """Write the tokenizer's files, `bert_config.json`, `model.ckpt-<step>`, `encoder.toml` and the card.
 
     Args:
         out: the folder; must not exist, or be empty.
         weights: by Google's variable names, in the dtype to be stored.
         config: the sizes.
-        sentencepiece: the `.model` file; a `.vocab` beside it is copied too.
+        tokenizer: the SentencePiece model, with a `.vocab` beside it that is copied too, or the
+            `tokenizer.json` or `vocab.txt`.
         step: training steps done, part of the checkpoint's name.
         dropout: recorded in `bert_config.json`.
         settings: content of `encoder.toml`.
@@ -103,7 +104,7 @@ def write_encoder(
         JabertError: `out` is not empty, or cannot be written, e.g. because the disk is full.
     """
     check_out(out)
-    values = vars(config) | {"initializer_range": 0.02}
+    values = config.to_dict() | {"initializer_range": 0.02}
     values |= dict.fromkeys(("attention_probs_dropout_prob", "hidden_dropout_prob"), dropout)
     draft = out.with_name(f".{out.name}-{uuid.uuid4().hex}")
     try:
@@ -112,7 +113,9 @@ def write_encoder(
             write_json(draft / CONFIG, dict(sorted(values.items())))
             write_text(draft / "encoder.toml", tomli_w.dumps(dict(settings)))
             write_text(draft / "README.md", card)
-            for file in (sentencepiece, sentencepiece.with_suffix(".vocab")):
+            if tokenizer.suffix != ".model":
+                shutil.copyfile(tokenizer, draft / tokenizer.name)
+            for file in (tokenizer, tokenizer.with_suffix(".vocab")) if tokenizer.suffix == ".model" else ():
                 if file.exists():
                     shutil.copyfile(file, draft / f"sentencepiece{file.suffix}")
             draft.replace(out)  # which may be an empty folder

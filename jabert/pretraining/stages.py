@@ -99,7 +99,7 @@ def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
     given = texts.start or texts.teacher
     if given:
         tokenizer = Tokenizer(given, EncoderSettings(lower_case=settings.vocabulary.lower_case))
-        return Vocabulary(given.sentencepiece, lower_case=tokenizer.lower_case)
+        return Vocabulary(given.tokenizer, lower_case=tokenizer.lower_case)
     if settings.vocabulary.path:
         return Vocabulary(Path(settings.vocabulary.path), lower_case=settings.vocabulary.lower_case)
     lower_case = settings.vocabulary.lower_case is not False
@@ -209,11 +209,17 @@ def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder |
     pretraining, given = settings.pretraining, settings.vocabulary.path
     start = open_folder(pretraining.start, "pretraining.start") if pretraining.start else None
     teacher = open_folder(pretraining.teacher, "pretraining.teacher") if pretraining.teacher else None
+    for name, folder in (("pretraining.start", start), ("pretraining.teacher", teacher)):
+        if folder and folder.tokenizer.suffix != ".model":
+            raise JabertError(
+                f"{name} {folder.path} has the tokenizer {folder.tokenizer.name}; pretraining needs an "
+                "encoder with a SentencePiece model"
+            )
     if given and not Path(given).is_file():
         raise JabertError(f"vocabulary.path: there is no SentencePiece model {given}")
     models = {
-        "pretraining.start": start and start.sentencepiece,
-        "pretraining.teacher": teacher and teacher.sentencepiece,
+        "pretraining.start": start and start.tokenizer,
+        "pretraining.teacher": teacher and teacher.tokenizer,
         "vocabulary.path": Path(given) if given else None,
     }
     digests = {name: digest_of_file(path) for name, path in models.items() if path}

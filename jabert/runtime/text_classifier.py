@@ -23,6 +23,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,10 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 _SUMS = "SHA256SUMS"
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # control, format (zero-width …) and white space
-_INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph, as in jabert/texts.py
-    (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800),
-    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF),
+_INVISIBLE_RANGES = (  # characters that have no glyph, as in jabert/texts.py
+    (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2065, 0x2065),
+    (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8),
+    (0x16FE4, 0x16FE4), (0x1D159, 0x1D159), (0xE0000, 0xE0FFF),
 )  # fmt: skip
 _INVISIBLE = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
 _OF_LONG_TEXTS = {"long_texts": "head", "windows": 1, "overlap": 0}  # where network.json does not say
@@ -47,11 +49,13 @@ _FEW = 8  # texts; measured on 2 cores
 _AT_ONCE = 1000  # texts whose n-grams are in memory together
 _SPACES = re.compile(r"\s\s+")
 _CONTENT = frozenset({"名詞", "動詞", "形容詞", "形状詞", "副詞", "接頭辞", "接尾辞"})
+_MOST_PIECES = 4  # of a character, where pieces are bytes; one more is set before a text
 _SUDACHI_MOST = 10_000  # characters; Sudachi takes 49,149 bytes
 _SMALLEST = 1e-7  # probability whose logarithm is taken
 _Ints = npt.NDArray[np.int32]
 _Numbers = npt.NDArray[Any]
 _Probabilities = npt.NDArray[np.float64]
+_Encode = Callable[[str], list[int]]
 _Run = Callable[[_Numbers, _Ints], npt.NDArray[np.float32]]
 
 
@@ -194,6 +198,10 @@ class TextClassifier(PythonModel):
         """Probabilities float64 (texts, classes) of texts that are known to be good, not yet calibrated."""
         return self.join([member.classify(texts) for member in self.members])
 
+    def cut(self, texts: list[str]) -> list[bool]:
+        """Whether a member sees only some of each text, because it is longer than its encoder takes."""
+        return [any(member.cuts(text) for member in self.members) for text in texts]
+
     def join(self, parts: list[_Probabilities]) -> _Probabilities:
         """The probabilities of the package from those of its members, each (texts, heads * classes)."""
         weights = self.about.get("join")
@@ -271,10 +279,11 @@ class Vectors:
 class Network:
     """A tokenizer, an encoder and heads, whatever their layers: token ids and lengths to probabilities.
 
-    The folder holds `network.json` (the habits of tokenizer and encoder), `sentencepiece.model`, and
-    OpenVINO graphs: `layout` (ids and lengths of an unpadded batch to the indices of its tokens), `encoder`
-    (that to token vectors) and `head` (token vectors and lengths to class probabilities). Several heads take
-    the same vectors, and their probabilities stand side by side.
+    The folder holds `network.json` (the habits of tokenizer and encoder), `sentencepiece.model` or the
+    `tokenizer.json` of the library tokenizers, and OpenVINO graphs: `layout` (ids and lengths of an unpadded
+    batch to the indices of its tokens), `encoder` (that to token vectors) and `head` (token vectors and
+    lengths to class probabilities). Several heads take the same vectors, and their probabilities stand side
+    by side.
 
     The encoder computes in the precision in which the head's vectors were made, where the CPU has it; the
     head in float32: OpenVINO's LSTM in bfloat16 is many times slower and up to 0.05 of probability off.
@@ -287,10 +296,11 @@ class Network:
 
     def __init__(self, folder: Path, classes: int, heads: Sequence[Path] = ()) -> None:
         import openvino
-        import sentencepiece
 
         self._habits = json.loads((folder / "network.json").read_text(encoding="utf-8"))
-        self._processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
+        self._encode = tokenizer_of(folder, self._habits)
+        self._room = self._habits["max_tokens"] - len(self._habits.get("prefix_ids", ())) - 2  # pieces
+        self._kept = [self._habits.get(name, default) for name, default in _OF_LONG_TEXTS.items()]
         core = openvino.Core()
         fast = self._habits["precision"] == "bfloat16" and "BF16" in core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
@@ -319,19 +329,30 @@ class Network:
         self._lock = threading.Lock()  # a request computes one batch at a time
 
     def token_ids(self, text: str) -> _Ints:
-        """As in training: lower case if the encoder wants it, cut, framed by `[CLS]` and `[SEP]`; int32.
+        """As in training: cut, framed by `[CLS]`, perhaps a prefix, and `[SEP]`; int32.
 
         The windows of a long text stand one behind the other, each in a frame of its own.
         """
         habits = self._habits
         text = text[: habits["max_characters"]]  # far more than there are tokens, and quickly divided
-        pieces = self._processor.encode(text.lower() if habits["lower_case"] else text)
-        kept = (habits.get(name, default) for name, default in _OF_LONG_TEXTS.items())
+        before = [habits["cls_id"], *habits.get("prefix_ids", ())]
         ids: list[int] = []
-        for window in windows_of(pieces, habits["max_tokens"] - 2, *kept):
-            framed = [habits["cls_id"], *window, habits["sep_id"]]
+        for window in windows_of(self._encode(text), self._room, *self._kept):
+            framed = [*before, *window, habits["sep_id"]]
             ids += framed + [0] * ((habits["pad_to"] or 0) - len(framed))
         return np.array(ids, dtype=np.int32)
+
+    def cuts(self, text: str) -> bool:
+        """Whether pieces of a text are in none of its token ids."""
+        most = self._habits["max_characters"]
+        if most is not None and len(text) > most:
+            return True
+        if _MOST_PIECES * len(unicodedata.normalize("NFKC", text)) < self._room:  # most texts are short
+            return False
+        pieces = self._encode(text)
+        windows = windows_of(pieces, self._room, *self._kept)
+        repeated = (len(windows) - 1) * self._kept[-1]
+        return bool(sum(map(len, windows)) - repeated < len(pieces))
 
     def classify(self, texts: list[str]) -> _Probabilities:
         """Probabilities float64 (texts, heads * classes)."""
@@ -395,6 +416,10 @@ class Ngrams:
         for vectorizer, own in zip(self._vectorizers, np.split(idf, [len(ngrams)]), strict=False):
             vectorizer.idf_ = own
 
+    def cuts(self, text: str) -> bool:  # noqa: ARG002
+        """Whether something of a text is not seen: never."""
+        return False
+
     def classify(self, texts: list[str]) -> _Probabilities:
         """Probabilities float64 (texts, classes)."""
         parts = [np.empty((0, len(self._bias)))]
@@ -457,6 +482,56 @@ def side_by_side(blocks: list[Any]) -> Any:
 def in_one_form(text: str) -> str:
     """NFKC, lower case, and one space for white space in a row: texts that are then equal are equal here."""
     return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).lower())
+
+
+def tokenizer_of(folder: Path, habits: dict[str, Any]) -> _Encode:
+    """What turns a text into token ids, without those around it.
+
+    Args:
+        folder: with `sentencepiece.model` or `tokenizer.json`.
+        habits: `lower_case`, and perhaps `words`, the dictionary with which MeCab cuts a text beforehand.
+    """
+    encode = json_tokenizer(folder) or sentencepiece_model(folder)
+    part = mecab(habits["words"]) if habits.get("words") else str
+    return lambda text: encode(part(text).lower() if habits["lower_case"] else part(text))
+
+
+def sentencepiece_model(folder: Path) -> _Encode:
+    """The SentencePiece model in a folder."""
+    import sentencepiece
+
+    path = folder / "sentencepiece.model"
+    encode: _Encode = sentencepiece.SentencePieceProcessor(model_file=str(path)).encode
+    return encode
+
+
+def json_tokenizer(folder: Path) -> _Encode | None:
+    """The tokenizer of the library tokenizers in a folder, None if there is none."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        return None
+    import tokenizers
+
+    tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def mecab(dictionary: str) -> Callable[[str], str]:
+    """What cuts a text into words by MeCab, after NFKC, and puts spaces between them.
+
+    Args:
+        dictionary: the package that brings it: `ipadic`, `unidic` or `unidic-lite`.
+    """
+    import fugashi
+
+    folder = import_module(dictionary.replace("-", "_")).DICDIR
+    tagger, lock = fugashi.GenericTagger(f'-d "{folder}" -r "{Path(folder, "mecabrc")}"'), threading.Lock()
+
+    def words(text: str) -> str:
+        with lock:  # its words stand in memory that the next text overwrites
+            return " ".join(word.surface for word in tagger(unicodedata.normalize("NFKC", text)))
+
+    return words
 
 
 def windows_of(pieces: list[int], room: int, keep: str, most: int, overlap: int) -> list[list[int]]:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.request
 from pathlib import Path
@@ -156,6 +157,7 @@ def test_help_answers_within_a_second():
 def test_help_loads_nothing_heavy():
     code = f"""
 import sys
+import tarfile
 from jabert.cli import main
 
 for words in {[*map(list, COMMANDS)]}:
@@ -355,7 +357,9 @@ def test_encoder_inspect_describes_the_folder(say, toy_encoder):
     sizes = [facts[name] for name in ("vocabulary", "hidden_size", "layers", "heads", "positions")]
     assert sizes == [320, 16, 2, 2, 64]
     assert facts["lower_case"] is True
-    assert facts["lower_case_because"] == "the vocabulary has no piece with an upper-case Latin letter"
+    assert facts["lower_case_because"].startswith(
+        "the vocabulary has 0 upper-case letters that no symbol makes"
+    )
     assert facts["special_ids"]["<unk>"] == 0
     example = facts["example"]
     assert [example["ids"][0], example["ids"][-1]] == [
@@ -401,6 +405,36 @@ def test_encoder_toml_decides_on_lower_case_and_names_the_licence(say, toy_encod
     assert (facts["licence"], facts["origin"]) == ("MIT", "京都")
     plain = json.loads(say("encoder", "inspect", str(toy_encoder), "--json")[1])
     assert facts["fingerprint"] != plain["fingerprint"]
+
+
+def test_encoder_inspect_notes_what_is_not_used(say, toy_encoder, tmp_path):
+    folder = shutil.copytree(toy_encoder, tmp_path / "encoder")
+    for file in folder.glob("model.ckpt-1.*"):
+        shutil.copy(file, folder / file.name.replace("-1.", "-2."))
+    (folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-2"\n', encoding="utf-8")
+    note = "model.ckpt-2 is used, not model.ckpt-1; encoder.checkpoint chooses"
+    assert json.loads(say("encoder", "inspect", str(folder), "--json")[1])["notes"] == [note]
+    code, out, err = say("encoder", "inspect", str(folder))
+    assert (code, err) == (0, f"note: {note}\n")
+    assert note not in out
+
+
+def test_encoder_import_writes_an_encoder_folder_once(say, tmp_path):
+    with tarfile.open(Path(__file__).parents[1] / "hugging_face" / "models.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = str(tmp_path / "models" / "e5")
+    code, out, err = say("encoder", "import", source, "made", "--prefix", "query: ")
+    assert (code, out, err) == (0, "made\n", "")
+    assert json.loads(say("encoder", "inspect", "made", "--json")[1])["prefix"] == "query: "
+    code, out, err = say("encoder", "import", source, "made")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "the folder made is there already; give another folder" in err
+    code, out, err = say("encoder", "import", source, "plain")
+    assert (code, out) == (0, "plain\n")
+    assert err.startswith("note: models of the E5 family were trained with prefixes: --prefix 'query: '")
+    code, _, err = say("encoder", "inspect", source)
+    assert code == 1
+    assert f"this is a Hugging Face folder; `jabert encoder import {source} OUT`" in err
 
 
 def test_encoder_init_writes_what_is_missing_once(say, toy_encoder, tmp_path):
@@ -484,6 +518,34 @@ def test_the_summary_of_a_model_that_was_not_promoted(capsys):
     commands = out.partition("Try next:\n")[2].splitlines()
     assert "--set tracking.uri=http://mlflow:5000 --set tracking.model_name=news" in commands[0]
     assert commands[2].strip() == "open http://mlflow:5000"
+
+
+def test_the_summary_has_each_warning_on_a_line_and_knows_where_there_is_no_champion_yet(capsys):
+    warnings = ["2 rows repeat an earlier text, and were left out", "not met: Every class has ten rows"]
+    result = {**RESULT, "champion_weighted_f1": None, "outcome": "kept", "warnings": warnings}
+
+    print_summary(result, load_settings())
+
+    out = capsys.readouterr().out
+    assert "is registered; there is no champion yet." in out
+    assert [line.strip() for line in out.splitlines() if "left out" in line or "not met" in line] == [
+        f"warnings     {warnings[0]}",
+        warnings[1],
+    ]
+    assert "4,150: train 2,650, validation 700, test 800" in out
+
+
+def test_validate_tells_its_warnings_and_needs_no_encoder(say, tmp_path, caplog):
+    rows = [f"京都の{n}番目の寺,京都\n電話の{n}番目の機種,電話" for n in range(30)]
+    path = tmp_path / "文 表.csv"
+    path.write_text("\n".join(["text,label", *rows, rows[0]]), encoding="utf-8")
+    code, out, errors = say("validate", "--set", f"data.path={path}", "--json")
+    told = json.loads(out)
+    assert (code, told["success"], told["rows"]["rows_read"], told["rows"]["rows"]) == (0, True, 62, 60)
+    assert told["warnings"][0].startswith("2 rows repeat an earlier text, and were left out")
+    assert any("at least five" in warning for warning in told["warnings"])
+    for warning in told["warnings"]:
+        assert warning in errors + caplog.text  # which pytest takes from stderr
 
 
 def test_the_summary_shows_no_password(capsys):

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import toy
 
-from jabert.config import EncoderSettings
-from jabert.encoder import Tokenizer, load_encoder, open_folder
+from jabert.config import EncoderSettings, decisive, load_settings
+from jabert.encoder import Tokenizer, folder_of, load_encoder, open_folder
 from jabert.encoder.inspection import describe, init_config
 from jabert.errors import JabertError
 
@@ -46,7 +46,7 @@ def sentence(error):
 
 def test_the_files_are_found_by_their_endings(encoder):
     folder = open_folder(encoder)
-    assert folder.sentencepiece == encoder / "toy-ja.model"
+    assert folder.tokenizer == encoder / "toy-ja.model"
     assert folder.checkpoint == encoder / "model.ckpt-1"
     assert folder.config.hidden_size == 16
     assert folder.settings == {}
@@ -66,7 +66,7 @@ def test_a_path_that_is_no_folder_is_named(tmp_path):
     ("name", "message"),
     [
         ("toy-ja.model", r"must hold one SentencePiece model \(\*\.model\), and there is none$"),
-        ("model.ckpt-1.index", r"must hold one checkpoint index \(\*\.ckpt-\*\.index\), and there is none$"),
+        ("model.ckpt-1.index", r"must hold a checkpoint \(\*\.index and \*\.data-…\), and there is none$"),
         (DATA, r"has an index but no file model\.ckpt-1\.data-"),
         ("bert_config.json", r"bert_config\.json is missing; `jabert encoder init .*` writes it"),
     ],
@@ -78,14 +78,159 @@ def test_a_missing_file_is_named(encoder, name, message):
     assert str(encoder) in sentence(error)
 
 
-@pytest.mark.parametrize("name", ["toy-ja.model", "model.ckpt-1.index"])
-def test_two_files_of_a_kind_are_both_named(encoder, name):
-    other = name.replace("toy", "other").replace("-1", "-2")
-    shutil.copy(encoder / name, encoder / other)
-    with pytest.raises(JabertError, match=r"must hold one .*, not 2: ") as error:
+def test_two_sentencepiece_models_are_both_named(encoder):
+    shutil.copy(encoder / "toy-ja.model", encoder / "other.model")
+    with pytest.raises(JabertError, match=r"not 2: other\.model, toy-ja\.model"):
         open_folder(encoder)
-    assert name in sentence(error)
-    assert other in sentence(error)
+
+
+# Names of checkpoints
+
+
+def renamed(folder, *names):
+    """The folder with its checkpoint under these names."""
+    files = sorted(folder.glob("model.ckpt-1.*"))
+    for name in names:
+        for file in files:
+            shutil.copy(file, folder / file.name.replace("model.ckpt-1", name))
+    for file in files:
+        file.unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["model.ckpt", "bert_model.ckpt", "model.ckpt-1400000", "wiki-ja", "ckpt.1-2"]
+)
+def test_a_checkpoint_may_have_any_name(encoder, toy_encoder, name):
+    folder = open_folder(renamed(encoder, name))
+    assert folder.checkpoint == encoder / name
+    assert folder.fingerprint == open_folder(toy_encoder).fingerprint
+    assert load(encoder).hidden_size == 16
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'model_checkpoint_path: "b.ckpt"\nall_model_checkpoint_paths: "a.ckpt"\n',
+        'model_checkpoint_path: "/home/me/out/b.ckpt"',
+        "model_checkpoint_path: 'C:\\\\out\\\\b.ckpt'",
+    ],
+)
+def test_of_several_checkpoints_the_file_checkpoint_names_one(encoder, line):
+    renamed(encoder, "a.ckpt", "b.ckpt")
+    (encoder / "checkpoint").write_text(line, encoding="utf-8")
+    assert open_folder(encoder).checkpoint.name == "b.ckpt"
+
+
+def test_of_several_checkpoints_the_setting_chooses_one(encoder):
+    renamed(encoder, "a.ckpt", "b.ckpt")
+    (encoder / "checkpoint").write_text('model_checkpoint_path: "b.ckpt"', encoding="utf-8")
+    for name in ("a.ckpt", "a.ckpt.index"):
+        settings = load_settings(None, [f"encoder.path={encoder}", f"encoder.checkpoint={name}"])
+        assert folder_of(settings.encoder).checkpoint.name == "a.ckpt"
+        assert "encoder.checkpoint" not in decisive(settings, ["encoder"])
+    with pytest.raises(
+        JabertError, match=r"encoder\.checkpoint c\.ckpt is not in .*, but: a\.ckpt, b\.ckpt$"
+    ):
+        open_folder(encoder, checkpoint="c.ckpt")
+
+
+@pytest.mark.parametrize("text", [None, "", 'model_checkpoint_path: "c.ckpt"', "\x00\xff"])
+def test_several_checkpoints_of_which_none_is_named_are_all_said_with_the_remedy(encoder, text):
+    renamed(encoder, "a.ckpt", "b.ckpt")
+    if text is not None:
+        (encoder / "checkpoint").write_bytes(text.encode("latin-1"))
+    with pytest.raises(JabertError, match=r"has 2 checkpoints, a\.ckpt, b\.ckpt: set encoder\.checkpoint to"):
+        open_folder(encoder)
+
+
+def test_a_numbered_checkpoint_beside_another_is_the_one_that_earlier_versions_took(encoder):
+    shutil.copy(encoder / "model.ckpt-1.index", encoder / "lm.index")
+    assert open_folder(encoder).checkpoint.name == "model.ckpt-1"
+
+
+def test_what_is_ignored_is_noted(encoder):
+    with_weights(
+        encoder, lambda weights: weights.update({f"global_{i}": toy.np.zeros(1, "f") for i in "abcd"})
+    )
+    with_config(encoder, pooler_type="first_token_transform", hidden_dropout_prob=0.1)
+    assert describe(encoder)["notes"] == [
+        "bert_config.json: ignored, pooler_type",
+        "model.ckpt-1: ignored, 4 variables that are not the encoder's: global_a, global_b, global_c …",
+    ]
+
+
+def test_a_table_may_have_more_rows_than_there_are_pieces(encoder, toy_encoder):
+    def grow(weights):
+        table = weights["bert/embeddings/word_embeddings"]
+        weights["bert/embeddings/word_embeddings"] = toy.np.pad(table, ((0, 32), (0, 0)), constant_values=9)
+
+    with_weights(encoder, grow)
+    ids = Tokenizer(open_folder(toy_encoder), EncoderSettings())(["昨日は試合の話をした。"]).ids
+    exactly = {"device": "cpu", "precision": "float32"}
+    expected = load_encoder(open_folder(toy_encoder), EncoderSettings(**exactly))(ids)
+    for rows in (320, 352):  # with either size in bert_config.json
+        with_config(encoder, vocab_size=rows)
+        again = Tokenizer(open_folder(encoder), EncoderSettings())(["昨日は試合の話をした。"]).ids
+        assert again[0].tolist() == ids[0].tolist()
+        for engine in ("openvino", "reference", "tensorflow"):
+            settings = EncoderSettings(engine=engine, **exactly)
+            assert toy.np.abs(load_encoder(open_folder(encoder), settings)(ids) - expected).max() < 1e-4
+        assert describe(encoder)["notes"] == [
+            "the table of pieces has 352 rows, the tokenizer 320 pieces: no text has the rest"
+        ]
+
+
+# Other kinds of folders
+
+
+def test_a_hugging_face_folder_is_told_how_to_be_imported(tmp_path):
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(JabertError, match=r"this is a Hugging Face folder; `jabert encoder import .* OUT`"):
+        open_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.onnx", "an encoder in ONNX must be called encoder.onnx"),
+        ("saved_model.pb", "a SavedModel is not read; take the checkpoint"),
+        ("uncased/model.ckpt.index", "and there is none, but in .*/uncased: give that folder"),
+    ],
+)
+def test_a_folder_of_another_kind_is_told_what_to_give(tmp_path, name, message):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(JabertError, match=message):
+        open_folder(tmp_path)
+
+
+def test_an_archive_and_a_name_of_a_hub_are_told_what_to_give(tmp_path):
+    (tmp_path / "encoder.zip").touch()
+    with pytest.raises(JabertError, match=r"encoder\.zip is not a folder, but a file: unpack it"):
+        open_folder(tmp_path / "encoder.zip")
+    with pytest.raises(JabertError, match="somebody/bert is not a folder; an encoder is not downloaded"):
+        open_folder("somebody/bert")
+
+
+def test_a_checkpoint_of_keras_is_said_to_be_one(encoder):
+    import tensorflow as tf
+
+    for file in encoder.glob("model.ckpt-1.*"):
+        file.unlink()
+    tf.train.Checkpoint(x=tf.Variable(1.0)).write(str(encoder / "model.ckpt"))
+    with pytest.raises(
+        JabertError, match="it is one of Keras; take the checkpoint in the form of google-res"
+    ):
+        load(with_config(encoder, num_hidden_layers=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("embedding_size", 8), ("position_embedding_type", "relative_key")]
+)
+def test_a_configuration_that_is_not_bert_s_is_refused(encoder, name, value):
+    with pytest.raises(JabertError, match=f"bert_config.json: {name} is {value!r}; only BERT's own"):
+        open_folder(with_config(encoder, **{name: value}))
 
 
 def test_a_configuration_that_is_no_json_is_named(encoder):
@@ -319,7 +464,9 @@ def test_a_config_ini_that_cannot_be_read_is_named(bare, line):
 
 def test_an_activation_of_config_ini_that_nobody_knows_is_refused(bare):
     (bare / "config.ini").write_text("[BERT-CONFIG]\nhidden_act = swish\n", encoding="utf-8")
-    with pytest.raises(JabertError, match="hidden_act must be one of gelu, linear, relu, tanh, not 'swish'"):
+    with pytest.raises(
+        JabertError, match="hidden_act must be one of gelu, gelu_erf, linear, relu, tanh, not 'swish'"
+    ):
         init_config(bare)
     assert not (bare / "bert_config.json").exists()
 

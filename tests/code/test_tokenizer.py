@@ -222,20 +222,29 @@ def test_a_text_is_tokenized_the_same_alone_and_in_company(tokenizer, batch):
 
 
 @pytest.fixture(scope="module")
-def packaged(toy_encoder):
+def packaged(tmp_path_factory):
     """The package's own tokenizer, for some settings, as `build_package` and `Network` set it up."""
-    import sentencepiece
+    from jabert.runtime.text_classifier import Network, tokenizer_of
 
-    from jabert.runtime.text_classifier import Network
-
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(toy_encoder / "toy-ja.model"))
+    folder = tmp_path_factory.mktemp("packaged")
 
     def of(tokenizer):
         network = Network.__new__(Network)
-        network._processor = processor
-        names = ("lower_case", "cls_id", "sep_id", "max_tokens", "pad_to", "long_texts", "windows", "overlap")
+        tokenizer.model.write(folder)
+        names = (
+            "lower_case",
+            "cls_id",
+            "sep_id",
+            "prefix_ids",
+            "max_tokens",
+            "pad_to",
+            "long_texts",
+            "windows",
+            "overlap",
+        )
         habits = {name: getattr(tokenizer, name) for name in names} | {"max_characters": 100_000}
         network._habits = json.loads(json.dumps(habits))
+        network._encode = tokenizer_of(folder, network._habits)
         return network
 
     return of

@@ -67,7 +67,7 @@ def make_table(job: Job, rows: Rows) -> _Table:
     assert job.encoder is not None, "the method needs tokens, so there is an encoder"
     own, tokenizer = cast(Word2VecSettings, job.settings.method), Tokenizer(job.encoder, job.settings.encoder)
     if own.vectors_path:
-        names = {name: number for number, (name, _) in enumerate(tokenizer.scores())}
+        names = {name: number for number, name in enumerate(tokenizer.model.names())}
         vectors = _read(Path(own.vectors_path))
     else:
         names = {str(number): number for number in range(tokenizer.size)}
