@@ -516,9 +516,9 @@ def data_texts(
 ) -> None:
     """Write the texts of a split without labels, as `jabert pretrain` reads them."""
     from jabert.dataset.raw_text import write_documents
-    from jabert.experiments import steps
+    from jabert.experiments import retraining, steps
 
-    table = steps.read(given.settings).table
+    table = steps.read(retraining.load(given.recipe, given.overrides)).table  # split as a retraining does it
     chosen = table[table["split"] == split]
     if not len(chosen):
         raise JabertError(f"no row has the split {split!r}; --split takes {', '.join(set(table['split']))}")

@@ -12,7 +12,7 @@ from jabert.config import Settings, TrackingSettings, local_database, local_path
 from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
 from jabert.encoder import Tokenizer, folder_of
-from jabert.encoder.folder import read_variables
+from jabert.encoder.inspection import check_weights
 from jabert.errors import JabertError, redacted
 from jabert.features.verification import list_partitions
 
@@ -33,7 +33,7 @@ def encoder(settings: Settings) -> Check:
         if path.startswith("runs:/") and database and not database.exists():  # connecting would create it
             raise JabertError(f"encoder.path {path}: there are no runs, for {database} does not exist")
         folder = folder_of(with_local_encoder(settings).encoder)
-        read_variables(folder)
+        check_weights(folder)
         Tokenizer(folder, settings.encoder)
     except JabertError as error:
         return checked("encoder", str(error), "repair the folder, or set encoder.path to another one")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from jabert.config import EncoderSettings
 from jabert.encoder.batching import TokenIds, real_tokens
-from jabert.encoder.choice import choose
+from jabert.encoder.choice import Choice, choose
 from jabert.encoder.folder import EncoderFolder, folder_of, open_folder
 from jabert.encoder.tokenizer import TokenizedTexts, Tokenizer, case_changed, longest_row, may_be_long
 from jabert.errors import JabertError
@@ -20,6 +20,7 @@ __all__ = [
     "Tokenizer",
     "case_changed",
     "check_layers",
+    "choice_for",
     "choose",
     "cpu_token_budget",
     "folder_of",
@@ -60,11 +61,26 @@ class Encoder(Protocol):
 
 def check_layers(folder: EncoderFolder, layers: int) -> None:
     """Raise a `JabertError` if `features.layers` is more than the encoder has."""
+    if folder.is_onnx and layers > 1:
+        raise JabertError(f"features.layers = {layers}, but {folder.checkpoint} gives its last only; set 1")
     there_are = folder.config.num_hidden_layers
     if layers > there_are:
         raise JabertError(
             f"features.layers = {layers}, but {folder.path} has {there_are} layers; set {there_are} or fewer"
         )
+
+
+def choice_for(folder: EncoderFolder, settings: EncoderSettings) -> Choice:
+    """As `choose`, for one encoder: OpenVINO alone computes one in ONNX.
+
+    Raises:
+        JabertError: as there, or the settings ask for another engine.
+    """
+    if not folder.is_onnx:
+        return choose(settings)
+    if settings.engine not in ("auto", "openvino"):
+        raise JabertError(f"encoder.engine = {settings.engine!r}, but {folder.checkpoint} needs 'openvino'")
+    return choose(settings.model_copy(update={"engine": "openvino"}))
 
 
 def vector_origin(folder: EncoderFolder, settings: EncoderSettings, layers: int = 1) -> dict[str, str]:
@@ -86,7 +102,7 @@ def vector_origin(folder: EncoderFolder, settings: EncoderSettings, layers: int 
         JabertError: the encoder has fewer layers, or the machine lacks what the settings ask for.
     """
     check_layers(folder, layers)
-    choice = choose(settings)
+    choice = choice_for(folder, settings)
     return origin_of(folder.fingerprint, choice.engine, choice.precision, settings.pad_to, layers)
 
 
@@ -108,7 +124,7 @@ def token_budget(folder: EncoderFolder, settings: EncoderSettings) -> int:
     """Largest batch in tokens, padding included: `encoder.token_budget`, or what suits device and model."""
     if settings.token_budget:
         return settings.token_budget
-    choice = choose(settings)
+    choice = choice_for(folder, settings)
     return _GPU_TOKENS if choice.device == "/GPU:0" else cpu_token_budget(folder, choice.precision)
 
 
@@ -131,7 +147,7 @@ def load_encoder(folder: EncoderFolder, settings: EncoderSettings, layers: int =
             its configuration.
     """
     check_layers(folder, layers)
-    choice = choose(settings)
+    choice = choice_for(folder, settings)
     more: dict[str, Any] = {"layers": layers, "mask_id_zero": settings.pad_to is not None}
     if choice.engine == "openvino":
         from jabert.encoder.openvino import OpenVinoEncoder

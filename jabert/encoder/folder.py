@@ -19,6 +19,7 @@ from jabert.files import digest_of_file, digest_of_json
 from jabert.legacy_keras import import_tensorflow
 
 CONFIG = "bert_config.json"
+ONNX = "encoder.onnx"
 EPSILON = 1e-14  # of keras-bert's layer normalization: keras_layer_normalization squares its 1e-7
 WORDS = ("ipadic", "unidic", "unidic-lite")  # dictionaries of MeCab, by the names of their packages
 _INDEX = ".index"
@@ -86,7 +87,7 @@ class EncoderFolder:
         path: the folder.
         tokenizer: a SentencePiece model, a `tokenizer.json` of the library tokenizers, or the vocabulary of a
             WordPiece tokenizer, `vocab.txt`.
-        checkpoint: prefix of the checkpoint's files.
+        checkpoint: prefix of the checkpoint's files, or `encoder.onnx`.
         config: sizes, from `bert_config.json`.
         settings: content of `encoder.toml`, empty without that file: `lower_case`, `licence`, `origin`;
             `prefix`, which stands before every text; `cls_id` and `sep_id`, where the tokens around a text
@@ -101,12 +102,20 @@ class EncoderFolder:
     settings: Mapping[str, Any]
     ignored: tuple[str, ...] = ()
 
+    @property
+    def is_onnx(self) -> bool:
+        """Whether it is in ONNX, so that it is computed, but has no variables that could be trained."""
+        return self.checkpoint.name == ONNX
+
     @cached_property
     def fingerprint(self) -> str:
         """Digest of all contents that a vector depends on; paths, times and the licence are left out."""
-        index = self.checkpoint.with_name(self.checkpoint.name + _INDEX)
-        shards = sorted(self.path.glob(f"{self.checkpoint.name}.data-*"))
-        states = [(path, path.stat()) for path in (self.tokenizer, index, *shards)]
+        if self.is_onnx:
+            weights = [self.checkpoint, *sorted(self.path.glob("*.onnx[._]data"))]
+        else:
+            index = self.checkpoint.with_name(self.checkpoint.name + _INDEX)
+            weights = [index, *sorted(self.path.glob(f"{self.checkpoint.name}.data-*"))]
+        states = [(path, path.stat()) for path in (self.tokenizer, *weights)]
         digests = [_digest(path, at.st_ino, at.st_size, at.st_mtime_ns) for path, at in states]
         names = ("prefix", "cls_id", "sep_id", "words")
         more = {name: self.settings[name] for name in names if name in self.settings}
@@ -127,6 +136,11 @@ class EncoderFolder:
         Raises:
             JabertError: names the first variable that is missing or has another shape.
         """
+        if self.is_onnx:
+            raise JabertError(
+                f"{self.checkpoint}: an encoder in ONNX can't be trained; methods on its vectors, e.g. "
+                "mean-pooling, use it"
+            )
         found = variable_shapes(self.checkpoint)
         layers = count_layers(found)
         if layers != self.config.num_hidden_layers:
@@ -173,15 +187,20 @@ def open_folder(
         raise JabertError(f"{named} {folder} is not a folder{_remedy_for(folder)}")
     prefix = checkpoint_in(folder, checkpoint)
     tokenizer = tokenizer_in(folder)
-    if not list(folder.glob(f"{prefix.name}.data-*")):
+    if prefix.name != ONNX and not list(folder.glob(f"{prefix.name}.data-*")):
         raise JabertError(f"checkpoint {prefix} has an index but no file {prefix.name}.data-…")
-    about = folder / CONFIG
+    about, settings = folder / CONFIG, _read_settings(folder)
+    if prefix.name == ONNX and not about.is_file():
+        about = folder / "config.json"
     if not about.is_file():
         raise JabertError(f"{about} is missing; `jabert encoder init {folder}` writes it")
     values = parsed(about, json.loads, "JSON")
+    if prefix.name == ONNX and isinstance(values, dict):  # other architectures have other keys beside these
+        sizes = BertConfig.__annotations__.keys() - {"type_vocab_size", "hidden_act", "layer_norm_eps"}
+        values = {name: value for name, value in values.items() if name in sizes}
     config = config_of(values, about)
     ignored = sorted(values.keys() - BertConfig.__annotations__.keys() - _TRAINING_KEYS)
-    return EncoderFolder(folder, tokenizer, prefix, config, _read_settings(folder), tuple(ignored))
+    return EncoderFolder(folder, tokenizer, prefix, config, settings, tuple(ignored))
 
 
 def folder_of(settings: EncoderSettings) -> EncoderFolder:
@@ -221,7 +240,7 @@ def reading(checkpoint: Path) -> Iterator[None]:
 
 
 def checkpoint_in(folder: Path, chosen: str | None = None) -> Path:
-    """The prefix of the checkpoint's files, whatever its name.
+    """The prefix of the checkpoint's files, whatever its name; `encoder.onnx` if that is there instead.
 
     Args:
         folder: the encoder folder.
@@ -231,6 +250,8 @@ def checkpoint_in(folder: Path, chosen: str | None = None) -> Path:
         JabertError: there is none, or there are several and none is chosen.
     """
     names = sorted(path.name.removesuffix(_INDEX) for path in folder.glob(f"*{_INDEX}"))
+    if not names and (folder / ONNX).is_file():
+        return folder / ONNX
     if not names:
         raise JabertError(_without_checkpoint(folder))
     if chosen is not None:
@@ -277,7 +298,7 @@ def _without_checkpoint(folder: Path) -> str:
         )
     start = f"encoder folder {folder} must hold a checkpoint (*{_INDEX} and *.data-…), and there is none"
     if list(folder.glob("*.onnx")):
-        return f"{start}: an encoder in ONNX is not read; take its checkpoint, or its Hugging Face folder"
+        return f"{start}; an encoder in ONNX must be called {ONNX}"
     if (folder / "saved_model.pb").is_file():
         return f"{start}: a SavedModel is not read; take the checkpoint that it was made of"
     inner = sorted({path.parent for path in folder.glob(f"*/*{_INDEX}")})

@@ -37,11 +37,11 @@ def describe(folder: str | Path) -> dict[str, Any]:
         JabertError: a file is missing or cannot be read, or the files do not match each other.
     """
     opened = layout.open_folder(folder, "the encoder")
-    layout.read_variables(opened)
+    parameters = check_weights(opened)
     tokenizer = Tokenizer(opened, EncoderSettings())
     config, special_ids = opened.config, {piece: tokenizer.model.find(piece) for piece in _SPECIAL}
     beside = [opened.tokenizer, opened.path / layout.CONFIG, opened.path / "encoder.toml"]
-    files = sorted([*opened.path.glob(f"{opened.checkpoint.name}.*"), *beside])
+    files = sorted([*opened.path.glob(f"{opened.checkpoint.name}*"), *beside])
     return {
         "path": str(opened.path.resolve()),
         "files": {file.name: file.stat().st_size for file in files if file.is_file()},
@@ -54,7 +54,7 @@ def describe(folder: str | Path) -> dict[str, Any]:
         "intermediate_size": config.intermediate_size,
         "positions": config.max_position_embeddings,
         "activation": config.hidden_act,
-        "parameters": sum(prod(shape) for shape in config.variables().values()),
+        "parameters": parameters,
         "lower_case": tokenizer.lower_case,
         "lower_case_because": tokenizer.lower_case_because,
         "special_ids": {piece: found for piece, found in special_ids.items() if found is not None},
@@ -71,6 +71,22 @@ def describe(folder: str | Path) -> dict[str, Any]:
     }
 
 
+def check_weights(opened: layout.EncoderFolder) -> int:
+    """Read the weights of an encoder as an engine does; returns how many numbers they are.
+
+    Raises:
+        JabertError: they cannot be read, or do not fit the configuration.
+    """
+    if opened.is_onnx:
+        from jabert.encoder.onnx import count_parameters
+        from jabert.encoder.openvino import graph_of
+
+        graph_of(opened)
+        return count_parameters(opened.checkpoint)
+    layout.read_variables(opened)
+    return sum(prod(shape) for shape in opened.config.variables().values())
+
+
 def _notes(opened: layout.EncoderFolder, tokenizer: Tokenizer) -> Iterator[str]:
     """What of the folder is not used, a sentence each."""
     others = [
@@ -80,6 +96,8 @@ def _notes(opened: layout.EncoderFolder, tokenizer: Tokenizer) -> Iterator[str]:
         yield f"{opened.checkpoint.name} is used, not {', '.join(others)}; encoder.checkpoint chooses"
     if opened.ignored:
         yield f"{layout.CONFIG}: ignored, {', '.join(opened.ignored)}"
+    if opened.is_onnx:
+        return
     found = layout.variable_shapes(opened.checkpoint)
     more = sorted(found.keys() - opened.config.variables().keys())
     more = [name for name in more if not name.startswith(("bert/pooler/", "cls/"))]
@@ -88,8 +106,8 @@ def _notes(opened: layout.EncoderFolder, tokenizer: Tokenizer) -> Iterator[str]:
         count = f"{len(more):,} variables that are not the encoder's"
         yield f"{opened.checkpoint.name}: ignored, {count}: {named}"
     rows = max(opened.config.vocab_size, found["bert/embeddings/word_embeddings"][0])
-    if rows > tokenizer.size:
-        pieces = f"the tokenizer {tokenizer.size:,} pieces"
+    if rows > tokenizer.model.size:
+        pieces = f"the tokenizer {tokenizer.model.size:,} pieces"
         yield f"the table of pieces has {rows:,} rows, {pieces}: no text has the rest"
 
 

@@ -90,7 +90,7 @@ def _cached_graph(folder: EncoderFolder, cache: Path, layers: int) -> Any:
     name = digest_of_json([_FORMAT, folder.fingerprint, *([layers] if layers > 1 else [])])[:16]
     path = cache / name / "encoder.xml"
     if not path.is_file():
-        bert = bert_graph(read_variables(folder), folder.config, layers)
+        bert = graph_of(folder, layers)
         # Graph and weights are written to a temporary folder, which is renamed when both are complete.
         temporary = cache / f".{name}-{uuid.uuid4().hex}"
         try:
@@ -105,6 +105,19 @@ def _cached_graph(folder: EncoderFolder, cache: Path, layers: int) -> Any:
         return openvino.Core().read_model(path)
     except RuntimeError:
         raise JabertError(f"{path} cannot be read; delete {path.parent}, and it is built again") from None
+
+
+def graph_of(folder: EncoderFolder, layers: int = 1) -> Any:
+    """The graph of an encoder folder: `bert_graph` of its checkpoint, or what does the same in ONNX.
+
+    Raises:
+        JabertError: the weights cannot be read, or do not fit the configuration.
+    """
+    if folder.is_onnx:
+        from jabert.encoder.onnx import onnx_graph
+
+        return onnx_graph(folder.checkpoint, folder.config.hidden_size)
+    return bert_graph(read_variables(folder), folder.config, layers)
 
 
 def bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: BertConfig, layers: int = 1) -> Any:

@@ -6,6 +6,7 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,9 @@ from jabert.files import write_text
 _UPPER_CASE_LATIN = re.compile("[A-ZÀ-ÖØ-Þ]")
 _HAN = re.compile("[㐀-䶿一-鿿]")
 _OUT_OF_REACH = "\U0010ffff"  # no character: what has it in front is found in no text
+_SPECIAL = frozenset(
+    ("[CLS]", "[SEP]", "[MASK]", "[PAD]", "<cls>", "<sep>", "<mask>", "<pad>", "<s>", "</s>")
+)
 _WORDPIECE_LIMIT = 100  # characters of a word; a longer one is unknown
 KINDS = {".model": "SentencePiece", ".json": "tokenizers", ".txt": "WordPiece"}
 """Names of tokenizers by the ending of their file."""
@@ -37,7 +41,6 @@ class Pieces(Protocol):
         packages: that the runtime needs for it.
         size: one more than the largest token id.
         unknown_id: token id of pieces that are not in the vocabulary, -1 if there are none.
-        case: what the vocabulary wants.
         lower_case: whether texts are lower-cased before they are cut into pieces.
     """
 
@@ -46,8 +49,11 @@ class Pieces(Protocol):
     packages: tuple[str, ...]
     size: int
     unknown_id: int
-    case: Case
     lower_case: bool
+
+    @property
+    def case(self) -> Case:
+        """What the vocabulary wants."""
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special pieces; on all cores."""
@@ -78,10 +84,6 @@ class SentencePiece:
         lower_case: None: what the vocabulary wants.
         words: the dictionary with which MeCab cuts texts beforehand, None for none.
         frame: token ids of further special pieces.
-
-    Attributes:
-        case_before: what versions up to 0.1 took the vocabulary for: lower-cased without an upper-case
-            letter in any piece that is no control symbol.
 
     Raises:
         JabertError: the file is not a SentencePiece model, or MeCab is not installed.
@@ -114,23 +116,31 @@ class SentencePiece:
         except (DecodeError, RuntimeError, OSError):
             raise JabertError(f"{path} is not a SentencePiece model") from None
         kinds = protobuf.ModelProto.SentencePiece
-        of_text = [piece for piece in model.pieces if piece.type in (kinds.NORMAL, kinds.UNUSED)]
-        self.case = case_of(piece.piece for piece in of_text)
-        user_defined = [piece for piece in model.pieces if piece.type == kinds.USER_DEFINED]
-        before = [piece.piece for piece in (*of_text, *user_defined)] + spelled
-        self.case_before = not any(map(_UPPER_CASE_LATIN.search, before))
+        self._ordinary = [each.piece for each in model.pieces if each.type in (kinds.NORMAL, kinds.UNUSED)]
+        self._special = [each.piece for each in model.pieces if each.type == kinds.USER_DEFINED] + spelled
         self.lower_case = self.case.lower if lower_case is None else lower_case
         self.size = int(self._processor.vocab_size())
         self.unknown_id = int(self._processor.unk_id())
         self._prepare = preparation(words, lower_case=self.lower_case)
 
+    @cached_property
+    def case(self) -> Case:
+        """As `Pieces`."""
+        return case_of(self._ordinary)
+
+    @property
+    def case_before(self) -> bool:
+        """What versions up to 0.1 took the vocabulary for, whose special pieces they counted."""
+        return not any(map(_UPPER_CASE_LATIN.search, (*self._ordinary, *self._special)))
+
     @staticmethod
     def _hide(model: Any, frame: set[int]) -> list[str]:
         """Make control symbols of special pieces that a text could spell; returns them."""
         kinds, spelled = type(model).SentencePiece, []
-        named = {"[CLS]", "[SEP]", "[MASK]", "[PAD]", "<s>", "</s>", "<pad>", "<mask>", "<cls>", "<sep>"}
         for number, piece in enumerate(model.pieces):
-            if piece.type in (kinds.NORMAL, kinds.USER_DEFINED) and (number in frame or piece.piece in named):
+            if piece.type in (kinds.NORMAL, kinds.USER_DEFINED) and (
+                number in frame or piece.piece in _SPECIAL
+            ):
                 piece.type = kinds.CONTROL
                 spelled.append(piece.piece)
         return spelled
@@ -220,7 +230,8 @@ class JsonTokenizer:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """As `Pieces`."""
         prepared = list(map(self._prepare, texts))
-        return [found.ids for found in self._tokenizer.encode_batch(prepared, add_special_tokens=False)]
+        found = self._tokenizer.encode_batch_fast(prepared, add_special_tokens=False)
+        return [each.ids for each in found]
 
     def pieces(self, text: str) -> list[str]:
         """As `Pieces`."""
@@ -260,18 +271,6 @@ def open_pieces(folder: EncoderFolder, lower_case: bool | None) -> SentencePiece
     return JsonTokenizer(folder.tokenizer, lower_case=lower_case, words=words)
 
 
-def special_id(pieces: Pieces, piece: str) -> int:
-    """Token id of a piece that the tokenizer must have.
-
-    Raises:
-        JabertError: it has not.
-    """
-    token_id = pieces.find(piece)
-    if token_id is None:
-        raise JabertError(f"{pieces.path} has no piece {piece}")
-    return token_id
-
-
 def preparation(words: str | None, *, lower_case: bool) -> _Prepare:
     """What is done with a text before it is cut into pieces: MeCab parts its words, then case is lowered."""
     if words is None:
@@ -294,7 +293,7 @@ def packages_of(words: str | None) -> tuple[str, ...]:
         if find_spec(package.replace("-", "_")) is None:
             raise JabertError(
                 f"the encoder's words are cut by MeCab with {words}, but the package {package} is not "
-                f"installed; pip install fugashi {words} (both come with jabert[mecab], but unidic)"
+                f"installed; pip install fugashi {words}"
             )
     return "fugashi", words
 
@@ -387,7 +386,7 @@ def _without_specials(content: Any) -> tuple[Any, bool]:
     special = {added["content"] for added in content.get("added_tokens") or [] if added.get("special")}
     kept = {model.get("unk_token")}
     if isinstance(model["vocab"], dict):
-        special |= {piece for piece in model["vocab"] if SPECIAL.fullmatch(piece)}
+        special |= _SPECIAL
         model["vocab"] = {
             piece: number for piece, number in model["vocab"].items() if piece in kept or piece not in special
         }

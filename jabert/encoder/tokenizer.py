@@ -11,7 +11,7 @@ import numpy.typing as npt
 from jabert.config import DataSettings, EncoderSettings
 from jabert.encoder.batching import TokenIds
 from jabert.encoder.folder import EncoderFolder
-from jabert.encoder.pieces import open_pieces, special_id
+from jabert.encoder.pieces import open_pieces
 from jabert.errors import JabertError
 
 _OVERLAP = 8  # a window repeats an eighth of the one before it
@@ -86,16 +86,19 @@ class Tokenizer:
         said = folder.settings.get("lower_case")
         self._folder, self._is_set = folder, settings.lower_case is not None
         self.model = open_pieces(folder, settings.lower_case if self._is_set else said)
-        self.path, self.size, self.unknown_id = self.model.path, self.model.size, self.model.unknown_id
+        self.path, self.unknown_id = self.model.path, self.model.unknown_id
         self.lower_case = self.model.lower_case
-        by_vocabulary = self.model.case.because if said is None else "encoder.toml says so"
-        self.lower_case_because = "encoder.lower_case says so" if self._is_set else by_vocabulary
-        if self.size > folder.config.vocab_size:
+        if self._is_set:
+            self.lower_case_because = "encoder.lower_case says so"
+        else:
+            self.lower_case_because = self.model.case.because if said is None else "encoder.toml says so"
+        if self.model.size > folder.config.vocab_size:
             raise JabertError(
-                f"{self.path} has {self.size} pieces, but bert_config.json says vocab_size = "
+                f"{self.path} has {self.model.size} pieces, but bert_config.json says vocab_size = "
                 f"{folder.config.vocab_size}; take the tokenizer that was published with the checkpoint"
             )
         self.cls_id, self.sep_id = self._frame_id("cls_id", "[CLS]"), self._frame_id("sep_id", "[SEP]")
+        self.size = max(self.model.size, self.cls_id + 1, self.sep_id + 1)
         prefix = folder.settings.get("prefix", "")
         self.prefix_ids: list[int] = self.encode([prefix])[0] if prefix else []
         positions = folder.config.max_position_embeddings
@@ -131,10 +134,17 @@ class Tokenizer:
         """The text that token ids (tokens,) stand for; what normalization removed is not in it."""
         return self.model.text(ids)
 
+    def find(self, piece: str) -> int | None:
+        """Token id of a piece, special ones included; None if there is none."""
+        return self.model.find(piece)
+
     def _frame_id(self, name: str, piece: str) -> int:
-        found: int | None = self._folder.settings.get(name)
+        found: int | None = self._folder.settings.get(name, self.find(piece))
         if found is None:
-            return special_id(self.model, piece)
+            raise JabertError(
+                f"{self.path} has no piece {piece}; if another stands there, give its token id in "
+                f"encoder.toml, {name} = …"
+            )
         if found >= self._folder.config.vocab_size:
             raise JabertError(
                 f"{self._folder.path / 'encoder.toml'}: {name} = {found}, but bert_config.json says "

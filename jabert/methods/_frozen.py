@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jabert.encoder import EncoderFolder, Tokenizer, choose, cpu_token_budget, longest_row
-from jabert.encoder.folder import read_variables
-from jabert.encoder.openvino import bert_graph, layout_graph
+from jabert.encoder import EncoderFolder, Tokenizer, choice_for, cpu_token_budget, longest_row
+from jabert.encoder.openvino import graph_of, layout_graph
 from jabert.encoder.pieces import KINDS
 from jabert.files import on_disk, write_json
 from jabert.methods import Export, Job, Layer, Member
@@ -45,8 +44,14 @@ def encoder_layers(job: Job, frozen_layers: int | None = None) -> tuple[list[Lay
     block = sum(size for name, size in sizes.items() if "/layer_0/" in name)
     embeddings = sum(size for name, size in sizes.items() if "/embeddings/" in name)
     tokens = f"(tokens, {config.hidden_size})"
+    pieces = Layer("text", KINDS[encoder.tokenizer.suffix], "(tokens)", 0)
+    if encoder.is_onnx:
+        from jabert.encoder.onnx import count_parameters
+
+        whole = count_parameters(encoder.checkpoint)
+        return [pieces, Layer("encoder", "ONNX, frozen", tokens, whole)], config.hidden_size
     layers = [
-        Layer("text", KINDS[encoder.tokenizer.suffix], "(tokens)", 0),
+        pieces,
         Layer("embeddings", "BERT, frozen", tokens, embeddings),
     ]
     trained = 0 if frozen_layers is None else config.num_hidden_layers - frozen_layers
@@ -72,11 +77,11 @@ def export_network(head: Any, job: Job, target: Path, own: OwnEncoder | None = N
 
     encoder, settings = _encoder(job), job.settings
     tokenizer = Tokenizer(encoder, settings.encoder, settings.data)
-    precision = own.precision if own else choose(settings.encoder).precision
+    precision = own.precision if own else choice_for(encoder, settings.encoder).precision
     layers = 1 if own else settings.features.layers
     graphs = {
         "layout": layout_graph(mask_id_zero=settings.encoder.pad_to is not None),
-        "encoder": own.graph if own else bert_graph(read_variables(encoder), encoder.config, layers),
+        "encoder": own.graph if own else graph_of(encoder, layers),
         "head": head,
     }
     with on_disk(target):

@@ -19,14 +19,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tomli_w
 
 from jabert.config import EncoderSettings
 from jabert.encoder import Tokenizer, open_folder
 from jabert.encoder.case import case_of
-from jabert.encoder.folder import WORDS, BertConfig, config_of, parsed
+from jabert.encoder.folder import CONFIG, ONNX, WORDS, BertConfig, config_of, parsed
+from jabert.encoder.inspection import check_weights
 from jabert.encoder.pieces import SentencePiece, wordpiece
 from jabert.errors import JabertError, reason_of
-from jabert.files import on_disk, write_json
+from jabert.files import on_disk, write_json, write_text
 from jabert.pretraining.export import check_out, write_encoder
 
 _CONFIG = "config.json"
@@ -65,6 +67,7 @@ _DISTILBERT = {
 _IN_LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.*)")
 _LICENCE = re.compile(r"\A---\n(?:.*\n)*?license:[ \t]*(\S+)")
 _Array = npt.NDArray[Any]
+_Write = Callable[[Path, Path, Mapping[str, Any], str], Path]  # folder, tokenizer, encoder.toml, card
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,20 @@ class _Source:
             kind = "it is an encoder folder: `jabert encoder inspect` checks it" if is_ours else "give one"
             raise JabertError(f"{path} has no {_CONFIG}, so it is not a Hugging Face folder; {kind}")
         found = cls(path, *(_object(path / name) for name in (_CONFIG, "tokenizer_config.json")))
-        if found.kind not in _ARCHITECTURES:
-            known = "BERT, RoBERTa, XLM-R, CamemBERT or DistilBERT"
+        if found.kind not in _ARCHITECTURES and found.onnx is None:
+            known = "BERT, RoBERTa, XLM-R, CamemBERT and DistilBERT, and others in ONNX (onnx/model.onnx)"
             raise JabertError(f"{path / _CONFIG}: model_type is {found.kind!r}; jabert imports {known}")
         return found
 
     @property
     def kind(self) -> str:
         return str(self.config.get("model_type"))
+
+    @property
+    def onnx(self) -> Path | None:
+        """The model in ONNX, as Optimum exports it; None without."""
+        places = (self.path / name for name in (ONNX, "model.onnx", "onnx/model.onnx"))
+        return next((path for path in places if path.is_file()), None)
 
     @property
     def tokenizer_class(self) -> str:
@@ -139,7 +148,7 @@ class _Imported:
 def import_encoder(
     source: str | Path, out: Path, *, prefix: str | None = None, first_position: int | None = None
 ) -> tuple[Path, list[str]]:
-    """Write a Hugging Face folder of BERT, RoBERTa, XLM-R or DistilBERT as an encoder folder.
+    """Write a Hugging Face folder of BERT, RoBERTa, XLM-R or DistilBERT, or in ONNX, as an encoder folder.
 
     Weights are read from safetensors, or by PyTorch, which must be installed, without unpickling code.
     Vectors equal those of transformers to 1e-4.
@@ -162,16 +171,16 @@ def import_encoder(
         raise JabertError(f"{out} is the current folder, which can't be replaced; give another")
     found = _Source.open(Path(source))
     try:
-        config, first = _config(found, first_position)
         tokenizer = _tokenizer(found)
         prefix, remarks = _prefix(found, prefix)
-        weights, order = _read(found, config, tokenizer, first)
+        if found.kind in _ARCHITECTURES:
+            order, write = _checkpoint(found, tokenizer, first_position)
+        else:
+            order, write = _onnx(found, tokenizer)
         settings = {**tokenizer.settings, **_frame(found, tokenizer, order), **_origin(found)}
-        dropout = float(found.config.get("hidden_dropout_prob", found.config.get("dropout", 0.1)))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {reason_of(error)}"
         raise JabertError(f"{source}: its files are not as transformers writes them ({reason})") from error
-    config = replace(config, vocab_size=len(order), max_position_embeddings=len(weights[_POSITIONS]))
     settings |= {"prefix": prefix} if prefix else {}
     card = f"# {settings['origin']}\n\nWritten by `jabert encoder import`.\n"
     draft = out.with_name(f".{out.name}-{uuid.uuid4().hex}")
@@ -179,18 +188,9 @@ def import_encoder(
         with on_disk(out):
             (draft / "tokenizer").mkdir(parents=True)
             file = tokenizer.write(draft / "tokenizer")
-        made = write_encoder(
-            draft / "made",
-            weights,
-            config,
-            file,
-            step=1,
-            dropout=dropout,
-            settings=settings,
-            card=card,
-        )
+        made = write(draft / "made", file, settings, card)
         opened = open_folder(made)
-        opened.check_variables()
+        check_weights(opened)
         Tokenizer(opened, EncoderSettings())
         with on_disk(out):
             made.replace(out)  # which may be an empty folder
@@ -201,10 +201,11 @@ def import_encoder(
     return out, remarks
 
 
-def _read(
-    source: _Source, config: BertConfig, tokenizer: "_Imported", first: int
-) -> tuple[dict[str, _Array], npt.NDArray[np.int64]]:
-    """Weights by Google's names, and the order of the rows of the table of pieces."""
+def _checkpoint(
+    source: _Source, tokenizer: _Imported, first_position: int | None
+) -> tuple[npt.NDArray[np.int64], _Write]:
+    """The order of the rows of the table of pieces, and what writes the folder with a checkpoint."""
+    config, first = _config(source, first_position)
     with _weights(source) as read:
         weights = {name: _weight(source, read, name) for name in config.variables() if name != _SEGMENTS}
         segments = _maybe(source, read, _SEGMENTS)
@@ -214,7 +215,39 @@ def _read(
         weights[_SEGMENTS][: len(segments)] = segments[:2]
     order = _order(source, tokenizer, len(weights[_TABLE]))
     weights[_TABLE] = weights[_TABLE][order]
-    return weights, order
+    config = replace(config, vocab_size=len(order), max_position_embeddings=len(weights[_POSITIONS]))
+    dropout = float(source.config.get("hidden_dropout_prob", source.config.get("dropout", 0.1)))
+
+    def write(target: Path, file: Path, settings: Mapping[str, Any], card: str) -> Path:
+        return write_encoder(
+            target, weights, config, file, step=1, dropout=dropout, settings=settings, card=card
+        )
+
+    return order, write
+
+
+def _onnx(source: _Source, tokenizer: _Imported) -> tuple[npt.NDArray[np.int64], _Write]:
+    """The same of a folder with the model in ONNX, whose rows stay as they are."""
+    order = _order(source, tokenizer, int(source.config["vocab_size"]))
+    model = source.onnx
+    if model is None or (order != np.arange(len(order))).any():
+        raise JabertError(
+            f"{source.path}: the tokenizer has other ids than the model; give tokenizer.json alone"
+        )
+
+    def write(target: Path, file: Path, settings: Mapping[str, Any], card: str) -> Path:
+        with on_disk(target):
+            target.mkdir()
+            shutil.copyfile(model, target / ONNX)
+            for beside in (*model.parent.glob("*.onnx_data"), *model.parent.glob("*.onnx.data")):
+                shutil.copyfile(beside, target / beside.name)
+            shutil.copyfile(file, target / file.name)
+        write_json(target / CONFIG, dict(source.config))
+        write_text(target / "encoder.toml", tomli_w.dumps(dict(settings)))
+        write_text(target / "README.md", card)
+        return target
+
+    return order, write
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jabert.config import VocabularySettings
-from jabert.encoder.pieces import SentencePiece, special_id
+from jabert.encoder.pieces import SentencePiece
 from jabert.errors import JabertError
 from jabert.files import atomic_path, write_text
 
@@ -71,10 +71,14 @@ class Vocabulary(SentencePiece):
 
     def __init__(self, path: Path, *, lower_case: bool | None) -> None:
         super().__init__(path, lower_case=lower_case)
-        self.cls_id, self.sep_id, self.mask_id = (
-            special_id(self, piece) for piece in ("[CLS]", "[SEP]", "[MASK]")
-        )
+        self.cls_id, self.sep_id, self.mask_id = map(self._special_id, ("[CLS]", "[SEP]", "[MASK]"))
         if self.unknown_id:
             raise JabertError(
                 f"{path}: <unk> has the id {self.unknown_id}; it must be 0, as in bert-japanese"
             )
+
+    def _special_id(self, piece: str) -> int:
+        found = self.find(piece)
+        if found is None:
+            raise JabertError(f"{self.path} has no piece {piece}, which pretraining needs")
+        return found

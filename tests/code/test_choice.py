@@ -111,7 +111,7 @@ def test_the_budget_of_a_batch_follows_the_width_of_the_model(toy_encoder, machi
 
     def budget(width, **settings):
         config = SimpleNamespace(intermediate_size=width, max_position_embeddings=512)
-        return token_budget(SimpleNamespace(config=config), EncoderSettings(**settings))
+        return token_budget(SimpleNamespace(config=config, is_onnx=False), EncoderSettings(**settings))
 
     assert [budget(width) for width in (1536, 3072, 100_000)] == [2048, 1024, 512]
     assert budget(1536, precision="float32") == 1024

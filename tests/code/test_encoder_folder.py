@@ -193,7 +193,7 @@ def test_a_hugging_face_folder_is_told_how_to_be_imported(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("model.onnx", "an encoder in ONNX is not read; take its checkpoint"),
+        ("model.onnx", "an encoder in ONNX must be called encoder.onnx"),
         ("saved_model.pb", "a SavedModel is not read; take the checkpoint"),
         ("uncased/model.ckpt.index", "and there is none, but in .*/uncased: give that folder"),
     ],

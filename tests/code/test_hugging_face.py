@@ -13,12 +13,13 @@ from safetensors.numpy import load_file, save_file
 
 from jabert.config import DataSettings, EncoderSettings
 from jabert.encoder import Tokenizer, load_encoder, open_folder
+from jabert.encoder.folder import read_variables
 from jabert.encoder.inspection import describe
 from jabert.errors import JabertError
 from jabert.pretraining.hugging_face import import_encoder
 
 ARCHIVE = Path(__file__).parents[1] / "hugging_face" / "models.tar.xz"
-PLAIN = ["e5", "xlm-r", "rinna", "wordpiece-uncased", "wordpiece-cased"]
+PLAIN = ["e5", "xlm-r", "rinna", "wordpiece-uncased", "wordpiece-cased", "modernbert"]
 OF_MECAB = {"tohoku": "ipadic", "tohoku-char": "unidic_lite", "line": "unidic_lite"}
 EXACT = {"device": "cpu", "precision": "float32"}
 
@@ -67,16 +68,17 @@ def test_ids_and_vectors_are_those_of_transformers(models, name):
     folder = open_folder(Path("made"))
     ids = Tokenizer(folder, EncoderSettings())(golden["texts"].tolist()).ids
     assert ids.lengths.tolist() == golden["lengths"].tolist()
-    assert same_pieces(folder, models / name, ids.flat, golden["ids"])
-    for engine in ("openvino", "tensorflow", "reference"):
+    if folder.is_onnx:
+        assert ids.flat.tolist() == golden["ids"].tolist()
+    else:
+        assert same_pieces(folder, models / name, ids.flat, golden["ids"])
+    for engine in ("openvino",) if folder.is_onnx else ("openvino", "tensorflow", "reference"):
         vectors = load_encoder(folder, EncoderSettings(engine=engine, **EXACT))(ids)
         np.testing.assert_allclose(vectors, golden["vectors"], atol=1e-4)
 
 
 def same_pieces(folder, source, ours, theirs):
     """Whether token ids mean the same rows of the tables of pieces; they may be numbered otherwise."""
-    from jabert.encoder.folder import read_variables
-
     weights = load_file(source / "model.safetensors")
     (table,) = (value for name, value in weights.items() if name.endswith("word_embeddings.weight"))
     return np.array_equal(read_variables(folder)["bert/embeddings/word_embeddings"][ours], table[theirs])
@@ -382,3 +384,45 @@ def test_an_empty_folder_is_written_to_wherever_it_is(models, tmp_path, monkeypa
         JabertError, match=r"^\. is the current folder, which can't be replaced; give another$"
     ):
         import_encoder(models / "e5", Path())
+
+
+def test_an_encoder_in_onnx_gives_vectors_and_nothing_else(models, tmp_path):
+    folder = open_folder(import_encoder(models / "modernbert", tmp_path / "made")[0])
+    facts = describe(folder.path)
+    assert (facts["checkpoint"], facts["layers"], facts["notes"]) == ("encoder.onnx", 2, [])
+    assert facts["parameters"] > 5000
+    before = folder.fingerprint
+    (folder.path / "encoder.onnx_data").write_bytes(b"weights beside it")
+    assert open_folder(folder.path).fingerprint != before
+    (folder.path / "encoder.onnx_data").unlink()
+    for engine in ("tensorflow", "reference"):
+        with pytest.raises(
+            JabertError, match=r"encoder\.engine = '.*', but .*encoder\.onnx needs 'openvino'"
+        ):
+            load_encoder(folder, EncoderSettings(engine=engine))
+    with pytest.raises(JabertError, match=r"features\.layers = 2, but .* gives its last only; set 1"):
+        load_encoder(folder, EncoderSettings(), layers=2)
+    with pytest.raises(JabertError, match="an encoder in ONNX can't be trained"):
+        read_variables(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"nothing", "is not an ONNX model that OpenVINO reads"),
+        (b"", "is not an ONNX model that OpenVINO reads"),
+    ],
+)
+def test_a_bad_model_in_onnx_is_named(models, tmp_path, content, message):
+    import_encoder(models / "modernbert", tmp_path / "made")
+    (tmp_path / "made" / "encoder.onnx").write_bytes(content)
+    with pytest.raises(JabertError, match=message) as error:
+        describe(tmp_path / "made")
+    assert "\n" not in str(error.value)
+
+
+def test_vectors_in_onnx_of_another_width_are_refused(models, tmp_path):
+    import_encoder(models / "modernbert", tmp_path / "made")
+    changed(tmp_path / "made", "bert_config.json", hidden_size=32)
+    with pytest.raises(JabertError, match=r"encoder\.onnx gives .*, not \(texts, tokens, 32\)"):
+        describe(tmp_path / "made")

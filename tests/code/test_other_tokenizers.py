@@ -34,6 +34,7 @@ PACKAGES = {
     "wordpiece-uncased": ["openvino", "tokenizers"],
     "xlm-r": ["openvino", "tokenizers"],
     "e5": ["openvino", "sentencepiece"],
+    "modernbert": ["openvino", "sentencepiece"],
     "tohoku": ["openvino", "tokenizers", "fugashi", "ipadic"],
     "line": ["openvino", "sentencepiece", "fugashi", "unidic-lite"],
 }
@@ -66,6 +67,7 @@ def fitted(encoder, toy_table, kind="mean-pooling"):
     )
     data, tokens, fit = results_of(settings)
     rows = steps._rows(settings, data, tokens, ["test"])
+    assert method_of(settings).describe(fit.job, fit.fitted).layers[0].parameters == 0
     expected = method_of(settings).predict(fit.job, rows)
     return rows.texts, expected, build_package(fit.job, Path("package"))
 
@@ -102,6 +104,12 @@ def test_an_encoder_is_fine_tuned_and_exported_with_its_tokenizer(encoders, toy_
     assert exported.config == open_folder(encoders(name)).config
     tuned, plain = (read_variables(folder) for folder in (exported, open_folder(encoders(name))))
     assert {name for name in plain if not np.array_equal(plain[name], tuned[name])}
+
+
+def test_an_encoder_in_onnx_is_not_fine_tuned(encoders, toy_table):
+    settings = settings_of("finetune", toy_table, encoders("modernbert"))
+    with pytest.raises(JabertError, match=r"encoder in ONNX can't be trained.* mean-pooling, use it"):
+        results_of(settings)
 
 
 def test_parts_on_one_such_encoder_share_it(encoders, toy_table):

@@ -253,7 +253,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["pretraining.start", "pretraining.teacher"])
 def test_an_encoder_that_is_not_there_is_named_by_its_setting(name):
-    with pytest.raises(JabertError, match=rf"^{name} /.*nowhere is not a folder$"):
+    with pytest.raises(JabertError, match=rf"^{name} /.*nowhere is not a folder;"):
         read(load_settings(None, [f"{name}=nowhere"]), run=None)
 
 

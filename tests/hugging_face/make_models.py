@@ -1,6 +1,7 @@
 """Makes models.tar.xz: small random models in Hugging Face's form, and what transformers makes of texts.
 
-Run it with the environment of `make peers`, and with sentencepiece, fugashi, ipadic and unidic-lite in it:
+Run it with the environment of `make peers`, and with pandas, sentencepiece, fugashi, ipadic and
+unidic-lite in it:
 
     .venv-peers/bin/python tests/hugging_face/make_models.py
 
@@ -69,8 +70,8 @@ def words_of(path, words, *, cased):
 def save(folder, model, tokenizer, ids_of, **after):
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():  # wider than BERT's 0.02, so that a mistake shows
-        wide = 0.3 if "LayerNorm" not in name else 0.1
-        torch.nn.init.normal_(parameter, 1.0 if "LayerNorm.weight" in name else 0.0, wide)
+        wide = 0.3 if "orm" not in name else 0.1
+        torch.nn.init.normal_(parameter, 1.0 if "orm.weight" in name else 0.0, wide)
     model.eval().save_pretrained(folder)
     rows = [ids_of(text) for text in TEXTS]
     with torch.no_grad():
@@ -232,6 +233,47 @@ def make(root):  # noqa: PLR0915
         None,
         lambda t: [cls, *(i for word in mecab.tokenize(t) for i in pieces.encode(word)), sep],
     )
+
+    # ModernBERT in ONNX, with bert-japanese's pieces
+    here = folder("modernbert")
+    train(here / "tokenizer.model", cased=True, control_symbols=["[PAD]", "[CLS]", "[SEP]", "[MASK]"])
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(here / "tokenizer.model"))
+    cls, sep = pieces.piece_to_id("[CLS]"), pieces.piece_to_id("[SEP]")
+    special = {
+        "pad_token_id": 3,
+        "cls_token_id": cls,
+        "sep_token_id": sep,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    more = {"global_attn_every_n_layers": 2, "local_attention": 8, "attn_implementation": "eager"}
+    config = transformers.ModernBertConfig(
+        vocab_size=304, max_position_embeddings=64, **SIZES, **special, **more
+    )
+    modern = transformers.ModernBertModel(config)
+    save(here, modern, None, lambda t: [cls, *pieces.encode(t), sep])
+    (here / "model.safetensors").unlink()
+    (here / "onnx").mkdir()
+    ids, names = torch.ones(2, 12, dtype=torch.long), ["input_ids", "attention_mask"]
+    torch.onnx.export(
+        OnlyVectors(modern),
+        (ids, ids),
+        here / "onnx" / "model.onnx",
+        dynamo=False,
+        input_names=names,
+        output_names=["last_hidden_state"],
+        dynamic_axes={name: {0: "texts", 1: "tokens"} for name in (*names, "last_hidden_state")},
+        opset_version=17,
+    )
+
+
+class OnlyVectors(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, attention_mask):
+        return self.model(input_ids=input_ids, attention_mask=attention_mask)[0]
 
 
 if __name__ == "__main__":
