@@ -15,6 +15,7 @@ from jabert.config import Settings
 from jabert.encoder import (
     EncoderFolder,
     TokenIds,
+    Tokenizer,
     choice_for,
     load_encoder,
     longest_row,
@@ -22,6 +23,7 @@ from jabert.encoder import (
     vector_origin,
 )
 from jabert.encoder.batching import token_budget_batches
+from jabert.errors import JabertError
 from jabert.estimates import Estimate
 from jabert.features.store import FeatureStore, row_keys
 from jabert.files import exclusive
@@ -161,6 +163,7 @@ def _compute(
         for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):
             texts = ids.take(batch)
             vectors = encoder(texts)  # (tokens, hidden)
+            _refuse_infinite(vectors, texts, folder, settings)
             writing.result()
             if done and on_progress:
                 on_progress(done, len(ids))
@@ -171,3 +174,25 @@ def _compute(
         if on_progress:
             on_progress(done, len(ids))
     return setup_seconds
+
+
+def _refuse_infinite(
+    vectors: npt.NDArray[np.floating], texts: TokenIds, folder: EncoderFolder, settings: Settings
+) -> None:
+    """Refuse vectors (tokens, hidden) that are no numbers, or none of the store's dtype."""
+    dtype = settings.features.dtype
+    with np.errstate(over="ignore"):  # what is too large becomes infinite
+        finite = np.isfinite(vectors.astype(dtype, copy=False)).all(axis=1)
+    if finite.all():
+        return
+    token = int(np.argmin(finite))
+    row = int(np.searchsorted(texts.offsets, token, side="right")) - 1
+    shown = Tokenizer(folder, settings.encoder).text(texts[row])[:40]
+    if np.isfinite(vectors[token]).all():
+        largest = float(np.abs(vectors[token]).max())
+        why = f"up to {largest:.3g}, beyond features.dtype {dtype}: set features.dtype = 'float32'"
+    else:
+        why = (
+            "that are no numbers (NaN or infinite): its weights may be damaged, or not fit its configuration"
+        )
+    raise JabertError(f"the encoder {folder.path} gives vectors for the text {shown!r} {why}")

@@ -4,14 +4,19 @@ A store is a folder with a subfolder for each *partition*: one encoder, engine, 
 Each writer appends to a file of its own there, an Arrow IPC stream of record batches. Readers take a batch
 only if it is complete and matches its checksum, and no process changes the file of another. So writers need
 no lock, and a kill loses at most the batch that was being written.
+
+A process compares a batch with its checksum once, before it takes the first row of it. Rows of a damaged
+batch count as missing, so they are computed again and written to another file.
 """
 
+import logging
 import os
 import uuid
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
@@ -32,6 +37,8 @@ Vectors = npt.NDArray[np.floating[Any]]
 _SUFFIX = ".arrows"
 _KEY_BYTES = 16
 _CHECKSUM = b"crc32"
+
+log = logging.getLogger("jabert")
 
 
 def row_keys(ids: Iterable[npt.NDArray[np.int32]]) -> npt.NDArray[np.uint8]:
@@ -101,17 +108,36 @@ class FeatureStore:
     def find(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """Indices int64 (rows,) of rows by their keys (rows, 16); -1 for a row that is not in the store.
 
-        Keys are sorted once, since scoring a table looks up its rows chunk by chunk. They are digests, so
-        their first halves suffice to sort them.
+        Rows of a damaged batch are not; a warning names it. Keys are sorted once, since scoring a table looks
+        up its rows chunk by chunk. They are digests, so their first halves suffice to sort them.
         """
-        if not len(keys) or not self._rows:
-            return np.full(len(keys), -1, dtype=np.int64)
+        while True:
+            found = self._find(keys)
+            numbers = np.unique(np.searchsorted(self._starts, found[found >= 0], side="right") - 1)
+            damaged = [batch for number in numbers if not (batch := self._batches[number]).is_whole]
+            if not damaged:
+                return found
+            self._index = None  # without these: other files may have the same rows
+            for batch in damaged:
+                log.warning(
+                    "%s: batch %d is damaged; its %s texts are computed again when they are needed",
+                    *(batch.path, batch.number, f"{len(batch.keys):,}"),
+                )
+
+    def _find(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        """As `find`, with rows of batches that were not compared with their checksum yet."""
         if self._index is None:
-            stored = np.concatenate([batch.keys for batch in self._batches])
-            order = np.argsort(_first_halves(stored), kind="stable")
+            sound = [not batch.is_known_damaged for batch in self._batches]
+            stored = np.concatenate(
+                [np.empty((0, _KEY_BYTES), np.uint8), *(batch.keys for batch in self._batches)]
+            )
+            rows = np.flatnonzero(np.repeat(sound, [len(batch.keys) for batch in self._batches]))
+            order = rows[np.argsort(_first_halves(stored[rows]), kind="stable")]
             self._index = _first_halves(stored)[order], stored[order], order
         halves, ordered, rows = self._index
-        nearest = np.searchsorted(halves, _first_halves(keys)).clip(max=self._rows - 1)
+        if not len(keys) or not len(rows):
+            return np.full(len(keys), -1, dtype=np.int64)
+        nearest = np.searchsorted(halves, _first_halves(keys)).clip(max=len(rows) - 1)
         # Of two keys with the same first half, once in 10^19 pairs, one is not found and is computed again.
         return np.where((ordered[nearest] == keys).all(axis=1), rows[nearest], -1)
 
@@ -135,7 +161,7 @@ class FeatureStore:
         return [
             f"{batch.path}: batch {batch.number} does not match its checksum; delete the file"
             for batch in self._batches
-            if not batch.is_whole()
+            if not batch.is_whole
         ]
 
     def unread(self) -> dict[Path, int]:
@@ -235,9 +261,15 @@ class _Batch:
         # (tokens of all rows, hidden)
         self.vectors = _values(vectors.values).reshape(len(self.ids.flat), hidden_size)
 
+    @cached_property
     def is_whole(self) -> bool:
-        """Whether the bytes match the checksum."""
+        """Whether the bytes matched the checksum when this was first asked."""
         return _checksum(self._batch) == self._checksum
+
+    @property
+    def is_known_damaged(self) -> bool:
+        """Whether it was asked, and they did not."""
+        return not self.__dict__.get("is_whole", True)
 
 
 def _whole_batches(path: Path, schema: pa.Schema, hidden_size: int) -> list[_Batch]:
@@ -253,7 +285,7 @@ def _whole_batches(path: Path, schema: pa.Schema, hidden_size: int) -> list[_Bat
         while reader.schema.equals(schema):  # a damaged schema would give the bytes another meaning
             found = reader.read_next_batch_with_custom_metadata()
             batches.append(_Batch(found, hidden_size, path, len(batches), mapped.tell()))
-    if batches and not batches[-1].is_whole():
+    if batches and not batches[-1].is_whole:
         batches.pop()
     return batches
 

@@ -405,3 +405,30 @@ def test_a_store_that_is_a_file_is_named_before_anything_is_computed(folder, tmp
     (tmp_path / "store").touch()
     with pytest.raises(JabertError, match=r"store/.* cannot be written: Not a directory"):
         featurize(ids_of(folder, TEXTS), folder, settings_of(tmp_path / "store"))
+
+
+@pytest.mark.parametrize(
+    ("vector", "sentence"),
+    [
+        ((np.nan, "float32"), r"for the text '.+' that are no numbers"),
+        ((np.inf, "float16"), "that are no numbers"),
+        ((1e6, "float16"), r"up to 1e\+06, beyond features.dtype float16: set features.dtype = 'float32'"),
+    ],
+)
+def test_vectors_that_are_no_numbers_are_never_stored(vector, sentence, folder, tmp_path, monkeypatch):
+    value, dtype = vector
+    settings, encoder = settings_of(tmp_path / "store", dtype), load_encoder(folder, EncoderSettings(), 1)
+
+    class Damaged:
+        width_step = encoder.width_step
+
+        def __call__(self, ids):
+            vectors = encoder(ids)
+            vectors[-1, 3] = value
+            return vectors
+
+    monkeypatch.setattr(features, "load_encoder", lambda *_: Damaged())
+    with pytest.raises(JabertError, match=sentence) as caught:
+        featurize(ids_of(folder, TEXTS), folder, settings)
+    assert str(folder.path) in str(caught.value)
+    assert len(open_store(folder, settings)) == 0

@@ -231,6 +231,33 @@ def test_a_changed_byte_is_found_by_its_checksum(tmp_path):
     assert store_at(tmp_path).damaged() == [f"{path}: batch 0 does not match its checksum; delete the file"]
 
 
+@pytest.mark.parametrize("batch", [0, 1, 2])
+def test_rows_of_a_damaged_batch_are_missing_until_another_file_has_them(batch, tmp_path, caplog):
+    store = store_at(tmp_path)
+    parts = [some_ids(3, seed) for seed in range(3)]
+    fill(store, *((ids, some_vectors(ids, seed)) for seed, ids in enumerate(parts)))
+    path, other = the_file(store), store_at(tmp_path / "other")
+    fill(other, (parts[batch], some_vectors(parts[batch], batch)))
+    content = path.read_bytes()
+    vectors = np.asarray(store.vectors(3 * batch), "<f2").tobytes()
+    path.unlink()
+    path.write_bytes(content.replace(vectors, bytes(len(vectors))))
+
+    again = store_at(tmp_path)
+    known = [(again.find(row_keys(ids)) >= 0).all() for ids in parts]
+    assert known == [number != batch for number in range(3)]
+    warned = f"{path}: batch {batch} is damaged; its 3 texts are computed again"
+    if batch < 2:  # the last one is looked at when the file is opened
+        again.find(row_keys(parts[batch]))
+        assert sum(warned in record.getMessage() for record in caplog.records) == 1
+
+    (the_file(other)).rename(path.with_name("x" + path.name))
+    again.refresh()
+    for seed, ids in enumerate(parts):
+        for found, expected in zip(rows_of(again, ids), ids.parts(some_vectors(ids, seed)), strict=True):
+            assert np.array_equal(found, expected.astype("float16"))
+
+
 # Several processes, kills and full disks
 
 WRITER = textwrap.dedent("""
