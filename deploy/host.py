@@ -17,7 +17,7 @@ import psutil
 import requests
 
 from jabert.errors import JabertError, reason_of
-from jabert.sockets import listen
+from jabert.sockets import listen, reach_directly
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Path(__file__).with_name("supervisord.conf")
@@ -51,6 +51,7 @@ def environment() -> dict[str, str]:
     """The environment of all processes of this host, with the settings."""
     given = {name: os.environ.get(name) or default for name, default in DEFAULTS.items()}
     folder = Path(given["JABERT_FOLDER"]).absolute()
+    reach_directly(given["JABERT_HOST"])
     return {
         **os.environ,
         **given,

@@ -10,6 +10,7 @@ import sys
 
 from jabert.errors import redacted
 from jabert.process import collect_garbage_rarely
+from jabert.sockets import reach_directly
 
 _SETTINGS = {
     # A flow without a server starts a temporary one; on a busy machine that takes longer than Prefect's 20 s.
@@ -20,6 +21,7 @@ _SETTINGS = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the library also logs outside of flow runs
 }
 _prefect_came_first = "prefect" in sys.modules  # as in a process that a worker starts
+reach_directly()
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 

@@ -20,7 +20,7 @@ from jabert.process import raise_missed_signals
 from jabert.validation.suites import import_great_expectations
 
 
-def run_flow(name: str, *arguments: Any) -> Any:
+def run_flow(name: str, *arguments: Any, **options: Any) -> Any:
     """Run the flow `name` of the module `flows.<name>`, and return its result.
 
     Raises:
@@ -34,7 +34,7 @@ def run_flow(name: str, *arguments: Any) -> Any:
         _start_temporary_server(name)
     flow = getattr(import_module(f"flows.{name}"), name)
     with raise_missed_signals():
-        return flow(*arguments)
+        return flow(*arguments, **options)
 
 
 def _start_temporary_server(name: str) -> None:

@@ -11,7 +11,7 @@ import flows  # noqa: F401  the settings come before Prefect
 from prefect import flow  # isort: skip
 
 from flows import stages
-from jabert.config import load_settings
+from jabert.experiments import retraining
 from jabert.tracking import with_local_encoder
 
 
@@ -23,7 +23,7 @@ def featurize(recipe: str = "", overrides: list[str] | None = None) -> dict[str,
         recipe: name of a bundled recipe (`knbc`, `seed`) or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
     """
-    settings = with_local_encoder(load_settings(recipe, overrides or []))
+    settings = with_local_encoder(retraining.load(recipe, overrides or []))
     data = stages.read(settings)
     return stages.featurize(settings, stages.tokenize(settings, data)).to_dict()
 

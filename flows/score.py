@@ -19,23 +19,37 @@ from jabert.scoring import Scored
 
 
 @flow(name="score")
-def score(source: str, target: str, recipe: str = "", overrides: list[str] | None = None) -> dict[str, Any]:
+def score(
+    source: str,
+    target: str,
+    recipe: str = "",
+    overrides: list[str] | None = None,
+    *,
+    encoding: str = "utf-8",
+    bom: bool = False,
+) -> dict[str, Any]:
     """Score a table.
 
     Args:
-        source: path or URL of a CSV, TSV, JSONL or Parquet file.
+        source: path or URL of a table, as `jabert validate` reads it.
         target: path of the file to write; its ending says the format.
         recipe: name of a bundled recipe or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
+        encoding: of a CSV or TSV file that is written.
+        bom: whether it begins with a byte order mark, by which Excel knows UTF-8.
     """
-    return score_table(load_settings(recipe, overrides or []), source, target).to_dict()
+    settings = load_settings(recipe, overrides or [])
+    return score_table(settings, source, target, encoding=encoding, bom=bom).to_dict()
 
 
 @stage("Score")
-def score_table(settings: Settings, source: str, target: str) -> Scored:
+def score_table(
+    settings: Settings, source: str, target: str, *, encoding: str = "utf-8", bom: bool = False
+) -> Scored:
     """All rows, a chunk at a time."""
     update = progress("progress", flow="score")
-    scored = scoring.score(scoring.open_job(settings, source, target), update)
+    job = scoring.open_job(settings, source, target, encoding=encoding, bom=bom)
+    scored = scoring.score(job, update)
     update(1, 1)
     show_table("table", scored.to_dict(), flow="score")
     return scored

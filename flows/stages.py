@@ -30,7 +30,12 @@ def read(settings: Settings, run: Run | None = None) -> Data:
     data = steps.read(settings)
     if run:
         recording.record_data(data, settings, run)
-    show_table("data", {"source": data.source, "split by": data.split_by, **data.counts})
+    else:
+        recording.tell(data.notes)
+    show_table(
+        "data",
+        {"source": data.source, "split by": data.split_by, **data.counts, "notes": "; ".join(data.notes)},
+    )
     if data.conflicts:
         show_markdown("texts-under-two-labels", data.conflicts)
     return data
@@ -51,7 +56,9 @@ def tokenize(settings: Settings, data: Data, run: Run | None = None) -> Tokens:
     """Token ids."""
     tokens = steps.tokenize(settings, data)
     if run:
-        recording.record_tokens(tokens, run)
+        recording.record_tokens(data, tokens, run)
+    else:
+        recording.tell(tokens.warnings())
     show_markdown("pieces", tokens.to_markdown())
     return tokens
 

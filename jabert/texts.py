@@ -1,5 +1,7 @@
 """What a text must be to be classified: a string of Unicode characters, at least one of them visible.
 
+And when two texts are the same to a reader, and so to jabert: `in_reading_form`.
+
 `runtime/text_classifier.py` stands alone and holds the same rule; tests/code/test_texts.py compares the two.
 """
 
@@ -9,16 +11,20 @@ import unicodedata
 from typing import Any
 
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # control, format (zero-width …) and white space
-_INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph
+_INVISIBLE_RANGES = (  # letters, marks, symbols and unassigned characters that have no glyph
     (0x034F, 0x034F),  # combining grapheme joiner
     (0x115F, 0x1160),  # Hangul fillers
     (0x17B4, 0x17B5),  # Khmer inherent vowels
     (0x180B, 0x180F),  # Mongolian variation selectors
+    (0x2065, 0x2065),  # default-ignorable, though not assigned
     (0x2800, 0x2800),  # Braille blank
     (0x3164, 0x3164),  # Hangul filler
     (0xFE00, 0xFE0F),  # variation selectors
     (0xFFA0, 0xFFA0),  # half-width Hangul filler
-    (0xE0100, 0xE01EF),  # variation selectors supplement
+    (0xFFF0, 0xFFF8),  # default-ignorable, though not assigned
+    (0x16FE4, 0x16FE4),  # Khitan filler
+    (0x1D159, 0x1D159),  # null notehead
+    (0xE0000, 0xE0FFF),  # tags, variation selectors supplement, and what is kept for more of them
 )
 _INVISIBLE = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
 
@@ -45,6 +51,37 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def in_reading_form(text: str) -> str:
+    """What a reader sees of a text: texts with the same form are one text, wherever jabert looks for copies.
+
+    NFKC, so that neither the width of letters nor their composition counts; without invisible characters; one
+    space for white space in a row, and none at the ends. Case counts.
+
+    Example:
+        >>> in_reading_form("ｶﾞｯｺｳ\u200b へ") == in_reading_form("カ\u3099ッコウ　へ ")
+        True
+    """
+    # What is left out may have kept a letter and its mark apart, and NFKC may make a space of a character.
+    while text != (seen := _without_invisible(unicodedata.normalize("NFKC", text))):
+        text = seen
+    return text
+
+
+class _Seen(dict[int, int | None]):
+    """For `str.translate`: nothing for an invisible character but white space; filled as it is asked."""
+
+    def __missing__(self, code: int) -> int | None:
+        character = chr(code)
+        return self.setdefault(code, code if character.isspace() or _is_visible(character) else None)
+
+
+_SEEN = _Seen()
+
+
+def _without_invisible(text: str) -> str:
+    return " ".join(text.translate(_SEEN).split())
 
 
 def visible_characters(text: str) -> int:

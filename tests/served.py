@@ -49,6 +49,9 @@ class Toy(PythonModel):
             **beside,
         }})
 
+    def cut(self, texts):
+        return [len(text) > 40 for text in texts]
+
 
 set_model(Toy())
 '''

@@ -71,4 +71,6 @@ def toy_registry(name: str, *overrides: str) -> Registry:
 def gate(registry: Registry, rows: pd.DataFrame = ROWS, record=lambda verdict: None, **rules) -> Gate:
     """A gate that takes the smoke check as passed."""
     smoke_check = rules.pop("smoke_check", lambda *_: None)
-    return Gate(registry, rows, PromotionSettings(**rules), record=record, smoke_check=smoke_check)
+    return Gate(
+        registry, rows, PromotionSettings(**{"floor": 0, **rules}), record=record, smoke_check=smoke_check
+    )

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ import typer
 from jabert.cli.output import print_checks, print_diff, print_json, print_listing, print_pairs, print_verified
 from jabert.errors import JabertError, reason_of, redacted
 from jabert.process import collect_garbage_rarely, handle_signals
+from jabert.sockets import reach_directly
 
 if TYPE_CHECKING:
     from jabert.config import Settings
@@ -130,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given[:texts]
     collect_garbage_rarely()
     handle_signals()
+    reach_directly()
     for stream in (sys.stdout, sys.stderr):  # Japanese is shown in any locale
         if isinstance(stream, io.TextIOWrapper) and "PYTHONIOENCODING" not in os.environ:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -180,6 +183,20 @@ def _options(
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # else each attempt to reach a server is told
 
 
+def _run_flow(name: str, *arguments: Any, **more: Any) -> Any:
+    """Run a flow of jabert; the user's folder may have a package `flows` that Python would find first."""
+    own = Path(__file__).resolve().parents[2] / "flows" / "__init__.py"
+    if getattr(sys.modules.get("flows"), "__file__", None) != str(own):
+        spec = spec_from_file_location("flows", own)  # by its name a package, which is searched beside it
+        assert spec and spec.loader
+        package = module_from_spec(spec)
+        sys.modules["flows"] = package
+        spec.loader.exec_module(package)
+    from flows.command import run_flow
+
+    return run_flow(name, *arguments, **more)
+
+
 @_command(app.command())
 def retrain(
     given: Given,
@@ -188,31 +205,40 @@ def retrain(
     ] = False,
 ) -> None:
     """Train on labelled texts, register the model, and promote it if it is better."""
-    from jabert.config import names_method
+    from jabert.config import load_settings
+    from jabert.experiments.retraining import as_champion
 
-    settings, overrides = given.settings, given.overrides
-    if not names_method(given.recipe, overrides):
-        from jabert.experiments import retraining
-
-        settings = retraining.load(given.recipe, overrides)
-        overrides = [*overrides, f"method.kind={settings.method.kind}"]
+    overrides = [*given.overrides, *as_champion(given.recipe, given.overrides)]
+    settings = load_settings(given.recipe, overrides)
     _require_inputs(settings)
-    from flows.command import run_flow
     from jabert.cli.summary import print_summary
 
-    result = run_flow("retrain", given.recipe, overrides, skip_unchanged)
+    result = _run_flow("retrain", given.recipe, overrides, skip_unchanged)
     given.show(result, print_summary, settings)
 
 
 @_command(app.command("validate"))
 def validate_command(given: Given) -> None:
     """Check the data against their suite of expectations, without training."""
-    from jabert.experiments import steps
+    from jabert.experiments import retraining, steps
+    from jabert.experiments.recording import tell
 
-    data = steps.read(given.settings)
-    report = steps.validate(given.settings, data)
-    text = f"{report.to_markdown()}\ndata docs: {report.page}"
-    given.show({"rows": data.counts, **report.to_dict()}, lambda _: print(text))
+    settings = retraining.load(given.recipe, given.overrides)
+    data = steps.read(settings)
+    report = steps.validate(settings, data)
+    warnings = [*data.notes, *report.warnings()]
+    tell(warnings if given.as_json else data.notes)  # the findings are in the table of the report
+    counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in data.counts.items() if count)
+    text = f"{counts}\n\n{report.to_markdown()}\ndata docs: {report.page}"
+    facts = {
+        "rows": data.counts,
+        **report.to_dict(),
+        "warnings": warnings,
+        **data.form,
+        "guessed": data.form,
+        "files": data.forms,
+    }
+    given.show(facts, lambda _: print(text))
     report.raise_if_critical()
 
 
@@ -220,9 +246,7 @@ def validate_command(given: Given) -> None:
 def featurize(given: Given) -> None:
     """Compute the token vectors that the feature store lacks."""
     _require_inputs(given.settings)
-    from flows.command import run_flow
-
-    given.show(run_flow("featurize", given.recipe, given.overrides))
+    given.show(_run_flow("featurize", given.recipe, given.overrides))
 
 
 @_command(app.command())
@@ -231,9 +255,7 @@ def pretrain(given: Given) -> None:
     from jabert.dataset.raw_text import files_of
 
     files_of(given.settings.corpus.paths)  # said before Prefect and TensorFlow are loaded
-    from flows.command import run_flow
-
-    given.show(run_flow("pretrain", given.recipe, given.overrides))
+    given.show(_run_flow("pretrain", given.recipe, given.overrides))
 
 
 @_command(app.command())
@@ -258,7 +280,7 @@ def predict(
         raise JabertError(f"--before and --after are of one TEXT, but {len(texts)} are given")
     import pandas as pd
 
-    from jabert.registry import context_of, open_registry
+    from jabert.registry import context_of, cut_of, open_registry
 
     registry = open_registry(given.settings)
     model = registry.load_champion()
@@ -266,8 +288,13 @@ def predict(
         reason = "looks at a text alone; `jabert retrain` with data.context makes one that takes neighbours"
         raise JabertError(f"--before and --after: the champion of {registry.name!r} {reason}")
     predicted = model.predict(pd.DataFrame({"text": texts, **beside}))
-    answers = zip(texts, predicted["label"], predicted["probabilities"], strict=True)
-    rows = [{"text": text, "label": label, "probabilities": each} for text, label, each in answers]
+    cut = cut_of(model, texts)
+    answers = zip(texts, predicted["label"], predicted["probabilities"], cut, strict=True)
+    rows = [
+        {"text": text, "label": label, "probabilities": of, "cut": part} for text, label, of, part in answers
+    ]
+    for number in [number for number, part in enumerate(cut, 1) if part]:
+        print(f"text {number} is longer than the model takes and was cut", file=sys.stderr)
     scored = [{**row, "score": max(row["probabilities"].values())} for row in rows]
     given.show(rows, lambda _: print_listing(scored, ("text", "label", "score"), ""))
 
@@ -285,17 +312,17 @@ def _texts_of(name: str, option: str) -> list[str]:
 
 @_command(app.command())
 def score(
-    source: Annotated[str, typer.Argument(metavar="IN", help="Table: .csv, .tsv, .jsonl, .parquet; or URL.")],
-    target: Annotated[str, typer.Argument(metavar="OUT", help="File to write, with one of these endings.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="A table, as `validate` reads it; or its URL.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="To write: .csv, .tsv, .jsonl or .parquet.")],
     given: Given,
+    encoding: Annotated[str, typer.Option(help="Of a CSV or TSV file, e.g. cp932.")] = "utf-8",
+    bom: Annotated[bool, typer.Option("--bom", help="With the mark by which Excel knows UTF-8.")] = False,
 ) -> None:
     """Score a table of texts with the champion."""
     from jabert.scoring import open_job
 
-    open_job(given.settings, source, target)  # what is missing is said before Prefect is loaded
-    from flows.command import run_flow
-
-    given.show(run_flow("score", source, target, given.recipe, given.overrides))
+    open_job(given.settings, source, target, encoding=encoding, bom=bom)  # said before Prefect is loaded
+    given.show(_run_flow("score", source, target, given.recipe, given.overrides, encoding=encoding, bom=bom))
 
 
 @app.command()
@@ -326,8 +353,9 @@ def models_promote(
 ) -> None:
     """Compare a version with the champion on today's test rows, and promote it if it is better."""
     from jabert.experiments.promotion import promote
+    from jabert.experiments.retraining import load
 
-    verdict = promote(given.settings, version, force=force)
+    verdict = promote(load(given.recipe, given.overrides), version, force=force)
     facts = verdict.facts()
     given.show({"promoted": verdict.promoted, **facts}, lambda _: print_pairs(facts))
 
@@ -488,9 +516,9 @@ def data_texts(
 ) -> None:
     """Write the texts of a split without labels, as `jabert pretrain` reads them."""
     from jabert.dataset.raw_text import write_documents
-    from jabert.experiments import steps
+    from jabert.experiments import retraining, steps
 
-    table = steps.read(given.settings).table
+    table = steps.read(retraining.load(given.recipe, given.overrides)).table  # split as a retraining does it
     chosen = table[table["split"] == split]
     if not len(chosen):
         raise JabertError(f"no row has the split {split!r}; --split takes {', '.join(set(table['split']))}")

@@ -25,6 +25,8 @@ def print_summary(result: dict[str, Any], settings: Settings) -> None:
         "refused": "is registered but was refused; the champion stays",
         "unchanged": "was made from the same data, encoder and settings; nothing was done",
     }[result["outcome"]]
+    if result["outcome"] == "kept" and result["champion_weighted_f1"] is None:
+        outcome = "is registered; there is no champion yet"
     headline = f"Version {result['model_version']} of model {model!r} {outcome}."
     print_rich("", headline, "", grid(_facts(result, settings).items()), "", "Try next:")
     for command in _commands(settings.tracking):
@@ -33,15 +35,16 @@ def print_summary(result: dict[str, Any], settings: Settings) -> None:
 
 def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
     champion_f1, features = result["champion_weighted_f1"], result["features"]
-    stages, baselines = result["stages"], result["baselines"]
+    stages, baselines, rows = result["stages"], result["baselines"], result["rows"]
     by_stage = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
     report = Path(settings.tracking.artifacts or "") / result["run_id"] / "artifacts" / "report" / "report.md"
     before = "no champion before" if champion_f1 is None else f"the champion before: {champion_f1:.4f}"
     return {
         "weighted F1": f"{result['weighted_f1']:.4f} on the test rows ({before})",
         **({"baselines": ", ".join(map(_baseline, baselines, baselines.values()))} if baselines else {}),
-        "reason": ". ".join([result["reason"], *result["warnings"]]),
-        "rows": ", ".join(f"{split} {count:,}" for split, count in result["rows"].items()),
+        "reason": result["reason"],
+        **({"warnings": "\n".join(result["warnings"])} if result["warnings"] else {}),
+        "rows": f"{sum(rows.values()):,}: {', '.join(f'{split} {count:,}' for split, count in rows.items())}",
         "features": f"{features['computed']:,} texts computed, {features['reused']:,} reused",
         **({"seconds": f"{sum(stages.values()):.1f} ({by_stage})"} if stages else {}),
         "recipe": f"{settings.recipe or 'none'}, settings {result['config_digest'][:12]}",

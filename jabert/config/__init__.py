@@ -79,6 +79,7 @@ __all__ = [
     "local_path",
     "method_kinds",
     "names_method",
+    "names_setting",
     "neutral_values",
     "rename_settings",
     "settings_with_method",
@@ -218,10 +219,21 @@ def _has(kind: str, own: Mapping[str, Any]) -> bool:
 
 def names_method(recipe: str | Path | None, overrides: Iterable[str]) -> bool:
     """Whether a recipe or overrides, as for `load_settings`, choose a method or one of its settings."""
+    return any(name.startswith("method.") for name in _named(recipe, overrides))
+
+
+def names_setting(name: str, recipe: str | Path | None, overrides: Iterable[str]) -> bool:
+    """Whether a recipe or overrides, as for `load_settings`, give the setting a value."""
+    return name in _named(recipe, overrides)
+
+
+def _named(recipe: str | Path | None, overrides: Iterable[str]) -> set[str]:
+    """The settings that have a value, by their present names; `method.` for an empty group of that name."""
     tree = _read_recipe(recipe)[0]
     rename_settings(tree)
-    chosen = (_parse_override(override)[0] for override in overrides)
-    return "method" in tree or bool({"method", "classifier"} & set(chosen))
+    found = {f"{group}.{key}" for group, of in tree.items() if isinstance(of, dict) for key in of or [""]}
+    given = (".".join(_parse_override(override)[:2]) for override in overrides)
+    return found | {RENAMED.get(name, name) for name in given}
 
 
 def bundled_recipes() -> dict[str, Path]:

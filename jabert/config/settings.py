@@ -3,6 +3,7 @@
 import functools
 import pkgutil
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import StrEnum
 from importlib import import_module
 from importlib.util import find_spec
@@ -50,10 +51,42 @@ def _lockable(location: str | None) -> str | None:
     return location
 
 
+def _codec(name: str) -> str:
+    try:
+        if name != "auto":
+            "".encode(name)  # an encoding of text, not such as rot13
+    except (LookupError, ValueError):
+        raise ValueError("there is no such encoding of text") from None
+    return name
+
+
+def _delimiter(name: str) -> str:
+    if name == "auto":
+        return name
+    character = {"tab": "\t", "\\t": "\t"}.get(name, name)
+    if len(character) != 1 or character in '"\r\n':
+        raise ValueError("it is neither auto, nor tab, nor one character other than a quote")
+    return character
+
+
+def _floor(value: Any) -> Any:
+    with suppress(TypeError, ValueError):
+        if 0 <= float(value) < 1 and not isinstance(value, bool):
+            return float(value)
+    if value != "chance":
+        raise ValueError("it is neither 'chance' nor a weighted F1 from 0 to below 1")
+    return value
+
+
 Name = Annotated[str, AfterValidator(_not_blank)]
 Locations = Annotated[  # one may stand without brackets
     tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 ]
+
+Paths = str | tuple[str, ...]
+Column = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+Encoding = Annotated[str, AfterValidator(_codec)]
+Delimiter = Annotated[str, AfterValidator(_delimiter)]
 
 
 def _location(default: Any = None, kind: Kind = Kind.LOCATION) -> Any:
@@ -73,22 +106,38 @@ class _Group(BaseModel):
 class DataSettings(_Group):
     """Where the labelled texts come from and how they are divided."""
 
-    path: str | None = _location()
-    """file, folder or URL of the labelled texts, or `sample`, which comes with jabert"""
-    format: Literal["auto", "table", "knbc", "seed"] = "auto"
-    """a CSV/TSV/Parquet/JSONL table, the KNB corpus, or the article's folders"""
+    path: Paths | None = _location()
+    """file, folder, glob or URL of the labelled texts, or several, or `sample`, which comes with jabert"""
+    format: Literal["auto", "table", "classes", "knbc", "seed"] = "auto"
+    """a table, a folder of text files for each class, the KNB corpus, or the article's folders"""
     sha256: str | None = None
     """expected SHA-256 of the file, refused if it differs"""
-    text_column: str = "text"
-    label_column: str = "label"
-    group_column: str | None = None
+    encoding: Encoding = "auto"
+    """of files of text, e.g. `utf-8`, `cp932`, `euc_jp`, `utf-16`; auto: what their bytes say"""
+    delimiter: Delimiter = "auto"
+    """of the cells of a table of text, one character or `tab`; auto: that which makes all rows as wide"""
+    quoting: Literal["auto", "rfc4180", "none"] = "auto"
+    """rfc4180: a cell in quotes may hold anything, "" is one quote; none: quotes are part of the texts"""
+    header: Literal["auto"] | bool = "auto"
+    """whether the first row names the columns; auto: yes, unless data.text_column is a number and that row is
+    like the others"""
+    skip: tuple[str, ...] = ("LICENSE*", "README*", "CHANGES*")
+    """names of files in folders of classes that are no texts"""
+    skip_lines: Annotated[int, Field(ge=0)] = 0
+    """lines at the beginning of each file in folders of classes that are no text, such as URL and date"""
+    text_column: Column = "text"
+    """name of the column, or its number from 1"""
+    label_column: Column = "label"
+    normalize_labels: bool = False
+    """labels that differ only in width, case or surrounding space are one"""
+    group_column: Column | None = None
     """column of the group (article) of a text; without it `group` if there is one"""
-    order_column: str | None = None
+    order_column: Column | None = None
     """column of the place of a text in its group, for data.context; without it the order of the file"""
     context: Annotated[int, Field(ge=0)] = 0
     """texts before, and as many after, in the same group that are looked at too, never their labels"""
-    split_column: str = "split"
-    """column of the split, for data.split = 'given'"""
+    split_column: Column = "split"
+    """column of the split, for data.split = 'given'; `dev`, `valid`, `val` and `eval` mean validation"""
     labels: tuple[str, ...] = ()
     """the labels allowed; without it those of the training rows"""
     split: Literal["auto", "given", "sentence", "group"] = "auto"
@@ -101,6 +150,9 @@ class DataSettings(_Group):
     """expected share of the rows that are not test rows, as for test_share"""
     seed: int = Field(0, ge=0)
     """chooses among the possible splits"""
+    split_version: int = Field(2, ge=1, le=2, json_schema_extra={"neutral": 1})
+    """2: by class, and texts alike but for width, composition or invisible characters are one; 1: as in
+    earlier versions, and where the champion learned under it"""
     strip_topic_tag: bool = True
     """KNBC: remove the tag that opens each article"""
     drop_duplicates: bool = True
@@ -215,6 +267,9 @@ class PromotionSettings(_Group):
     """weighted F1 that a version must gain over the champion"""
     require_significance: bool = False
     """whether the 95 % interval of the gain must lie above 0"""
+    floor: Annotated[float | Literal["chance"], BeforeValidator(_floor)] = "chance"
+    """what the first champion must beat: `chance`, which is always the largest class and guessing by the
+    training shares, the 95 % interval of the gain above 0; or a weighted F1; 0: nothing"""
     lock: Annotated[str | None, AfterValidator(_lockable)] = _location()
     """file, or URL of a PostgreSQL database where several machines promote; without it a file for this
     machine"""

@@ -1,14 +1,15 @@
-"""The one reader of table files: a CSV, TSV, JSONL (also with .gz) or Parquet file in chunks of rows.
+"""The one reader of table files, in chunks of rows: delimited text, JSON (also with .gz), Parquet, workbooks.
 
-Bytes (`sources`) become records (`records`), and these columns, here.
+Bytes (`sources`) become text (`encodings`), that records (`dialects`, `records`), and these columns, here.
 Every column and every row is kept as it stands in the file; what a text must be is decided by the caller.
 """
 
 import difflib
 import gzip
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
 from itertools import chain, islice
@@ -17,13 +18,60 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jabert.dataset.records import Lines, csv_records, is_packed, json_records, json_text
-from jabert.dataset.sources import copied, opened, path_part
-from jabert.errors import JabertError
+from jabert.config import DataSettings
+from jabert.dataset.dialects import DELIMITERS, composed, find_dialect, find_header
+from jabert.dataset.dialects import name_of as name_of_delimiter
+from jabert.dataset.encodings import name_of
+from jabert.dataset.records import (
+    TextFile,
+    csv_records,
+    is_packed,
+    json_records,
+    json_text,
+    open_text,
+    sheet_records,
+)
+from jabert.dataset.sources import copied, opened, path_part, read_bytes
+from jabert.errors import JabertError, redacted
 from jabert.texts import is_unicode
 
-ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
+DELIMITED = (".csv", ".tsv", ".txt")
+JSON = (".jsonl", ".ndjson", ".json")
+WORKBOOKS = (".xlsx", ".xlsm")
+ENDINGS = (*DELIMITED[:2], ".parquet", *JSON, *DELIMITED[2:], *WORKBOOKS)
 Select = Callable[[Sequence[str]], Iterable[str]]
+_FOR_HEADER = 1000  # rows that are looked at
+
+
+class NoColumnError(JabertError):
+    """A table lacks a column that is needed."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a table file is read; None where its format leaves no choice.
+
+    Attributes:
+        file: path or URL, without a password.
+        encoding: name of the codec.
+        delimiter: of cells.
+        quoting: `rfc4180`, or `none` if quotes are part of the texts.
+        header: whether the first record holds the names of the columns.
+        notes: sentences on what was guessed, and on what may not be expected.
+    """
+
+    file: str
+    encoding: str | None = None
+    delimiter: str | None = None
+    quoting: str | None = None
+    header: bool | None = None
+    notes: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready, without the notes."""
+        facts = asdict(self)
+        del facts["notes"]
+        return facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,21 +80,29 @@ class Chunk:
 
     Attributes:
         file: path or URL.
-        rows: as they were read: strings of CSV and TSV, any types of Parquet, the objects of JSONL.
-        names: all columns of the file, of JSONL the keys of these rows.
-        lines: the line on which each row starts, of Parquet its number; both from 1.
+        rows: as they were read: strings of delimited text and of workbooks, any types of Parquet, the objects
+            of JSON.
+        present: all columns as the file names them, of JSON the keys of these rows.
+        lines: the line on which each row starts, of Parquet and workbooks its number; both from 1.
         share: how much of the file has been read after these rows, from 0 to 1; None while not known.
+        form: how the file is read.
     """
 
     file: str
     rows: pa.Table | list[dict[str, Any]]
-    names: Sequence[str]
+    present: Sequence[str]
     lines: Sequence[int]
     share: float | None
+    form: Form
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each column in `table`, which no other has."""
+        return list(self.present) if isinstance(self.rows, list) else own_names(self.present)
 
     @cached_property
     def table(self) -> pa.Table:
-        """All columns; of JSONL the JSON text of each value, null where the key is absent."""
+        """All columns, each under its own name; of JSON the text of each value, null where a key lacks."""
         if isinstance(self.rows, pa.Table):
             return self.rows
         columns = [
@@ -54,24 +110,30 @@ class Chunk:
         ]
         return pa.table([pa.array(cells, pa.string()) for cells in columns], names=self.names)
 
-    def cells(self, column: str, *, or_integers: bool = False) -> list[Any]:
-        """The cells of a text column: strings and null, of JSONL values of any type.
+    def cells(self, column: str, *, or_classes: bool = False) -> list[Any]:
+        """The cells of a text column: strings and null, of JSON values of any type.
 
         Args:
-            column: its name; of JSONL a key that is absent counts as null.
-            or_integers: whether whole numbers are allowed; they become their digits.
+            column: its name, as `require_column` returns it; of JSON a key that is absent counts as null.
+            or_classes: whether what can name a class is allowed, too: whole numbers, also as floats, become
+                their digits, truth values `true` and `false`, NaN null.
 
         Raises:
             JabertError: the column of a Parquet file has another type, or is not UTF-8.
         """
         if isinstance(self.rows, list):
             values = [row.get(column) for row in self.rows]
-            # A bool is an int, too, but not the name of a class.
-            return [str(value) if or_integers and type(value) is int else value for value in values]
+            return list(map(_class_name, values)) if or_classes else values
         cells = self.rows[column]
         kind = cells.type.value_type if pa.types.is_dictionary(cells.type) else cells.type
         textual = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-        if not (textual or pa.types.is_null(kind) or (or_integers and pa.types.is_integer(kind))):
+        if or_classes and (
+            pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+        ):
+            return list(map(_class_name, cells.to_pylist()))
+        if or_classes and pa.types.is_nested(kind):
+            return list(cells.to_pylist())
+        if not (textual or pa.types.is_null(kind)):
             raise JabertError(f"{self.file}: column {column!r} holds {kind}, not text")
         try:
             strings: list[str | None] = cells.cast(pa.large_string()).to_pylist()
@@ -87,28 +149,39 @@ class Chunk:
         return blake2b(sink.getvalue(), digest_size=16).hexdigest()
 
 
-def read_chunks(location: str, rows: int, select: Select, sha256: str | None = None) -> Iterator[Chunk]:
+def read_chunks(
+    location: str, rows: int, select: Select, settings: DataSettings | None = None, sha256: str | None = None
+) -> Iterator[Chunk]:
     """Read a table in chunks of at most `rows` rows; a table without rows is one chunk without rows.
+
+    What an ending doesn't say is looked for in all of the file, before any row is given out: the same file
+    means the same rows, whoever reads it.
 
     Args:
         location: path or URL.
         rows: of a chunk.
         select: called once with the names of the columns, before any row is read; it may refuse them, and
-            returns those that are needed: of a Parquet file only these are read. JSONL has no header, so
+            returns those that are needed: of a Parquet file only these are read. JSON has no header, so
             there it is called with the keys of the first `rows` rows, unless there are none.
+        settings: encoding, delimiter, quoting and header, if they are not to be guessed.
         sha256: the digest that the file must have, in hexadecimal.
 
     Raises:
         JabertError: the file cannot be read, has another digest, or is not such a table; names file and line.
             And what `select` raises.
     """
-    match ending_of(location):
-        case ".parquet":
-            return _parquet_chunks(location, rows, select, sha256)
-        case ".jsonl":
-            return _json_chunks(Lines(location, sha256), rows, select)
-        case ending:
-            return _csv_chunks(Lines(location, sha256), rows, select, "\t" if ending == ".tsv" else ",")
+    settings = settings or DataSettings()
+    ending = table_ending(location)
+    if ending == ".parquet":
+        yield from _parquet_chunks(location, rows, select, sha256)
+    elif ending in WORKBOOKS:
+        yield from _sheet_chunks(location, rows, select, settings, sha256)
+    else:
+        with open_text(location, settings.encoding, sha256) as text:
+            if ending in JSON:
+                yield from _json_chunks(text, rows, select, _form(text, settings))
+            else:
+                yield from _csv_chunks(text, rows, select, settings)
 
 
 def table_ending(location: str) -> str | None:
@@ -117,51 +190,165 @@ def table_ending(location: str) -> str | None:
     return next((ending for ending in ENDINGS if path.endswith(ending)), None)
 
 
-def ending_of(location: str) -> str:
+def require_ending(location: str, endings: Sequence[str] = ENDINGS) -> str:
     """As `table_ending`, for a location that must have one of the endings.
 
     Raises:
         JabertError: it has none of them.
     """
-    if ending := table_ending(location):
-        return ending
-    raise JabertError(f"{location} has none of the endings of a table: {', '.join(ENDINGS)}")
+    if (ending := table_ending(location)) in endings:
+        return str(ending)
+    raise JabertError(f"{location} has none of the endings of a table: {', '.join(endings)}")
 
 
 def require_column(column: str, present: Sequence[str], file: str) -> str:
-    """The column's own name, after checking that the file has exactly one of that name.
+    """The name under which a chunk has a column, after checking that there is exactly one of its name.
+
+    Args:
+        column: its name, in any composition (NFC or NFD), or its number from 1 if no column has that name.
+        present: the names of the file.
+        file: named in errors.
 
     Raises:
         JabertError: naming the file, the column and those that are there.
     """
-    if present.count(column) == 1:
-        return column
-    if column in present:
-        raise JabertError(f"{file} has more than one column {column!r}")
+    named = [place for place, name in enumerate(present) if composed(name) == composed(column)]
+    if not named and column.isdecimal() and 0 < int(column) <= len(present):
+        named = [int(column) - 1]
+    if len(named) == 1:
+        return own_names(present)[named[0]]
+    if named:
+        raise JabertError(f"{file} has more than one column {column!r}; give its number, from 1, instead")
     near = difflib.get_close_matches(column, present, n=1)
     hint = f"; the nearest is {near[0]!r}" if near else ""
-    raise JabertError(f"{file} has no column {column!r} but: {', '.join(map(repr, present))}{hint}")
+    shown = ", ".join(repr(name if len(name) < 40 else f"{name[:40]}…") for name in present)
+    raise NoColumnError(f"{file} has no column {column!r} but: {shown}{hint}")
 
 
-def _csv_chunks(lines: Lines, rows: int, select: Select, delimiter: str) -> Iterator[Chunk]:
-    records = csv_records(lines, delimiter)
-    _, names = next(records)
-    select(names)
+def own_names(names: Sequence[str]) -> list[str]:
+    """A name for each column that no other has: its number for an empty one, and more if it is taken."""
+    own: list[str] = []
+    for number, name in enumerate(names, 1):
+        free = name or str(number)
+        while free in own or (free != name and free in names):
+            free += f"_{number}"
+        own.append(free)
+    return own
+
+
+def _class_name(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, int) else value
+
+
+def _form(text: TextFile, settings: DataSettings, **more: Any) -> Form:
+    """What is known of a file, and that its encoding was guessed if it is not UTF-8."""
+    file = redacted(text.location)
+    guessed = settings.encoding == "auto" and text.encoding != "utf-8"
+    note = f"{file} is read as {name_of(text.encoding)} text (data.encoding)"
+    notes = ((note,) if guessed else ()) + more.pop("notes", ())
+    return Form(file, text.encoding, notes=notes, **more)
+
+
+def _csv_chunks(text: TextFile, rows: int, select: Select, settings: DataSettings) -> Iterator[Chunk]:
+    file, ending = text.location, table_ending(text.location)
+    usual = "\t" if ending == ".tsv" else ","
+    dialect = find_dialect(
+        text.lines,
+        file,
+        delimiters=sorted(DELIMITERS, key=lambda each: each != usual)
+        if settings.delimiter == "auto"
+        else [settings.delimiter],
+        quoting=settings.quoting,
+        text_column=settings.text_column,
+        columns=_least_columns(settings),
+    )
+    header, note = _header((cells for _, cells in csv_records(text, dialect)), file, settings)
+    notes = [*dialect.notes, *([note] if note else [])]
+    if settings.delimiter == "auto" and ending != ".txt" and dialect.delimiter != usual:
+        notes.insert(
+            0, f"{file}: cells are divided at {name_of_delimiter(dialect.delimiter)} (data.delimiter)"
+        )
+    form = _form(
+        text,
+        settings,
+        delimiter=dialect.delimiter,
+        quoting=dialect.quoting,
+        header=header,
+        notes=tuple(map(redacted, notes)),
+    )
+    yield from _record_chunks(csv_records(text, dialect), rows, select, file, form, text=text)
+
+
+def _least_columns(settings: DataSettings) -> int:
+    """How many columns a table has at least, if the columns are given by number."""
+    wanted = (settings.text_column, settings.label_column, settings.group_column, settings.order_column)
+    if not settings.text_column.isdecimal():
+        return 2
+    return max(int(column) for column in wanted if column and column.isdecimal())
+
+
+def _sheet_chunks(
+    location: str, rows: int, select: Select, settings: DataSettings, sha256: str | None
+) -> Iterator[Chunk]:
+    records, notes = sheet_records(read_bytes(location, sha256), location)
+    header, note = _header((cells for _, cells in records), location, settings)
+    form = Form(
+        redacted(location), header=header, notes=tuple(map(redacted, (*notes, *([note] if note else []))))
+    )
+    yield from _record_chunks(iter(records), rows, select, location, form)
+
+
+def _header(records: Iterable[Sequence[str]], file: str, settings: DataSettings) -> tuple[bool, str | None]:
+    if settings.header == "auto":
+        columns = (settings.label_column, settings.group_column, settings.split_column, settings.order_column)
+        names = {"text", "label", *filter(None, columns)}
+        named = [name for name in names if not name.isdecimal()]
+        return find_header(islice(records, _FOR_HEADER), file, text_column=settings.text_column, names=named)
+    return settings.header, None
+
+
+def _record_chunks(
+    records: Iterator[tuple[int, list[str]]],
+    rows: int,
+    select: Select,
+    file: str,
+    form: Form,
+    *,
+    text: TextFile | None = None,
+) -> Iterator[Chunk]:
+    line, first = next(records)
+    present = first if form.header else [str(number) for number in range(1, len(first) + 1)]
+    if not form.header:
+        records = chain([(line, first)], records)
+    try:
+        select(present)
+    except NoColumnError as error:
+        hint = "if line 1 is a row, set data.header = false and name columns by number, from 1"
+        hint = hint if form.header else "as data.header is false, columns have numbers: data.text_column = 1"
+        raise JabertError(f"{error}; {hint}") from None
+    names = own_names(present)
     for numbers, part in _parts(records, rows):
         cells = [pa.array([record[place] for record in part], pa.string()) for place in range(len(names))]
-        yield Chunk(lines.location, pa.Table.from_arrays(cells, names), names, numbers, lines.share)
+        share = text.share if text else None
+        yield Chunk(file, pa.Table.from_arrays(cells, names), present, numbers, share, form)
 
 
-def _json_chunks(lines: Lines, rows: int, select: Select) -> Iterator[Chunk]:
-    for number, (numbers, part) in enumerate(_parts(json_records(lines), rows)):
+def _json_chunks(text: TextFile, rows: int, select: Select, form: Form) -> Iterator[Chunk]:
+    for number, (numbers, part) in enumerate(_parts(json_records(text), rows)):
         names = list(dict.fromkeys(chain.from_iterable(part)))
         if wrong := [name for name in names if not is_unicode(name)]:
             raise JabertError(
-                f"{lines.location}: half of a surrogate pair stands alone in the key {wrong[0]!a}"
+                f"{text.location}: half of a surrogate pair stands alone in the key {wrong[0]!a}"
             )
         if number == 0 and part:
             select(names)
-        yield Chunk(lines.location, part, names, numbers, lines.share)
+        yield Chunk(text.location, part, names, numbers, text.share, form)
 
 
 def _parts(records: Iterator[tuple[int, Any]], rows: int) -> Iterator[tuple[list[int], list[Any]]]:
@@ -182,14 +369,15 @@ def _parquet_chunks(location: str, rows: int, select: Select, sha256: str | None
             # Buffered, because otherwise all of a row group is read at once.
             parquet = pq.ParquetFile(file, buffer_size=1 << 20)
             names, total, done = parquet.schema_arrow.names, parquet.metadata.num_rows, 0
-            selected = set(select(names))
-            columns = [name for name in names if name in selected]
+            selected, own = set(select(names)), own_names(names)
+            columns = [name for name in names if name in selected] if own == names else None
             empty = pa.RecordBatch.from_pylist([], parquet.schema_arrow)
             for batch in parquet.iter_batches(rows, columns=columns) if total else [empty]:
                 numbers = range(done + 1, done + len(batch) + 1)
                 done += len(batch)
                 table = pa.Table.from_batches([batch]).replace_schema_metadata()
-                yield Chunk(location, table, names, numbers, done / max(1, total))
+                table = table if own == names else table.rename_columns(own)
+                yield Chunk(location, table, names, numbers, done / max(1, total), Form(redacted(location)))
         except (pa.ArrowException, OSError) as error:
             reason = str(error).partition("\n")[0]
             raise JabertError(f"{location} cannot be read as Parquet: {reason}") from error

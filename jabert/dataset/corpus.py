@@ -1,17 +1,18 @@
 """Reads, cleans and splits a corpus, and digests its rows."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
 from jabert.config import DataSettings
+from jabert.dataset.chunks import Form
 from jabert.dataset.knbc import strip_topic_tags
-from jabert.dataset.readers import format_of, location_of, read_rows
+from jabert.dataset.readers import format_of, location_of, read_files
 from jabert.dataset.splits import SPLITS, SplitBy, resolve_split, shuffled, splits_of
 from jabert.errors import JabertError, redacted
-from jabert.texts import fault_of
+from jabert.texts import fault_of, in_reading_form
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +23,13 @@ class Corpus:
         table: columns text, label, group (if the data has groups), split, file, line.
         counts: numbers of rows: rows_read; tag_only, duplicates and conflicting_rows, which were removed;
             rows, which remain; train, validation and test. And conflicting_texts, the distinct texts of
-            the conflicting rows.
+            the conflicting rows, and twins, those of the duplicates that differ from the text which they
+            repeat in width, composition or invisible characters.
         conflicts: the rows of texts with two or more labels (text, label, file, line).
         source: the path or URL it was read from, without a password.
         split_by: what the split is made by, never `auto`.
+        notes: sentences on what was read and what was left out, and why.
+        forms: how each table was read.
     """
 
     table: pd.DataFrame
@@ -33,6 +37,8 @@ class Corpus:
     conflicts: pd.DataFrame
     source: str
     split_by: SplitBy
+    notes: tuple[str, ...] = ()
+    forms: tuple[Form, ...] = ()
 
 
 def read_corpus(settings: DataSettings) -> Corpus:
@@ -46,11 +52,12 @@ def read_corpus(settings: DataSettings) -> Corpus:
         >>> len(corpus.table), corpus.split_by
         (1046, 'group')
     """
-    rows = read_rows(settings)
+    read = read_files(settings)
+    rows = read.table
     counts = {"rows_read": len(rows), "tag_only": 0}
     if settings.strip_topic_tag and format_of(settings) == "knbc":
         rows, counts["tag_only"] = strip_topic_tags(rows)
-    rows, conflicts, found = _cleaned(rows, drop=settings.drop_duplicates)
+    rows, conflicts, found = _cleaned(rows, settings)
     if rows.empty:
         raise JabertError(f"{location_of(settings)}: every text has two labels, so no row is left")
     table = shuffled(rows, settings)
@@ -63,10 +70,48 @@ def read_corpus(settings: DataSettings) -> Corpus:
         conflicts=conflicts,
         source=redacted(location_of(settings)),
         split_by=resolve_split(table, settings),
+        notes=(
+            *read.notes,
+            *_left_out(counts, settings),
+            *_torn_twins(table.assign(split=splits), settings),
+        ),
+        forms=read.forms,
     )
 
 
-def _cleaned(rows: pd.DataFrame, *, drop: bool) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
+def same_texts(texts: "pd.Series[str]", settings: DataSettings) -> "pd.Series[str]":
+    """Of each text the form that it has in common with all that count as the same; null where it is."""
+    return texts if settings.split_version == 1 else texts.map(in_reading_form, na_action="ignore")
+
+
+def _left_out(counts: dict[str, int], settings: DataSettings) -> Iterator[str]:
+    """What became of the rows that were read, where some are no longer there."""
+    kept = "left out" if settings.drop_duplicates else "kept, as data.drop_duplicates is false"
+    undo = "; data.drop_duplicates = false keeps them" if settings.drop_duplicates else ""
+    if counts["tag_only"]:
+        yield f"{counts['tag_only']:,} rows hold nothing but a topic tag and were left out"
+    if counts["duplicates"]:
+        twins = f", {counts['twins']:,} of them in another width or composition" if counts["twins"] else ""
+        yield f"{counts['duplicates']:,} rows repeat an earlier text{twins}, and were {kept}{undo}"
+    if counts["conflicting_rows"]:
+        texts = f"{counts['conflicting_texts']:,} texts under two or more labels"
+        yield f"{counts['conflicting_rows']:,} rows have one of {texts}, and were {kept}{undo}"
+
+
+def _torn_twins(table: pd.DataFrame, settings: DataSettings) -> Iterator[str]:
+    """That texts are in two splits which version 2 keeps together, if version 1 does not."""
+    if settings.split_version != 1:
+        return
+    splits_of_text = table.groupby(table["text"].map(in_reading_form, na_action="ignore"))["split"].nunique()
+    exact = table.groupby("text")["split"].nunique()
+    if more := int((splits_of_text > 1).sum() - (exact > 1).sum()):
+        yield (
+            f"{more:,} texts are in two splits in another width or composition; data.split_version = 2 keeps "
+            "them together"
+        )
+
+
+def _cleaned(rows: pd.DataFrame, settings: DataSettings) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
     """Keep the first of each text, and none of a text with two or more labels.
 
     For such a text nothing tells which label is right, and a majority of two or three says
@@ -74,26 +119,38 @@ def _cleaned(rows: pd.DataFrame, *, drop: bool) -> tuple[pd.DataFrame, pd.DataFr
 
     Args:
         rows: columns text, label, file, line and any others.
-        drop: False keeps all rows and only counts.
+        settings: what counts as the same text, and whether rows are dropped; otherwise they are only counted.
 
     Returns:
         The rows that remain, with all their columns; the rows of texts with two or more labels, sorted by
-        text (text, label, file, line); and counts: duplicates, the rows that repeat an earlier one;
-        conflicting_texts and conflicting_rows, the distinct texts and the rows with two or more labels.
+        text (text, label, file, line); and counts: duplicates, the rows that repeat an earlier one, and
+        twins, those of them whose text is not exactly the earlier one's; conflicting_texts and
+        conflicting_rows, the distinct texts and the rows with two or more labels.
     """
     usable = rows["text"].map(fault_of).isna() & rows["label"].notna()
-    pairs = rows.loc[usable, ["text", "label"]].drop_duplicates()
+    found = rows[["label"]].assign(text=same_texts(rows["text"], settings))
+    pairs = found[usable].drop_duplicates()
     contradictory = pairs.loc[pairs["text"].duplicated(), "text"].unique()
-    conflicting = usable & rows["text"].isin(contradictory)
-    repeated = usable & ~conflicting & rows.duplicated(["text", "label"])
-    conflicts = rows.loc[conflicting, ["text", "label", "file", "line"]].sort_values("text", kind="stable")
+    conflicting = usable & found["text"].isin(contradictory)
+    repeated = usable & ~conflicting & found["text"].where(usable).duplicated()
+    first = rows["text"].groupby(found["text"]).transform("first")
+    conflicts = rows.loc[conflicting, ["text", "label", "file", "line"]]
+    conflicts = conflicts.iloc[found.loc[conflicting, "text"].argsort(kind="stable")]
     counts = {
         "duplicates": int(repeated.sum()),
+        "twins": int((repeated & (rows["text"] != first)).sum()),
         "conflicting_texts": len(contradictory),
         "conflicting_rows": int(conflicting.sum()),
     }
+    drop = settings.drop_duplicates
     kept = rows[~(conflicting | repeated)].reset_index(drop=True) if drop else rows
     return kept, conflicts.reset_index(drop=True), counts
+
+
+def class_shares(table: pd.DataFrame) -> dict[str, float]:
+    """The share of each class among the training rows of a split table."""
+    counts = table.loc[table["split"] == "train", "label"].value_counts(normalize=True)
+    return {str(label): float(share) for label, share in counts.items()}
 
 
 def row_digests(texts: Iterable[str]) -> list[str]:

@@ -15,7 +15,6 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from jabert.dataset.records import decode
 from jabert.dataset.sources import DAMAGED, exists, is_folder, names_in, path_part, read_bytes
 from jabert.dataset.tables import rows_frame
 from jabert.dataset.writing import write_table
@@ -147,8 +146,24 @@ def _is_topic_file(name: str) -> bool:
     return belongs and path.suffix == ".tsv" and path.stem in TOPICS
 
 
+def _decoded(data: bytes, file: str) -> str:
+    """The text of a topic, which is UTF-8 or EUC-JP; errors name the line up to which neither fits."""
+    unfit = 0
+    for encoding in ("utf-8-sig", "euc_jp"):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError as error:
+            unfit = max(unfit, 1 + error.object.count(b"\n", 0, error.start))
+            continue
+        if (position := text.find("\0")) >= 0:
+            line = 1 + text.count("\n", 0, position)
+            raise JabertError(f"{file}, line {line}: there is a NUL byte in the text")
+        return text
+    raise JabertError(f"{file}, line {unfit}: the file is not UTF-8 or EUC-JP text throughout")
+
+
 def _parse_topic(data: bytes, file: str, label: str) -> pd.DataFrame:
-    lines = decode(data, file, ("utf-8-sig", "euc_jp")).removesuffix("\n").split("\n")
+    lines = _decoded(data, file).removesuffix("\n").split("\n")
     texts, articles = [], []
     for number, line in enumerate(lines, start=1):
         columns = line.removesuffix("\r").split("\t")

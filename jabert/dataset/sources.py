@@ -117,6 +117,21 @@ def names_in(folder: str) -> list[str]:
         return sorted(entry.rstrip("/").rpartition("/")[2] for entry in system.ls(path, detail=False))
 
 
+def files_below(folder: str, depth: int) -> list[str]:
+    """Files in `folder` and its folders, so many levels deep, by their names relative to it, sorted."""
+    with _file_system(folder) as (system, path):
+        root = system._strip_protocol(path).rstrip("/")
+        found = system.find(root, maxdepth=depth)
+        return sorted(name.removeprefix(root).lstrip("/") for name in found)
+
+
+def matching(pattern: str) -> list[str]:
+    """The files that a glob matches, sorted."""
+    with _file_system(pattern) as (system, path):
+        found = sorted(name for name in system.glob(path) if not system.isdir(name))
+        return [system.unstrip_protocol(name) for name in found] if is_url(pattern) else found
+
+
 def path_part(location: str) -> str:
     """`location` without the host and query of a URL, in lower case: what its ending is read from."""
     return (urlsplit(location).path if is_url(location) else location).lower()

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from jabert.config import DataSettings, is_url
-from jabert.dataset.chunks import Chunk, read_chunks, require_column
+from jabert.dataset.chunks import Chunk, Form, read_chunks, require_column
+from jabert.dataset.dialects import composed
 from jabert.dataset.sources import is_folder
 from jabert.errors import JabertError, redacted
 from jabert.texts import is_unicode
@@ -23,72 +24,84 @@ Cells = dict[str, list[str | None]]
 
 FOLDERS = {"trains": "train", "tests": "test"}  # folder -> value of the column split
 FILES = tuple(f"{folder}/{name}.csv" for folder in FOLDERS for name in ("features", "labels"))
+# The article's files are read as its own code reads them, but for the encoding.
+_ARTICLE = {"delimiter": ",", "quoting": "rfc4180", "header": True}
 
 
-def read_table(location: str, settings: DataSettings) -> pd.DataFrame:
+def read_table(location: str, settings: DataSettings) -> tuple[pd.DataFrame, Form]:
     """Read the columns that the settings name from a table file.
 
     Returns:
-        Columns text, label, group, split and order (these if there), file, line. `line` is the
-        line on which a record starts; of Parquet the number of the record, from 1.
+        Columns text, label, group, split and order (these if there), file, line, where `line` is that on
+        which a record starts, or of Parquet and workbooks the number of the record, from 1; and how the file
+        was read.
 
     Raises:
-        JabertError: the file cannot be read, is not such a table, or lacks a column (of JSONL, if the first
+        JabertError: the file cannot be read, is not such a table, or lacks a column (of JSON, if the first
             4,096 rows lack it).
     """
 
     def roles(present: Sequence[str]) -> dict[str, str]:
         wanted = {"text": settings.text_column, "label": settings.label_column}
-        if settings.group_column or "group" in present:
+        names = set(map(composed, present))
+        if settings.group_column or "group" in names:
             wanted["group"] = settings.group_column or "group"
-        if settings.split == "given" or (settings.split == "auto" and settings.split_column in present):
+        if settings.split == "given" or (
+            settings.split == "auto" and composed(settings.split_column) in names
+        ):
             wanted["split"] = settings.split_column
         if settings.order_column:
             wanted["order"] = settings.order_column
         return {role: require_column(column, present, location) for role, column in wanted.items()}
 
-    cells, lines = read_columns(location, roles, settings.sha256)
-    return rows_frame(cells, location, lines)
+    cells, lines, form = read_columns(location, roles, settings, settings.sha256)
+    return rows_frame(cells, location, lines), form
 
 
-def read_seed_folders(location: str) -> pd.DataFrame:
+def read_seed_folders(location: str, settings: DataSettings) -> tuple[pd.DataFrame, list[Form]]:
     """Read the two folders of the article.
 
     Returns:
-        Columns text, label, split (train or test), file, line; file and line are those of the text.
+        Columns text, label, split (train or test), file, line; file and line are those of the text. And how
+        the four files were read.
 
     Raises:
-        JabertError: a folder, file or header is missing, a file cannot be read, or the two
-            files of a folder differ in their number of rows.
+        JabertError: a folder or file is missing or malformed, or the number of features and labels differ.
     """
-    splits = []
+    splits, forms = [], []
+    own = settings.model_copy(update=_ARTICLE)
     for folder, split in FOLDERS.items():
         path = f"{location.rstrip('/')}/{folder}"
         if not is_url(path) and not is_folder(path):
             raise JabertError(f"there is no folder {path}")
         features, labels = f"{path}/features.csv", f"{path}/labels.csv"
-        texts, lines = _read_column(features, "feature")
-        classes, _ = _read_column(labels, "label")
+        texts, lines, form = _read_column(features, "feature", own)
+        classes, _, of_labels = _read_column(labels, "label", own)
         if len(texts) != len(classes):
             raise JabertError(f"{features} has {len(texts)} rows, but {labels} has {len(classes)}")
+        forms += [form, of_labels]
         splits.append(
             rows_frame({"text": texts, "label": classes, "split": [split] * len(lines)}, features, lines)
         )
-    return pd.concat(splits, ignore_index=True)
+    return pd.concat(splits, ignore_index=True), forms
 
 
 def read_columns(
-    location: str, roles: Callable[[Sequence[str]], dict[str, str]], sha256: str | None = None
-) -> tuple[Cells, list[int]]:
+    location: str,
+    roles: Callable[[Sequence[str]], dict[str, str]],
+    settings: DataSettings,
+    sha256: str | None = None,
+) -> tuple[Cells, list[int], Form]:
     """Read columns of strings from a table file.
 
     Args:
         location: path or URL.
         roles: from the names of the columns that are there, the name of each role's column.
+        settings: encoding, delimiter, quoting and header, if they are not to be guessed.
         sha256: the digest that the file must have, in hexadecimal.
 
     Returns:
-        The cells of each role, null where there is no value, and the line of each row.
+        The cells of each role, null where there is no value, the line of each row, and how the file was read.
 
     Raises:
         JabertError: as `read_chunks` and `roles`; or a cell is not text, or holds what no text may.
@@ -96,26 +109,37 @@ def read_columns(
     cells: Cells = {}
     lines: list[int] = []
     present: list[str] = []
-    for chunk in read_chunks(location, 4096, lambda names: roles(names).values(), sha256):
+    form = Form(redacted(location))
+    found: dict[str, str] = {}
+
+    def select(names: Sequence[str]) -> Sequence[str]:
+        nonlocal found
+        found = roles(names)
+        return list(found.values())
+
+    for chunk in read_chunks(location, 4096, select, settings, sha256):
+        form = chunk.form
         if not chunk.lines:
             break
-        present += [name for name in chunk.names if name not in present]
-        for role, column in roles(present).items():
-            # All rows before may lack a key of JSONL.
+        if isinstance(chunk.rows, list):  # of JSON any row may have more keys
+            present += [name for name in chunk.names if name not in present]
+            found = roles(present)
+        for role, column in found.items():
+            # All rows before may lack a key of JSON.
             cells.setdefault(role, [None] * len(lines)).extend(strings_of(chunk, role, column))
         lines += chunk.lines
-    return cells, lines
+    return cells, lines, form
 
 
 def strings_of(chunk: Chunk, role: str, column: str) -> list[str | None]:
-    """The cells of a column, null where there is no value; of any role but text whole numbers count as text.
+    """The cells of a column, null where there is no value; but for texts, what can name a class is text.
 
     Raises:
         JabertError: a cell is not text, or holds what no text may.
     """
-    cells = chunk.cells(column, or_integers=role != "text")
+    cells = chunk.cells(column, or_classes=role != "text")
     for line, cell in zip(chunk.lines, cells, strict=True):
-        if cell is not None and (fault := _fault_of_cell(cell)):
+        if cell is not None and (fault := _fault_of_cell(cell, role)):
             raise JabertError(f"{chunk.file}, line {line}, column {column!r}: {fault}")
     return cells
 
@@ -134,12 +158,15 @@ def rows_frame(cells: Mapping[str, Sequence[str | None]], file: str, lines: Sequ
     return rows.assign(file=redacted(file), line=lines)  # it is shown and recorded with the row
 
 
-def _read_column(file: str, column: str) -> tuple[list[str | None], list[int]]:
-    cells, lines = read_columns(file, lambda present: {"text": require_column(column, present, file)})
-    return cells.get("text", []), lines
+def _read_column(file: str, column: str, settings: DataSettings) -> tuple[list[str | None], list[int], Form]:
+    own = settings.model_copy(update={"text_column": column})
+    cells, lines, form = read_columns(file, lambda names: {"text": require_column(column, names, file)}, own)
+    return cells.get("text", []), lines, form
 
 
-def _fault_of_cell(cell: object) -> str | None:
+def _fault_of_cell(cell: object, role: str) -> str | None:
+    if isinstance(cell, list | tuple) and role == "label":
+        return f"{cell!r} are several labels, but a text has one: keep one, or leave the row out"
     if not isinstance(cell, str):
         return f"{cell!r} is not text"
     if "\0" in cell:

@@ -1,9 +1,10 @@
-"""The one writer of table files: CSV, TSV, JSONL (also with .gz) and Parquet."""
+"""The one writer of table files: CSV, TSV, JSONL and NDJSON (also with .gz), and Parquet."""
 
 import csv
 import gzip
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,19 +12,58 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jabert.dataset.chunks import ending_of
+from jabert.dataset.chunks import require_ending
 from jabert.dataset.records import is_packed, json_text, plain_text
 from jabert.errors import JabertError
 from jabert.files import atomic_path
 
+_WRITTEN = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
-def require_writable_ending(path: Path) -> str:
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the text of a table is written.
+
+    Attributes:
+        name: of a codec.
+        bom: whether a byte order mark comes first, by which Excel knows UTF-8.
+
+    Raises:
+        JabertError: there is no such encoding, or it has no byte order mark.
+    """
+
+    name: str = "utf-8"
+    bom: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            mark = "".encode(f"{self.codec}")
+        except LookupError:
+            raise JabertError(f"--encoding {self.name}: there is no such encoding of text") from None
+        if self.bom and not mark:
+            raise JabertError(
+                f"--bom: {self.name} has no byte order mark; leave out --bom, or take --encoding utf-8"
+            )
+
+    @property
+    def codec(self) -> str:
+        """The codec that writes the mark, too, if it is wanted."""
+        is_utf_8 = self.name.lower().replace("_", "-") in ("utf-8", "utf8")
+        return "utf-8-sig" if self.bom and is_utf_8 else self.name
+
+
+UTF_8 = Encoding()
+
+
+def require_writable_ending(path: Path, encoding: Encoding | None = None) -> str:
     """The ending of a table file that can be written.
 
     Raises:
-        JabertError: it is not that of a table, or is `.parquet.gz`.
+        JabertError: it is not that of a table, or is `.parquet.gz`, or is not written in the encoding.
     """
-    ending = ending_of(str(path))
+    ending = require_ending(str(path), _WRITTEN)
+    if encoding not in (None, UTF_8) and ending not in (".csv", ".tsv"):
+        raise JabertError(f"{path}: --encoding and --bom are for .csv and .tsv; {ending} is always the same")
     if ending == ".parquet" and is_packed(path.name):
         raise JabertError(f"{path}: a Parquet file is already compressed; give a name without .gz")
     return ending
@@ -36,7 +76,11 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def write_chunks(
-    tables: Iterable[pa.Table], schema: pa.Schema, path: Path, json_columns: Collection[str] = ()
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    path: Path,
+    json_columns: Collection[str] = (),
+    encoding: Encoding | None = None,
 ) -> None:
     """Write tables one after another into one file, in the format of its ending, whole or not at all.
 
@@ -45,11 +89,13 @@ def write_chunks(
         schema: names and types of the columns.
         path: of the file.
         json_columns: columns whose cells are JSON text, null where a JSON object lacks the key.
+        encoding: of CSV and TSV; UTF-8 without it.
 
     Raises:
-        JabertError: the file has no ending that can be written, or cannot be written.
+        JabertError: the file has no ending that can be written, or cannot be written, or a row holds a
+            character that the encoding lacks.
     """
-    ending = require_writable_ending(path)
+    ending, encoding = require_writable_ending(path, encoding), encoding or UTF_8
     with atomic_path(path) as temporary:
         if ending == ".parquet":
             with pq.ParquetWriter(temporary, schema) as parquet:
@@ -61,16 +107,38 @@ def write_chunks(
                     columns = [texts.get(name, table[name]) for name in schema.names]
                     parquet.write_table(pa.Table.from_arrays(columns, schema=schema))
             return
-        with _text_file(temporary) as file:
-            if ending == ".jsonl":
+        with _text_file(temporary, encoding.codec) as file:
+            if ending in (".jsonl", ".ndjson"):
                 for table in tables:
                     file.writelines(_json_lines(table, json_columns))
                 return
             writer = csv.writer(file, delimiter="\t" if ending == ".tsv" else ",")
+            _require_characters([[name] for name in schema.names], encoding, 0, path)
             writer.writerow(schema.names)
+            number = 1
             for table in tables:
                 cells = [_texts(table, name, json_columns) for name in schema.names]
+                _require_characters(cells, encoding, number, path)
                 writer.writerows(zip(*cells, strict=True))
+                number += len(table)
+
+
+def _require_characters(
+    columns: Sequence[Sequence[str | None]], encoding: Encoding, number: int, path: Path
+) -> None:
+    """Refuse a table, which starts at row `number`, that holds a character which the encoding lacks."""
+    if encoding.codec.lower().replace("_", "-").startswith("utf"):
+        return
+    for cells in columns:
+        for row, cell in enumerate(cells, number):
+            try:
+                (cell or "").encode(encoding.name)
+            except UnicodeEncodeError as error:
+                where = f"row {row}" if row else "the header"
+                raise JabertError(
+                    f"{path}: {where} holds {error.object[error.start]!r}, which {encoding.name} lacks; "
+                    "nothing was written; what Excel opens, too, is --encoding utf-8 --bom"
+                ) from None
 
 
 def _json_lines(table: pa.Table, json_columns: Collection[str]) -> Iterator[str]:
@@ -108,7 +176,7 @@ def _as_text(value: Any) -> str:
     return json_text(value) if isinstance(value, bool | list | dict) else plain_text(value)
 
 
-def _text_file(path: Path) -> IO[str]:
+def _text_file(path: Path, encoding: str) -> IO[str]:
     if is_packed(path.name):
-        return gzip.open(path, "wt", encoding="utf-8", newline="")
-    return path.open("w", encoding="utf-8", newline="")
+        return gzip.open(path, "wt", encoding=encoding, newline="")
+    return path.open("w", encoding=encoding, newline="")

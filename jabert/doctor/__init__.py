@@ -19,6 +19,7 @@ def examine(settings: Settings) -> list[Check]:
         machine.engine(settings.encoder),
         machine.font(),
         *machine.disk([settings.features.path, settings.training.work_path]),
+        *machine.proxy(),
         machine.prefect_api(),
         stores.encoder(settings),
         stores.features(settings.features.path),

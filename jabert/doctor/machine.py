@@ -16,8 +16,9 @@ from packaging.specifiers import SpecifierSet
 from jabert.config import EncoderSettings
 from jabert.doctor.check import Check, checked
 from jabert.encoder import choose
-from jabert.errors import JabertError
+from jabert.errors import JabertError, redacted
 from jabert.legacy_keras import gpu_names, import_tensorflow
+from jabert.sockets import proxies, reach_directly
 
 _SHOWN = (
     "tensorflow",
@@ -118,6 +119,14 @@ def disk(paths: Iterable[str]) -> Iterator[Check]:
 def nearest(path: Path) -> Path:
     """The path itself if it exists, else the closest folder above it that does."""
     return next(above for above in (path, *path.parents) if above.exists())
+
+
+def proxy() -> Iterator[Check]:
+    """The proxies of the environment, and that they do not stand before servers on this machine."""
+    reach_directly()
+    if found := proxies():
+        named = ", ".join(f"{name}={redacted(value)}" for name, value in found.items())
+        yield checked("proxy", f"{named}; servers on this machine are reached without it")
 
 
 def prefect_api() -> Check:

@@ -6,6 +6,7 @@ from jabert.evaluation.baselines import (
     baseline_metrics,
     baselines_of,
     measure_baseline,
+    measure_chance,
 )
 from jabert.evaluation.calibration import Calibration, calibrate, scaled
 from jabert.evaluation.comparison import Comparison, compare
@@ -27,6 +28,7 @@ __all__ = [
     "compare",
     "evaluate",
     "measure_baseline",
+    "measure_chance",
     "predictions",
     "scaled",
     "weighted_f1",

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import pandas as pd
 
-from jabert.evaluation.comparison import gain_interval
-from jabert.evaluation.metrics import Probabilities, weighted_f1
+from jabert.evaluation.comparison import gain_interval, gain_interval_of_counts
+from jabert.evaluation.intervals import resampling_units
+from jabert.evaluation.metrics import Probabilities, class_counts, weighted_f1, weighted_f1_of_counts
 from jabert.evaluation.report import class_indices
 
 _FIELDS = ("weighted_f1", "gain", "gain_low", "gain_high")
@@ -48,6 +50,39 @@ def measure_baseline(
     before, after = (weighted_f1(true, of.argmax(axis=1), len(labels)) for of in (baseline, model))
     low, high = gain_interval(rows, labels, baseline, model, seed=seed)
     return Baseline(kind, before, after - before, low, high)
+
+
+def measure_chance(
+    rows: pd.DataFrame,
+    labels: Sequence[str],
+    shares: Mapping[str, float],
+    model: Probabilities,
+    *,
+    seed: int = 0,
+) -> list[Baseline]:
+    """Hold a model against what knows the shares of the classes and reads no text.
+
+    Args:
+        rows, labels, seed: as for `evaluate`.
+        shares: of the classes among the training rows.
+        model: probabilities (rows, classes), columns in the order of `labels`.
+
+    Returns:
+        Always the largest class; and guessing each class as often as its share, with the F1 of the counts
+        that are to be expected.
+    """
+    true, (units, _) = class_indices(rows, labels), resampling_units(rows)
+    share = np.array([shares.get(label, 0.0) for label in labels])
+    own = class_counts(true, model.argmax(axis=1), len(labels), units)
+    largest = class_counts(true, np.full_like(true, share.argmax()), len(labels), units)
+    support = own[:, 1]
+    guessed = np.stack([support * share, support, support.sum(axis=1, keepdims=True) * share], axis=1)
+    first = f"always the largest class, {labels[int(share.argmax())]!r}"
+    found = []
+    for kind, counts in ((first, largest), ("guessing by the shares of the classes", guessed)):
+        before, after = (float(weighted_f1_of_counts(of.sum(axis=0))) for of in (counts, own))
+        found.append(Baseline(kind, before, after - before, *gain_interval_of_counts(counts, own, seed=seed)))
+    return found
 
 
 def baseline_metrics(baselines: Iterable[Baseline]) -> dict[str, float]:

@@ -124,9 +124,16 @@ def gain_interval(
     """
     true, (units, _) = class_indices(rows, labels), resampling_units(rows)
     both = [class_counts(true, of.argmax(axis=1), len(labels), units) for of in (before, after)]
+    return gain_interval_of_counts(*both, seed=seed, resamples=resamples)
+
+
+def gain_interval_of_counts(
+    before: npt.NDArray[Any], after: npt.NDArray[Any], *, seed: int = 0, resamples: int = 1000
+) -> tuple[float, float]:
+    """The same from counts by `class_counts`, each (units, 3, classes), which may be expected ones."""
 
     def gain(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         scores = weighted_f1_of_counts(counts)  # (resamples, 2)
         return scores[:, 1] - scores[:, 0]
 
-    return bootstrap_interval(np.stack(both, axis=1), gain, seed=seed, resamples=resamples)
+    return bootstrap_interval(np.stack([before, after], axis=1), gain, seed=seed, resamples=resamples)

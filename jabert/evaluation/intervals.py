@@ -6,6 +6,7 @@ article resemble each other, so resampling single sentences would give too narro
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,7 @@ def resampling_units(rows: pd.DataFrame) -> tuple[Indices, str]:
 
 
 def bootstrap_interval(
-    counts: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.number[Any]],
     statistic: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
     *,
     seed: int,

@@ -64,7 +64,7 @@ def run(experiment: Experiment, parent: str | None = None) -> EvaluationReport:
         if method.needs_tokens:
             with tracked.stage("tokenize"):
                 tokens = steps.tokenize(settings, data)
-                recording.record_tokens(tokens, tracked)
+                recording.record_tokens(data, tokens, tracked)
                 validated = steps.validate_pieces(settings, data, tokens)
                 recording.record_validation(validated, "pieces", tracked)
                 validated.raise_if_critical()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jabert.config import Settings
-from jabert.dataset import read_corpus
+from jabert.dataset import class_shares, read_corpus
 from jabert.errors import JabertError
 from jabert.experiments.recording import record_comparison, record_verdict
 from jabert.registry import Gate, Registry, Verdict, open_registry
@@ -36,6 +36,7 @@ def promote(settings: Settings, version: str, *, force: bool) -> Verdict:
         rows,
         settings.promotion,
         record=lambda verdict: record_comparison(verdict, run, folder),
+        shares=class_shares(table),
         seed=settings.data.seed,
     )
     verdict = gate.judge(str(entry.version), force=force)

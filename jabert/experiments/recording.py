@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from jabert.config import Settings
 from jabert.dataset import row_digests, table_digest
+from jabert.dataset.splits import SPLITS
 from jabert.evaluation import Baseline, baseline_metrics, predictions
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
@@ -38,14 +39,26 @@ def record_data(data: Data, settings: Settings, run: Run) -> None:
     run.tags({"data_digest": data.digest, "model_name": settings.tracking.model_name})
     if encoder := encoder_of(settings):
         run.tags({"encoder_fingerprint": encoder.fingerprint})
-    rows = pd.DataFrame({"digest": row_digests(data.table["text"]), "split": data.table["split"]})
+    counts = data.counts
+    splits = ", ".join(f"{split} {counts[split]:,}" for split in SPLITS)
+    log.info("%s rows read, %s kept: %s", f"{counts['rows_read']:,}", f"{counts['rows']:,}", splits)
+    tell(data.notes)
+    rows = pd.DataFrame({"digest": row_digests(data.table["text"].fillna("")), "split": data.table["split"]})
     run.text("data/rows.csv", rows.to_csv(index=False))
     run.metrics({f"rows/{name}": count for name, count in data.counts.items()})
     for split, table in data.table.groupby("split"):
         columns = table.drop(columns=["split", "file", "line"])
         run.dataset(columns, data.source, table_digest(table), str(split))
+    if data.notes:
+        run.text("data/notes.txt", "\n".join((*data.notes, "")))
     if data.conflicts:
         run.text("data/texts_under_two_labels.md", data.conflicts)
+
+
+def tell(sentences: Iterable[str]) -> None:
+    """Say on the terminal, and in Prefect's log, what is there to be said."""
+    for sentence in sentences:
+        log.warning("%s", sentence)
 
 
 def record_validation(report: ValidationReport, name: str, run: Run) -> None:
@@ -59,10 +72,12 @@ def record_validation(report: ValidationReport, name: str, run: Run) -> None:
     run.file(report.suite_file, f"validation/{name}")
     run.text(f"validation/{name}.md", report.to_markdown())
     run.metrics({f"validation/{name}_findings": len(report.findings)})
+    tell(report.warnings())
 
 
-def record_tokens(tokens: Tokens, run: Run) -> None:
+def record_tokens(data: Data, tokens: Tokens, run: Run) -> None:
     """Counts as metrics, and what the tokenizer's settings were resolved to."""
+    tell([*tokens.warnings(), *data.indistinct(tokens)])
     run.metrics(
         {
             "pieces/mean": tokens.pieces / tokens.texts,

@@ -4,6 +4,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from jabert.config import (
     local_database,
     method_kinds,
     names_method,
+    names_setting,
 )
+from jabert.dataset import class_shares
 from jabert.evaluation import Baseline, Calibration, advice, baselines_of, measure_baseline
 from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
@@ -92,9 +95,7 @@ class Retrained:
 
 
 def load(recipe: str, overrides: list[str]) -> Settings:
-    """The settings of a retraining; where neither argument chooses a method, it is that of the champion.
-
-    So a scheduled retraining keeps its method when a release has another default.
+    """The settings of a retraining; what of `as_champion` neither argument chooses is that of the champion.
 
     Args:
         recipe, overrides: as for `load_settings`; an empty recipe is none.
@@ -102,19 +103,46 @@ def load(recipe: str, overrides: list[str]) -> Settings:
     Raises:
         JabertError: those of `load_settings`, or the MLflow store cannot be reached.
     """
+    return load_settings(recipe, [*overrides, *as_champion(recipe, overrides)])
+
+
+def as_champion(recipe: str, overrides: list[str]) -> list[str]:
+    """Overrides for what a retraining has of the champion: its method, and version 1 of the splits.
+
+    So a scheduled retraining keeps its method when a release has another default, and is measured on rows
+    that the champion did not learn from; from most test rows of another version of the splits it did.
+
+    Args:
+        recipe, overrides: as for `load`; what they choose themselves is left to them.
+
+    Raises:
+        JabertError: as `load`.
+    """
     settings = load_settings(recipe, overrides)
     database = local_database(str(settings.tracking.uri))
-    if names_method(recipe, overrides) or (database and not database.exists()):
-        return settings
+    open_method = not names_method(recipe, overrides)
+    open_split = not names_setting("data.split_version", recipe, overrides)
+    if not (open_method or open_split) or (database and not database.exists()):
+        return []
     registered = registry.open_registry(settings)
     champion = registered.champion()
     if champion is None:
-        return settings
-    kind = registered.run(champion).data.params.get("method.kind", MethodSettings().kind)  # 0.1 had one kind
-    if kind not in method_kinds() or kind == settings.method.kind:
-        return settings
-    log.info("method.kind is %r, as of the champion, version %s; name another to change it", kind, champion)
-    return load_settings(recipe, [*overrides, f"method.kind={kind}"])
+        return []
+    params, found = registered.run(champion).data.params, []
+    kind = params.get("method.kind", MethodSettings().kind)  # 0.1 had one kind
+    if open_method and kind in method_kinds() and kind != settings.method.kind:
+        log.warning(
+            "method.kind is %r, as of the champion, version %s; name another to change it", kind, champion
+        )
+        found.append(f"method.kind={kind}")
+    if open_split and params.get("data.split_version", "1") == "1":
+        log.warning(
+            "data.split_version is 1, as of the champion, version %s, which learned from most rows that "
+            "would be test rows in 2; change tracking.model_name with it",
+            champion,
+        )
+        found.append("data.split_version=1")
+    return found
 
 
 def find_judged(settings: Settings) -> Retrained | None:
@@ -242,6 +270,7 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
         data.table[data.table["split"] == "test"],
         settings.promotion,
         record=lambda verdict: record_comparison(verdict, run),
+        shares=class_shares(data.table),
         seed=settings.data.seed,
     )
     verdict = gate.judge_once(version)
@@ -301,7 +330,7 @@ def summary(settings: Settings, data: Data, run: Run, results: Results) -> Retra
         promoted=verdict.promoted,
         outcome=verdict.outcome,
         reason=verdict.reason,
-        warnings=[*verdict.warnings, *filter(None, [advised])],
+        warnings=[*_told(data, results), *verdict.warnings, *filter(None, [advised])],
         rows=_rows(data),
         features={
             "computed": features.computed if features else 0,
@@ -311,6 +340,14 @@ def summary(settings: Settings, data: Data, run: Run, results: Results) -> Retra
         config_digest=settings.digest(),
         data_digest=data.digest,
     )
+
+
+def _told(data: Data, results: Results) -> list[str]:
+    """Sentences on the data, in the order of the steps."""
+    tokens = results.tokens
+    of_tokens = [*tokens.warnings(), *data.indistinct(tokens)] if tokens else []
+    checked = [report.warnings() for report in (results.validated, results.pieces) if report]
+    return [*data.notes, *chain(*checked), *of_tokens]
 
 
 def _rows(data: Data) -> dict[str, int]:

@@ -9,6 +9,7 @@ vectors lie in the feature store, each by a key of its own. Steps know neither P
 import hashlib
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -54,7 +55,7 @@ log = logging.getLogger("jabert")
 Split = Literal["train", "validation", "test"]
 
 # Raised when the files of a step, or what stands in them for the same inputs, are no longer as before.
-_READ, _VALIDATE, _TOKENIZE, _FIT, _CALIBRATE, _EVALUATE = 1, 1, 1, 1, 1, 1
+_READ, _VALIDATE, _TOKENIZE, _FIT, _CALIBRATE, _EVALUATE = 2, 1, 1, 1, 1, 1
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Data:
         split_by: `given`, `sentence` or `group`.
         counts: rows read, dropped, kept, and of each split.
         conflicts: the rows of texts under two labels as a Markdown table, "" without any.
+        notes: sentences on what was read and what was left out, and why.
+        forms: how each table was read: file, encoding, delimiter, quoting and header.
     """
 
     folder: Path
@@ -82,17 +85,37 @@ class Data:
     split_by: str
     counts: dict[str, int]
     conflicts: str
+    notes: tuple[str, ...] = ()
+    forms: tuple[dict[str, Any], ...] = ()
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """Columns text, label, group (if there are groups), split, file, line."""
         return pd.read_parquet(self.folder / "table.parquet")
 
+    @property
+    def form(self) -> dict[str, Any]:
+        """Encoding, delimiter, quoting and header of the tables; None where they differ or have none."""
+        found = {
+            key: {of[key] for of in self.forms} for key in ("encoding", "delimiter", "quoting", "header")
+        }
+        return {key: values.pop() if len(values) == 1 else None for key, values in found.items()}
+
     @cached_property
     def labels(self) -> list[str]:
         """The label encoder: class names in the order of their index, those of the training rows."""
         train = self.table["split"] == "train"
         return sorted(self.table.loc[train, "label"].dropna().unique())
+
+    def indistinct(self, tokens: "Tokens") -> list[str]:
+        """A sentence for each split with texts whose token ids are those of training texts."""
+        rows = list(zip(self.table["split"], (row.tobytes() for row in tokens.tokenized.ids), strict=True))
+        learned = {ids for split, ids in rows if split == "train"}
+        found = Counter(split for split, ids in rows if split != "train" and ids in learned)
+        return [
+            f"{count:,} {split} texts have the token ids of a training text; to the encoder they are the same"
+            for split, count in sorted(found.items())
+        ]
 
 
 @dataclass(frozen=True)
@@ -145,6 +168,15 @@ class Tokens:
         found = self.tokenized
         return table.assign(pieces=found.pieces, unknown=found.unknown, truncated=found.truncated)
 
+    def warnings(self) -> list[str]:
+        """That texts were cut, or that the other case may suit the encoder better, a sentence each."""
+        cut = (
+            f"{self.truncated:,} of {self.texts:,} texts are longer than the encoder takes and were cut, "
+            f"by {self.cut / max(1, self.pieces):.1%} of all pieces; data.long_texts and data.windows decide "
+            "what is kept"
+        )
+        return [*([cut] if self.truncated else []), *([self.doubt_of_case] if self.doubt_of_case else [])]
+
     def to_markdown(self) -> str:
         """The counts as a list."""
         lines = [
@@ -191,7 +223,7 @@ def read(settings: Settings) -> Data:
     read = decisive(settings, ["data"], without=[*LONG_TEXTS, CONTEXT])
     key = key_of(_READ, location, content_digest(settings.data), read)
     folder, record = find_or_make(_work(settings), "read", key, lambda folder: _read(settings, folder))
-    data = Data(folder, key, **record)
+    data = Data(folder, key, **{**record, "notes": tuple(record["notes"]), "forms": tuple(record["forms"])})
     require_groups(data.table, settings.data.context)
     return data
 
@@ -209,6 +241,8 @@ def _read(settings: Settings, folder: Path) -> dict[str, Any]:
         "split_by": corpus.split_by,
         "counts": corpus.counts,
         "conflicts": markdown.table([*map(str, corpus.conflicts)], in_doubt) if in_doubt else "",
+        "notes": corpus.notes,
+        "forms": [form.facts() for form in corpus.forms],
     }
 
 
@@ -261,20 +295,8 @@ def tokenize(settings: Settings, data: Data) -> Tokens:
         _work(settings), "tokenize", key, lambda folder: _tokenize(settings, data, encoder, folder)
     )
     tokens = Tokens(folder, key, **record)
-    if tokens.truncated:
-        log.warning(
-            "%d of %d texts are longer than %d tokens and were cut, by %.1f %% of all pieces; "
-            "data.long_texts = '%s' decides what is kept",
-            tokens.truncated,
-            tokens.texts,
-            tokens.max_tokens,
-            100 * tokens.cut / tokens.pieces,
-            settings.data.long_texts,
-        )
     case = "lower-cased" if tokens.lower_case else "not lower-cased"
     log.info("texts are %s: %s", case, tokens.lower_case_because)
-    if tokens.doubt_of_case:
-        log.warning(tokens.doubt_of_case)
     return tokens
 
 

@@ -3,7 +3,7 @@
 from jabert.registry.gate import Gate, Verdict
 from jabert.registry.leaks import write_training_digests
 from jabert.registry.moves import Move
-from jabert.registry.versions import Registry, classify, context_of, open_registry
+from jabert.registry.versions import Registry, classify, context_of, cut_of, open_registry
 
 __all__ = [
     "Gate",
@@ -12,6 +12,7 @@ __all__ = [
     "Verdict",
     "classify",
     "context_of",
+    "cut_of",
     "open_registry",
     "write_training_digests",
 ]

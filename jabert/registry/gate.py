@@ -16,9 +16,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from jabert.config import PromotionSettings
+from jabert.dataset import class_shares
 from jabert.errors import JabertError
-from jabert.evaluation import weighted_f1
+from jabert.evaluation import measure_chance, weighted_f1
 from jabert.evaluation.comparison import Comparison, compare
+from jabert.evaluation.intervals import resampling_units
 from jabert.registry.leaks import is_comparable, seen_rows
 from jabert.registry.smoke import smoke_check
 from jabert.registry.versions import Registry, classify
@@ -26,6 +28,10 @@ from jabert.registry.versions import Registry, classify
 Outcome = Literal["promoted", "kept", "refused"]
 
 _CANARY_ROWS = 32
+_FLOOR_REMEDY = (
+    "more labelled texts, a larger share of test rows or another method may help; "
+    "promotion.floor = 0 asks nothing of a first champion"
+)
 _NAMED_LABELS = 5
 _SCORES = ("weighted_f1", "champion_weighted_f1", "gain", "gain_low", "gain_high")
 _COUNTS = ("compared_rows", "became_right", "became_wrong")
@@ -38,7 +44,8 @@ class Verdict:
     Attributes:
         version: number of the version in the registered model.
         outcome: `promoted`: it is the new champion; `kept`: the champion stays, because the version is not
-            better, or not by as much as the settings ask; `refused`: it could not be compared fairly, or
+            better, or not by as much as the settings ask, or there is none yet and the version does not beat
+            `promotion.floor`; `refused`: it could not be compared fairly, or
             failed its smoke check.
         reason: one sentence without a full stop.
         weighted_f1: of the version, on the compared rows.
@@ -111,8 +118,9 @@ class Gate:
     Attributes:
         registry: the registered model.
         rows: the test rows, a table as for `jabert.evaluation.evaluate`.
-        rules: how large and how certain a gain must be.
+        rules: how large and how certain a gain must be, and what a first champion must beat.
         record: called with each verdict before it takes effect.
+        shares: of the classes among the training rows, by label; without it those of the test rows.
         seed: of the bootstrap.
         smoke_check: a function with the signature of `jabert.registry.smoke.smoke_check`.
     """
@@ -121,6 +129,7 @@ class Gate:
     rows: pd.DataFrame
     rules: PromotionSettings
     record: Callable[[Verdict], None]
+    shares: Mapping[str, float] | None = None
     seed: int = 0
     smoke_check: Callable[[str, str, list[str], pd.DataFrame], str | None] = smoke_check
     _known_probabilities: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
@@ -170,8 +179,29 @@ class Gate:
             )
             return verdict(outcome="refused", reason=reason)
         if champion is None:
+            if fault := self._below_floor(version, own_f1, unseen):
+                return verdict(outcome="kept", reason=f"{fault}; {_FLOOR_REMEDY}")
             return verdict(outcome="promoted", reason=f"there was no champion; weighted F1 {own_f1:.4f}")
         return self._compare_with_champion(verdict, version, champion, unseen)
+
+    def _below_floor(self, version: str, own_f1: float, unseen: npt.NDArray[np.bool_]) -> str | None:
+        """Why a version is not good enough to be the first champion, None if it is."""
+        floor = self.rules.floor
+        if floor != "chance":
+            scores = f"weighted F1 {own_f1:.4f} is below promotion.floor {floor}"
+            return scores if own_f1 < floor else None
+        rows, probabilities = self.rows[unseen], self._probabilities(version)[unseen]
+        shares = self.shares or class_shares(rows.assign(split="train"))
+        labels = sorted({*rows["label"], *probabilities.columns, *shares})
+        own = probabilities.reindex(columns=labels, fill_value=0.0).to_numpy()
+        for chance in measure_chance(rows, labels, shares, own, seed=self.seed):
+            if not (chance.gain_low > 0 and resampling_units(rows)[0].max() > 0):
+                return (
+                    f"there is no champion, and it is not surely better than {chance.kind} (weighted F1 "
+                    f"{own_f1:.4f} against {chance.weighted_f1:.4f} on {len(rows):,} test rows, 95 % "
+                    f"interval of the gain {chance.gain_low:+.4f} to {chance.gain_high:+.4f})"
+                )
+        return None
 
     def _compare_with_champion(
         self, verdict: "partial[Verdict]", version: str, champion: str, unseen: npt.NDArray[np.bool_]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from jabert.dataset import row_digests
 from jabert.files import write_json
+from jabert.texts import in_reading_form
 
 TRAINING_DIGESTS_FILE = "learned_from.json"
 """Name of the digests among the artifacts of a model."""
@@ -24,10 +25,13 @@ class TrainingDigests:
     Attributes:
         rows: digests of the texts.
         groups: digests of their groups if the split was by group, else empty.
+        by_form: whether the digests are of each text's `in_reading_form`, so that a text is found whatever
+            its width, composition and invisible characters; those of earlier versions are of the text itself.
     """
 
     rows: frozenset[str]
     groups: frozenset[str]
+    by_form: bool = False
 
 
 def write_training_digests(table: pd.DataFrame, split_by: str, path: Path) -> Path:
@@ -38,8 +42,9 @@ def write_training_digests(table: pd.DataFrame, split_by: str, path: Path) -> Pa
     used = table[table["split"] != "test"]
     by_group = split_by == "group" and "group" in table
     digests = {
-        "rows": sorted(row_digests(used["text"])),
+        "rows": sorted(set(row_digests(map(in_reading_form, used["text"])))),
         "groups": sorted(row_digests(used["group"].dropna().unique())) if by_group else [],
+        "by_form": True,
     }
     return write_json(path, digests)
 
@@ -47,7 +52,8 @@ def write_training_digests(table: pd.DataFrame, split_by: str, path: Path) -> Pa
 def read_training_digests(path: Path) -> TrainingDigests:
     """Read a file of `write_training_digests`."""
     digests = json.loads(path.read_text(encoding="utf-8"))
-    return TrainingDigests(frozenset(digests["rows"]), frozenset(digests["groups"]))
+    by_form = digests.get("by_form", False)
+    return TrainingDigests(frozenset(digests["rows"]), frozenset(digests["groups"]), by_form)
 
 
 def seen_rows(digests: TrainingDigests | None, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -57,7 +63,8 @@ def seen_rows(digests: TrainingDigests | None, rows: pd.DataFrame) -> npt.NDArra
     """
     if digests is None:
         return np.zeros(len(rows), dtype=bool)
-    seen = np.array([digest in digests.rows for digest in row_digests(rows["text"])], dtype=bool)
+    texts = map(in_reading_form, rows["text"]) if digests.by_form else rows["text"]
+    seen = np.array([digest in digests.rows for digest in row_digests(texts)], dtype=bool)
     if "group" in rows and digests.groups:
         groups = rows["group"].fillna("")
         seen |= np.array([digest in digests.groups for digest in row_digests(groups)], dtype=bool)

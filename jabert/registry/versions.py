@@ -1,7 +1,7 @@
 """The versions of a registered model: find, load, list, promote and roll them back."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -278,6 +278,19 @@ def classify(model: Any, rows: pd.DataFrame) -> pd.DataFrame:
 def context_of(model: Any) -> int:
     """How many texts before a text, and as many after, a pyfunc model looks at; 0 if it takes none."""
     return int((model.metadata.metadata or {}).get("context", 0))
+
+
+def cut_of(model: Any, texts: Sequence[str]) -> list[bool | None]:
+    """Whether a pyfunc model sees only some of each text; None if it cannot tell.
+
+    Models of earlier versions cannot, nor those which are not jabert's.
+    """
+    from mlflow.exceptions import MlflowException
+
+    cut = None
+    with suppress(MlflowException):  # it is of another flavor
+        cut = getattr(model.unwrap_python_model(), "cut", None)
+    return list(cut(list(texts))) if cut else [None] * len(texts)
 
 
 def predict(model: Any, texts: pd.DataFrame) -> pd.DataFrame:

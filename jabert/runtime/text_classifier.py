@@ -38,9 +38,10 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 _SUMS = "SHA256SUMS"
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # control, format (zero-width …) and white space
-_INVISIBLE_RANGES = (  # letters, marks and symbols that have no glyph, as in jabert/texts.py
-    (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800),
-    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF),
+_INVISIBLE_RANGES = (  # characters that have no glyph, as in jabert/texts.py
+    (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2065, 0x2065),
+    (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8),
+    (0x16FE4, 0x16FE4), (0x1D159, 0x1D159), (0xE0000, 0xE0FFF),
 )  # fmt: skip
 _INVISIBLE = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
 _OF_LONG_TEXTS = {"long_texts": "head", "windows": 1, "overlap": 0}  # where network.json does not say
@@ -48,6 +49,7 @@ _FEW = 8  # texts; measured on 2 cores
 _AT_ONCE = 1000  # texts whose n-grams are in memory together
 _SPACES = re.compile(r"\s\s+")
 _CONTENT = frozenset({"名詞", "動詞", "形容詞", "形状詞", "副詞", "接頭辞", "接尾辞"})
+_MOST_PIECES = 4  # of a character, where pieces are bytes; one more is set before a text
 _SUDACHI_MOST = 10_000  # characters; Sudachi takes 49,149 bytes
 _SMALLEST = 1e-7  # probability whose logarithm is taken
 _Ints = npt.NDArray[np.int32]
@@ -196,6 +198,10 @@ class TextClassifier(PythonModel):
         """Probabilities float64 (texts, classes) of texts that are known to be good, not yet calibrated."""
         return self.join([member.classify(texts) for member in self.members])
 
+    def cut(self, texts: list[str]) -> list[bool]:
+        """Whether a member sees only some of each text, because it is longer than its encoder takes."""
+        return [any(member.cuts(text) for member in self.members) for text in texts]
+
     def join(self, parts: list[_Probabilities]) -> _Probabilities:
         """The probabilities of the package from those of its members, each (texts, heads * classes)."""
         weights = self.about.get("join")
@@ -293,6 +299,8 @@ class Network:
 
         self._habits = json.loads((folder / "network.json").read_text(encoding="utf-8"))
         self._encode = tokenizer_of(folder, self._habits)
+        self._room = self._habits["max_tokens"] - len(self._habits.get("prefix_ids", ())) - 2  # pieces
+        self._kept = [self._habits.get(name, default) for name, default in _OF_LONG_TEXTS.items()]
         core = openvino.Core()
         fast = self._habits["precision"] == "bfloat16" and "BF16" in core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
@@ -328,12 +336,23 @@ class Network:
         habits = self._habits
         text = text[: habits["max_characters"]]  # far more than there are tokens, and quickly divided
         before = [habits["cls_id"], *habits.get("prefix_ids", ())]
-        kept = (habits.get(name, default) for name, default in _OF_LONG_TEXTS.items())
         ids: list[int] = []
-        for window in windows_of(self._encode(text), habits["max_tokens"] - len(before) - 1, *kept):
+        for window in windows_of(self._encode(text), self._room, *self._kept):
             framed = [*before, *window, habits["sep_id"]]
             ids += framed + [0] * ((habits["pad_to"] or 0) - len(framed))
         return np.array(ids, dtype=np.int32)
+
+    def cuts(self, text: str) -> bool:
+        """Whether pieces of a text are in none of its token ids."""
+        most = self._habits["max_characters"]
+        if most is not None and len(text) > most:
+            return True
+        if _MOST_PIECES * len(unicodedata.normalize("NFKC", text)) < self._room:  # most texts are short
+            return False
+        pieces = self._encode(text)
+        windows = windows_of(pieces, self._room, *self._kept)
+        repeated = (len(windows) - 1) * self._kept[-1]
+        return bool(sum(map(len, windows)) - repeated < len(pieces))
 
     def classify(self, texts: list[str]) -> _Probabilities:
         """Probabilities float64 (texts, heads * classes)."""
@@ -396,6 +415,10 @@ class Ngrams:
             self._vectorizers.append(word_vectorizer(vocabulary=words))
         for vectorizer, own in zip(self._vectorizers, np.split(idf, [len(ngrams)]), strict=False):
             vectorizer.idf_ = own
+
+    def cuts(self, text: str) -> bool:  # noqa: ARG002
+        """Whether something of a text is not seen: never."""
+        return False
 
     def classify(self, texts: list[str]) -> _Probabilities:
         """Probabilities float64 (texts, classes)."""

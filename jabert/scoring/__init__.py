@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from jabert.config import Settings, is_url
-from jabert.dataset.chunks import Chunk, read_chunks, require_column, table_ending
-from jabert.dataset.writing import require_writable_ending
+from jabert.dataset.chunks import JSON, Chunk, read_chunks, require_column, require_ending, table_ending
+from jabert.dataset.writing import UTF_8, Encoding, require_writable_ending
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, exclusive, write_json
 from jabert.registry import Registry, open_registry
 from jabert.scoring.champion import Champion
 from jabert.scoring.context import Places, in_context
-from jabert.scoring.output import write_output, write_part
+from jabert.scoring.output import read_answers, write_output, write_part
 from jabert.texts import fault_of
 
 log = logging.getLogger("jabert")
 
 Progress = Callable[[int, int], None]  # rows done, estimated rows of the table
 
-_FORMAT = "1"  # of the files of an unfinished run
+_FORMAT = "2"  # of the files of an unfinished run
 _PART = ".arrow"  # their suffix
 _NOTE = "version.json"  # names the model version with which the run was begun
 _CHUNK_ROWS = 4096  # enough to fill batches of similar length; a kill costs the work on one chunk
@@ -41,15 +41,17 @@ class Job:
     Attributes:
         source: path or URL of the table.
         target: the file to write.
-        settings: the columns of text, group and order in `data`, `features`, `training.work_path` and
-            `tracking` are used.
+        settings: how a table is read and the columns of text, group and order in `data`, `features`,
+            `training.work_path` and `tracking` are used.
         chunk_rows: rows that are read, scored and saved at a time.
+        encoding: of the file for the result, if that is CSV or TSV.
     """
 
     source: str
     target: Path
     settings: Settings
     chunk_rows: int = _CHUNK_ROWS
+    encoding: Encoding = UTF_8
 
     @property
     def folder(self) -> Path:
@@ -62,16 +64,16 @@ class Job:
         """The rows of the table, and the cells of its text column.
 
         Raises:
-            JabertError: as `read_chunks`; or the first rows lack the text column, or have one column twice.
+            JabertError: as `read_chunks`; or the first rows lack the text column.
         """
-        column = self.settings.data.text_column
+        data, column = self.settings.data, ""
 
         def select(names: Sequence[str]) -> Sequence[str]:
-            for name in (*names, column):
-                require_column(name, names, self.source)
+            nonlocal column
+            column = require_column(data.text_column, names, self.source)
             return names
 
-        for chunk in read_chunks(self.source, self.chunk_rows, select):
+        for chunk in read_chunks(self.source, self.chunk_rows, select, data):
             yield chunk, chunk.cells(column)
 
 
@@ -86,6 +88,7 @@ class Scored:
         computed: texts that went through encoder and classifier in this run.
         reused: texts whose vectors the feature store had.
         resumed: rows that an earlier, unfinished run had scored.
+        cut: rows of which the model saw only some, because they are longer than it takes.
         context: neighbours on each side of a text that were looked at, 0 where none were.
         seconds: from reading the first row to the finished output, without loading the model.
         setup_seconds: for loading the model.
@@ -100,6 +103,7 @@ class Scored:
     computed: int = 0
     reused: int = 0
     resumed: int = 0
+    cut: int = 0
     context: int = 0
     seconds: float = 0.0
     setup_seconds: float = 0.0
@@ -113,8 +117,17 @@ class Scored:
         return {**asdict(self), "rows_per_second": round(rate, 1)}
 
 
-def open_job(settings: Settings, source: str, target: str) -> Job:
+def open_job(
+    settings: Settings, source: str, target: str, *, encoding: str = "utf-8", bom: bool = False
+) -> Job:
     """Check quickly whether a table can be scored; its first rows are read.
+
+    Args:
+        settings: of the job.
+        source: path or URL of the table.
+        target: path of the file to write.
+        encoding: of that file, if it is CSV or TSV.
+        bom: whether it begins with a byte order mark, by which Excel knows UTF-8.
 
     Raises:
         JabertError: the table cannot be read or has no text column, the target cannot be written, or there
@@ -123,14 +136,17 @@ def open_job(settings: Settings, source: str, target: str) -> Job:
     if is_url(target):
         raise JabertError(f"{target} is a URL, but a scored table is written to a path")
     path = Path(target).resolve()
-    require_writable_ending(path)
+    written = Encoding(encoding, bom)
+    require_writable_ending(path, written)
     if path.is_dir():
         raise JabertError(f"{path} is a folder")
     if not path.parent.is_dir():
         raise JabertError(f"there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise JabertError(f"{path} cannot be written: Permission denied")
-    job = Job(source if is_url(source) else str(Path(source).resolve()), path, settings)
+    if settings.data.format != "table":  # then any ending is good
+        require_ending(source)
+    job = Job(source if is_url(source) else str(Path(source).resolve()), path, settings, encoding=written)
     if job.source == str(job.target):
         raise JabertError(f"{job.target} is the table itself; the scored one needs a name of its own")
     next(job.chunks())
@@ -169,7 +185,19 @@ def score(job: Job, on_progress: Progress | None = None) -> Scored:
         answers = None
         if places and (table := places.table()) is not None:
             scored.context, answers = champion.context, in_context(parts, champion, table)
-        write_output(parts, job.target, of_json=table_ending(job.source) == ".jsonl", answers=answers)
+        write_output(
+            parts,
+            job.target,
+            of_json=table_ending(job.source) in JSON,
+            answers=answers,
+            encoding=job.encoding,
+        )
+        if scored.cut:
+            log.warning(
+                "%s of %s texts are longer than the model takes and were cut: the column cut has them",
+                f"{scored.cut:,}",
+                f"{scored.rows:,}",
+            )
         shutil.rmtree(job.folder)
         scored.seconds = time.perf_counter() - started
         return scored
@@ -196,21 +224,26 @@ class _Part:
         path: the file for rows and answers.
         faults: what is wrong with each text, None where nothing is.
         prepared: what each member of the model reads of the texts without a fault; None if the file exists.
+        cut: whether the model sees only some of each text.
     """
 
     chunk: Chunk
     path: Path
     faults: list[str | None]
     prepared: list[list[Any]] | None
+    cut: list[bool | None]
 
 
 def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
     model = f"{champion.version}-{champion.digest[:16]}"  # a new registry counts from 1 again
     for number, (chunk, texts) in enumerate(job.chunks()):
+        for note in chunk.form.notes if number == 0 else ():
+            log.warning("%s", note)
         path = job.folder / f"{number:06}-{chunk.digest()}-{model}{_PART}"
         faults = [fault_of(text) for text in texts]
         prepared = None if path.exists() else champion.prepare(texts, faults)
-        yield _Part(chunk, path, faults, prepared)
+        cut = champion.cut(texts, faults) if prepared is not None else read_answers(path)["cut"].to_pylist()
+        yield _Part(chunk, path, faults, prepared, cut)
 
 
 def _score_chunks(
@@ -230,7 +263,7 @@ def _score_chunks(
             if places:
                 places.add(part.chunk)
             if part.prepared is not None:
-                answers, reused = champion.answer(part.prepared, part.faults)
+                answers, reused = champion.answer(part.prepared, part.faults, part.cut)
                 if written:
                     written.result()
                 written = threads.submit(write_part, part.chunk.table, answers, part.path)
@@ -240,6 +273,7 @@ def _score_chunks(
                 scored.resumed += len(part.faults)
             paths.append(part.path)
             scored.rows += len(part.faults)
+            scored.cut += part.cut.count(True)
             scored.scored += part.faults.count(None)
             scored.failed = scored.rows - scored.scored
             if part.chunk.share:

@@ -22,10 +22,11 @@ ANSWER = pa.schema(
         "model_version": pa.string(),
         "model_digest": pa.string(),
         "reason": pa.string(),
+        "cut": pa.bool_(),
     }
 )
-"""What is said of a text: the most probable label, its probability, that of all labels, who says so, and why
-there is no label."""
+"""What is said of a text: the most probable label, its probability, that of all labels, who says so, why
+there is no label, and whether the model saw only some of the text (null if it cannot tell)."""
 
 
 class Champion:
@@ -64,12 +65,22 @@ class Champion:
         good = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
         return [member.prepare(good) for member in self._members]
 
-    def answer(self, prepared: list[list[Any]], faults: list[str | None]) -> tuple[pa.Table, int]:
+    def cut(self, cells: list[Any], faults: list[str | None]) -> list[bool | None]:
+        """Whether the model sees only some of each cell; None for no text, or where it cannot tell."""
+        tells = getattr(self._classifier, "cut", None)
+        texts = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
+        told = iter(tells(texts) if tells else [])
+        return [next(told, None) if fault is None else None for fault in faults]
+
+    def answer(
+        self, prepared: list[list[Any]], faults: list[str | None], cut: list[bool | None]
+    ) -> tuple[pa.Table, int]:
         """Classify the cells of a text column, each by itself.
 
         Args:
             prepared: of `prepare`.
             faults: what is wrong with each cell; it becomes the reason.
+            cut: of `cut`.
 
         Returns:
             A table as `ANSWER` says, one row for each cell; and for how many the store had all vectors.
@@ -80,7 +91,7 @@ class Champion:
         about = self._classifier.about
         joined = scaled(join(parts) if join else parts[0], about.get("temperature", 1.0))
         reused = min((found for _, found in answers if found is not None), default=0)
-        return self._told(joined, [fault and f"text is {fault}" for fault in faults]), reused
+        return self._told(joined, [fault and f"text is {fault}" for fault in faults], cut), reused
 
     def probabilities(self, answers: pa.Table) -> npt.NDArray[np.float64]:
         """Those in a table of `answer`, (rows, labels); 0 in a row that has none."""
@@ -99,13 +110,18 @@ class Champion:
         own, known = self.probabilities(answers), _known(answers)
         pairs = zip(answers["reason"].to_pylist(), known.tolist(), strict=True)
         reasons = [None if is_known else reason for reason, is_known in pairs]
-        return self._told(self._classifier.in_context(own[known], sums[known]), reasons)
+        seen = self._classifier.in_context(own[known], sums[known])
+        return self._told(seen, reasons, answers["cut"].to_pylist())
 
-    def _told(self, probabilities: npt.NDArray[np.float64], reasons: list[str | None]) -> pa.Table:
+    def _told(
+        self, probabilities: npt.NDArray[np.float64], reasons: list[str | None], cut: list[bool | None]
+    ) -> pa.Table:
         """A table as `ANSWER` says: a row for each reason, with probabilities where there is none."""
         labels, threshold = self._classifier.about["labels"], self._classifier.about.get("threshold", 0.0)
         source = {"model_version": self.version, "model_digest": self.digest}
-        rows: list[dict[str, Any]] = [{**source, "reason": reason} for reason in reasons]
+        rows: list[dict[str, Any]] = [
+            {**source, "reason": reason, "cut": part} for reason, part in zip(reasons, cut, strict=True)
+        ]
         good = [row for row in rows if row["reason"] is None]
         for row, of in zip(good, probabilities.tolist(), strict=True):
             by_label = list(zip(labels, of, strict=True))

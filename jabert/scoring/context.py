@@ -16,6 +16,7 @@ import pyarrow as pa
 from jabert.config import DataSettings
 from jabert.dataset.chunks import Chunk, require_column
 from jabert.dataset.context import in_group_order
+from jabert.dataset.dialects import composed
 from jabert.dataset.tables import strings_of
 from jabert.scoring.champion import Champion
 from jabert.scoring.output import read_answers
@@ -57,12 +58,12 @@ class Places:
 
     def _columns_of(self, chunk: Chunk) -> dict[str, str]:
         group, order = self._settings.group_column or "group", self._settings.order_column
-        if group not in chunk.names:
+        if not {composed(group)} & set(map(composed, chunk.present)):
             log.warning("%s has no column %r: each text is scored without its neighbours", chunk.file, group)
             return {}
         return {
-            "group": group,
-            **({"order": require_column(order, chunk.names, chunk.file)} if order else {}),
+            "group": require_column(group, chunk.present, chunk.file),
+            **({"order": require_column(order, chunk.present, chunk.file)} if order else {}),
         }
 
 

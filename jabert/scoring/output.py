@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from jabert.dataset.writing import write_chunks
+from jabert.dataset.writing import Encoding, write_chunks
 from jabert.files import atomic_path
 from jabert.scoring.champion import ANSWER
 
@@ -25,15 +25,21 @@ def read_answers(part: Path) -> pa.Table:
 
 
 def write_output(
-    parts: Sequence[Path], target: Path, *, of_json: bool, answers: Iterable[pa.Table] | None = None
+    parts: Sequence[Path],
+    target: Path,
+    *,
+    of_json: bool,
+    answers: Iterable[pa.Table] | None = None,
+    encoding: Encoding | None = None,
 ) -> None:
     """Join the files of all chunks into the scored table, whole or not at all.
 
     Args:
         parts: as `write_part` made them, in order; at least one.
         target: the file to write; a column of the input with a name of `ANSWER` is renamed to `input_…`.
-        of_json: whether the cells of the rows are JSON text, as in `Chunk.table` of JSONL.
+        of_json: whether the cells of the rows are JSON text, as in `Chunk.table` of JSON.
         answers: one table for each part, in place of the answers that it has.
+        encoding: of CSV and TSV; UTF-8 without it.
     """
     own = [list(pa.ipc.open_file(str(part)).schema)[: -len(ANSWER)] for part in parts]
     rows = pa.unify_schemas([pa.schema(fields) for fields in own])
@@ -42,7 +48,7 @@ def write_output(
     tables = (
         _read_part(part, rows, schema, of) for part, of in zip(parts, answers or repeat(None), strict=False)
     )
-    write_chunks(tables, schema, target, json_columns=names if of_json else ())
+    write_chunks(tables, schema, target, json_columns=names if of_json else (), encoding=encoding)
 
 
 def _free_names(names: Sequence[str]) -> list[str]:

@@ -74,8 +74,9 @@ def _add_routes(
         kind, optional = request.headers.get("content-type", ""), follower.served.neighbours
         inputs = read_request(body, kind, settings, optional)
         request.state.rows = len(inputs.texts)
-        rows, request.state.version = await _predict(batcher, inputs, until)
-        return Response(json.dumps({"predictions": rows}, cls=NumpyEncoder), media_type=_JSON)
+        rows, cut, request.state.version = await _predict(batcher, inputs, until)
+        headers = {"X-Jabert-Cut": ",".join(map(str, cut))} if cut else None
+        return Response(json.dumps({"predictions": rows}, cls=NumpyEncoder), 200, headers, _JSON)
 
     @app.get("/ping", tags=["server"], summary="Whether the server answers", response_class=PlainTextResponse)
     async def ping() -> Response:

@@ -5,6 +5,7 @@ import json
 import threading
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from jabert.config import ServingSettings
@@ -18,8 +19,9 @@ _SECONDS_TO_END = 5.0
 _LATER = {"Retry-After": "1"}
 
 
-Answer = tuple[list[Any], str]
-"""Predictions of one request, one JSON-ready row per text, and the version that made them."""
+Answer = tuple[list[Any], list[int], str]
+"""Of one request: one JSON-ready row per text, which rows were cut, and the version that predicted them."""
+_Outcome = tuple[list[Any], list[int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ class Batcher:
         count = inputs.work
         answer: asyncio.Future[Answer] = self._loop.create_future()
         if not count:
-            answer.set_result(([], self._follower.served.version.label))
+            answer.set_result(([], [], self._follower.served.version.label))
             return answer
         waiting = _Waiting(inputs, json.dumps(inputs.params, sort_keys=True), answer)
         with self._changed:
@@ -128,8 +130,8 @@ class Batcher:
         return batch
 
 
-def _outcomes(served: LoadedVersion, batch: list[_Waiting]) -> list[list[Any] | Exception]:
-    """The rows of each request, or the error that this request alone causes."""
+def _outcomes(served: LoadedVersion, batch: list[_Waiting]) -> list[_Outcome | Exception]:
+    """The rows of each request and which were cut, or the error that this request alone causes."""
     inputs = [waiting.inputs for waiting in batch]
     texts = [text for each in inputs for text in each.texts]
     neighbours = {
@@ -138,18 +140,25 @@ def _outcomes(served: LoadedVersion, batch: list[_Waiting]) -> list[list[Any] | 
     }
     try:
         rows = iter(served.predict(texts, inputs[0].params, neighbours))
+        cut = iter(served.cut(texts))
     except Exception as error:
         if len(batch) == 1:
             return [error]
         return [outcome for waiting in batch for outcome in _outcomes(served, [waiting])]
-    return [[next(rows) for _ in waiting.inputs.texts] for waiting in batch]
+    return [
+        (
+            [next(rows) for _ in waiting.inputs.texts],
+            [row for row, part in enumerate(islice(cut, len(waiting.inputs.texts))) if part],
+        )
+        for waiting in batch
+    ]
 
 
-def _deliver(batch: list[_Waiting], outcomes: list[list[Any] | Exception], version: str) -> None:
+def _deliver(batch: list[_Waiting], outcomes: list[_Outcome | Exception], version: str) -> None:
     for waiting, outcome in zip(batch, outcomes, strict=True):
         if waiting.answer.done():  # cancelled
             continue
         if isinstance(outcome, Exception):
             waiting.answer.set_exception(outcome)
         else:
-            waiting.answer.set_result((outcome, version))
+            waiting.answer.set_result((*outcome, version))

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jabert.errors import JabertError
+from jabert.registry import cut_of
 from jabert.serving.formats import NEIGHBOURS
 from jabert.tracking import get_or_none, load_model
 
@@ -94,6 +95,10 @@ class LoadedVersion:
         # Not table.to_dict, which takes half a millisecond for one row.
         columns = [table[name].tolist() for name in table]
         return [dict(zip(table, values, strict=True)) for values in zip(*columns, strict=True)]
+
+    def cut(self, texts: list[str]) -> list[bool | None]:
+        """Whether the model sees only some of each text; None where it cannot tell."""
+        return cut_of(self._model, texts)
 
 
 def address_of(uri: str) -> Address:

@@ -105,7 +105,13 @@ _PREDICTED = {
     "score": 0.97,
     "probabilities": {"グルメ": 0.02, "京都": 0.97, "携帯電話": 0.01},
 }
-_VERSION = {"X-Jabert-Version": {"description": "the version that answered", "schema": {"type": "string"}}}
+_HEADERS = {
+    "X-Jabert-Version": {"description": "the version that answered", "schema": {"type": "string"}},
+    "X-Jabert-Cut": {
+        "description": "rows, from 0, of which the model saw only some, as they are too long; else absent",
+        "schema": {"type": "string"},
+    },
+}
 _ERRORS = {
     400: "The request is malformed; the sentence names the row.",
     408: "The body did not arrive in time.",
@@ -119,7 +125,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": Predictions,
         "description": "The predictions.",
-        "headers": _VERSION,
+        "headers": _HEADERS,
         "content": {"application/json": {"example": {"predictions": [_PREDICTED]}}},
     },
     **{status: {"model": Error, "description": sentence} for status, sentence in _ERRORS.items()},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jabert.config import TrackingSettings, is_url, local_database
 from jabert.errors import JabertError, reason_of
 from jabert.files import exclusive
+from jabert.sockets import reach_directly
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
@@ -31,6 +32,7 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     Raises:
         JabertError: the store cannot be reached; names `tracking.uri`.
     """
+    reach_directly()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import mlflow

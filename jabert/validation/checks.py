@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from jabert.config import Settings
+from jabert.config import DataSettings, Settings
+from jabert.dataset import same_texts
 from jabert.dataset.splits import SPLITS
 from jabert.files import write_json
 from jabert.texts import visible_characters
@@ -41,7 +42,8 @@ def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: 
         "labels": list(settings.data.labels) or sorted(training_labels.unique()),
         "sides": ["train", "test"] if settings.training.watch == "test" else list(SPLITS),
     }
-    return _check(_measured_texts(table), settings.validation.suite, parameters, split_by, folder)
+    measured, remedy = _measured_texts(table, settings), _remedy(table, settings.data, split_by)
+    return _check(measured, settings.validation.suite, parameters, split_by, folder, remedy=remedy)
 
 
 def check_pieces(pieces: pd.DataFrame, settings: Settings, folder: Path) -> ValidationReport:
@@ -65,7 +67,28 @@ def check_pieces(pieces: pd.DataFrame, settings: Settings, folder: Path) -> Vali
     return _check(frame, settings.validation.pieces_suite, {}, None, folder)
 
 
-def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
+def _remedy(table: pd.DataFrame, settings: DataSettings, split_by: str) -> str:
+    """How every class can come into every split, to be read after what is not met."""
+    if split_by == "given":
+        return f"give rows of each class another split in the column {settings.split_column!r}"
+    by_group = split_by == "group" and "group" in table
+    units, names = ("groups", table["group"]) if by_group else ("texts", same_texts(table["text"], settings))
+    counts = names.groupby(table["label"]).nunique()
+    few = counts[counts < len(SPLITS)]
+    if not few.empty:
+        named = ", ".join(f"{label!r} has {count}" for label, count in [*few.items()][:3])
+        return (
+            f"three splits need three {units} of a class, but {named}: add some, leave the class out, or set "
+            "data.split = 'given' with a column that says the split of each row"
+        )
+    another = "data.split_version = 2, " if settings.split_version == 1 else ""
+    return (
+        f"try {another}larger shares (data.test_share, data.validation_share), another data.seed, or "
+        "data.split = 'given' with a column that says the split of each row"
+    )
+
+
+def _measured_texts(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """The table with a column for everything that a suite may ask of a row; null where it does not apply."""
     frame = _located(table)
     # Of another type only here: the suite refuses such a column.
@@ -74,14 +97,15 @@ def _measured_texts(table: pd.DataFrame) -> pd.DataFrame:
     spelled = labels.map(
         lambda label: unicodedata.normalize("NFKC", label).strip().casefold(), na_action="ignore"
     )
+    form = same_texts(texts, settings.data)
     counts = pd.crosstab(frame["label"], frame["split"])
     return frame.assign(
         characters=texts.str.len(),
         visible_characters=texts.map(visible_characters, na_action="ignore"),
         visible_label_characters=labels.map(visible_characters, na_action="ignore"),
         label_spellings=labels.groupby(spelled).transform("nunique"),
-        text_sides=frame.groupby("text")["split"].transform("nunique"),
-        text_labels=frame.groupby("text")["label"].transform("nunique"),
+        text_sides=frame.groupby(form)["split"].transform("nunique"),
+        text_labels=frame.groupby(form)["label"].transform("nunique"),
         group_sides=frame.groupby("group")["split"].transform("nunique") if "group" in frame else None,
         class_share=frame["label"].map(counts.sum(axis=1) / max(len(frame), 1)),
         **{
@@ -109,11 +133,17 @@ def _located(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check(
-    frame: pd.DataFrame, name: str, parameters: Mapping[str, Any], split_by: str | None, folder: Path
+    frame: pd.DataFrame,
+    name: str,
+    parameters: Mapping[str, Any],
+    split_by: str | None,
+    folder: Path,
+    *,
+    remedy: str = "",
 ) -> ValidationReport:
     path = find_suite(name)
     results = run_suite(path, frame, parameters, split_by, folder / "data_docs")
-    failed = [_finding(result) for result in results if not result["success"]]
+    failed = [_finding(result, remedy) for result in results if not result["success"]]
     order = ("critical", "warning", "info")
     findings = tuple(sorted(failed, key=lambda finding: order.index(finding.severity)))
     success = all(finding.severity != "critical" for finding in findings)
@@ -127,17 +157,21 @@ def _check(
     return report
 
 
-def _finding(result: Mapping[str, Any]) -> Finding:
+def _finding(result: Mapping[str, Any], remedy: str) -> Finding:
+    """What is not met; with the remedy if it is about rows that a split has of a class, or at all."""
     expectation, found = result["expectation_config"], result["result"]
     rows = found.get("unexpected_index_list") or []
     missing = found.get("partial_missing_list")
     observed = f"none of {', '.join(sorted(map(str, missing)))}" if missing else found.get("observed_value")
+    column = expectation["kwargs"].get("column")
+    is_about_splits = column == "split" or str(column).startswith("class_rows_")
     return Finding(
         expectation=expectation["type"],
-        column=expectation["kwargs"].get("column"),
+        column=column,
         severity=expectation["severity"],
         meaning=expectation.get("description") or expectation["type"].replace("_", " "),
         observed="" if observed is None else str(observed),
         rows=found.get("unexpected_count", 0),
         examples=tuple(html.unescape(row) for row in rows[:5]),
+        remedy=remedy if is_about_splits else "",
     )

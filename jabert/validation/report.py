@@ -20,6 +20,7 @@ class Finding:
         observed: the value found, if it checks a column as a whole; otherwise empty.
         rows: number of offending rows; 0 if it checks a column as a whole.
         examples: the first offending rows, e.g. `data.csv line 12: 'text…' (label)`.
+        remedy: what to do about it, where jabert knows more than the meaning says; else empty.
     """
 
     expectation: str
@@ -29,6 +30,7 @@ class Finding:
     observed: str
     rows: int
     examples: tuple[str, ...]
+    remedy: str = ""
 
     def __str__(self) -> str:
         about = f" on {self.column}" if self.column else ""
@@ -36,6 +38,13 @@ class Finding:
         noun = "row" if self.rows == 1 else "rows"
         rows = f", {self.rows} {noun}: {', '.join(self.examples)}" if self.rows else ""
         return f"{self.expectation}{about} ({self.meaning.rstrip('.')}){found}{rows}"
+
+    def short(self) -> str:
+        """What is not met, and the first row, without the name of the expectation."""
+        found = f", found {self.observed}" if self.observed else ""
+        noun = "row" if self.rows == 1 else "rows"
+        rows = f": {self.rows:,} {noun}, the first {', '.join(self.examples[:1])}" if self.rows else ""
+        return f"not met: {self.meaning.rstrip('.')}{found}{rows}"
 
 
 @dataclass(frozen=True)
@@ -72,14 +81,19 @@ class ValidationReport:
 
         Raises:
             JabertError: a finding is critical; names the first of these, with the file and line of its
-                first offending rows.
+                first offending rows, and the remedy.
         """
-        critical = [str(finding) for finding in self.findings if finding.severity == "critical"]
+        critical = [finding for finding in self.findings if finding.severity == "critical"]
         if critical:
             more = f"; {len(critical) - 1} more critical" if critical[1:] else ""
+            remedy = f"; {critical[0].remedy}" if critical[0].remedy else ""
             raise JabertError(
-                f"the data does not meet suite {self.suite}: {critical[0]}{more}; see {self.page}"
+                f"the data does not meet suite {self.suite}: {critical[0]}{more}{remedy}; see {self.page}"
             )
+
+    def warnings(self) -> list[str]:
+        """The findings of severity warning, a short sentence each."""
+        return [finding.short() for finding in self.findings if finding.severity == "warning"]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""

@@ -7,6 +7,7 @@ pages of its results is written, and committed files are not changed.
 import difflib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation
 
 _SPLIT_BY = ("given", "sentence", "group")
+# A condition on rows in Great Expectations' own words, whose grammar (1.24) takes no Japanese value.
+_CONDITION = re.compile(
+    r"""\s*col\(\s*"(?P<column>[^"]+)"\s*\)\s*
+    (?: \.notnull\(\) | (?P<operator>==|!=|<=|>=|<|>)\s*
+        (?: "(?P<double>[^"]*)" | '(?P<single>[^']*)'
+            | (?P<number>[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?) ) )\s*""",
+    re.VERBOSE,
+)
+_FORMS = """'col("label") == "グルメ"', 'col("characters") >= 5' and 'col("group").notnull()'"""
 
 
 def import_great_expectations() -> None:
@@ -149,6 +159,7 @@ def _expectation(
     if kind not in known:
         raise JabertError(f"{where} is not an expectation; {_nearest(kind, known)}")
     fields = {key: value for key, value in entry.items() if key not in ("id", "rendered_content")}
+    fields["kwargs"] = _with_condition(fields.get("kwargs") or {}, where)
     try:
         expectation = ExpectationConfiguration(kind, **fields).to_domain_obj()
     except pydantic.ValidationError as error:
@@ -158,6 +169,9 @@ def _expectation(
         raise JabertError(f"{where}: {_in_one_line(error)}") from error
     kwargs = expectation.configuration.kwargs
     columns = [kwargs[key] for key in ("column", "column_A", "column_B") if key in kwargs]
+    condition = fields["kwargs"].get("row_condition")
+    if isinstance(condition, dict) and "column" in condition:
+        columns.append(condition["column"]["name"])
     for column in columns + kwargs.get("column_list", []):
         if column not in frame and expectation.expectation_type != "expect_column_to_exist":
             raise JabertError(
@@ -167,6 +181,36 @@ def _expectation(
         if name not in parameters:
             raise JabertError(f"{where} names the unknown parameter {name!r}; {_nearest(name, parameters)}")
     return expectation
+
+
+def _with_condition(kwargs: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The arguments of an expectation with its `row_condition` as an object, if it is one in words.
+
+    Such objects are what Great Expectations makes of the words itself, which it is about to give up.
+    """
+    words, others = kwargs.get("row_condition"), {**kwargs}
+    if not isinstance(words, str):
+        return others
+    parser = others.pop("condition_parser", "pandas")
+    if parser == "pandas":
+        return others | {"row_condition": {"type": "pass_through", "pass_through_filter": words}}
+    found = _CONDITION.fullmatch(words)
+    if found is None:
+        raise JabertError(
+            f"{where} has the row_condition {words!r}, which cannot be read; forms that work are {_FORMS}, "
+            'or with "condition_parser": "pandas" all that DataFrame.query of pandas takes'
+        )
+    about: dict[str, Any] = {"column": {"name": found["column"]}}
+    if found["operator"] is None:
+        return others | {"row_condition": {"type": "nullity", "is_null": False, **about}}
+    text = found["double"] if found["double"] is not None else found["single"]
+    value = text if text is not None else _number(found["number"])
+    compared = {"type": "comparison", "operator": found["operator"], "parameter": value}
+    return others | {"row_condition": {**compared, **about}}
+
+
+def _number(digits: str) -> int | float:
+    return int(digits) if digits.lstrip("+-").isdigit() else float(digits)
 
 
 def _context(docs: Path) -> "AbstractDataContext":

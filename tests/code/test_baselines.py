@@ -14,6 +14,7 @@ from jabert.evaluation import (
     compare,
     evaluate,
     measure_baseline,
+    measure_chance,
 )
 from jabert.evaluation import weighted_f1 as f1_of
 from jabert.experiments import retraining, steps
@@ -150,3 +151,18 @@ def test_the_setting_changes_no_key(toy_table):
         for more in ([], ["experiment.baselines=false"])
     )
     assert attempt_key(plain, "1" * 64, None) == attempt_key(without, "1" * 64, None)
+
+
+def test_chance_is_always_the_largest_class_and_guessing_by_shares(answers):
+    rows, _, model = answers
+    shares = {"グルメ": 0.4, "スポーツ": 0.3, "京都": 0.2, "携帯電話": 0.1}
+    largest, guessing = measure_chance(rows, toy.LABELS, shares, model)
+    always = one_hot(np.zeros(200, dtype=int))
+    expected = measure_baseline("", rows, toy.LABELS, always, model)
+    assert "'グルメ'" in largest.kind
+    assert largest.to_dict() == pytest.approx(expected.to_dict())
+    random = np.random.default_rng(1)
+    draws = [random.choice(4, 200, p=list(shares.values())) for _ in range(300)]
+    true = pd.Index(toy.LABELS).get_indexer(pd.Index(rows["label"]))
+    assert guessing.weighted_f1 == pytest.approx(np.mean([f1_of(true, each, 4) for each in draws]), abs=0.01)
+    assert 0 < guessing.gain_low < guessing.gain < guessing.gain_high

@@ -1,7 +1,6 @@
 """Whether texts are lower-cased is decided from the vocabulary alone, and told."""
 
 import io
-import logging
 import shutil
 
 import pandas as pd
@@ -169,14 +168,12 @@ def test_nothing_is_said_where_case_is_right_set_or_makes_no_difference(toy_enco
     assert Tokenizer(open_folder(cased_encoder), EncoderSettings()).doubt_of_case(["SNSとAとB"]) is None
 
 
-def test_the_warning_is_given_at_each_tokenization(toy_encoder, tmp_path, caplog):
+def test_the_warning_is_there_at_each_tokenization(toy_encoder, tmp_path):
     folder = with_case(toy_encoder, tmp_path / "kept", False)
     table = pd.DataFrame({"text": UPPER, "label": [*"ababa"]})
     table.to_csv("texts.csv", index=False)
     settings = load_settings(None, ["data.path=texts.csv", f"encoder.path={folder}"])
     for _ in range(2):  # the second time it is found
-        caplog.clear()
-        with caplog.at_level(logging.WARNING, "jabert"):
-            tokens = steps.tokenize(settings, steps.read(settings))
-        assert any("set encoder.lower_case = true" in each.message for each in caplog.records)
+        tokens = steps.tokenize(settings, steps.read(settings))
+        assert any("set encoder.lower_case = true" in each for each in tokens.warnings())
     assert tokens.doubt_of_case

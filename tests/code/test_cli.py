@@ -520,6 +520,34 @@ def test_the_summary_of_a_model_that_was_not_promoted(capsys):
     assert commands[2].strip() == "open http://mlflow:5000"
 
 
+def test_the_summary_has_each_warning_on_a_line_and_knows_where_there_is_no_champion_yet(capsys):
+    warnings = ["2 rows repeat an earlier text, and were left out", "not met: Every class has ten rows"]
+    result = {**RESULT, "champion_weighted_f1": None, "outcome": "kept", "warnings": warnings}
+
+    print_summary(result, load_settings())
+
+    out = capsys.readouterr().out
+    assert "is registered; there is no champion yet." in out
+    assert [line.strip() for line in out.splitlines() if "left out" in line or "not met" in line] == [
+        f"warnings     {warnings[0]}",
+        warnings[1],
+    ]
+    assert "4,150: train 2,650, validation 700, test 800" in out
+
+
+def test_validate_tells_its_warnings_and_needs_no_encoder(say, tmp_path, caplog):
+    rows = [f"京都の{n}番目の寺,京都\n電話の{n}番目の機種,電話" for n in range(30)]
+    path = tmp_path / "文 表.csv"
+    path.write_text("\n".join(["text,label", *rows, rows[0]]), encoding="utf-8")
+    code, out, errors = say("validate", "--set", f"data.path={path}", "--json")
+    told = json.loads(out)
+    assert (code, told["success"], told["rows"]["rows_read"], told["rows"]["rows"]) == (0, True, 62, 60)
+    assert told["warnings"][0].startswith("2 rows repeat an earlier text, and were left out")
+    assert any("at least five" in warning for warning in told["warnings"])
+    for warning in told["warnings"]:
+        assert warning in errors + caplog.text  # which pytest takes from stderr
+
+
 def test_the_summary_shows_no_password(capsys):
     overrides = ["data.path=https://me:secret@host/x.csv", "tracking.uri=http://me:secret@mlflow:5000"]
 

@@ -163,8 +163,8 @@ def test_groups_without_the_column_of_their_order_are_refused(classifier):
 
 def test_a_group_that_is_no_text_is_refused_by_its_line(classifier):
     rows = rows_in("sorted").astype(object).reset_index(drop=True)
-    rows.loc[20, "group"] = True
-    with pytest.raises(JabertError, match=r"in\.jsonl, line 21, column 'group': True is not text"):
+    rows.loc[20, "group"] = 1.5
+    with pytest.raises(JabertError, match=r"in\.jsonl, line 21, column 'group': 1\.5 is not text"):
         scored(classifier[1], rows, "in.jsonl")
 
 

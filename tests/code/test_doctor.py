@@ -281,3 +281,16 @@ def test_the_engine_is_said_and_one_that_cannot_be_is_explained():
     check = machine.engine(EncoderSettings(device="cpu", engine="reference", precision="bfloat16"))
     assert not check.ok
     assert check.remedy == "set encoder.engine, .precision and .device to auto"
+
+
+def test_a_proxy_is_told_without_its_password(monkeypatch):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    assert list(machine.proxy()) == []
+    monkeypatch.setenv("https_proxy", "http://me:secret@proxy.example:8080")
+    (check,) = machine.proxy()
+    assert check.ok
+    assert check.found.startswith("https_proxy=http://me:***@proxy.example:8080; servers on this machine are")

@@ -144,3 +144,27 @@ def test_without_rows_to_measure_on_there_is_a_sentence(toy_kind, tracking, toy_
     settings = toy_method.settings_of(toy_table, *tracking, *more)
     with pytest.raises(JabertError, match=r"^there are no validation rows to evaluate on$"):
         run(Experiment(settings, "validation"))
+
+
+def test_a_row_without_a_text_is_refused_by_the_validation_and_by_nothing_before(toy_kind, tracking):
+    rows = toy.toy_rows(40, 10).to_dict("records")
+    rows[3]["text"] = None
+    pd.DataFrame(rows).to_json("null.jsonl", orient="records", lines=True, force_ascii=False)
+    settings = toy_method.settings_of("null.jsonl", *tracking)
+    with pytest.raises(JabertError, match="Every row has a text"):
+        run(Experiment(settings, "validation"))
+
+
+def test_what_was_left_out_is_told_on_the_terminal_and_in_the_run(toy_kind, tracking, toy_table, caplog):
+    rows = toy.toy_rows().to_dict("records")
+    rows += [{**rows[0], "text": f"{rows[0]['text']}\u200b"}, rows[1]]
+    pd.DataFrame(rows).to_csv("twice.csv", index=False)
+    settings = toy_method.settings_of("twice.csv", *tracking)
+    with caplog.at_level("INFO", "jabert"):
+        run(Experiment(settings, "validation"))
+    told = "2 rows repeat an earlier text, 1 of them in another width or composition, and were left out"
+    assert told in caplog.text
+    assert "162 rows read, 160 kept: train " in caplog.text
+    (found,) = runs_of(settings)
+    written = connect(settings.tracking).download_artifacts(found.info.run_id, "data/notes.txt")
+    assert told in Path(written).read_text(encoding="utf-8")

@@ -253,18 +253,31 @@ def test_a_table_is_scored_from_the_windows_in_the_store(toy_encoder, tmp_path):
     faults = [None] * len(texts)
     expected = open_registry(own).load_champion().predict(pd.DataFrame({"text": texts}))
 
-    computed, none = champion.answer(champion.prepare(texts, faults), faults)
+    computed, none = champion.answer(champion.prepare(texts, faults), faults, [None] * len(texts))
     ids = Tokenizer(folder, own.encoder, own.data)(texts).ids
     rows = ids.divided(12)
     featurize(ids[:3], folder, own)
     featurize(rows[int(ids.windows(12)[:3].sum()) :][:1], folder, own)  # the first window of the fourth
     champion = Champion(open_registry(own), version, own)
-    found, reused = champion.answer(champion.prepare(texts, faults), faults)
+    found, reused = champion.answer(champion.prepare(texts, faults), faults, [None] * len(texts))
 
     assert (none, reused) == (0, 3), "one whose windows are not all there is computed"
     for answers in (computed, found):
         assert answers["label"].to_pylist() == expected["label"].tolist()
         np.testing.assert_allclose(answers["score"].to_pylist(), expected["score"], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kept", "windows"), [("head", 1), ("tail", 1), ("head-tail", 1), ("windows", 1), ("windows", 3)]
+)
+def test_the_registered_model_knows_what_it_cuts(toy_encoder, tmp_path, kept, windows):
+    more = ["encoder.max_tokens=12", f"data.long_texts={kept}", f"data.windows={windows}"]
+    own = toy_champion.settings_in(tmp_path, toy_encoder, *more)
+    model = open_package(toy_champion.make_package(tmp_path, own))
+    texts = [("京都のお寺を歩いた。" * 9)[:length] for length in range(1, 80)] + ["電話" * 5000, "㍻" * 5]
+    expected = Tokenizer(open_folder(toy_encoder), own.encoder, own.data)(texts).truncated
+    assert model.cut(texts) == expected.tolist()
+    assert 0 < expected.sum() < len(texts)
 
 
 # What is told
@@ -286,14 +299,30 @@ def test_what_was_cut_is_told_everywhere(long_table, toy_encoder, caplog):
 
     with caplog.at_level(logging.WARNING, "jabert"):
         tokens = steps.tokenize(settings, data)
+        record_tokens(data, tokens, run)
 
-    record_tokens(tokens, run)
     assert tokens.truncated == 40 and tokens.cut == tokens.pieces - 40 * 12 > 0
     assert run.found["pieces/truncated_texts"] == 40
     assert run.found["pieces/cut_share"] == pytest.approx(tokens.cut / tokens.pieces)
-    share = f"{100 * tokens.cut / tokens.pieces:.1f} % of all pieces"
-    assert f"40 of 40 texts are longer than 12 tokens and were cut, by {share}" in caplog.text
+    share = f"{tokens.cut / tokens.pieces:.1%} of all pieces"
+    assert f"40 of 40 texts are longer than the encoder takes and were cut, by {share}" in caplog.text
     assert f"40 texts cut, by {tokens.cut:,} pieces" in tokens.to_markdown()
+
+
+def test_texts_that_the_encoder_cannot_tell_apart_are_counted_across_splits(toy_encoder, tmp_path):
+    rows = [
+        ("SNSの電話", "train"),
+        ("snsの電話", "test"),
+        ("電話の料金", "validation"),
+        ("京都のお寺", "test"),
+    ]
+    table = pd.DataFrame(rows, columns=["text", "split"]).assign(label=[*"abab"])
+    table.to_csv(tmp_path / "split.csv", index=False)
+    settings = settings_of(tmp_path / "split.csv", toy_encoder, "method.kind=mean-pooling")
+    data = steps.read(settings)
+    assert data.indistinct(steps.tokenize(settings, data)) == [
+        "1 test texts have the token ids of a training text; to the encoder they are the same"
+    ]
 
 
 def test_in_windows_only_what_lies_beyond_the_last_is_cut(long_table, toy_encoder, caplog):

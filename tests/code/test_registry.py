@@ -14,11 +14,12 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from toy_classifier import LABELS
 from toy_registry import ROWS, gate, log_model, new_version, toy_registry
 
-from jabert.config import load_settings
+from jabert.config import PromotionSettings, load_settings
 from jabert.errors import JabertError
-from jabert.registry import classify
+from jabert.registry import Gate, classify
 from jabert.registry.leaks import (
     TrainingDigests,
     is_comparable,
@@ -435,3 +436,49 @@ def test_a_kill_at_any_call_leaves_one_outcome_after_a_rerun(models, right, outc
         assert line["outcome"] == outcome, line
         history = [[1, "1", None], [2, "2", "1"]] if right > 60 else [[1, "1", None]]
         assert line["after_a_rerun"] == {"aliases": after if right > 60 else before, "history": history}, line
+
+
+# The first champion
+
+
+def floor_verdict(registry, version, right, **rules):
+    """The verdict on a model that is right about so many of 100 rows, 50 of each class."""
+    return gate(registry, **{"floor": "chance", **rules}).judge(version(right))
+
+
+def test_a_first_version_that_chance_could_be_is_kept_with_the_remedy(registry, version):
+    verdict = floor_verdict(registry, version, 50)
+    assert (verdict.outcome, registry.champion()) == ("kept", None)
+    assert verdict.reason.startswith("there is no champion, and it is not surely better than")
+    assert "95 % interval of the gain" in verdict.reason
+    assert "promotion.floor = 0" in verdict.reason
+
+
+def test_a_first_version_that_beats_chance_is_promoted(registry, version):
+    assert floor_verdict(registry, version, 90).promoted
+
+
+def test_the_floor_is_for_the_first_champion_only(registry, version):
+    assert floor_verdict(registry, version, 50, floor=0).promoted
+    assert floor_verdict(registry, version, 60).promoted
+
+
+def test_a_number_is_the_weighted_f1_that_a_first_champion_needs(registry, version):
+    verdict = floor_verdict(registry, version, 70, floor=0.8)
+    assert verdict.outcome == "kept"
+    assert "is below promotion.floor 0.8" in verdict.reason
+    assert floor_verdict(registry, version, 90, floor=0.8).promoted
+
+
+def test_always_the_largest_class_is_no_champion_by_its_shares_in_training(registry, version):
+    """Test rows have other shares than training rows; what counts is what was to be learned."""
+    judged = Gate(
+        registry,
+        ROWS,
+        PromotionSettings(),
+        record=lambda verdict: None,
+        shares={LABELS[0]: 0.95, LABELS[1]: 0.05},
+        smoke_check=lambda *_: None,
+    ).judge(version(50))
+    assert judged.outcome == "kept"
+    assert f"always the largest class, {LABELS[0]!r}" in judged.reason

@@ -34,7 +34,7 @@ from jabert.errors import JabertError
 from jabert.evaluation import scaled
 from jabert.experiments.packaging import open_package
 from jabert.features import featurize
-from jabert.registry import open_registry
+from jabert.registry import cut_of, open_registry
 from jabert.scoring import open_job, score
 from jabert.scoring.champion import Champion
 from jabert.texts import visible_characters
@@ -46,7 +46,7 @@ from jabert.config import load_settings
 from jabert.scoring import open_job, score
 print(json.dumps(score(open_job(load_settings(None, sys.argv[3:]), *sys.argv[1:3])).to_dict()))
 """
-ANSWER = ["label", "score", "probabilities", "model_version", "model_digest", "reason"]
+ANSWER = ["label", "score", "probabilities", "model_version", "model_digest", "reason", "cut"]
 TEXTS = toy.toy_rows()["text"].tolist()
 ODD = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
@@ -170,6 +170,20 @@ def test_rows_that_cannot_be_scored_stay_with_the_reason(own, tmp_path, target):
         assert rows[5]["text"] == r"京\ud800"
         assert rows[5]["n"] == r'{"a": [1.5, true, "\udfff"]}'
         assert (rows[2]["n"], rows[3]["text"], rows[4]["n"] or None) == ("1", "5", None)
+
+
+@pytest.mark.parametrize("target", ["out.csv", "out.parquet"])
+def test_texts_that_the_model_sees_only_in_part_are_told(own, tmp_path, target, caplog):
+    texts = ["電話", "京都のお寺を歩いた。" * 60, " ", "電話" * 20]
+    table = write(tmp_path / "in.csv", [{"text": text} for text in texts])
+    result = run(own, table, tmp_path / target, chunk_rows=2)
+    assert [row["cut"] for row in read(tmp_path / target)] == (
+        ["false", "true", "", "false"] if target == "out.csv" else [False, True, None, False]
+    )
+    assert result.cut == 1
+    assert "1 of 4 texts are longer than the model takes and were cut" in caplog.text
+    model = open_registry(own).load_champion()
+    assert cut_of(model, [texts[0], texts[1]]) == [False, True]
 
 
 def test_an_empty_cell_is_a_blank_text(own, tmp_path):
@@ -340,7 +354,9 @@ def test_a_champion_of_several_classifiers_answers_as_it_predicts(own, packages,
         classifier = open_package(package)
         champion = champion_of(classifier, own)
         faults = [classifier.fault_of(cell) for cell in cells]
-        answers, reused = champion.answer(champion.prepare(cells, faults), faults)
+        answers, reused = champion.answer(
+            champion.prepare(cells, faults), faults, champion.cut(cells, faults)
+        )
         assert reused == expected_reused
         rows = answers.to_pylist()
         assert rows[-1]["label"] is None and rows[-1]["reason"] == "text is null"
@@ -357,7 +373,9 @@ def test_a_champion_with_a_temperature_and_a_threshold_answers_as_it_predicts(ow
     classifier = open_package(toy_package.write_about(package, toy.LABELS, {"linear": "ngrams"}, **more))
     loaded = SimpleNamespace(unwrap_python_model=lambda: classifier)
     champion = Champion(SimpleNamespace(name="toy", load=lambda _: loaded), "7", own)
-    rows = champion.answer(champion.prepare(TEXTS[:40], [None] * 40), [None] * 40)[0].to_pylist()
+    rows = champion.answer(champion.prepare(TEXTS[:40], [None] * 40), [None] * 40, [False] * 40)[
+        0
+    ].to_pylist()
     predicted = classifier.predict(None, pd.DataFrame({"text": TEXTS[:40]}))
     assert [row["label"] for row in rows] == predicted["label"].tolist()
     assert [row["score"] for row in rows] == predicted["score"].tolist()
@@ -379,7 +397,7 @@ def test_a_network_on_several_layers_takes_the_vectors_of_these(own, toy_encoder
             del before["layers"]
             classifier.members[0].vectors = SimpleNamespace(**before)
         champion, faults = champion_of(classifier, own), [None] * 40
-        answers, reused = champion.answer(champion.prepare(TEXTS[:40], faults), faults)
+        answers, reused = champion.answer(champion.prepare(TEXTS[:40], faults), faults, [False] * 40)
         assert reused == 30
         rows = map(dict, answers["probabilities"].to_pylist())
         found = np.array([[row[label] for label in toy.LABELS] for row in rows])
@@ -398,12 +416,12 @@ def test_vectors_of_another_encoder_or_precision_are_not_taken(own, tmp_path, to
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("in.csv", b"text\na\n\xa4\xa2\n", r"in\.csv, line 3: the file is not UTF-8"),
+        ("in.csv", b"text\na\n\xff\xff\n", r"in\.csv, line 3: the file is not UTF-8"),
         ("in.csv", b"text\na\nb\0\n", r"in\.csv, line 3: there is a NUL byte"),
         ("in.csv", b"text,id\na,1\nb\n", r"in\.csv, line 3: 1 cells under a header of 2"),
-        ("in.csv", b'text\na\n"b\n', r"in\.csv, line 3: the quotes of a cell do not match"),
+        ("in.csv", b'text,id\na,1\n"b,1,1\n', r"in\.csv, line 3: the quotes of a cell do not match"),
         ("in.csv", b"texts,id\na,1\n", r"in\.csv has no column 'text' but: .*nearest is 'texts'"),
-        ("in.csv", b"text,id,id\na,1,1\n", r"in\.csv has more than one column 'id'"),
+        ("in.csv", b"text,text\na,1\n", r"in\.csv has more than one column 'text'; give its number"),
         ("in.csv", b"", r"in\.csv is empty"),
         ("in.csv.gz", b"text\na\n", r"in\.csv\.gz cannot be unpacked"),
         ("in.csv.gz", gzip.compress(b"text\na\n", mtime=0)[:-9], r"in\.csv\.gz cannot be unpacked"),
@@ -411,7 +429,7 @@ def test_vectors_of_another_encoder_or_precision_are_not_taken(own, tmp_path, to
         ("in.jsonl", b'{"text":"a", "\\ud800": 1}\n', r"surrogate pair stands alone in the key '\\ud800'"),
         ("in.jsonl", b'{"body":"a"}\n', r"in\.jsonl has no column 'text' but: 'body'"),
         ("in.parquet", b"text\na\n", r"in\.parquet cannot be read as Parquet"),
-        ("in.txt", b"text\na\n", r"in\.txt has none of the endings of a table"),
+        ("in.dat", b"text\na\n", r"in\.dat has none of the endings of a table"),
     ],
 )
 def test_a_table_that_is_none_is_refused_by_its_place(own, tmp_path, name, data, message):
@@ -434,6 +452,48 @@ def test_what_is_wrong_far_down_stops_the_run_and_what_was_done_stays(own, tmp_p
     result = score(job)
     assert (result.rows, result.resumed) == (64, 64)
     assert [row["id"] for row in read(tmp_path / "out.csv")] == [str(number) for number in range(64)]
+
+
+def test_a_table_is_scored_in_whatever_form_it_is_and_written_for_excel(own, tmp_path):
+    lines = [
+        "text;n;;",
+        *(f'"{text.replace(chr(34), chr(34) * 2)}";{n};;' for n, text in enumerate(TEXTS[:20])),
+    ]
+    (tmp_path / "in.csv").write_bytes("\r\n".join(lines).encode("cp932", "ignore"))
+    for options, encoding in (({"bom": True}, "utf-8-sig"), ({"encoding": "cp932"}, "cp932")):
+        job = open_job(own, str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), **options)
+        assert score(job).rows == 20
+        data = (tmp_path / "out.csv").read_bytes()
+        assert data.startswith(b"\xef\xbb\xbf") == (encoding == "utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(data.decode(encoding), newline="")))
+        assert [row["n"] for row in rows] == [str(n) for n in range(20)]
+        assert list(rows[0]) == ["text", "n", "3", "4", *ANSWER]
+
+
+def test_a_character_that_the_encoding_lacks_is_named_and_nothing_is_written(own, tmp_path):
+    table = write(tmp_path / "in.csv", [{"text": "電話"}, {"text": "電話😀"}])
+    job = open_job(own, str(table), str(tmp_path / "out.csv"), encoding="cp932")
+    with pytest.raises(
+        JabertError, match=r"out\.csv: row 2 holds '😀', which cp932 lacks; nothing was written"
+    ):
+        score(job)
+    assert not (tmp_path / "out.csv").exists()
+    again = score(open_job(own, str(table), str(tmp_path / "out.csv"), bom=True))
+    assert (again.rows, again.resumed) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("out.csv", {"encoding": "latin-9000"}, r"--encoding latin-9000: there is no such encoding"),
+        ("out.csv", {"encoding": "cp932", "bom": True}, r"--bom: cp932 has no byte order mark"),
+        ("out.jsonl", {"bom": True}, r"--encoding and --bom are for \.csv and \.tsv"),
+    ],
+)
+def test_an_encoding_that_cannot_be_written_is_refused_at_once(own, tmp_path, target, options, message):
+    table = write(tmp_path / "in.csv", [{"text": "電話"}])
+    with pytest.raises(JabertError, match=message):
+        open_job(own, str(table), str(tmp_path / target), **options)
 
 
 @pytest.mark.parametrize(
@@ -523,7 +583,7 @@ def test_a_run_that_finished_nothing_binds_no_later_one_to_its_version(own, stor
     table = write(tmp_path / "in.csv", [{"text": text} for text in TEXTS[:8]])
     job = open_job(own, str(table), str(tmp_path / "out.csv"))
     whole = table.read_bytes()
-    table.write_bytes(whole + b"a,b,c\n")
+    table.write_bytes(whole + b"a\0\n")
     with pytest.raises(JabertError):
         score(job)
     table.write_bytes(whole)

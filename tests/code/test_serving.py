@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
@@ -384,6 +386,16 @@ def test_each_answer_tells_the_version(server, champion):
     assert answers[0].json()["predictions"][0]["label"] == "京都"
 
 
+def test_rows_that_the_model_sees_only_in_part_are_named(server, champion):
+    with ThreadPoolExecutor(9) as pool:  # also if others wait together with them
+        asked = [["京都", "電話" * (17 + row), "a" * 41][: 1 + row % 3] for row in range(9)]
+        answers = list(pool.map(lambda texts: server.post({"inputs": texts}), asked))
+    for texts, answer in zip(asked, answers, strict=True):
+        cut = [str(row) for row, text in enumerate(texts) if len(text) > 40]
+        assert answer.headers.get("x-jabert-cut") == (",".join(cut) or None)
+    assert "x-jabert-cut" not in server.post({"inputs": []}).headers
+
+
 def test_parameters_reach_the_model(server, champion):
     predicted = server.post({"inputs": ["京都"], "params": {"top_k": 1}}).json()["predictions"]
     assert predicted[0]["probabilities"] == {"京都": 0.75}
@@ -508,6 +520,114 @@ def test_half_sent_requests_time_out_and_block_nobody(server, champion):
 def test_what_is_not_http_is_refused(server):
     assert read_all(connect(server, b"\x16\x03\x01\x00\xa5\x01\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
     assert b"head of the request is too long" in read_all(connect(server, HEAD + b"A: " + b"b" * 70_000))
+
+
+MEGABYTES = [4, 20]
+CLIENTS = {
+    "urllib": """
+import sys, urllib.error, urllib.request
+size = int(sys.argv[2])
+request = urllib.request.Request(sys.argv[1], b"x" * size, {"content-type": "application/json"})
+try:
+    urllib.request.urlopen(request, timeout=30)
+except urllib.error.HTTPError as error:
+    print(error.code, error.read().decode())
+""",
+    "urllib, chunked": """
+import sys, urllib.error, urllib.request
+size = int(sys.argv[2])
+parts = (b"x" * 100_000 for _ in range(size // 100_000))
+request = urllib.request.Request(sys.argv[1], parts, {"content-type": "application/json"})
+try:
+    urllib.request.urlopen(request, timeout=30)
+except urllib.error.HTTPError as error:
+    print(error.code, error.read().decode())
+""",
+    "requests": """
+import sys, requests
+answer = requests.post(sys.argv[1], data=b"x" * int(sys.argv[2]), timeout=30)
+print(answer.status_code, answer.text)
+""",
+    "httpx": """
+import sys, httpx
+answer = httpx.post(sys.argv[1], content=b"x" * int(sys.argv[2]), timeout=30)
+print(answer.status_code, answer.text)
+""",
+    "httpx, chunked": """
+import sys, httpx
+parts = (b"x" * 100_000 for _ in range(int(sys.argv[2]) // 100_000))
+answer = httpx.post(sys.argv[1], content=parts, timeout=30)
+print(answer.status_code, answer.text)
+""",
+}
+
+
+@pytest.mark.parametrize("megabytes", MEGABYTES)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_ordinary_client_reads_that_its_body_is_too_long(server, client, megabytes):
+    command = [sys.executable, "-c", CLIENTS[client], f"{server.url}/invocations", str(megabytes * 10**6)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith('413 {"error_code": "REQUEST_TOO_LARGE", "message": "the body is too long')
+    assert server.post(ONE).ok
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
+@pytest.mark.parametrize(
+    "more", [[], ["-H", "Expect:"], ["-H", "Transfer-Encoding: chunked", "-H", "Expect:"]]
+)
+def test_curl_reads_that_its_body_is_too_long(server, tmp_path, more):
+    (tmp_path / "body").write_bytes(b"x" * 20_000_000)
+    command = ["curl", "-sS", "-w", " %{http_code}", "--data-binary", f"@{tmp_path}/body", *more]
+    done = subprocess.run(
+        [*command, f"{server.url}/invocations"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the body is too long" in done.stdout
+    assert done.stdout.endswith(" 413")
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (HEAD + b"Content-Length: 2147483648\r\n\r\n", b"HTTP/1.1 413 "),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"186a0\r\n" + b"x" * 100_000, b"HTTP/1.1 413 "),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nno number\r\n", b"HTTP/1.1 400 "),
+        (b"no HTTP\r\n\r\n", b"HTTP/1.1 400 "),
+        (HEAD + b"A: " + b"b" * 70_000, b"HTTP/1.1 400 "),
+        (b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 90000000\r\n\r\n", b"HTTP/1.1 404 "),
+        (HEAD + b"Content-Length: 15000\r\n\r\n{", b"HTTP/1.1 408 "),
+    ],
+)
+def test_what_is_sent_after_an_early_answer_takes_it_from_nobody(server, champion, sent, answer):
+    """The client goes on sending until it has sent 3 MB, and reads only then."""
+    with connect(server, sent) as connection:
+        if b"15000" in sent:
+            time.sleep(2.5)  # the server waits for 2 s
+        for _ in range(30):
+            connection.sendall(b"x" * 100_000)
+        time.sleep(0.2)
+        connection.sendall(b"x")
+        assert read_all(connection).startswith(answer)
+    assert server.post(ONE).ok
+
+
+def test_whoever_sends_without_end_is_cut_off_and_no_memory_is_kept(server, champion):
+    def kilobytes():
+        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{server.process.pid}/status").read_text())[1])
+
+    before = kilobytes()
+    with connect(server, HEAD + b"Content-Length: 2147483648\r\n\r\n") as connection:
+        for _ in range(2000):
+            connection.sendall(b"x" * 100_000)
+        assert kilobytes() - before < 30_000
+        assert connection.recv(20).startswith(b"HTTP/1.1 413 ")
+        started = time.monotonic()  # now the client is silent, and does not close
+        with suppress(ConnectionError):
+            while time.monotonic() < started + 12:
+                time.sleep(0.5)
+                connection.sendall(b"x") if time.monotonic() > started + 8 else None
+            raise AssertionError("the server does not end the connection")
 
 
 def test_a_client_that_goes_away_is_noted(server, champion):

@@ -477,3 +477,97 @@ def test_an_unknown_suite_names_the_nearest() -> None:
     assert find_suite("pieces").name == "pieces.json"
     with pytest.raises(JabertError, match="~nobody-here/x: there is no such home folder"):
         find_suite("~nobody-here/x")
+
+
+# Conditions on rows
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows"),
+    [
+        ('col("label")=="グルメ"', 24),
+        ("col(\"label\") != '京都'", 24),
+        ('col("label") == "it\'s"', 0),
+        ('col("characters") < -1.5e1', 0),
+        ('col("group").notnull()', 48),
+    ],
+)
+def test_a_condition_in_words_chooses_rows_in_any_script(tmp_path: Path, condition: str, rows: int) -> None:
+    never = {"column": "characters", "min_value": 1000, "row_condition": condition}
+    entry = {
+        "type": "expect_column_values_to_be_between",
+        "kwargs": {**never, "condition_parser": "great_expectations"},
+    }
+    found = check(good_table(), tmp_path, own_suite(tmp_path, entry)).findings
+    assert sum(finding.rows for finding in found) == rows
+
+
+def test_a_condition_of_pandas_chooses_rows(tmp_path: Path) -> None:
+    kwargs = {"column": "characters", "min_value": 1000, "row_condition": "label == 'グルメ' and line > 4"}
+    entry = {"type": "expect_column_values_to_be_between", "kwargs": {**kwargs, "condition_parser": "pandas"}}
+    assert only_finding(check(good_table(), tmp_path, own_suite(tmp_path, entry)), "critical").rows == 21
+
+
+@pytest.mark.parametrize(
+    ("condition", "fault"),
+    [
+        (
+            'label="グルメ"',
+            r"row_condition 'label=.*cannot be read; forms that work are 'col\(\"label\"\) == ",
+        ),
+        ('col("label") == グルメ', "cannot be read; forms that work"),
+        ('col("ラベル") == "グルメ"', "unknown column 'ラベル'; "),
+    ],
+)
+def test_a_condition_that_cannot_be_read_names_the_suite_and_what_can(
+    tmp_path: Path, condition: str, fault: str
+) -> None:
+    kwargs = {"column": "text", "row_condition": condition, "condition_parser": "great_expectations"}
+    suite = own_suite(tmp_path, {"type": "expect_column_values_to_not_be_null", "kwargs": kwargs})
+    with pytest.raises(JabertError, match=fault) as refused:
+        check(good_table(), tmp_path, suite)
+    assert f"validation suite {suite}: " in str(refused.value)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["suite_row_condition", "suite_row_condition_pandas"])
+def test_the_known_suites_with_a_condition_work(shared: Path, tmp_path: Path, name: str) -> None:
+    report = check(good_table(), tmp_path, str(shared / f"cases/{name}.json"))
+    assert (report.success, report.evaluated) == (True, 2)
+
+
+# What can be done about a class that a split lacks
+
+
+@pytest.mark.parametrize(
+    ("split_by", "settings", "remedy"),
+    [
+        ("given", [], "give rows of each class another split in the column 'split'"),
+        ("group", [], "three splits need three groups of a class, but 'グルメ' has 2: add some"),
+        ("sentence", [], "try larger shares .data.test_share, data.validation_share., another data.seed, or"),
+        ("sentence", ["data.split_version=1"], "try data.split_version = 2, larger shares"),
+    ],
+)
+def test_a_class_that_a_split_lacks_is_refused_with_the_remedy(
+    tmp_path: Path, split_by: str, settings: list[str], remedy: str
+) -> None:
+    table = good_table()
+    table = table[(table["label"] != "グルメ") | (table["split"] != "test")]
+    report = check_texts(table, settings_of("labelled_texts", *settings), split_by, tmp_path)
+    with pytest.raises(JabertError, match=remedy):
+        report.raise_if_critical()
+
+
+def test_twins_in_two_splits_are_critical_in_version_2_of_the_splits(tmp_path: Path) -> None:
+    table = changed(good_table(), 0, text="ＡＢＣを買う")
+    table = changed(table, table.index[table["split"] == "test"][0], text="ABCを買う")
+    assert not check(table, tmp_path).success
+    first = settings_of("labelled_texts", "data.split_version=1")
+    assert check_texts(table, first, "group", tmp_path).success
+
+
+def test_warnings_are_short_sentences(tmp_path: Path) -> None:
+    report = check(changed(good_table(), 0, label="グルメ "), tmp_path)
+    (told,) = [warning for warning in report.warnings() if "spellings" in warning]
+    assert told.startswith("not met: No label has several spellings")
+    assert told.endswith(": 24 rows, the first 文.csv line 2: 'グルメについてtrainの0番目の文' (グルメ )")

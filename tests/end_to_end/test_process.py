@@ -151,18 +151,24 @@ def test_a_wheel_carries_flows_expectations_and_recipes(toy_table, tmp_path):
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
     subprocess.run([*pip, str(installed), str(wheel)], check=True, capture_output=True)
     program = (
-        "import sys, flows, jabert; from jabert.cli import main\n"
+        "import sys, jabert; from jabert.cli import main; from jabert.cli.commands import _run_flow\n"
+        "try: _run_flow('nothing')\n"
+        "except ModuleNotFoundError as error: assert error.name == 'flows.nothing', error\n"
+        "import flows\n"
         f"assert all(m.__file__.startswith({str(installed)!r}) for m in (flows, jabert)), flows.__file__\n"
         "from jabert.config import bundled_recipes; assert {'knbc', 'seed'} <= set(bundled_recipes())\n"
         f"settings = ['--set', 'data.path={toy_table}', '--set', 'data.test_rows=40']\n"
         "main(['validate', '--recipe', 'seed', *settings])"
     )
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
+    elsewhere = tmp_path / "別の フォルダ"
+    for own in ("flows", "tests", "expectations"):
+        (elsewhere / own).mkdir(parents=True)
+        (elsewhere / own / "__init__.py").write_text("raise ImportError('of the user')")
+    (elsewhere / "expectations" / "seed.json").write_text("{}")
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=elsewhere,
-        env={**os.environ, "PYTHONPATH": str(installed)},
+        env={**os.environ, "PYTHONPATH": str(installed), "PREFECT_API_URL": "http://127.0.0.1:9/api"},
         capture_output=True,
         text=True,
         check=False,

@@ -25,7 +25,7 @@ EXPECTED = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
 FIRST, SECOND = EXPECTED["versions"]
 KILLED = EXPECTED["killed"]
 TEXTS = EXPECTED["texts"]
-DEFAULTS = ["classifier.dropout=0", "training.averaging=0"]
+DEFAULTS = ["classifier.dropout=0", "training.averaging=0", "data.split_version=1"]
 """Of jabert 0.1, where they are others today."""
 
 

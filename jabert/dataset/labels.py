@@ -1,0 +1,126 @@
+"""Labels as classes: which spellings mean the same, and which cells hold several labels."""
+
+import ast
+import json
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+
+import pandas as pd
+
+from jabert.config import DataSettings
+from jabert.errors import JabertError
+
+_SEPARATORS = re.compile(r"[,;|/、，；｜／\t\n]")
+_WHOLE = re.compile(r"(-?\d+)\.0+")
+_NULLS = {"", "nan", "null", "none", "na", "n/a", "#n/a", "nil", "<na>"}
+
+
+def with_classes(rows: pd.DataFrame, settings: DataSettings) -> tuple[pd.DataFrame, list[str]]:
+    """The rows with one spelling for each class, and sentences on spellings.
+
+    `1.0` is `1` if both occur. Labels that differ only in width, case or surrounding space are told, and are
+    one with `data.normalize_labels`: a label is then NFKC without surrounding space, in the case that is most
+    frequent, or that of `data.labels`.
+
+    Args:
+        rows: columns text, label, file, line and any others; a label may be null.
+        settings: `labels` and `normalize_labels` are used.
+
+    Raises:
+        JabertError: a cell holds several labels; names file and line.
+    """
+    counts = {str(label): int(count) for label, count in rows["label"].value_counts().items()}
+    _refuse_several(rows, counts, settings.labels)
+    notes: list[str] = []
+    renamed = {
+        label: match[1] for label in counts if (match := _WHOLE.fullmatch(label)) and match[1] in counts
+    }
+    for label, whole in renamed.items():
+        notes.append(
+            f"the labels {whole!r} ({counts[whole]:,} rows) and {label!r} ({counts[label]:,}) are one class"
+        )
+    if settings.normalize_labels:
+        renamed |= _normalized(
+            {label: n for label, n in counts.items() if label not in renamed}, settings.labels
+        )
+        joined = defaultdict(list)
+        for label in counts:
+            joined[renamed.get(label, label)].append(label)
+        for name, labels in joined.items():
+            if len({*labels, name} - {old for old in labels if _WHOLE.fullmatch(old)}) > 1:
+                notes.append(f"label {name!r} stands for {_listed(labels, counts)} (data.normalize_labels)")
+    else:
+        for labels in _alike(counts):
+            notes.append(
+                f"the labels {_listed(labels, counts)} differ only in width, case or surrounding space, "
+                "and are different classes; data.normalize_labels = true joins them"
+            )
+    nulls = [label for label in counts if label.strip().casefold() in _NULLS]
+    for label in sorted({*nulls} - {*settings.labels}):
+        notes.append(f"the label {_listed([label], counts)} is a class, though it looks like a missing one")
+    return (rows.assign(label=rows["label"].replace(renamed)) if renamed else rows), notes
+
+
+def _alike(labels: Collection[str]) -> Iterator[list[str]]:
+    """Labels that differ only in width, case or surrounding space."""
+    groups = defaultdict(list)
+    for label in labels:
+        groups[_plain(label).casefold()].append(label)
+    return (sorted(group) for group in groups.values() if len(group) > 1)
+
+
+def _plain(label: str) -> str:
+    return unicodedata.normalize("NFKC", label).strip()
+
+
+def _normalized(counts: Mapping[str, int], allowed: Collection[str]) -> dict[str, str]:
+    """Label -> its normal form, if that is another."""
+    cases: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for label, count in counts.items():
+        cases[_plain(label).casefold()][_plain(label)] += count
+    chosen = {key: min(forms, key=lambda form: (-forms[form], form)) for key, forms in cases.items()} | {
+        _plain(label).casefold(): label for label in allowed
+    }
+    names = {label: chosen[_plain(label).casefold()] or label for label in counts}
+    return {label: name for label, name in names.items() if name != label}
+
+
+def _listed(labels: Collection[str], counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{label!r} ({counts[label]:,} rows)" for label in labels)
+
+
+def _refuse_several(rows: pd.DataFrame, counts: Mapping[str, int], allowed: Collection[str]) -> None:
+    """Refuse a cell that is a list, or that is made of labels which also stand alone, or in another order."""
+    orders = defaultdict(set)
+    for label in counts:
+        if len(parts := _parts(label)) > 1:
+            orders[tuple(sorted(parts))].add(label)
+    for label, count in counts.items():
+        parts = _parts(label)
+        several = len(set(parts)) > 1 and (
+            all(part in counts for part in parts) or len(orders[tuple(sorted(parts))]) > 1
+        )
+        if label in allowed or not (several or _is_list(label)):
+            continue
+        row = rows.loc[rows["label"] == label].iloc[0]
+        raise JabertError(
+            f"{row['file']}, line {row['line']}: {label!r} are several labels ({count:,} rows have them), "
+            "but a text has one: keep one, leave such rows out, or name it in data.labels if it is one class"
+        )
+
+
+def _parts(label: str) -> list[str]:
+    return [part.strip() for part in _SEPARATORS.split(label) if part.strip()]
+
+
+def _is_list(label: str) -> bool:
+    if not (label.startswith("[") and label.endswith("]")):
+        return False
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return isinstance(read(label), list)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return False
