@@ -60,6 +60,13 @@ def _codec(name: str) -> str:
     return name
 
 
+def _header(value: Any) -> Any:
+    found = {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+    if found != "auto" and not isinstance(found, bool):
+        raise ValueError("it is neither auto, true nor false")
+    return found
+
+
 def _delimiter(name: str) -> str:
     if name == "auto":
         return name
@@ -84,6 +91,7 @@ Locations = Annotated[  # one may stand without brackets
 ]
 
 Paths = str | tuple[str, ...]
+Header = Annotated[Literal["auto"] | bool, BeforeValidator(_header)]
 Column = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 Encoding = Annotated[str, AfterValidator(_codec)]
 Delimiter = Annotated[str, AfterValidator(_delimiter)]
@@ -118,7 +126,7 @@ class DataSettings(_Group):
     """of the cells of a table of text, one character or `tab`; auto: that which makes all rows as wide"""
     quoting: Literal["auto", "rfc4180", "none"] = "auto"
     """rfc4180: a cell in quotes may hold anything, "" is one quote; none: quotes are part of the texts"""
-    header: Literal["auto"] | bool = "auto"
+    header: Header = "auto"
     """whether the first row names the columns; auto: yes, unless data.text_column is a number and that row is
     like the others"""
     skip: tuple[str, ...] = ("LICENSE*", "README*", "CHANGES*")

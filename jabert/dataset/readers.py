@@ -88,8 +88,11 @@ def _read_tables(
     own = settings.model_copy(update={"split": "auto"}) if sides else settings
     read = [read_table(file, own) for file in files.values()]
     tables = [rows for rows, _ in read]
-    if sides and not any("split" in rows for rows in tables):
-        tables = [rows.assign(split=side) for rows, side in zip(tables, sides.values(), strict=True)]
+    if sides and not all("split" in rows for rows in tables):
+        tables = [
+            rows if "split" in rows else rows.assign(split=side)
+            for rows, side in zip(tables, sides.values(), strict=True)
+        ]
         said = ", ".join(f"{name} {side}" for name, side in sides.items())
         notes.append(f"the names of the files say the split: {said}; data.split = 'sentence' makes another")
     return pd.concat(tables, ignore_index=True), [form for _, form in read]

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
+from jabert.cli import main
 from jabert.config import DataSettings, load_settings
 from jabert.dataset import read_corpus
 from jabert.dataset.chunks import read_chunks
@@ -289,6 +290,10 @@ def test_a_first_line_that_can_be_a_header_or_a_row(tmp_path):
         read(path, text_column="1", label_column="2")
     for header, expected in ((True, [["c", "d"]]), (False, [["a", "b"], ["c", "d"]])):
         assert pairs(read(path, text_column="1", label_column="2", header=header)) == expected
+    with pytest.raises(
+        JabertError, match=r"data\.header cannot be 'maybe': it is neither auto, true nor false"
+    ):
+        load_settings(None, ["data.header=maybe"])
     settings = load_settings(None, ["data.header=false", "data.text_column=1", "data.delimiter=tab"]).data
     assert (settings.header, settings.text_column, settings.delimiter) == (False, "1", "\t")
 
@@ -298,6 +303,23 @@ def test_a_column_twice_is_named_by_number(tmp_path):
     with pytest.raises(JabertError, match=r"more than one column 'label'; give its number"):
         read(path)
     assert pairs(read(path, label_column="3")) == [["a", "c"]]
+
+
+def test_validate_says_how_a_table_was_read(tmp_path, capsys, caplog):
+    rows = "".join(f"京都の{n}番目の寺;旅{n % 2}\r\n" for n in range(60))
+    path = write(tmp_path / "t.csv", f"text;label\r\n{rows}".encode("cp932"))
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", "--set", f"data.path={path}", "--json"])
+    assert not ended.value.code
+    facts = json.loads(capsys.readouterr().out)
+    expected = {"encoding": "cp932", "delimiter": ";", "quoting": "rfc4180", "header": True}
+    assert facts["guessed"] == expected
+    assert facts["files"] == [{"file": str(path), **expected}]
+    assert expected.items() <= facts.items()
+    assert facts["rows"]["rows_read"] == 60
+    for said in ("is read as CP932", "divided at ';'"):
+        assert any(said in warning for warning in facts["warnings"])
+        assert said in caplog.text
 
 
 # Other files
@@ -413,6 +435,14 @@ def test_a_folder_of_a_file_for_each_split(tmp_path, ending):
     assert (
         read_corpus(DataSettings(path=str(tmp_path), split="sentence", test_share=0.5)).split_by == "sentence"
     )
+
+
+def test_a_column_of_splits_goes_before_the_name_of_its_file(tmp_path):
+    write(tmp_path / "train.csv", "text,label,split\na,x,val\nb,x,train\n")
+    write(tmp_path / "test.csv", "text,label\nc,x\n")
+    table = read(tmp_path).table
+    sides = dict(zip(table["text"], table["split"], strict=True))
+    assert sides == {"a": "validation", "b": "train", "c": "test"}
 
 
 def test_names_of_which_only_some_say_a_split(tmp_path):
