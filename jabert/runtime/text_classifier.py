@@ -300,7 +300,6 @@ class Network:
         self._habits = json.loads((folder / "network.json").read_text(encoding="utf-8"))
         self._encode = tokenizer_of(folder, self._habits)
         self._room = self._habits["max_tokens"] - len(self._habits.get("prefix_ids", ())) - 2  # pieces
-        self._kept = [self._habits.get(name, default) for name, default in _OF_LONG_TEXTS.items()]
         core = openvino.Core()
         fast = self._habits["precision"] == "bfloat16" and "BF16" in core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
@@ -327,6 +326,11 @@ class Network:
         self._layout = compiled(folder / "layout.xml", "f32").create_infer_request()
         self._encoder = compiled(folder / "encoder.xml", "bf16" if fast else "f32").create_infer_request()
         self._lock = threading.Lock()  # a request computes one batch at a time
+
+    @property
+    def _kept(self) -> list[Any]:
+        """What is kept of a long text, the most windows, and the overlap of two."""
+        return [self._habits.get(name, default) for name, default in _OF_LONG_TEXTS.items()]
 
     def token_ids(self, text: str) -> _Ints:
         """As in training: cut, framed by `[CLS]`, perhaps a prefix, and `[SEP]`; int32.
