@@ -177,6 +177,9 @@ class _Reading:
         broken: number of records on several lines, and that of their lines.
         joined: line and lines of each, kept only if each line could be a row.
         seen: by column the cells of records on one line.
+        line_ends: of the lines that are not blank, how many end in a carriage return and a line feed, and how
+            many in a line feed alone.
+        record_ends: of the records, with quoting.
     """
 
     delimiter: str
@@ -196,6 +199,8 @@ class _Reading:
     broken: tuple[int, int] = (0, 0)
     joined: list[tuple[int, list[str]]] = field(default_factory=list)
     seen: dict[int, set[str]] = field(default_factory=dict)
+    line_ends: Counter[str] = field(default_factory=Counter)
+    record_ends: Counter[str] = field(default_factory=Counter)
 
     @property
     def fits(self) -> bool:
@@ -217,6 +222,7 @@ class _Reading:
 
     def take_record(self, line: int, lines: list[str], cells: list[str], quoted: list[bool]) -> None:
         """Note a record, with quoting."""
+        self.record_ends[_end_of(lines[-1])] += 1
         if not self.records:
             self.names, self.header_quoted = cells, self.by_name and any(quoted)
         self.records += 1
@@ -248,6 +254,7 @@ def _scanned(open_lines: _Lines, delimiter: str, quoting: str, *, by_name: bool)
     for line in open_lines():
         if text := line.rstrip("\r\n"):
             reading.take_line(text)
+            reading.line_ends[_end_of(line)] += 1
     if not reading.quotes or quoting == "none":
         reading.strict = reading.even and not reading.quotes
     else:
@@ -307,8 +314,11 @@ def _resolved(reading: _Reading, file: str) -> Dialect:
     Raises:
         JabertError: both quotings are possible, and rows would differ.
     """
-    quoted = Dialect(reading.delimiter, "rfc4180", notes=tuple(_broken_lines(reading, file)))
-    unquoted = Dialect(reading.delimiter, "none", notes=tuple(_open_quotes(reading, file)))
+    ends = reading.record_ends if reading.quotes else reading.line_ends
+    quoted_notes = (*_broken_lines(reading, file), *_mixed_ends(ends, file))
+    unquoted_notes = (*_open_quotes(reading, file), *_mixed_ends(reading.line_ends, file))
+    quoted = Dialect(reading.delimiter, "rfc4180", notes=quoted_notes)
+    unquoted = Dialect(reading.delimiter, "none", notes=unquoted_notes)
     if not reading.even or not reading.quotes:
         return quoted
     if not reading.strict:
@@ -337,18 +347,21 @@ def _all_quoted(reading: _Reading, column: int) -> bool:
 
 
 def _holds_rows(reading: _Reading) -> bool:
-    """Whether what would be a cell on several lines has rows of this table in it: cells that others have."""
-    inner = [
-        line.rstrip("\r\n").split(reading.delimiter) for _, lines in reading.joined for line in lines[:-1]
-    ]
-    known = [
-        any(
-            cell and '"' not in cell and cell in reading.seen.get(column, ())
-            for column, cell in enumerate(cells)
-        )
-        for cells in inner
-    ]
-    return sum(known) * 2 >= len(known)
+    """Whether what would be cells on several lines hold rows of this table: cells that other rows have.
+
+    Only what is within the quotes tells: a row with such a cell has others before and behind it.
+    """
+    known: list[bool] = []
+    for _, lines in reading.joined:
+        within = False
+        for line in lines:
+            found = []
+            for column, cell in enumerate(line.rstrip("\r\n").split(reading.delimiter)):
+                if within and '"' not in cell:
+                    found.append(bool(cell) and cell in reading.seen.get(column, ()))
+                within ^= bool(cell.count('"') % 2)
+            known += [any(found)] if found else []
+    return bool(known) and sum(known) * 2 >= len(known)
 
 
 def _broken_lines(reading: _Reading, file: str) -> Iterator[str]:
@@ -364,6 +377,19 @@ def _open_quotes(reading: _Reading, file: str) -> Iterator[str]:
     if reading.opened:
         yield (
             f"{file}: quotes are read as part of the texts, as they are not those of RFC 4180 (data.quoting)"
+        )
+
+
+def _end_of(line: str) -> str:
+    return line[len(line.rstrip("\r\n")) :][-2:]
+
+
+def _mixed_ends(ends: Counter[str], file: str) -> Iterator[str]:
+    both, alone = ends["\r\n"], ends["\n"]
+    if both and alone:
+        yield (
+            f"{file}: {both:,} of {both + alone:,} lines end in a carriage return and a line feed, the "
+            "others in a line feed alone; no carriage return there is read as part of a text"
         )
 
 

@@ -275,6 +275,21 @@ def test_two_ends_of_a_line(tmp_path):
         list(read_chunks(str(write(tmp_path / "v.csv", "text\na\rb\nc\n")), 9, lambda names: names))
 
 
+@pytest.mark.parametrize(
+    ("data", "mixed"),
+    [
+        (b"text,label\na,x\r\nb,y\n", True),
+        (b'text,label\n"a",x\r\n"b",y\n', True),
+        (b"text,label\r\na,x\r\nb,y", False),
+        (b'text,label\r\n"a\nb",x\r\n"c",y\r\n', False),  # Excel ends lines within cells so
+    ],
+)
+def test_lines_that_end_in_different_ways_are_told(tmp_path, data, mixed):
+    notes = read(write(tmp_path / "a.csv", data)).notes
+    told = [note for note in notes if "1 of 3 lines end in a carriage return and a line feed" in note]
+    assert len(told) == mixed and len([note for note in notes if "carriage" in note]) == mixed
+
+
 def test_empty_cells_behind_the_header_are_nothing(tmp_path):
     rows = read(write(tmp_path / "t.csv", "text,label\na,b,,\nc,d\n"))
     assert pairs(rows) == [["a", "b"], ["c", "d"]]
