@@ -201,16 +201,17 @@ def require_ending(location: str, endings: Sequence[str] = ENDINGS) -> str:
     raise JabertError(f"{location} has none of the endings of a table: {', '.join(endings)}")
 
 
-def require_column(column: str, present: Sequence[str], file: str) -> str:
+def require_column(column: str, present: Sequence[str], file: str, role: str) -> str:
     """The name under which a chunk has a column, after checking that there is exactly one of its name.
 
     Args:
         column: its name, in any composition (NFC or NFD), or its number from 1 if no column has that name.
         present: the names of the file.
         file: named in errors.
+        role: of the column, as in the name of the setting that names it, `data.<role>_column`.
 
     Raises:
-        JabertError: naming the file, the column and those that are there.
+        JabertError: naming the file, the column, those that are there and the setting.
     """
     named = [place for place, name in enumerate(present) if composed(name) == composed(column)]
     if not named and column.isdecimal() and 0 < int(column) <= len(present):
@@ -221,6 +222,7 @@ def require_column(column: str, present: Sequence[str], file: str) -> str:
         raise JabertError(f"{file} has more than one column {column!r}; give its number, from 1, instead")
     near = difflib.get_close_matches(column, present, n=1)
     hint = f"; the nearest is {near[0]!r}" if near else ""
+    hint += f"; data.{role}_column names it"
     shown = ", ".join(repr(name if len(name) < 40 else f"{name[:40]}…") for name in present)
     raise NoColumnError(f"{file} has no column {column!r} but: {shown}{hint}")
 

@@ -52,7 +52,7 @@ def read_table(location: str, settings: DataSettings) -> tuple[pd.DataFrame, For
             wanted["split"] = settings.split_column
         if settings.order_column:
             wanted["order"] = settings.order_column
-        return {role: require_column(column, present, location) for role, column in wanted.items()}
+        return {role: require_column(column, present, location, role) for role, column in wanted.items()}
 
     cells, lines, form = read_columns(location, roles, settings, settings.sha256)
     return rows_frame(cells, location, lines), form
@@ -160,7 +160,9 @@ def rows_frame(cells: Mapping[str, Sequence[str | None]], file: str, lines: Sequ
 
 def _read_column(file: str, column: str, settings: DataSettings) -> tuple[list[str | None], list[int], Form]:
     own = settings.model_copy(update={"text_column": column})
-    cells, lines, form = read_columns(file, lambda names: {"text": require_column(column, names, file)}, own)
+    cells, lines, form = read_columns(
+        file, lambda names: {"text": require_column(column, names, file, "text")}, own
+    )
     return cells.get("text", []), lines, form
 
 

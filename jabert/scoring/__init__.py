@@ -70,7 +70,7 @@ class Job:
 
         def select(names: Sequence[str]) -> Sequence[str]:
             nonlocal column
-            column = require_column(data.text_column, names, self.source)
+            column = require_column(data.text_column, names, self.source, "text")
             return names
 
         for chunk in read_chunks(self.source, self.chunk_rows, select, data):

@@ -62,8 +62,8 @@ class Places:
             log.warning("%s has no column %r: each text is scored without its neighbours", chunk.file, group)
             return {}
         return {
-            "group": require_column(group, chunk.present, chunk.file),
-            **({"order": require_column(order, chunk.present, chunk.file)} if order else {}),
+            "group": require_column(group, chunk.present, chunk.file, "group"),
+            **({"order": require_column(order, chunk.present, chunk.file, "order")} if order else {}),
         }
 
 
