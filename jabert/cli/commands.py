@@ -369,6 +369,36 @@ def models_rollback(given: Given) -> None:
     given.show(vars(move), lambda _: print(f"version {move.version} of {name!r} is the champion again"))
 
 
+VersionsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[VERSION]…", help="Numbers of versions; without any, all.")
+]
+
+
+@_command(models_app.command("verify"))
+def models_verify(given: Given, versions: VersionsArgument = None) -> None:
+    """Compare the files of versions with what was registered, and name what differs; runs nothing of them."""
+    from jabert.registry import open_registry
+
+    registry = open_registry(given.settings)
+    found = [registry.verify(version) for version in versions or registry.numbers()]
+    given.show(found, print_listing, ("version", "anchored", "ok", "fault"), "there is no version")
+    if any(each["ok"] is False for each in found):
+        raise typer.Exit(1)
+
+
+@_command(models_app.command("anchor"))
+def models_anchor(given: Given, versions: VersionsArgument = None) -> None:
+    """Note the digests of all files of versions that have none yet, as those of earlier releases."""
+    from jabert.registry import open_registry
+
+    registry = open_registry(given.settings)
+    found = [
+        {"version": version, "anchored": True, "new": registry.anchor(version)}
+        for version in versions or registry.numbers()
+    ]
+    given.show(found, print_listing, ("version", "anchored", "new"), "there is no version")
+
+
 @_command(models_app.command("card"), has_json=False)
 def models_card(
     version: Annotated[str, typer.Argument(metavar="V", help="Number of the version.")],
@@ -589,7 +619,7 @@ def encoder_export(
     registry = open_registry(given.settings)
     card = f"# The encoder of version {version} of {registry.name}\n\nWritten by `jabert encoder export`.\n"
     with registry.files(version) as files:
-        print(export_encoder(files, out, card))
+        print(export_encoder(files / "artifacts", out, card))
 
 
 def _require_inputs(settings: "Settings") -> None:

@@ -1,10 +1,12 @@
 """A script that downloads a registered model, loads it and classifies texts with it.
 
 The smoke check runs it in a process of its own and without jabert, as a user who downloads the model would.
-Arguments are a JSON file {"uri", "store", "texts"} and the folder to download to. It prints one line of JSON:
-for each text an object {label: probability}.
+Arguments are a JSON file {"uri", "store", "texts", "files"} and the folder to download to; `files` has the
+SHA-256 of each file by its path, or is null. It prints one line of JSON: for each text an object
+{label: probability}.
 """
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -19,6 +21,9 @@ def main(request: str, folder: str) -> None:
     mlflow.set_tracking_uri(wanted["store"])
     mlflow.set_registry_uri(wanted["store"])
     fetched = mlflow.artifacts.download_artifacts(wanted["uri"], dst_path=folder)
+    for name, digest in (wanted["files"] or {}).items():
+        if hashlib.sha256((Path(fetched) / name).read_bytes()).hexdigest() != digest:
+            raise SystemExit(f"the file {name} has changed since the model was registered")
     predicted = mlflow.pyfunc.load_model(fetched).predict(pd.DataFrame({"text": wanted["texts"]}))
     print(json.dumps(list(predicted["probabilities"])), flush=True)
 

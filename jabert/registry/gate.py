@@ -24,6 +24,7 @@ from jabert.evaluation.intervals import resampling_units
 from jabert.registry.leaks import is_comparable, seen_rows
 from jabert.registry.smoke import smoke_check
 from jabert.registry.versions import Registry, classify
+from jabert.tracking import anchor_of
 
 Outcome = Literal["promoted", "kept", "refused"]
 
@@ -131,7 +132,9 @@ class Gate:
     record: Callable[[Verdict], None]
     shares: Mapping[str, float] | None = None
     seed: int = 0
-    smoke_check: Callable[[str, str, list[str], pd.DataFrame], str | None] = smoke_check
+    smoke_check: Callable[[str, str, list[str], pd.DataFrame, Mapping[str, str] | None], str | None] = (
+        smoke_check
+    )
     _known_probabilities: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
     _known_failures: dict[str, str | None] = field(default_factory=dict, init=False, repr=False)
 
@@ -283,7 +286,8 @@ class Gate:
             canary = self.rows[["text"]].iloc[:_CANARY_ROWS]
             expected = classify(self.registry.load(version), canary)
             uri, store, texts = self.registry.uri(version), self.registry.store, canary["text"].tolist()
-            self._known_failures[version] = self.smoke_check(uri, store, texts, expected)
+            files = anchor_of(self.registry.client, uri)
+            self._known_failures[version] = self.smoke_check(uri, store, texts, expected, files)
         return self._known_failures[version]
 
 

@@ -1,12 +1,12 @@
 """The leak guard: which of today's test rows a registered model was trained on."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import TypeAdapter
 
 from jabert.dataset import row_digests
 from jabert.files import write_json
@@ -34,6 +34,9 @@ class TrainingDigests:
     by_form: bool = False
 
 
+_FILE = TypeAdapter(TrainingDigests)
+
+
 def write_training_digests(table: pd.DataFrame, split_by: str, path: Path) -> Path:
     """Write the digests of the training and validation rows of a split table of texts.
 
@@ -50,10 +53,12 @@ def write_training_digests(table: pd.DataFrame, split_by: str, path: Path) -> Pa
 
 
 def read_training_digests(path: Path) -> TrainingDigests:
-    """Read a file of `write_training_digests`."""
-    digests = json.loads(path.read_text(encoding="utf-8"))
-    by_form = digests.get("by_form", False)
-    return TrainingDigests(frozenset(digests["rows"]), frozenset(digests["groups"]), by_form)
+    """Read a file of `write_training_digests`.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    return _FILE.validate_json(path.read_bytes())
 
 
 def seen_rows(digests: TrainingDigests | None, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:

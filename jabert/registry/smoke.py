@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,13 @@ _TOLERANCE = 1e-5  # absolute difference of a probability, for the same batch
 _TIMEOUT_SECONDS = 600
 
 
-def smoke_check(uri: str, store: str, texts: list[str], expected: pd.DataFrame) -> str | None:
+def smoke_check(
+    uri: str,
+    store: str,
+    texts: list[str],
+    expected: pd.DataFrame,
+    files: Mapping[str, str] | None = None,
+) -> str | None:
     """Download a version into a fresh process and compare its predictions with the expected ones.
 
     Args:
@@ -25,12 +32,14 @@ def smoke_check(uri: str, store: str, texts: list[str], expected: pd.DataFrame) 
         store: URI of the MLflow store.
         texts: the canary texts, one batch.
         expected: their probabilities in this process, one row per text, one column per label.
+        files: the version's anchor, with which the fresh process compares what it downloads.
 
     Returns:
         None if they agree, else what is wrong, a sentence without a full stop.
     """
     with tempfile.TemporaryDirectory(prefix="jabert-smoke-") as scratch:
-        request = write_json(Path(scratch) / "request.json", {"uri": uri, "store": store, "texts": texts})
+        wanted = {"uri": uri, "store": store, "texts": texts, "files": files}
+        request = write_json(Path(scratch) / "request.json", wanted)
         folder = Path(scratch) / "model"
         folder.mkdir()
         command = [sys.executable, "-I", str(_SCRIPT), str(request), str(folder)]

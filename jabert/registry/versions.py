@@ -1,7 +1,8 @@
 """The versions of a registered model: find, load, list, promote and roll them back."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -13,10 +14,20 @@ import pandas as pd
 from jabert.config import Settings
 from jabert.dataset.context import with_neighbours
 from jabert.errors import JabertError, reason_of
+from jabert.files import digest_of_file
 from jabert.registry.leaks import TRAINING_DIGESTS_FILE, TrainingDigests, read_training_digests
 from jabert.registry.lock import lock_location, promotion_lock
 from jabert.registry.moves import Move, apply_move, moves_of, read_state, recover
-from jabert.tracking import connect, get_or_none, load_model
+from jabert.tracking import (
+    ANCHOR,
+    anchor_of,
+    connect,
+    file_digests,
+    get_or_none,
+    load_model,
+    model_files,
+    unchecked_files,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
@@ -74,22 +85,62 @@ class Registry:
 
     @contextmanager
     def files(self, version: str) -> Iterator[Path]:
-        """The artifacts of the model of a version, its package among them, as a copy that is deleted then.
+        """All files of the model of a version, its package below `artifacts`, as a copy that is deleted then.
 
         Raises:
-            JabertError: there is no such version, or its artifacts cannot be read.
+            JabertError: there is no such version, or its files cannot be read, or are not those that were
+                registered.
         """
-        from mlflow.artifacts import download_artifacts
+        self.get(version)
+        with ExitStack() as held:
+            with self._reading(version):
+                folder = held.enter_context(model_files(self.uri(version)))
+            yield folder
+
+    @contextmanager
+    def _reading(self, version: str) -> Iterator[None]:
+        """Name the version where its files cannot be read."""
         from mlflow.exceptions import MlflowException
 
-        self.get(version)
-        with TemporaryDirectory() as copy:
-            try:
-                found = download_artifacts(artifact_uri=f"{self.uri(version)}/artifacts", dst_path=copy)
-            except (MlflowException, OSError) as error:
-                message = f"the files of version {version} of {self.name!r} cannot be read"
-                raise JabertError(f"{message} ({reason_of(error)})") from error
-            yield Path(found)
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            message = f"the files of version {version} of {self.name!r} cannot be read"
+            raise JabertError(f"{message} ({reason_of(error)})") from error
+
+    def anchor(self, version: str) -> bool:
+        """Note the digests of all files of a version, by which they are known from then on.
+
+        Returns:
+            Whether they were not noted before.
+
+        Raises:
+            JabertError: there is no such version, or its files cannot be read, or are not those that were
+                registered.
+        """
+        if ANCHOR in self.get(version).tags:
+            with self.files(version):
+                return False
+        with self._reading(version), unchecked_files(self.uri(version)) as folder:
+            self.tag(version, {ANCHOR: json.dumps(file_digests(folder))})
+        return True
+
+    def verify(self, version: str) -> dict[str, Any]:
+        """Compare the files of a version with its anchor: `version`, `anchored`, `ok` and `fault`.
+
+        `ok` is None without an anchor. Nothing of the version is run.
+
+        Raises:
+            JabertError: there is no such version.
+        """
+        anchored, fault = ANCHOR in self.get(version).tags, None
+        try:
+            with self.files(version):
+                pass
+        except JabertError as error:
+            fault = str(error)
+        ok = None if not anchored and fault is None else fault is None
+        return {"version": version, "anchored": anchored, "ok": ok, "fault": fault}
 
     def require_champion(self) -> str:
         """Number of the champion.
@@ -112,16 +163,31 @@ class Registry:
         return self.load(self.require_champion())
 
     def training_digests(self, version: str) -> TrainingDigests | None:
-        """Digests of what a version was trained on, None if its model has none."""
+        """Digests of what a version was trained on, None if its model has none.
+
+        Raises:
+            JabertError: the version's files are not those that were registered, or the digests are damaged.
+        """
         from mlflow.artifacts import download_artifacts, list_artifacts
 
-        folder = f"{self.uri(version)}/artifacts"
+        folder, anchor = f"{self.uri(version)}/artifacts", anchor_of(self.client, self.uri(version)) or {}
+        name, what = f"artifacts/{TRAINING_DIGESTS_FILE}", f"version {version} of {self.name!r}"
         # A store that does not answer is an error: the version must not pass for one without digests.
         if TRAINING_DIGESTS_FILE not in {PurePosixPath(file.path).name for file in list_artifacts(folder)}:
+            if name in anchor:
+                raise JabertError(f"{what}: the file {name} is missing, so nobody knows what it learned from")
             return None
         with TemporaryDirectory() as copy:
-            file = download_artifacts(f"{folder}/{TRAINING_DIGESTS_FILE}", dst_path=copy)
-            return read_training_digests(Path(file))
+            file = Path(download_artifacts(f"{folder}/{TRAINING_DIGESTS_FILE}", dst_path=copy))
+            if anchor and digest_of_file(file) != anchor.get(name):
+                raise JabertError(f"{what}: the file {name} has changed since the model was registered")
+            try:
+                return read_training_digests(file)
+            except ValueError as error:
+                raise JabertError(
+                    f"{what}: the file {name} is damaged ({reason_of(error)}), so nobody knows what it "
+                    "learned from"
+                ) from error
 
     def run(self, version: str) -> "TrackedRun":
         """The run that judged a version, or else made it: that one may have been killed before the gate.
@@ -156,12 +222,18 @@ class Registry:
         found = self.client.search_model_versions(f"name = '{self.name}'", max_results=200_000)
         return sorted(found, key=lambda version: -int(version.version))
 
+    def numbers(self) -> list[str]:
+        """Numbers of all versions, newest first."""
+        return [str(version.version) for version in self.all()]
+
     def register(self, model_uri: str) -> str:
-        """Register a logged model unless a killed process has done so; returns the version's number."""
+        """Register a logged model unless a killed process has done so, and anchor it; returns its number."""
         import mlflow
 
         known = [version.version for version in self.all() if version.source == model_uri]
-        return str(known[0] if known else mlflow.register_model(model_uri, self.name).version)
+        version = str(known[0] if known else mlflow.register_model(model_uri, self.name).version)
+        self.anchor(version)
+        return version
 
     def tag(self, version: str, tags: Mapping[str, Any]) -> None:
         """Set tags of a version; those that are None are left out."""
@@ -211,6 +283,8 @@ class Registry:
                 version = f"version {state.champion} of {self.name!r}"
                 raise JabertError(f"there is nothing to go back to: {version} has no champion before it")
             target = state.previous
+            with self.files(target):  # which are compared with their anchor
+                pass
             promotions = [move for move in moves_of(self.get(target).tags) if move.action != "rolled back"]
             before = promotions[-1].over if promotions else None
             reason = f"rolled back from version {state.champion}"

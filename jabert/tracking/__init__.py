@@ -1,20 +1,35 @@
 """Runs and models in MLflow."""
 
 from jabert.tracking.attempt import Attempt
-from jabert.tracking.fetching import load_model, with_local_encoder
+from jabert.tracking.fetching import (
+    ANCHOR,
+    anchor_of,
+    differences,
+    file_digests,
+    load_model,
+    model_files,
+    unchecked_files,
+    with_local_encoder,
+)
 from jabert.tracking.provenance import provenance
 from jabert.tracking.run import Run, tracked_run
 from jabert.tracking.store import connect, find_run, get_or_none, list_runs
 
 __all__ = [
+    "ANCHOR",
     "Attempt",
     "Run",
+    "anchor_of",
     "connect",
+    "differences",
+    "file_digests",
     "find_run",
     "get_or_none",
     "list_runs",
     "load_model",
+    "model_files",
     "provenance",
     "tracked_run",
+    "unchecked_files",
     "with_local_encoder",
 ]
