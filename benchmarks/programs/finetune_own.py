@@ -31,7 +31,7 @@ def main() -> None:
         for number, batch in enumerate(batches[:WARM_UP] + batches):
             if number == WARM_UP:
                 started = time.perf_counter()
-            learner.learn(ids.take(batch), classes[batch])
+            learner.learn(ids.take(batch), np.eye(len(labels), dtype=np.float32)[classes[batch]])
     send(answers, {"seconds": round(time.perf_counter() - started, 2), "peak_bytes": peak_bytes()})
 
 

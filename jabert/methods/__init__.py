@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from jabert import markdown
-from jabert.config import EnsembleSettings, MethodSettings, Settings, decisive, method_kinds
+from jabert.config import (
+    EnsembleSettings,
+    MethodSettings,
+    Settings,
+    decisive,
+    load_settings,
+    method_kinds,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -291,7 +298,7 @@ def list_methods() -> list[dict[str, Any]]:
         {
             "kind": kind,
             "summary": method.summary,
-            "needs": list(method.needs),
+            "needs": list(method.bound_to(load_settings(None, [f"method.kind={kind}"])).needs),
             "cost": method.cost,
             "settings": method.settings_type().model_dump(exclude={"kind"}),
         }

@@ -23,6 +23,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -299,7 +300,6 @@ class Network:
 
         self._habits = json.loads((folder / "network.json").read_text(encoding="utf-8"))
         self._encode = tokenizer_of(folder, self._habits)
-        self._room = self._habits["max_tokens"] - len(self._habits.get("prefix_ids", ())) - 2  # pieces
         core = openvino.Core()
         fast = self._habits["precision"] == "bfloat16" and "BF16" in core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
@@ -326,6 +326,11 @@ class Network:
         self._layout = compiled(folder / "layout.xml", "f32").create_infer_request()
         self._encoder = compiled(folder / "encoder.xml", "bf16" if fast else "f32").create_infer_request()
         self._lock = threading.Lock()  # a request computes one batch at a time
+
+    @cached_property
+    def _room(self) -> int:
+        """Pieces of a window."""
+        return int(self._habits["max_tokens"]) - len(self._habits.get("prefix_ids", ())) - 2
 
     @property
     def _kept(self) -> list[Any]:

@@ -329,7 +329,7 @@ def test_in_windows_only_what_lies_beyond_the_last_is_cut(long_table, toy_encode
     all_of_it = settings_of(long_table, toy_encoder, "method.kind=mean-pooling")  # the default
     data = steps.read(all_of_it)
     assert steps.tokenize(all_of_it, data).truncated == 0
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
     two = settings_of(long_table, toy_encoder, "data.windows=2", "method.kind=mean-pooling")
     tokens = steps.tokenize(two, data)
     assert tokens.tokenized.cut.tolist() == np.maximum(tokens.tokenized.pieces - 2 - 19, 0).tolist()

@@ -42,7 +42,8 @@ def test_a_method_has_all_rights_and_uses_what_another_one_made(overrides, kind,
         second = retrain("", settings_for(kind, overrides))
 
     assert not tokenized and second["features"]["computed"] == 0
-    method = method_of(load_settings("", settings_for(kind, overrides)))
+    settings = load_settings("", settings_for(kind, overrides))
+    method = method_of(settings)
     expected = first["features"]["computed"] if "vectors" in method.needs else 0
     assert second["features"]["reused"] == expected
     assert second["champion_weighted_f1"] == first["weighted_f1"], "judged against the other method"
@@ -50,7 +51,7 @@ def test_a_method_has_all_rights_and_uses_what_another_one_made(overrides, kind,
     run = registry.run("2")
     own = {name for name in run.data.params if name.startswith("method.")}
     assert run.data.params["method.kind"] == kind
-    assert own == {f"method.{name}" for name in type(method).settings_type.model_fields}
+    assert own == {f"method.{name}" for name in type(settings.method).model_fields}
     drawn = {file.path for file in registry.client.list_artifacts(run.info.run_id, "training")}
     epochs = {"training/history.csv", "training/learning_curves.png"} if method.chooses else set()
     assert drawn == {"training/model_structure.png", *epochs}
