@@ -23,6 +23,18 @@ def ensemble_of(toy_table, toy_encoder):
     return make
 
 
+def learned_by(learner, monkeypatch):
+    """Classes and targets of the rows of each fit of a method, filled as it is fitted."""
+    truly, targets = learner.fit, []
+
+    def fit(self, job, train, validation, on_epoch):
+        targets.append((train.classes, train.targets))
+        return truly(self, job, train, validation, on_epoch)
+
+    monkeypatch.setattr(learner, "fit", fit)
+    return targets
+
+
 def test_fits_with_other_seeds_are_heads_of_one_network(ensemble_of, tmp_path):
     settings = ensemble_of("method.ensemble=2", "training.seed=3")
     data, tokens, fit = results_of(settings)
@@ -45,14 +57,7 @@ def test_fits_with_other_seeds_are_heads_of_one_network(ensemble_of, tmp_path):
 
 def test_a_distilled_one_is_served_at_the_cost_of_one(ensemble_of, tmp_path, monkeypatch):
     settings = ensemble_of("method.ensemble=3", "method.distill=true")
-    learner = type(method_of(ensemble_of()))
-    truly, targets = learner.fit, []
-
-    def fit(self, job, train, validation, on_epoch):
-        targets.append((train.classes, train.targets))
-        return truly(self, job, train, validation, on_epoch)
-
-    monkeypatch.setattr(learner, "fit", fit)
+    targets = learned_by(type(method_of(ensemble_of())), monkeypatch)
     data, _, fitted = results_of(settings)
 
     assert [found is None for _, found in targets] == [True, True, True, False]
@@ -106,14 +111,7 @@ def test_an_ensemble_is_a_member_like_any_other(toy_table, toy_encoder, tmp_path
 @pytest.mark.parametrize("teacher", ["majority", "stack"])
 def test_a_taught_one_learns_half_of_each_label_from_its_teacher(ensemble_of, tmp_path, monkeypatch, teacher):
     settings = ensemble_of(f"method.teacher={teacher}")
-    learner = type(method_of(ensemble_of()))
-    truly, targets = learner.fit, []
-
-    def fit(self, job, train, validation, on_epoch):
-        targets.append((train.classes, train.targets))
-        return truly(self, job, train, validation, on_epoch)
-
-    monkeypatch.setattr(learner, "fit", fit)
+    targets = learned_by(type(method_of(ensemble_of())), monkeypatch)
     data, _, fitted = results_of(settings)
 
     ((classes, found),) = targets
