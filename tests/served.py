@@ -1,5 +1,6 @@
 """For the tests of `jabert serve`: a registered toy model, and a server process."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import requests
 from ports import free_port
+
+from jabert.tracking import ANCHOR, file_digests
 
 CODE = '''
 import time
@@ -102,7 +105,9 @@ class Registry:
         (self.root / number / code.name).write_text(
             CODE.format(on_load=on_load, name=number), encoding="utf-8"
         )
-        self.client.create_model_version("jabert", (self.root / number).as_uri())
+        folder = self.root / number
+        anchor = {ANCHOR: json.dumps(file_digests(folder))}
+        self.client.create_model_version("jabert", folder.as_uri(), tags=anchor)
         return number
 
     def promote(self, version):

@@ -22,7 +22,6 @@ from jabert.config import (
     MethodSettings,
     Settings,
     decisive,
-    load_settings,
     method_kinds,
 )
 
@@ -298,7 +297,7 @@ def list_methods() -> list[dict[str, Any]]:
         {
             "kind": kind,
             "summary": method.summary,
-            "needs": list(method.bound_to(load_settings(None, [f"method.kind={kind}"])).needs),
+            "needs": list(method.needs),
             "cost": method.cost,
             "settings": method.settings_type().model_dump(exclude={"kind"}),
         }

@@ -66,10 +66,10 @@ def model_files(uri: str) -> Iterator[Path]:
     from mlflow.tracking import MlflowClient
 
     anchor = anchor_of(MlflowClient(), uri)
-    if anchor is None:
-        _tell_unanchored(uri)
     with unchecked_files(uri) as folder:
-        if anchor is not None and (faults := differences(folder, anchor)):
+        if anchor is None:
+            _tell_unanchored(uri)
+        elif faults := differences(folder, anchor):
             raise JabertError(f"{uri}: {faults[0]}; nothing of the model is run")
         yield folder
 

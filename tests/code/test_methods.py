@@ -145,7 +145,7 @@ def test_a_method_is_described(kind, settings):
     assert described.layers[-1].shape == "(4)"
     assert all(sentence.endswith(".") for sentence in (*described.protocol, *described.limits))
     listed = next(entry for entry in list_methods() if entry["kind"] == kind)
-    assert listed["summary"] and listed["cost"] and listed["needs"] == list(method.needs)
+    assert listed["summary"] and listed["cost"] and set(listed["needs"]) <= set(method.needs)
 
 
 def test_only_a_method_that_chooses_spares_the_validation_rows(kind, settings):
