@@ -2,16 +2,14 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import tarfile
-import textwrap
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import toy
+from alone import classified_alone
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_fits import results_of, settings_of
@@ -26,7 +24,6 @@ from jabert.experiments.packaging import build_package, open_package
 from jabert.methods import method_of
 from jabert.pretraining.export import export_encoder
 from jabert.pretraining.hugging_face import import_encoder
-from jabert.runtime import text_classifier
 
 ARCHIVE = Path(__file__).parents[1] / "hugging_face" / "models.tar.xz"
 TEXTS = [*toy.toy_rows()["text"].tolist()[:20], "[SEP] HELLO カレー", "が" * 200, "電話"]
@@ -77,19 +74,7 @@ def test_the_package_classifies_as_training_did_without_jabert(encoders, toy_tab
     texts, expected, package = fitted(encoders(name), toy_table)
     (member,) = json.loads((package / "package.json").read_text(encoding="utf-8"))["members"]
     assert member["requires"] == PACKAGES[name]
-    program = textwrap.dedent("""
-        import importlib.util, json, sys
-        from pathlib import Path
-
-        spec = importlib.util.spec_from_file_location("text_classifier", sys.argv[1])
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        found = module.TextClassifier().load(Path(sys.argv[2])).classify(json.loads(sys.argv[3]))
-        print(json.dumps([found.tolist(), sorted(name.partition(".")[0] for name in sys.modules)]))
-    """)
-    command = [sys.executable, "-c", program, text_classifier.__file__, str(package), json.dumps(texts)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    found, imported = json.loads(done.stdout.splitlines()[-1])
+    found, imported = classified_alone(package, texts)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert expected.std(axis=0).max() > 0.01
     assert not {"jabert", "tensorflow", "huggingface_hub"} & set(imported)

@@ -1,10 +1,6 @@
 """The runtime of a registered model where there is no network in it, or more than one classifier."""
 
-import json
 import pickle
-import subprocess
-import sys
-import textwrap
 import zipfile
 from pathlib import Path
 
@@ -12,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import toy_package
+from alone import classified_alone
 from mlflow.exceptions import MlflowException
 
 import jabert
@@ -120,19 +117,7 @@ def test_a_probability_of_nothing_is_joined_as_one_of_very_little(pair):
 
 def test_a_model_without_a_network_imports_none(single, tmp_path):
     """The file stands alone, as where the model is loaded."""
-    program = textwrap.dedent("""
-        import importlib.util, json, sys
-        from pathlib import Path
-
-        spec = importlib.util.spec_from_file_location("text_classifier", sys.argv[1])
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        found = module.TextClassifier().load(Path(sys.argv[2])).classify(json.loads(sys.argv[3]))
-        print(json.dumps([found.tolist(), sorted(name.partition(".")[0] for name in sys.modules)]))
-    """)
-    command = [sys.executable, "-c", program, str(CODE), str(single), json.dumps(TEXTS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, timeout=120)
-    found, imported = json.loads(done.stdout.splitlines()[-1])
+    found, imported = classified_alone(single, TEXTS, cwd=tmp_path)
     np.testing.assert_allclose(found, open_package(single).classify(TEXTS), atol=1e-12)
     unwanted = {"openvino", "sentencepiece", "tensorflow", "keras_bert", "tf_keras", "jabert"}
     assert "sklearn" in imported
