@@ -6,11 +6,13 @@ import re
 import shutil
 
 import pytest
-from toy_registry import gate, log_model, new_version, toy_registry
+from toy_registry import ROWS, gate, log_model, new_version, toy_registry
 
 from jabert.cli import main
 from jabert.config import local_path
 from jabert.errors import JabertError
+from jabert.registry import classify
+from jabert.registry.smoke import smoke_check
 from jabert.tracking import ANCHOR, load_model
 
 LEARNED = {"rows": [], "groups": []}
@@ -136,3 +138,19 @@ def test_a_damaged_anchor_is_not_taken_for_none(registry, logged):
         registry.tag(version, {ANCHOR: damaged})
         with pytest.raises(JabertError, match="the tag 'files' of the version in the registry is damaged"):
             registry.load(version)
+
+
+@pytest.mark.parametrize("change", ["code", "more", "less"])
+def test_the_smoke_check_runs_no_file_but_those_registered(change, registry, logged):
+    uri, folder = logged
+    version = registry.register(uri)
+    files = json.loads(registry.get(version).tags[ANCHOR])
+    expected = classify(registry.load(version), ROWS[:2])
+
+    def checked():
+        return smoke_check(registry.uri(version), registry.store, ROWS["text"][:2].tolist(), expected, files)
+
+    assert checked() is None
+    alter, fault = CHANGES[change]
+    alter(folder)
+    assert f"the file {fault.partition(' ')[0]} is not what it was when the model was registered" in checked()
