@@ -9,7 +9,7 @@ DATA ?=
 ENCODER ?=
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-gpu docs lint format lock peers bench clean
+.PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-attack test-gpu docs lint format lock peers bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -42,7 +42,7 @@ deploy: setup ## put prefect.yaml's deployments and the automations on the serve
 	$(BIN)/python -m deploy.deployments
 
 test: setup ## the tests, without the slow ones; TESTS_AT_ONCE=4 takes 5 GB each
-	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile -m "not slow and not gpu and not servers and not kills"
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile -m "not slow and not gpu and not servers and not kills and not attack"
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -52,6 +52,9 @@ test-servers: setup ## the tests on real servers: PostgreSQL, MLflow, Prefect, w
 
 test-kill: setup ## thirty random kill -9 of a flow or its worker, half an hour
 	$(BIN)/python -m pytest -m kills -s
+
+test-attack: setup ## thousands of hostile and damaged inputs, loopback only: what was tried, what got through
+	$(BIN)/python -m pytest -m attack -s
 
 test-gpu: setup ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
