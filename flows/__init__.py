@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 
-from jabert.errors import redacted
+from jabert.logs import make_logs_safe
 from jabert.process import collect_garbage_rarely
 from jabert.sockets import reach_directly
 
@@ -24,18 +24,7 @@ _prefect_came_first = "prefect" in sys.modules  # as in a process that a worker 
 reach_directly()
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
-
-
-def _take_passwords_out(record: logging.LogRecord) -> bool:
-    """Redact a record: the API gets tracebacks, in which errors of libraries quote URLs with passwords."""
-    record.msg, record.args = redacted(record.getMessage()), None
-    if record.exc_info and not record.exc_text:
-        record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
-    return True
-
-
-for _name in ("prefect.flow_runs", "prefect.task_runs"):
-    logging.getLogger(_name).addFilter(_take_passwords_out)
+make_logs_safe()  # the API gets tracebacks, in which errors of libraries quote URLs with passwords
 logging.getLogger("jabert").setLevel(logging.INFO)
 if _prefect_came_first:
     collect_garbage_rarely()  # as the command line does for all other runs

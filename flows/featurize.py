@@ -8,14 +8,14 @@ from typing import Any
 
 import flows  # noqa: F401  the settings come before Prefect
 
-from prefect import flow  # isort: skip
 
 from flows import stages
+from flows.flow import flow
 from jabert.experiments import retraining
 from jabert.tracking import with_local_encoder
 
 
-@flow(name="featurize")
+@flow("featurize")
 def featurize(recipe: str = "", overrides: list[str] | None = None) -> dict[str, Any]:
     """Read, tokenize and compute what the store lacks.
 

@@ -19,6 +19,8 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from jabert.safe import printable
+
 log = logging.getLogger("jabert")
 
 _SECONDS_BETWEEN_UPDATES = 2.0
@@ -28,12 +30,15 @@ _SHARE_OF_UPDATES = 0.1  # of the time, since Prefect's client waits for minutes
 def show_markdown(key: str, markdown: str, flow: str = "retrain") -> None:
     """Publish a page with the key `<flow>-<key>`."""
     with _unless_prefect_is_away():
-        create_markdown_artifact(markdown, key=f"{flow}-{key}")
+        create_markdown_artifact(printable(markdown), key=f"{flow}-{key}")
 
 
 def show_table(key: str, values: Mapping[str, Any], flow: str = "retrain") -> None:
     """Publish a table of names and values with the key `<flow>-<key>`."""
-    rows = [{"what": name, "value": value} for name, value in values.items()]
+    rows = [
+        {"what": name, "value": printable(value) if isinstance(value, str) else value}
+        for name, value in values.items()
+    ]
     with _unless_prefect_is_away():
         create_table_artifact(rows, key=f"{flow}-{key}")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import flows  # noqa: F401  the settings come before Prefect
 
-from prefect import flow  # isort: skip
 
+from flows.flow import flow
 from flows.pages import progress, show_markdown, show_table
 from flows.retrain import prefect_tags
 from flows.stage import stage
@@ -22,7 +22,7 @@ from jabert.pretraining.stages import Texts
 from jabert.tracking import Run, tracked_run
 
 
-@flow(name="pretrain")
+@flow("pretrain")
 def pretrain(recipe: str = "", overrides: list[str] | None = None) -> dict[str, Any]:
     """Make an encoder, or adapt one to other text.
 

@@ -10,19 +10,19 @@ from typing import Any
 
 import flows  # noqa: F401  the settings come before Prefect
 
-from prefect import flow  # isort: skip
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.transactions import transaction
 
 from flows import stages
+from flows.flow import flow
 from jabert.experiments import retraining
 from jabert.experiments.retraining import Results
 from jabert.methods import method_of
 from jabert.tracking import tracked_run, with_local_encoder
 
 
-@flow(name="retrain")
+@flow("retrain")
 def retrain(
     recipe: str = "", overrides: list[str] | None = None, skip_unchanged: bool = False
 ) -> dict[str, Any]:

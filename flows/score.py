@@ -9,16 +9,16 @@ from typing import Any
 
 import flows  # noqa: F401  the settings come before Prefect
 
-from prefect import flow  # isort: skip
 
+from flows.flow import flow
 from flows.pages import progress, show_table
 from flows.stage import stage
 from jabert import scoring
-from jabert.config import Settings, load_settings
+from jabert.config import Settings, location, load_settings
 from jabert.scoring import Scored
 
 
-@flow(name="score")
+@flow("score")
 def score(
     source: str,
     target: str,
@@ -27,6 +27,7 @@ def score(
     *,
     encoding: str = "utf-8",
     bom: bool = False,
+    safe_cells: bool = False,
 ) -> dict[str, Any]:
     """Score a table.
 
@@ -37,19 +38,18 @@ def score(
         overrides: settings as `group.key=value`.
         encoding: of a CSV or TSV file that is written.
         bom: whether it begins with a byte order mark, by which Excel knows UTF-8.
+        safe_cells: whether an apostrophe comes before cells that a spreadsheet would take for formulas.
     """
     settings = load_settings(recipe, overrides or [])
-    return score_table(settings, source, target, encoding=encoding, bom=bom).to_dict()
+    form = {"encoding": encoding, "bom": bom, "safe_cells": safe_cells}
+    return score_table(settings, location(source), target, form).to_dict()
 
 
 @stage("Score")
-def score_table(
-    settings: Settings, source: str, target: str, *, encoding: str = "utf-8", bom: bool = False
-) -> Scored:
+def score_table(settings: Settings, source: str, target: str, form: dict[str, Any]) -> Scored:
     """All rows, a chunk at a time."""
     update = progress("progress", flow="score")
-    job = scoring.open_job(settings, source, target, encoding=encoding, bom=bom)
-    scored = scoring.score(job, update)
+    scored = scoring.score(scoring.open_job(settings, source, target, **form), update)
     update(1, 1)
     show_table("table", scored.to_dict(), flow="score")
     return scored

@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from jabert.process import raise_missed_signals
+from jabert.redaction import errors_redacted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,7 +19,7 @@ def stage(name: str, *, days: int = 1) -> Callable[[Callable[P, R]], Task[P, R]]
 
     def as_task(function: Callable[P, R]) -> Task[P, R]:
         made: Task[P, R] = Task(
-            raise_missed_signals()(function),
+            errors_redacted()(raise_missed_signals()(function)),
             name=name,
             cache_policy=NO_CACHE,
             retries=2,

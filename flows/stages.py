@@ -11,7 +11,6 @@ from flows.automations import PROMOTED
 from flows.pages import progress, show_markdown, show_table
 from flows.stage import stage
 from jabert.config import Settings, TrackingSettings
-from jabert.errors import redacted
 from jabert.evaluation import Baseline, Calibration
 from jabert.experiments import recording, retraining, steps
 from jabert.experiments.retraining import Results
@@ -180,7 +179,7 @@ def _announce(tracking: TrackingSettings, verdict: Verdict, run: Run) -> None:
     """Say on the server that there is a new champion, why, and where to look."""
     links = [str(flow_run.ui_url or "")]
     if str(tracking.uri).startswith("http"):
-        server = redacted(str(tracking.uri))
+        server = str(tracking.uri)
         links += [
             f"{server}/#/experiments/{run.experiment_id}/runs/{run.id}",
             f"{server}/#/models/{tracking.model_name}/versions/{verdict.version}",

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+from jabert.safe import printable
+
+_BREAK = re.compile(r"[\t-\r\x85\u2028\u2029]")
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])")  # an underscore within a word is plain
 
 
@@ -23,7 +25,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], longest: int |
 
 
 def escaped(text: str) -> str:
-    """A text on one line with the special characters of Markdown escaped.
+    """A text on one line, controls as escapes, with the special characters of Markdown escaped.
 
     It must not be put at the beginning of a line, where more characters are special.
     """
@@ -33,7 +35,7 @@ def escaped(text: str) -> str:
 def code(text: str, language: str = "") -> str:
     """A code block of lines, with a fence that is longer than any in them."""
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
-    return f"{fence}{language}\n{text}\n{fence}"
+    return f"{fence}{language}\n{printable(text)}\n{fence}"
 
 
 def _cell(value: Any, longest: int | None) -> str:
@@ -46,4 +48,4 @@ def _cell(value: Any, longest: int | None) -> str:
 
 
 def _on_one_line(text: str) -> str:
-    return " ".join(_CONTROL.sub(" ", text).split())
+    return " ".join(printable(_BREAK.sub(" ", text)).split())

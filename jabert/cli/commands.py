@@ -11,12 +11,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import format_exception
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jabert.cli.output import print_checks, print_diff, print_json, print_listing, print_pairs, print_verified
-from jabert.errors import JabertError, reason_of, redacted
+from jabert.cli.output import (
+    print_checks,
+    print_diff,
+    print_json,
+    print_listing,
+    print_pairs,
+    print_verified,
+    say,
+)
+from jabert.errors import JabertError, reason_of
+from jabert.logs import make_logs_safe, shown
 from jabert.process import collect_garbage_rarely, handle_signals
 from jabert.sockets import reach_directly
 
@@ -123,9 +133,9 @@ def _command(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0, 1 after a `JabertError`, 2 for wrong usage, 130 after Ctrl-C.
+    """Run the command line and exit: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
 
-    A `JabertError` is printed as its sentence; `--debug`, wherever it stands, gives the traceback.
+    A `JabertError` is printed as its sentence, another error with its traceback, without secrets; `--debug`, wherever it stands, gives the traceback.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     texts = given.index("--") if "--" in given else len(given)  # behind it everything is meant literally
@@ -133,12 +143,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     collect_garbage_rarely()
     handle_signals()
     reach_directly()
+    make_logs_safe()
     for stream in (sys.stdout, sys.stderr):  # Japanese is shown in any locale
         if isinstance(stream, io.TextIOWrapper) and "PYTHONIOENCODING" not in os.environ:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         try:
-            app([word for word in given[:texts] if word != "--debug"] + given[texts:])
+            code = app(
+                [word for word in given[:texts] if word != "--debug"] + given[texts:], standalone_mode=False
+            )
+            sys.exit(code if isinstance(code, int) else 0)
+        except typer.TyperException as error:  # wrong usage
+            error.show(told := io.StringIO())
+            say(shown(told.getvalue().rstrip("\n")), error=True)
+            sys.exit(error.exit_code)
         finally:
             print(end="", flush=True)
     except BrokenPipeError:  # the reader has seen enough, as `head` does
@@ -147,15 +165,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         sentence = str(error) if isinstance(error, JabertError) else _trouble_with_a_server(error)
         if debug or not sentence:
-            raise
-        print(f"jabert: {sentence}", file=sys.stderr)
+            say(shown("".join(format_exception(error)).rstrip("\n")), error=True)
+        else:
+            say(f"jabert: {shown(sentence)}", error=True)
         sys.exit(1)
 
 
 def _trouble_with_a_server(error: Exception) -> str | None:
     """A sentence if Prefect's server is away, or MLflow's store went away or lost files, else None."""
     if isinstance(error, RuntimeError) and str(error).startswith("Failed to reach API at "):
-        url = redacted(str(error).removeprefix("Failed to reach API at "))
+        url = str(error).removeprefix("Failed to reach API at ")
         return f"PREFECT_API_URL {url}: the server cannot be reached; start it, or unset the variable"
     if type(error).__module__ == "httpx":  # Prefect's client, later on
         return f"Prefect's server went away ({type(error).__name__}: {reason_of(error)})"
@@ -238,7 +257,7 @@ def validate_command(given: Given) -> None:
         "guessed": data.form,
         "files": data.forms,
     }
-    given.show(facts, lambda _: print(text))
+    given.show(facts, lambda _: say(text))
     report.raise_if_critical()
 
 
@@ -294,7 +313,7 @@ def predict(
         {"text": text, "label": label, "probabilities": of, "cut": part} for text, label, of, part in answers
     ]
     for number in [number for number, part in enumerate(cut, 1) if part]:
-        print(f"text {number} is longer than the model takes and was cut", file=sys.stderr)
+        say(f"text {number} is longer than the model takes and was cut", error=True)
     scored = [{**row, "score": max(row["probabilities"].values())} for row in rows]
     given.show(rows, lambda _: print_listing(scored, ("text", "label", "score"), ""))
 
@@ -317,12 +336,18 @@ def score(
     given: Given,
     encoding: Annotated[str, typer.Option(help="Of a CSV or TSV file, e.g. cp932.")] = "utf-8",
     bom: Annotated[bool, typer.Option("--bom", help="With the mark by which Excel knows UTF-8.")] = False,
+    safe_cells: Annotated[
+        bool, typer.Option("--safe-cells", help="With ' before what a spreadsheet would take for a formula.")
+    ] = False,
 ) -> None:
     """Score a table of texts with the champion."""
+    from jabert.config import location
     from jabert.scoring import open_job
 
-    open_job(given.settings, source, target, encoding=encoding, bom=bom)  # said before Prefect is loaded
-    given.show(_run_flow("score", source, target, given.recipe, given.overrides, encoding=encoding, bom=bom))
+    source = location(source)
+    form = {"encoding": encoding, "bom": bom, "safe_cells": safe_cells}
+    open_job(given.settings, source, target, **form)  # said before Prefect is loaded
+    given.show(_run_flow("score", source, target, given.recipe, given.overrides, **form))
 
 
 @app.command()
@@ -366,7 +391,7 @@ def models_rollback(given: Given) -> None:
     from jabert.registry import open_registry
 
     move, name = open_registry(given.settings).rollback(), given.settings.tracking.model_name
-    given.show(vars(move), lambda _: print(f"version {move.version} of {name!r} is the champion again"))
+    given.show(vars(move), lambda _: say(f"version {move.version} of {name!r} is the champion again"))
 
 
 VersionsArgument = Annotated[
@@ -415,7 +440,7 @@ def models_card(
     card = registry.artifact(version, CARD_PAGE if html else CARD)
     if card is None:
         raise JabertError(f"version {version} of {registry.name!r} has no card")
-    print(write_text(html, card.decode()) if html else card.decode())
+    say(write_text(html, card.decode()) if html else card.decode())
 
 
 @_command(models_app.command("diff"))
@@ -532,9 +557,10 @@ def data_knbc(
     as_json: JsonOption = False,
 ) -> None:
     """Turn the KNB corpus into a table with the columns text, label and group."""
+    from jabert.config import location
     from jabert.dataset import import_knbc
 
-    counts = import_knbc(source, out, strip_topic_tag=not keep_tags)
+    counts = import_knbc(location(source), out, strip_topic_tag=not keep_tags)
     print_json(counts) if as_json else print_pairs({"table": str(out), **counts})
 
 
@@ -570,7 +596,7 @@ def encoder_inspect(
     notes = facts.pop("notes")
     print_pairs(facts)
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", error=True)
 
 
 @encoder_app.command("init")
@@ -582,9 +608,9 @@ def encoder_init(
     from jabert.encoder.inspection import init_config
 
     path, remarks = init_config(folder, heads)
-    print(path)
+    say(path)
     for remark in remarks:
-        print(f"note: {remark}", file=sys.stderr)
+        say(f"note: {remark}", error=True)
 
 
 @encoder_app.command("import")
@@ -601,9 +627,9 @@ def encoder_import(
     from jabert.pretraining.hugging_face import import_encoder
 
     path, remarks = import_encoder(source, out, prefix=prefix, first_position=first_position)
-    print(path)
+    say(path)
     for remark in remarks:
-        print(f"note: {remark}", file=sys.stderr)
+        say(f"note: {remark}", error=True)
 
 
 @_command(encoder_app.command("export"), has_json=False)
@@ -619,7 +645,7 @@ def encoder_export(
     registry = open_registry(given.settings)
     card = f"# The encoder of version {version} of {registry.name}\n\nWritten by `jabert encoder export`.\n"
     with registry.files(version) as files:
-        print(export_encoder(files / "artifacts", out, card))
+        say(export_encoder(files / "artifacts", out, card))
 
 
 def _require_inputs(settings: "Settings") -> None:

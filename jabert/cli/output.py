@@ -1,9 +1,10 @@
 """How a command shows its result: JSON for programs, aligned text for people."""
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from jabert.safe import json_text, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,13 +19,18 @@ _UNFOLDED = 1000  # columns; wide enough that lines in a file or pipe are not fo
 
 
 def print_json(value: Any) -> None:
-    """Print a JSON value; Japanese text is not escaped."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print a JSON value; of its characters only those are escaped that a terminal would obey."""
+    print(json_text(value))
+
+
+def say(text: object, *, error: bool = False) -> None:
+    """Print a text on stdout or stderr as a terminal may have it."""
+    print(printable(str(text)), file=sys.stderr if error else sys.stdout)
 
 
 def print_pairs(values: Mapping[str, Any]) -> None:
     """Print names and values, one pair on each line."""
-    print_rich(grid((name, _shown(value)) for name, value in values.items()))
+    print_rich(grid((name, _readable(value)) for name, value in values.items()))
 
 
 def print_listing(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], empty: str) -> None:
@@ -33,13 +39,13 @@ def print_listing(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], emp
     from rich.table import Table
 
     if not rows:
-        print(empty)
+        say(empty)
         return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in columns:  # in a narrow terminal only the last column is folded
-        table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
+        table.add_column(printable(column), no_wrap=column != columns[-1], overflow="fold")
     for row in rows:
-        table.add_row(*(_shown(row[column]) for column in columns))
+        table.add_row(*(printable(_readable(row[column])) for column in columns))
     print_rich(table)
 
 
@@ -61,18 +67,18 @@ def print_diff(diff: "Diff") -> None:
         ("data", diff.data),
         ("metrics, each on its own test rows", diff.metrics),
     ):
-        lines = [(key, *map(_shown, pair)) for key, pair in pairs.items()] or [("no difference", "", "")]
+        lines = [(key, *map(_readable, pair)) for key, pair in pairs.items()] or [("no difference", "", "")]
         print_rich(grid([(name, a, b), *lines]), "")
     if diff.common is None:
-        print(diff.unknown)
+        say(diff.unknown)
         return
-    print(f"test rows in common: {diff.common.rows:,}")
+    say(f"test rows in common: {diff.common.rows:,}")
     if diff.common.weighted_f1:
         f1_a, f1_b = diff.common.weighted_f1
-        print(f"weighted F1 on them: {a} {f1_a:.4f}, {b} {f1_b:.4f}")
+        say(f"weighted F1 on them: {a} {f1_a:.4f}, {b} {f1_b:.4f}")
     for version, texts in ((a, diff.common.only_a_right), (b, diff.common.only_b_right)):
         first = f", the first {_SHOWN_TEXTS}" if len(texts) > _SHOWN_TEXTS else ""
-        print(f"\nonly {version} is right: {len(texts):,}{first}")
+        say(f"\nonly {version} is right: {len(texts):,}{first}")
         rows = [{"label": row.label, a: row.a, b: row.b, "text": row.text} for row in texts[:_SHOWN_TEXTS]]
         if rows:
             print_listing(rows, ("label", a, b, "text"), "")
@@ -80,9 +86,9 @@ def print_diff(diff: "Diff") -> None:
 
 def print_verified(verified: "Verified") -> None:
     """Print what a verification of the feature store found."""
-    print(f"{verified.store}: {verified.rows} rows, {verified.checked} computed again")
+    say(f"{verified.store}: {verified.rows} rows, {verified.checked} computed again")
     for sentence in (*verified.damaged, *verified.unread):
-        print(sentence)
+        say(sentence)
     print_listing(verified.to_dict()["differing"], ("cosine", "difference", "text"), "no row differs")
 
 
@@ -92,7 +98,7 @@ def grid(rows: Iterable[Sequence[str]]) -> "Table":
 
     table = Table.grid(padding=(0, 2))
     for line in rows:
-        table.add_row(*line)
+        table.add_row(*map(printable, line))
     for column in table.columns:
         column.overflow = "fold"
     return table
@@ -108,7 +114,7 @@ def print_rich(*parts: "RenderableType") -> None:
         console.print(part)
 
 
-def _shown(value: Any) -> str:
+def _readable(value: Any) -> str:
     """A value as people read it: None as nothing, floats with four decimals, lists and dicts bare."""
     if value is None:
         return ""
@@ -117,7 +123,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+        return ", ".join(f"{name} {_readable(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_shown(part) for part in value)
+        return ", ".join(_readable(part) for part in value)
     return str(value)

@@ -4,9 +4,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from jabert.cli.output import grid, print_rich
+from jabert.cli.output import grid, print_rich, say
 from jabert.config import Settings, TrackingSettings, load_settings
-from jabert.errors import redacted
+from jabert.safe import printable
 
 _EXAMPLE = "紅葉の京都を一日歩いた。"
 
@@ -28,9 +28,9 @@ def print_summary(result: dict[str, Any], settings: Settings) -> None:
     if result["outcome"] == "kept" and result["champion_weighted_f1"] is None:
         outcome = "is registered; there is no champion yet"
     headline = f"Version {result['model_version']} of model {model!r} {outcome}."
-    print_rich("", headline, "", grid(_facts(result, settings).items()), "", "Try next:")
+    print_rich("", printable(headline), "", grid(_facts(result, settings).items()), "", "Try next:")
     for command in _commands(settings.tracking):
-        print(f"  {command}")  # without rich, which would fold it: it is there to be copied
+        say(f"  {command}")  # without rich, which would fold it: it is there to be copied
 
 
 def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
@@ -48,7 +48,7 @@ def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
         "features": f"{features['computed']:,} texts computed, {features['reused']:,} reused",
         **({"seconds": f"{sum(stages.values()):.1f} ({by_stage})"} if stages else {}),
         "recipe": f"{settings.recipe or 'none'}, settings {result['config_digest'][:12]}",
-        "data": f"{redacted(str(settings.data.path))}, digest {result['data_digest'][:12]}",
+        "data": f"{settings.data.path}, digest {result['data_digest'][:12]}",
         "run": result["run_id"],
         "report": str(report) if report.is_file() else "report/report.md among the artifacts of the run",
         "model": f"models:/{settings.tracking.model_name}/{result['model_version']}",
@@ -64,8 +64,8 @@ def _commands(settings: TrackingSettings) -> list[str]:
     """Commands to try next, with the settings of the store and the model where they are not the defaults."""
     default = load_settings().tracking
     changed = [name for name in ("uri", "model_name") if getattr(settings, name) != getattr(default, name)]
-    values = {name: redacted(getattr(settings, name)) for name in changed}
+    values = {name: getattr(settings, name) for name in changed}
     options = "".join(f" --set {quote(f'tracking.{name}={value}')}" for name, value in values.items())
-    uri = redacted(str(settings.uri))
+    uri = str(settings.uri)
     ui = f"open {uri}" if uri.startswith("http") else f"jabert ui{options}"
     return [f'jabert predict "{_EXAMPLE}"{options}', f"jabert models{options}", ui]

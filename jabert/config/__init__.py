@@ -45,6 +45,7 @@ from jabert.config.settings import (
     neutral_values,
     settings_with_method,
 )
+from jabert.config.urls import Location, Url, below, location, recordable, revealed
 from jabert.errors import JabertError
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "EnsembleSettings",
     "FeaturesSettings",
     "Kind",
+    "Location",
     "MethodSettings",
     "Positive",
     "PretrainingSettings",
@@ -67,7 +69,9 @@ __all__ = [
     "Share",
     "TrackingSettings",
     "TrainingSettings",
+    "Url",
     "VocabularySettings",
+    "below",
     "bundled",
     "bundled_recipes",
     "decisive",
@@ -77,11 +81,14 @@ __all__ = [
     "load_settings",
     "local_database",
     "local_path",
+    "location",
     "method_kinds",
     "names_method",
     "names_setting",
     "neutral_values",
+    "recordable",
     "rename_settings",
+    "revealed",
     "settings_with_method",
     "with_method_of",
 ]
@@ -290,9 +297,11 @@ def _make_absolute(tree: Mapping[str, Any], folder: Path, model: type[Settings])
 
 def _absolute(value: str, kind: Kind | None, folder: Path) -> str:
     if kind == Kind.STORE and (database := local_database(value)):
-        options = value.partition("?")[1:]
-        return "".join((SQLITE, _absolute(str(database), Kind.LOCATION, folder), *options))
-    if (kind == Kind.LOCATION and not is_url(value)) or (kind == Kind.SUITE and value.endswith(".json")):
+        options = revealed(value).partition("?")[1:]
+        return Url("".join((SQLITE, _absolute(str(database), Kind.LOCATION, folder), *options)))
+    if kind and is_url(value):
+        return location(value)
+    if kind == Kind.LOCATION or (kind == Kind.SUITE and value.endswith(".json")):
         return os.path.normpath(folder / expanded(value))
     return value
 

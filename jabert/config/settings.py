@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from jabert.config.locations import is_url
-from jabert.errors import redacted
+from jabert.config.urls import Location
 from jabert.files import digest_of_json
 
 
@@ -87,10 +87,10 @@ def _floor(value: Any) -> Any:
 
 Name = Annotated[str, AfterValidator(_not_blank)]
 Locations = Annotated[  # one may stand without brackets
-    tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+    tuple[Location, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 ]
 
-Paths = str | tuple[str, ...]
+Paths = Location | tuple[Location, ...]
 Header = Annotated[Literal["auto"] | bool, BeforeValidator(_header)]
 Column = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 Encoding = Annotated[str, AfterValidator(_codec)]
@@ -182,16 +182,16 @@ CONTEXT = "data.context"
 class ValidationSettings(_Group):
     """Which expectations the data must meet: a name from `expectations/` or a JSON file."""
 
-    suite: str = _location("labelled_texts", Kind.SUITE)
+    suite: Location = _location("labelled_texts", Kind.SUITE)
     """checked on the split table of texts"""
-    pieces_suite: str = _location("pieces", Kind.SUITE)
+    pieces_suite: Location = _location("pieces", Kind.SUITE)
     """checked after tokenization"""
 
 
 class EncoderSettings(_Group):
     """The pretrained BERT and how it is run."""
 
-    path: str | None = _location()
+    path: Location | None = _location()
     """folder of tokenizer, checkpoint and bert_config.json, local or among a run's artifacts (`runs:/…`), or
     `jabert-mini`, which comes with jabert"""
     checkpoint: str | None = None
@@ -209,14 +209,14 @@ class EncoderSettings(_Group):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     token_budget: Count | None = None
     """tokens of a batch, padding included; without it what suits engine and model"""
-    cache_path: str = _location(".jabert/engines")
+    cache_path: Location = _location(".jabert/engines")
     """folder of encoders converted for an engine"""
 
 
 class FeaturesSettings(_Group):
     """The store of computed token vectors."""
 
-    path: str = _location(".jabert/features")
+    path: Location = _location(".jabert/features")
     """folder of the store"""
     dtype: Literal["float16", "float32"] = "float16"
     """of the stored vectors"""
@@ -264,7 +264,7 @@ class TrainingSettings(_Group):
     max_minutes: Positive | None = None
     """after which it ends, at the end of an epoch; the best epoch until then is kept"""
     seed: int = Field(0, ge=0, lt=2**32)
-    work_path: str = _location(".jabert/work")
+    work_path: Location = _location(".jabert/work")
     """folder of unfinished runs, from which a killed run goes on"""
 
 
@@ -278,7 +278,7 @@ class PromotionSettings(_Group):
     floor: Annotated[float | Literal["chance"], BeforeValidator(_floor)] = "chance"
     """what the first champion must beat: `chance`, which is always the largest class and guessing by the
     training shares, the 95 % interval of the gain above 0; or a weighted F1; 0: nothing"""
-    lock: Annotated[str | None, AfterValidator(_lockable)] = _location()
+    lock: Annotated[Location | None, AfterValidator(_lockable)] = _location()
     """file, or URL of a PostgreSQL database where several machines promote; without it a file for this
     machine"""
 
@@ -286,9 +286,9 @@ class PromotionSettings(_Group):
 class TrackingSettings(_Group):
     """Where runs and models are recorded."""
 
-    uri: str | None = _location(kind=Kind.STORE)
+    uri: Location | None = _location(kind=Kind.STORE)
     """MLflow server or database; without it $MLFLOW_TRACKING_URI, then mlruns/mlflow.db"""
-    artifacts: str | None = _location()
+    artifacts: Location | None = _location()
     """artifact folder of the experiment; without it mlruns/artifacts"""
     experiment: Name = "jabert"
     model_name: Annotated[Name, AfterValidator(_of_a_model)] = "jabert"
@@ -345,7 +345,7 @@ class CorpusSettings(_Group):
 class VocabularySettings(_Group):
     """The SentencePiece model of a new encoder."""
 
-    path: str | None = _location()
+    path: Location | None = _location()
     """an existing model, taken as it is; without it one is trained"""
     size: Annotated[int, Field(ge=8)] = 32_000
     """pieces, the 7 special ones included"""
@@ -360,11 +360,11 @@ class VocabularySettings(_Group):
 class PretrainingSettings(_Group):
     """The BERT that is pretrained, and how."""
 
-    out: str = _location(".jabert/encoder")
+    out: Location = _location(".jabert/encoder")
     """folder to write the encoder to"""
-    start: str | None = _location()
+    start: Location | None = _location()
     """encoder folder to go on from (warm start); it brings sizes and vocabulary"""
-    teacher: str | None = _location()
+    teacher: Location | None = _location()
     """encoder folder whose vectors the new one learns as well; it brings the vocabulary"""
     teacher_weight: Positive = 1.0
     """of the error against the teacher, beside the other losses"""
@@ -442,9 +442,9 @@ class Settings(_Group):
         return _restored, (self.method.kind, self.model_dump())
 
     def flat(self) -> dict[str, Any]:
-        """Every setting by its dotted name, e.g. `{"data.seed": 0, …}`; passwords in URLs are `***`."""
+        """Every setting by its dotted name, e.g. `{"data.seed": 0, …}`."""
         return {
-            f"{group}.{key}": _without_passwords(value)
+            f"{group}.{key}": value
             for group, values in self.model_dump().items()
             if isinstance(values, dict)
             for key, value in values.items()
@@ -453,9 +453,9 @@ class Settings(_Group):
     def to_toml(self) -> str:
         """The settings as a recipe that repeats the run; unset ones are left out.
 
-        A password in a URL is written as `***`: whoever repeats the run has to give that setting again.
+        Of a URL scheme, host and path are written; `JABERT_URLS` or that setting says the rest.
         """
-        return redacted(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude={"recipe"})))
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude={"recipe"}))
 
     def without_locations(self) -> Self:
         """The same with defaults for all paths, URLs and the store; of a suite's path its name is kept."""
@@ -514,12 +514,6 @@ def neutral_values(kind: str) -> dict[str, Any]:
         for name, value in values.items()
         if value is not None and not about(fields(model)[name], "kind")
     }
-
-
-def _without_passwords(value: Any) -> Any:
-    if isinstance(value, str):
-        return redacted(value)
-    return tuple(map(_without_passwords, value)) if isinstance(value, tuple) else value
 
 
 def method_kinds() -> list[str]:

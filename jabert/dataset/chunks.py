@@ -32,7 +32,7 @@ from jabert.dataset.records import (
     sheet_records,
 )
 from jabert.dataset.sources import copied, opened, path_part, read_bytes
-from jabert.errors import JabertError, redacted
+from jabert.errors import JabertError
 from jabert.texts import is_unicode
 
 DELIMITED = (".csv", ".tsv", ".txt")
@@ -52,7 +52,7 @@ class Form:
     """How a table file is read; None where its format leaves no choice.
 
     Attributes:
-        file: path or URL, without a password.
+        file: path or URL.
         encoding: name of the codec.
         delimiter: of cells.
         quoting: `rfc4180`, or `none` if quotes are part of the texts.
@@ -250,7 +250,7 @@ def _class_name(value: Any) -> Any:
 
 def _form(text: TextFile, settings: DataSettings, **more: Any) -> Form:
     """What is known of a file, and that its encoding was guessed if it is not UTF-8."""
-    file = redacted(text.location)
+    file = text.location
     guessed = settings.encoding == "auto" and text.encoding != "utf-8"
     note = f"{file} is read as {name_of(text.encoding)} text (data.encoding)"
     notes = ((note,) if guessed else ()) + more.pop("notes", ())
@@ -282,7 +282,7 @@ def _csv_chunks(text: TextFile, rows: int, select: Select, settings: DataSetting
         delimiter=dialect.delimiter,
         quoting=dialect.quoting,
         header=header,
-        notes=tuple(map(redacted, notes)),
+        notes=tuple(notes),
     )
     yield from _record_chunks(csv_records(text, dialect), rows, select, file, form, text=text)
 
@@ -300,9 +300,7 @@ def _sheet_chunks(
 ) -> Iterator[Chunk]:
     records, notes = sheet_records(read_bytes(location, sha256), location)
     header, note = _header((cells for _, cells in records), location, settings)
-    form = Form(
-        redacted(location), header=header, notes=tuple(map(redacted, (*notes, *([note] if note else []))))
-    )
+    form = Form(location, header=header, notes=(*notes, *([note] if note else [])))
     yield from _record_chunks(iter(records), rows, select, location, form)
 
 
@@ -379,7 +377,7 @@ def _parquet_chunks(location: str, rows: int, select: Select, sha256: str | None
                 done += len(batch)
                 table = pa.Table.from_batches([batch]).replace_schema_metadata()
                 table = table if own == names else table.rename_columns(own)
-                yield Chunk(location, table, names, numbers, done / max(1, total), Form(redacted(location)))
+                yield Chunk(location, table, names, numbers, done / max(1, total), Form(location))
         except (pa.ArrowException, OSError) as error:
             reason = str(error).partition("\n")[0]
             raise JabertError(f"{location} cannot be read as Parquet: {reason}") from error

@@ -11,7 +11,7 @@ from jabert.dataset.chunks import Form
 from jabert.dataset.knbc import strip_topic_tags
 from jabert.dataset.readers import format_of, location_of, read_files
 from jabert.dataset.splits import SPLITS, SplitBy, resolve_split, shuffled, splits_of
-from jabert.errors import JabertError, redacted
+from jabert.errors import JabertError
 from jabert.texts import fault_of, in_reading_form
 
 
@@ -26,7 +26,7 @@ class Corpus:
             the conflicting rows, and twins, those of the duplicates that differ from the text which they
             repeat in width, composition or invisible characters.
         conflicts: the rows of texts with two or more labels (text, label, file, line).
-        source: the path or URL it was read from, without a password.
+        source: the path or URL it was read from.
         split_by: what the split is made by, never `auto`.
         notes: sentences on what was read and what was left out, and why.
         forms: how each table was read.
@@ -68,7 +68,7 @@ def read_corpus(settings: DataSettings) -> Corpus:
         table=table[names].assign(split=splits, file=table["file"], line=table["line"]),
         counts=counts,
         conflicts=conflicts,
-        source=redacted(location_of(settings)),
+        source=str(location_of(settings)),
         split_by=resolve_split(table, settings),
         notes=(
             *read.notes,

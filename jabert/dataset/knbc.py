@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from jabert.config import below
 from jabert.dataset.sources import DAMAGED, exists, is_folder, names_in, path_part, read_bytes
 from jabert.dataset.tables import rows_frame
 from jabert.dataset.writing import write_table
@@ -33,13 +34,12 @@ def is_archive(location: str) -> bool:
 
 def corpus_folder(location: str) -> str | None:
     """The folder of the topic files: `location` itself, its `corpus2`, or that of a folder in it."""
-    location = location.rstrip("/")
-    if any(exists(f"{location}/{topic}.tsv") for topic in TOPICS):
+    if any(exists(below(location, f"{topic}.tsv")) for topic in TOPICS):
         return location
     if not is_folder(location):
         return None
-    candidates = [location, *(f"{location}/{name}" for name in names_in(location))]
-    return next((f"{folder}/corpus2" for folder in candidates if exists(f"{folder}/corpus2")), None)
+    candidates = [location, *(below(location, name) for name in names_in(location))]
+    return next(filter(exists, (below(folder, "corpus2") for folder in candidates)), None)
 
 
 def read_knbc(location: str, sha256: str | None = None) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def topic_files(location: str) -> dict[str, str]:
         JabertError: a topic's file is missing.
     """
     folder = corpus_folder(location)
-    files = {topic: f"{folder}/{topic}.tsv" for topic in TOPICS}
+    files = {topic: below(folder or location, f"{topic}.tsv") for topic in TOPICS}
     _require_all([topic for topic in TOPICS if folder and exists(files[topic])], location)
     return files
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import fsspec
 import pandas as pd
+from fsspec.utils import infer_compression
 
-from jabert.config import is_url
+from jabert.config import Url, is_url, revealed
 from jabert.dataset.sources import is_web, reading
 from jabert.errors import JabertError
 from jabert.files import write_text
@@ -121,7 +122,7 @@ def _expand(path: str) -> list[str]:
     if is_web(path):
         return [path]  # asking a web server whether this is a folder would download the file
     with reading(path):
-        system, local = fsspec.core.url_to_fs(path)
+        system, local = fsspec.core.url_to_fs(revealed(path))
         if system.exists(local):
             found = system.find(local)  # a file finds itself
         else:
@@ -129,12 +130,12 @@ def _expand(path: str) -> list[str]:
         visible = sorted(name for name in found if not name.rpartition("/")[2].startswith("."))
         if not visible:
             raise JabertError(f"corpus.paths: {path} matches no file")
-        return [system.unstrip_protocol(name) if is_url(path) else name for name in visible]
+        return [Url(system.unstrip_protocol(name)) if is_url(path) else name for name in visible]
 
 
 def _sentences_of(file: str) -> Iterator[str]:
     """Each line stripped; "" for a blank one."""
-    with reading(file), fsspec.open(file, "rb", compression="infer") as stream:
+    with reading(file), fsspec.open(revealed(file), "rb", compression=infer_compression(file)) as stream:
         for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LINE + 1), b""), 1):
             where = f"{file}, line {number}"
             if len(line) > _LONGEST_LINE:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from jabert.config import DataSettings, bundled, is_url
+from jabert.config import DataSettings, below, bundled, is_url, revealed
 from jabert.dataset.chunks import ENDINGS, Form, table_ending
 from jabert.dataset.dialects import composed
 from jabert.dataset.encodings import name_of
@@ -21,7 +21,7 @@ from jabert.dataset.labels import with_classes
 from jabert.dataset.records import open_text
 from jabert.dataset.sources import digest_of, exists, files_below, is_folder, is_web, matching, names_in
 from jabert.dataset.tables import FILES, FOLDERS, read_seed_folders, read_table, rows_frame
-from jabert.errors import JabertError, redacted
+from jabert.errors import JabertError
 
 _ALWAYS = (".csv", ".tsv", ".parquet", ".jsonl")  # of tables in a folder; others count only without these
 _SIDES = {
@@ -152,11 +152,11 @@ def _read_classes(
             "data.skip_lines leaves lines out, 2 in the livedoor corpus"
         )
     rows = rows_frame(cells, location_of(settings), [1 + settings.skip_lines] * len(texts))
-    forms = [Form(redacted(location_of(settings)), encoding) for encoding in encodings]
+    forms = [Form(location_of(settings), encoding) for encoding in encodings]
     if settings.encoding == "auto" and set(encodings) != {"utf-8"}:
         found = ", ".join(f"{count:,} as {name_of(name)}" for name, count in encodings.items())
         notes.append(f"files are read {found} text (data.encoding)")
-    return rows.assign(file=[redacted(file) for file in files.values()]), forms
+    return rows.assign(file=list(map(str, files.values()))), forms
 
 
 def content_digest(settings: DataSettings) -> str:
@@ -206,7 +206,7 @@ def format_of(settings: DataSettings) -> Literal["table", "classes", "knbc", "se
 
 
 def _format_of_folder(location: str, settings: DataSettings) -> Literal["table", "classes", "knbc", "seed"]:
-    if any(exists(f"{location.rstrip('/')}/{folder}") for folder in FOLDERS):
+    if any(exists(below(location, folder)) for folder in FOLDERS):
         return "seed"
     if corpus_folder(location):
         return "knbc"
@@ -229,13 +229,12 @@ def _is_several(settings: DataSettings) -> bool:
     path = settings.path
     if not isinstance(path, str):
         return path is not None
-    return not is_web(path) and bool(set("*?[") & set(path)) and not exists(path)
+    return not is_web(path) and bool(set("*?[") & set(revealed(path))) and not exists(path)
 
 
 def _files_of(settings: DataSettings) -> dict[str, str]:
     """Name -> location of the files to read: the name of a single file, or names relative to the folder."""
     location = location_of(settings)
-    folder = location.rstrip("/")
     match format_of(settings):
         case "table" if _is_several(settings):
             files = _several(settings)
@@ -244,15 +243,15 @@ def _files_of(settings: DataSettings) -> dict[str, str]:
             names = _tables_in(location)
             if not names:
                 raise JabertError(f"there is no table in the folder {location}: {', '.join(ENDINGS)}")
-            files = {name: f"{folder}/{name}" for name in names}
+            files = {name: below(location, name) for name in names}
         case "classes":
-            files = {name: f"{folder}/{name}" for name in _class_files(location, settings)}
+            files = {name: below(location, name) for name in _class_files(location, settings)}
             if not files:
                 raise JabertError(f"{location} has no folder with .txt files for each class")
         case "knbc" if not is_archive(location) and is_folder(location):
             files = {PurePosixPath(file).name: file for file in topic_files(location).values()}
         case "seed":
-            files = {name: f"{folder}/{name}" for name in FILES}
+            files = {name: below(location, name) for name in FILES}
         case _:
             path = urlsplit(location).path if is_url(location) else location
             return {PurePosixPath(path).name: location}
@@ -272,7 +271,7 @@ def _several(settings: DataSettings) -> dict[str, str]:
             if not files:
                 raise JabertError(f"data.path: {path} matches no file")
         elif not is_web(path) and is_folder(path):
-            files = [f"{path.rstrip('/')}/{name}" for name in _tables_in(path)]
+            files = [below(path, name) for name in _tables_in(path)]
         else:
             files = [path]
         found |= dict.fromkeys(files)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from jabert.config import is_url
+from jabert.config import Url, is_url, revealed
 from jabert.errors import JabertError
 
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)  # what decompressors raise
@@ -129,7 +129,7 @@ def matching(pattern: str) -> list[str]:
     """The files that a glob matches, sorted."""
     with _file_system(pattern) as (system, path):
         found = sorted(name for name in system.glob(path) if not system.isdir(name))
-        return [system.unstrip_protocol(name) for name in found] if is_url(pattern) else found
+        return [Url(system.unstrip_protocol(name)) for name in found] if is_url(pattern) else found
 
 
 def path_part(location: str) -> str:
@@ -141,7 +141,8 @@ def path_part(location: str) -> str:
 def _file_system(location: str) -> Iterator[tuple[Any, str]]:
     """The file system of `location` and its path there; see `reading` for errors."""
     with reading(location):
-        yield fsspec.core.url_to_fs(location) if is_url(location) else (fsspec.filesystem("file"), location)
+        url = is_url(location)
+        yield fsspec.core.url_to_fs(revealed(location)) if url else (fsspec.filesystem("file"), location)
 
 
 def _sha256(file: Any) -> str:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from jabert.config import DataSettings, is_url
+from jabert.config import DataSettings, below, is_url
 from jabert.dataset.chunks import Chunk, Form, read_chunks, require_column
 from jabert.dataset.dialects import composed
 from jabert.dataset.sources import is_folder
-from jabert.errors import JabertError, redacted
+from jabert.errors import JabertError
 from jabert.texts import is_unicode
 
 Cells = dict[str, list[str | None]]
@@ -71,10 +71,10 @@ def read_seed_folders(location: str, settings: DataSettings) -> tuple[pd.DataFra
     splits, forms = [], []
     own = settings.model_copy(update=_ARTICLE)
     for folder, split in FOLDERS.items():
-        path = f"{location.rstrip('/')}/{folder}"
+        path = below(location, folder)
         if not is_url(path) and not is_folder(path):
             raise JabertError(f"there is no folder {path}")
-        features, labels = f"{path}/features.csv", f"{path}/labels.csv"
+        features, labels = below(path, "features.csv"), below(path, "labels.csv")
         texts, lines, form = _read_column(features, "feature", own)
         classes, _, of_labels = _read_column(labels, "label", own)
         if len(texts) != len(classes):
@@ -109,7 +109,7 @@ def read_columns(
     cells: Cells = {}
     lines: list[int] = []
     present: list[str] = []
-    form = Form(redacted(location))
+    form = Form(location)
     found: dict[str, str] = {}
 
     def select(names: Sequence[str]) -> Sequence[str]:
@@ -155,7 +155,7 @@ def rows_frame(cells: Mapping[str, Sequence[str | None]], file: str, lines: Sequ
     rows = pd.DataFrame({role: pd.Series(list(values), dtype="str") for role, values in cells.items()})
     for role in rows.columns.drop("text"):
         rows[role] = rows[role].mask(rows[role] == "")
-    return rows.assign(file=redacted(file), line=lines)  # it is shown and recorded with the row
+    return rows.assign(file=str(file), line=lines)
 
 
 def _read_column(file: str, column: str, settings: DataSettings) -> tuple[list[str | None], list[int], Form]:

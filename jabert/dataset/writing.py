@@ -16,6 +16,7 @@ from jabert.dataset.chunks import require_ending
 from jabert.dataset.records import is_packed, json_text, plain_text
 from jabert.errors import JabertError
 from jabert.files import atomic_path
+from jabert.safe import safe_cell
 
 _WRITTEN = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
@@ -27,6 +28,7 @@ class Encoding:
     Attributes:
         name: of a codec.
         bom: whether a byte order mark comes first, by which Excel knows UTF-8.
+        safe_cells: whether an apostrophe comes before what a spreadsheet would take for a formula.
 
     Raises:
         JabertError: there is no such encoding, or it has no byte order mark.
@@ -34,6 +36,7 @@ class Encoding:
 
     name: str = "utf-8"
     bom: bool = False
+    safe_cells: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -51,6 +54,10 @@ class Encoding:
         is_utf_8 = self.name.lower().replace("_", "-") in ("utf-8", "utf8")
         return "utf-8-sig" if self.bom and is_utf_8 else self.name
 
+    def cells(self, texts: Sequence[str | None]) -> Sequence[str | None]:
+        """The texts as they are written."""
+        return [cell and safe_cell(cell) for cell in texts] if self.safe_cells else texts
+
 
 UTF_8 = Encoding()
 
@@ -63,7 +70,7 @@ def require_writable_ending(path: Path, encoding: Encoding | None = None) -> str
     """
     ending = require_ending(str(path), _WRITTEN)
     if encoding not in (None, UTF_8) and ending not in (".csv", ".tsv"):
-        raise JabertError(f"{path}: --encoding and --bom are for .csv and .tsv; {ending} is always the same")
+        raise JabertError(f"{path}: --encoding, --bom and --safe-cells are for .csv and .tsv; {ending} is always the same")
     if ending == ".parquet" and is_packed(path.name):
         raise JabertError(f"{path}: a Parquet file is already compressed; give a name without .gz")
     return ending
@@ -114,10 +121,10 @@ def write_chunks(
                 return
             writer = csv.writer(file, delimiter="\t" if ending == ".tsv" else ",")
             _require_characters([[name] for name in schema.names], encoding, 0, path)
-            writer.writerow(schema.names)
+            writer.writerow(encoding.cells(schema.names))
             number = 1
             for table in tables:
-                cells = [_texts(table, name, json_columns) for name in schema.names]
+                cells = [encoding.cells(_texts(table, name, json_columns)) for name in schema.names]
                 _require_characters(cells, encoding, number, path)
                 writer.writerows(zip(*cells, strict=True))
                 number += len(table)

@@ -16,8 +16,9 @@ from packaging.specifiers import SpecifierSet
 from jabert.config import EncoderSettings
 from jabert.doctor.check import Check, checked
 from jabert.encoder import choose
-from jabert.errors import JabertError, redacted
+from jabert.errors import JabertError
 from jabert.legacy_keras import gpu_names, import_tensorflow
+from jabert.redaction import shown_form
 from jabert.sockets import proxies, reach_directly
 
 _SHOWN = (
@@ -125,7 +126,7 @@ def proxy() -> Iterator[Check]:
     """The proxies of the environment, and that they do not stand before servers on this machine."""
     reach_directly()
     if found := proxies():
-        named = ", ".join(f"{name}={redacted(value)}" for name, value in found.items())
+        named = ", ".join(f"{name}={shown_form(value)}" for name, value in found.items())
         yield checked("proxy", f"{named}; servers on this machine are reached without it")
 
 

@@ -13,7 +13,7 @@ from jabert.doctor.check import Check, checked
 from jabert.doctor.machine import nearest
 from jabert.encoder import Tokenizer, folder_of
 from jabert.encoder.inspection import check_weights
-from jabert.errors import JabertError, redacted
+from jabert.errors import JabertError
 from jabert.features.verification import list_partitions
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def tracking(settings: TrackingSettings) -> Iterator[Check]:
 
     ids = [experiment.experiment_id] if experiment else []
     runs = mlflow.search_runs(ids, max_results=sys.maxsize, output_format="list") if ids else []
-    yield checked("MLflow store", f"{redacted(uri)}: runs in experiment {settings.experiment!r}: {len(runs)}")
+    yield checked("MLflow store", f"{uri}: runs in experiment {settings.experiment!r}: {len(runs)}")
     if experiment:
         yield _artifacts(experiment, runs, settings.artifacts)
     yield _champion(client, settings.model_name)

@@ -36,7 +36,7 @@ from jabert.encoder import (
     longest_row,
     vector_origin,
 )
-from jabert.errors import JabertError, redacted
+from jabert.errors import JabertError
 from jabert.evaluation import Calibration, Context, EvaluationReport
 from jabert.evaluation import calibrate as calibrate_predictions
 from jabert.evaluation import evaluate as evaluate_predictions
@@ -68,7 +68,7 @@ class Data:
         digest: of text, label, group and split of all rows, whatever their order.
         rows_digest: the same in the order of the rows.
         texts_digest: of the texts in the order of the rows.
-        source: where the texts were read from, without a password.
+        source: where the texts were read from.
         split_by: `given`, `sentence` or `group`.
         counts: rows read, dropped, kept, and of each split.
         conflicts: the rows of texts under two labels as a Markdown table, "" without any.
@@ -219,7 +219,7 @@ class Evaluated:
 
 def read(settings: Settings) -> Data:
     """Read, clean and split the texts."""
-    location = redacted(location_of(settings.data))
+    location = str(location_of(settings.data))
     read = decisive(settings, ["data"], without=[*LONG_TEXTS, CONTEXT])
     key = key_of(_READ, location, content_digest(settings.data), read)
     folder, record = find_or_make(_work(settings), "read", key, lambda folder: _read(settings, folder))

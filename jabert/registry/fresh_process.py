@@ -1,8 +1,8 @@
 """A script that downloads a registered model, loads it and classifies texts with it.
 
 The smoke check runs it in a process of its own and without jabert, as a user who downloads the model would.
-Arguments are a JSON file {"uri", "store", "texts", "files"} and the folder to download to; `files` has the
-SHA-256 of each file by its path, or is null. It prints one line of JSON: for each text an object
+It reads JSON {"uri", "store", "texts", "files"}; `files` has the SHA-256 of each file by its path, or is null.
+The argument is the folder to download to. It prints one line of JSON: for each text an object
 {label: probability}.
 """
 
@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 
-def main(request: str, folder: str) -> None:
-    """Classify the texts of the file `request`."""
+def main(folder: str) -> None:
+    """Classify the texts that standard input names."""
     import mlflow
     import pandas as pd
 
-    wanted = json.loads(Path(request).read_text(encoding="utf-8"))
+    wanted = json.load(sys.stdin)
     mlflow.set_tracking_uri(wanted["store"])
     mlflow.set_registry_uri(wanted["store"])
     fetched = mlflow.artifacts.download_artifacts(wanted["uri"], dst_path=folder)

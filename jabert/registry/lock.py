@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jabert.config import Settings, is_url, local_database
+from jabert.config import Settings, is_url, local_database, revealed
 from jabert.errors import JabertError, reason_of
 from jabert.files import digest_of_json, exclusive
 
@@ -47,7 +47,7 @@ def promotion_lock(location: str, name: str) -> Iterator[None]:
     # The key is a signed 64-bit integer: PostgreSQL's manual, section 13.3.5.
     key = int.from_bytes(hashlib.sha256(f"jabert:{name}".encode()).digest()[:8], signed=True)
     try:
-        engine = create_engine(location, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        engine = create_engine(revealed(location), poolclass=NullPool, isolation_level="AUTOCOMMIT")
         connection = engine.connect()
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
     except ModuleNotFoundError as error:

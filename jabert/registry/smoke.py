@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jabert.errors import redacted
-from jabert.files import write_json
+from jabert.config import revealed
+from jabert.redaction import redacted
 
 _SCRIPT = Path(__file__).with_name("fresh_process.py")
 _TOLERANCE = 1e-5  # absolute difference of a probability, for the same batch
@@ -37,15 +37,17 @@ def smoke_check(
     Returns:
         None if they agree, else what is wrong, a sentence without a full stop.
     """
-    with tempfile.TemporaryDirectory(prefix="jabert-smoke-") as scratch:
-        wanted = {"uri": uri, "store": store, "texts": texts, "files": files}
-        request = write_json(Path(scratch) / "request.json", wanted)
-        folder = Path(scratch) / "model"
-        folder.mkdir()
-        command = [sys.executable, "-I", str(_SCRIPT), str(request), str(folder)]
+    with tempfile.TemporaryDirectory(prefix="jabert-smoke-") as folder:
+        wanted = {"uri": uri, "store": revealed(store), "texts": texts, "files": files}
+        command = [sys.executable, "-I", str(_SCRIPT), folder]
         try:
             answer = subprocess.run(
-                command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+                command,
+                input=json.dumps(wanted),  # in no file and on no command line: the store may have a password
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_SECONDS,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return f"in a fresh process it gave no answer within {_TIMEOUT_SECONDS} seconds"

@@ -332,8 +332,8 @@ def open_registry(settings: Settings) -> Registry:
     Raises:
         JabertError: the store cannot be reached.
     """
-    client, uri = connect(settings.tracking), str(settings.tracking.uri)
-    return Registry(client, uri, settings.tracking.model_name, lock_location(settings))
+    client = connect(settings.tracking)
+    return Registry(client, settings.tracking.uri or "", settings.tracking.model_name, lock_location(settings))
 
 
 def classify(model: Any, rows: pd.DataFrame) -> pd.DataFrame:

@@ -118,7 +118,7 @@ class Scored:
 
 
 def open_job(
-    settings: Settings, source: str, target: str, *, encoding: str = "utf-8", bom: bool = False
+    settings: Settings, source: str, target: str, *, encoding: str = "utf-8", bom: bool = False, safe_cells: bool = False
 ) -> Job:
     """Check quickly whether a table can be scored; its first rows are read.
 
@@ -128,6 +128,7 @@ def open_job(
         target: path of the file to write.
         encoding: of that file, if it is CSV or TSV.
         bom: whether it begins with a byte order mark, by which Excel knows UTF-8.
+        safe_cells: whether cells that a spreadsheet would take for formulas are neutralized.
 
     Raises:
         JabertError: the table cannot be read or has no text column, the target cannot be written, or there
@@ -136,7 +137,7 @@ def open_job(
     if is_url(target):
         raise JabertError(f"{target} is a URL, but a scored table is written to a path")
     path = Path(target).resolve()
-    written = Encoding(encoding, bom)
+    written = Encoding(encoding, bom, safe_cells)
     require_writable_ending(path, written)
     if path.is_dir():
         raise JabertError(f"{path} is a folder")

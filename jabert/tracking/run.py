@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from jabert.config import Settings, is_url
-from jabert.errors import redacted
 from jabert.files import digest_of_json, exclusive
+from jabert.logs import shown
 from jabert.process import raise_missed_signals
+from jabert.safe import printable
 from jabert.tracking.provenance import provenance
 from jabert.tracking.store import connect, get_or_none, open_experiment
 
@@ -68,8 +69,8 @@ class Run:
             self._last_step = step
 
     def text(self, name: str, text: str) -> None:
-        """Write a text file among the artifacts."""
-        self.client.log_text(self.id, text, name)
+        """Write a text file among the artifacts, with escapes for control characters; a table as it is."""
+        self.client.log_text(self.id, text if name.endswith(".csv") else printable(text), name)
 
     def json(self, name: str, value: Any) -> None:
         """Write a JSON file among the artifacts, Japanese text as it is."""
@@ -184,8 +185,8 @@ def _true_status(run: Run) -> Iterator[None]:
     except Exception as error:
         try:
             with suppress(MlflowException, OSError):  # the store may be what failed: `error` is raised on
-                run.tags({"error": redacted(f"{type(error).__name__}: {error}")[:5000]})
-                run.text("error.txt", redacted("".join(traceback.format_exception(error))))
+                run.tags({"error": shown(f"{type(error).__name__}: {error}")[:5000]})
+                run.text("error.txt", shown("".join(traceback.format_exception(error))))
         finally:
             run.client.set_terminated(run.id, "FAILED")
         raise

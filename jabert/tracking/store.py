@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jabert.config import TrackingSettings, is_url, local_database
+from jabert.config import TrackingSettings, is_url, local_database, revealed
 from jabert.errors import JabertError, reason_of
 from jabert.files import exclusive
 from jabert.sockets import reach_directly
@@ -40,18 +40,18 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     from mlflow.tracking import MlflowClient
     from sqlalchemy.exc import SQLAlchemyError
 
-    uri = str(settings.uri)
+    uri, whole = str(settings.uri), revealed(settings.uri or "")
     try:
         database = local_database(uri)
         with _created_completely(database) if database else nullcontext():
             # MLflow's global functions use the store too, without a change of the environment.
             before = os.environ.get("MLFLOW_TRACKING_URI")
-            mlflow.set_tracking_uri(uri)  # also sets the variable, the default of later settings
-            mlflow.set_registry_uri(uri)
+            mlflow.set_tracking_uri(whole)  # also sets the variable, the default of later settings
+            mlflow.set_registry_uri(whole)
             os.environ.pop("MLFLOW_TRACKING_URI", None)
             if before is not None:
                 os.environ["MLFLOW_TRACKING_URI"] = before
-            client = MlflowClient(uri, uri)
+            client = MlflowClient(whole, whole)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError, JabertError) as error:
         reason = reason_of(error)
@@ -107,13 +107,19 @@ def open_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
     """Id of the experiment of the settings, which is created if it does not exist.
 
     Raises:
-        JabertError: the experiment was deleted.
+        JabertError: the experiment was deleted, or would be made with a secret in its location.
     """
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(settings.experiment)
     if experiment is None:
         location = settings.artifacts
+        if location and revealed(location) != location:
+            raise JabertError(
+                f"tracking.artifacts {location} holds a secret, which MLflow would write into its database; "
+                "give the place alone, and its credentials as the file system takes them, e.g. in variables "
+                "of the environment"
+            )
         if location and not is_url(location):
             location = Path(location).as_uri()
         try:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from contextlib import suppress
 
-from jabert.config import TrackingSettings, local_database
-from jabert.errors import JabertError, redacted
+from jabert.config import TrackingSettings, local_database, revealed
+from jabert.errors import JabertError
 from jabert.sockets import listen
 from jabert.tracking.store import connect
 
@@ -40,7 +40,7 @@ def serve(settings: TrackingSettings, port: int) -> None:
     elif not database.is_file():
         raise JabertError(f"there is no MLflow store at {database} yet; `jabert retrain` creates it")
     listen(_HOST, port, "give another with --port").close()
-    print(f"http://{_HOST}:{port} shows {redacted(uri)} in a few seconds; Ctrl-C ends it", flush=True)
+    print(f"http://{_HOST}:{port} shows {uri} in a few seconds; Ctrl-C ends it", flush=True)
     # In a session of its own: Ctrl-C reaches only this process, which then ends MLflow's process group.
     server = subprocess.Popen(_command(settings, port), env=_environment(settings), start_new_session=True)
     try:
@@ -60,8 +60,8 @@ def _command(settings: TrackingSettings, port: int) -> list[str]:
 
 
 def _environment(settings: TrackingSettings) -> dict[str, str]:
-    """The environment with the store's URI, which may contain a password that `ps` must not show."""
-    uri = str(settings.uri)
+    """The environment with the store's URI, whose secrets `ps` must not show."""
+    uri = revealed(settings.uri or "")
     return {**os.environ, **_ENVIRONMENT, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": uri}
 
 

@@ -22,6 +22,8 @@ from jabert.validation.report import Finding, ValidationReport
 from jabert.validation.suites import find_suite, run_suite
 
 _EXCERPT = 40  # characters of a text
+_LINE_BREAK = "\r\n|[\r\n\u2028\u2029]"
+_CONTROL = r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # category Cc without line breaks
 
 
 def check_texts(table: pd.DataFrame, settings: Settings, split_by: str, folder: Path) -> ValidationReport:
@@ -103,6 +105,9 @@ def _measured_texts(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         characters=texts.str.len(),
         visible_characters=texts.map(visible_characters, na_action="ignore"),
         visible_label_characters=labels.map(visible_characters, na_action="ignore"),
+        label_characters=labels.str.len(),
+        label_controls=labels.str.count(_CONTROL),
+        label_lines=labels.str.count(_LINE_BREAK) + 1,
         label_spellings=labels.groupby(spelled).transform("nunique"),
         text_sides=frame.groupby(form)["split"].transform("nunique"),
         text_labels=frame.groupby(form)["label"].transform("nunique"),

@@ -63,6 +63,8 @@ def find_suite(name: str) -> Path:
 def rules_digest(name: str) -> str:
     """Digest of all in a suite that decides its findings: not its descriptions and notes.
 
+    Nor the expectations whose meta has `safety`: they came later, and only keep out what no label should be.
+
     Args:
         name: as for `find_suite`.
 
@@ -72,6 +74,7 @@ def rules_digest(name: str) -> str:
     rules = [
         [kind, {key: entry[key] for key in ("kwargs", "severity", "meta") if key in entry}]
         for kind, entry in _entries(find_suite(name))
+        if not (entry.get("meta") or {}).get("safety")
     ]
     return digest_of_json(rules)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import Field
 
-from jabert.config import Count, Kind, Settings
+from jabert.config import Count, Kind, Location, Settings
 from jabert.errors import JabertError
 from jabert.methods import Description, Epoch, Export, Fitted, Job, Layer, Need
 from jabert.methods.bi_lstm import BiLstm, BiLstmSettings
@@ -24,7 +24,7 @@ class Word2VecSettings(BiLstmSettings):
     """The vectors, and the Bi-LSTM on them."""
 
     kind: str = "word2vec"
-    vectors_path: str | None = Field(None, json_schema_extra={"kind": Kind.LOCATION})
+    vectors_path: Location | None = Field(None, json_schema_extra={"kind": Kind.LOCATION})
     """file of pretrained vectors of pieces, in word2vec's text or binary format (`.bin`); without it they are
     learned from the training rows and the raw text of `corpus.paths`"""
     size: Count = 200

@@ -146,7 +146,7 @@ def digest_of_files(settings: Settings) -> dict[str, str]:
         return {}
     digest = hashlib.sha256()
     for file in files_of(paths):
-        with reading(file), fsspec.open(file, "rb") as stream:
+        with reading(file), fsspec.open(revealed(file), "rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return {"corpus.paths": digest.hexdigest()}

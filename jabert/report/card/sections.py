@@ -12,7 +12,6 @@ from jabert.config import DataSettings, Settings, TrackingSettings
 from jabert.dataset import table_digest
 from jabert.dataset.readers import format_of
 from jabert.encoder import EncoderFolder
-from jabert.errors import redacted
 from jabert.evaluation import Baseline, EvaluationReport
 from jabert.features import Featurized
 from jabert.markdown import code, escaped, table
@@ -38,7 +37,7 @@ class Facts:
         run_id: of the run that judged the version.
         date: of the card, ISO 8601.
         settings: of the run.
-        source: of the texts, without a password.
+        source: of the texts.
         split_by: `given`, `sentence` or `group`.
         counts: numbers of rows, as in `Corpus`.
         table: the texts with their splits.
@@ -180,7 +179,7 @@ def limits(facts: Facts) -> str:
 
 def how_to_load(facts: Facts) -> str:
     """Code to copy: in Python, and on the command line."""
-    name, store = facts.settings.tracking.model_name, redacted(str(facts.settings.tracking.uri))
+    name, store = facts.settings.tracking.model_name, str(facts.settings.tracking.uri)
     uri = f"models:/{name}/{facts.version}"
     option = "" if name == TrackingSettings().model_name else f" --set tracking.model_name={quote(name)}"
     beside = "# columns before and after, lists of texts, may stand beside text\n"

@@ -1,0 +1,35 @@
+"""Log records that may be shown and kept anywhere: without secrets, without what a terminal would obey."""
+
+import logging
+from typing import Any
+
+from jabert.redaction import redacted
+from jabert.safe import printable
+
+
+def make_logs_safe() -> None:
+    """Make every record safe that is logged in this process from now on, libraries' included."""
+    made = logging.getLogRecordFactory()
+    if not isinstance(made, _Safe):
+        logging.setLogRecordFactory(_Safe(made))
+
+
+class _Safe:
+    """Makes records as another factory does, then changes those whose message or traceback is not safe."""
+
+    def __init__(self, made: Any) -> None:
+        self._made = made
+
+    def __call__(self, *arguments: Any, **more: Any) -> logging.LogRecord:
+        record: logging.LogRecord = self._made(*arguments, **more)
+        message = record.getMessage()
+        if (safe := shown(message)) != message:  # others keep their arguments, which some handlers read
+            record.msg, record.args = safe, None
+        if record.exc_info:
+            record.exc_text = shown(logging.Formatter().formatException(record.exc_info))
+        return record
+
+
+def shown(text: str) -> str:
+    """A text as a terminal or a log may have it."""
+    return printable(redacted(text))
