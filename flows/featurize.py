@@ -7,8 +7,6 @@ as a Prefect deployment. Nothing is written to MLflow.
 from typing import Any
 
 import flows  # noqa: F401  the settings come before Prefect
-
-
 from flows import stages
 from flows.flow import flow
 from jabert.experiments import retraining

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import flows  # noqa: F401  the settings come before Prefect
-
-
 from flows.flow import flow
 from flows.pages import progress, show_markdown, show_table
 from flows.retrain import prefect_tags

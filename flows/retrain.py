@@ -8,12 +8,11 @@ stage with its page, and in MLflow as one run with parameters, metrics, report a
 
 from typing import Any
 
-import flows  # noqa: F401  the settings come before Prefect
-
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.transactions import transaction
 
+import flows  # noqa: F401  the settings come before Prefect
 from flows import stages
 from flows.flow import flow
 from jabert.experiments import retraining

@@ -8,13 +8,11 @@ the same is run again. Nothing is written to MLflow or to the feature store.
 from typing import Any
 
 import flows  # noqa: F401  the settings come before Prefect
-
-
 from flows.flow import flow
 from flows.pages import progress, show_table
 from flows.stage import stage
 from jabert import scoring
-from jabert.config import Settings, location, load_settings
+from jabert.config import Settings, load_settings, location
 from jabert.scoring import Scored
 
 

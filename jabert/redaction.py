@@ -17,9 +17,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # fsspec's chains: zip://a.csv::https://host/b.zip, simplecache::s3://bucket/c
 _LINK = re.compile(r"::(?=(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://)")
-_CERTAIN_HOST = re.compile(
-    r"(localhost|\d+(\.\d+){3}|\[[0-9A-Fa-f:.]+\])(:\d+)?|[\w-]+(\.[\w-]+)+", re.ASCII
-)
+_CERTAIN_HOST = re.compile(r"(localhost|\d+(\.\d+){3}|\[[0-9A-Fa-f:.]+\])(:\d+)?|[\w-]+(\.[\w-]+)+", re.ASCII)
 # What stands first in these is the name of a store, never a user; `@` may stand in their paths.
 _NAMED = {"file", "local", "memory", "zip", "tar", "sqlite", "s3", "s3a", "gs", "gcs", "az", "oss", "hdfs"}
 _NAMED |= {"dbfs", "hf", "runs", "models", "mlflow-artifacts"}
@@ -127,7 +125,9 @@ def _ways_to_write(secret: str) -> set[str]:
     plain = {secret, unquote(secret), unquote_plus(secret)}
     written = {way(each) for each in plain for way in (quote, quote_plus, lambda part: quote(part, safe=""))}
     every = plain | written
-    return every | {way(each) for each in every for way in (html.escape, lambda p: json.dumps(p)[1:-1], _in_repr)}
+    return every | {
+        way(each) for each in every for way in (html.escape, lambda p: json.dumps(p)[1:-1], _in_repr)
+    }
 
 
 def _in_repr(text: str) -> str:

@@ -406,14 +406,16 @@ def models_verify(given: Given, versions: VersionsArgument = None) -> None:
 
     registry = open_registry(given.settings)
     found = [registry.verify(version) for version in versions or registry.numbers()]
-    given.show(found, print_listing, ("version", "anchored", "ok", "fault"), "there is no version")
+    given.show(
+        found, print_listing, ("version", "anchored", "ok", "signed_by", "fault"), "there is no version"
+    )
     if any(each["ok"] is False for each in found):
         raise typer.Exit(1)
 
 
 @_command(models_app.command("anchor"))
 def models_anchor(given: Given, versions: VersionsArgument = None) -> None:
-    """Note the digests of all files of versions that have none yet, as those of earlier releases."""
+    """Note the digests of all files of versions that have none yet; with registry.sign_key sign all of them."""
     from jabert.registry import open_registry
 
     registry = open_registry(given.settings)

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from jabert.config.locations import is_url
-from jabert.config.urls import Location
+from jabert.config.urls import Location, Url
 from jabert.files import digest_of_json
 
 
@@ -295,6 +295,16 @@ class TrackingSettings(_Group):
     """name of the registered model"""
 
 
+class RegistrySettings(_Group):
+    """Who vouches for the versions of the registered model; these settings decide no result."""
+
+    sign_key: Location | None = _location()
+    """file of the private key (Ed25519, PEM) that signs each version that is registered; `JABERT_SIGN_PASSWORD` in
+    the environment has its password"""
+    trusted_keys: Locations = _location(())
+    """files of public keys; with any, only versions that one of them signed are promoted, loaded and served"""
+
+
 class PackageSettings(_Group):
     """The registered model."""
 
@@ -435,6 +445,7 @@ class Settings(_Group):
     pretraining: PretrainingSettings = PretrainingSettings()
     promotion: PromotionSettings = PromotionSettings()
     tracking: TrackingSettings = TrackingSettings()
+    registry: RegistrySettings = RegistrySettings()
     serving: ServingSettings = ServingSettings()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -444,7 +455,7 @@ class Settings(_Group):
     def flat(self) -> dict[str, Any]:
         """Every setting by its dotted name, e.g. `{"data.seed": 0, …}`."""
         return {
-            f"{group}.{key}": value
+            f"{group}.{key}": _recorded(value)
             for group, values in self.model_dump().items()
             if isinstance(values, dict)
             for key, value in values.items()
@@ -471,7 +482,9 @@ class Settings(_Group):
 
     def digest(self) -> str:
         """Digest of the settings that decide a result, as `decisive` has them for all groups."""
-        return digest_of_json(decisive(self, type(self).model_fields.keys() - {"tracking", "serving"}))
+        return digest_of_json(
+            decisive(self, type(self).model_fields.keys() - {"tracking", "registry", "serving"})
+        )
 
 
 _FOUND_OTHERWISE = ("encoder.device", "encoder.checkpoint")
@@ -514,6 +527,12 @@ def neutral_values(kind: str) -> dict[str, Any]:
         for name, value in values.items()
         if value is not None and not about(fields(model)[name], "kind")
     }
+
+
+def _recorded(value: Any) -> Any:
+    if isinstance(value, Url):
+        return str(value)
+    return tuple(map(_recorded, value)) if isinstance(value, tuple) else value
 
 
 def method_kinds() -> list[str]:

@@ -70,7 +70,9 @@ def require_writable_ending(path: Path, encoding: Encoding | None = None) -> str
     """
     ending = require_ending(str(path), _WRITTEN)
     if encoding not in (None, UTF_8) and ending not in (".csv", ".tsv"):
-        raise JabertError(f"{path}: --encoding, --bom and --safe-cells are for .csv and .tsv; {ending} is always the same")
+        raise JabertError(
+            f"{path}: --encoding, --bom and --safe-cells are for .csv and .tsv; {ending} is always the same"
+        )
     if ending == ".parquet" and is_packed(path.name):
         raise JabertError(f"{path}: a Parquet file is already compressed; give a name without .gz")
     return ending

@@ -20,12 +20,19 @@ from jabert.registry.lock import lock_location, promotion_lock
 from jabert.registry.moves import Move, apply_move, moves_of, read_state, recover
 from jabert.tracking import (
     ANCHOR,
+    SIGNATURE,
+    TrustedKey,
     anchor_of,
     connect,
+    differences,
     file_digests,
     get_or_none,
     load_model,
     model_files,
+    parse_anchor,
+    sign,
+    signer_of,
+    trusted_keys,
     unchecked_files,
 )
 
@@ -44,12 +51,16 @@ class Registry:
         store: URI of the store.
         name: name of the registered model.
         lock: location of the promotion lock, see `promotion_lock`.
+        trusted: one of these keys must have signed what is loaded, if there are any.
+        sign_key: file of the private key that signs what is registered or anchored; None: nothing is signed.
     """
 
     client: "MlflowClient"
     store: str
     name: str
     lock: str
+    trusted: tuple[TrustedKey, ...] = ()
+    sign_key: str | None = None
 
     def champion(self) -> str | None:
         """Number of the champion, None without one."""
@@ -77,7 +88,7 @@ class Registry:
             JabertError: it cannot be loaded.
         """
         try:
-            return load_model(self.uri(version))
+            return load_model(self.uri(version), self.trusted)
         except Exception as error:  # a version brings code of its own, which may raise anything
             reason = reason_of(error)
             message = f"version {version} of {self.name!r} cannot be loaded ({reason}); see `jabert doctor`"
@@ -94,7 +105,7 @@ class Registry:
         self.get(version)
         with ExitStack() as held:
             with self._reading(version):
-                folder = held.enter_context(model_files(self.uri(version)))
+                folder = held.enter_context(model_files(self.uri(version), self.trusted))
             yield folder
 
     @contextmanager
@@ -109,38 +120,58 @@ class Registry:
             raise JabertError(f"{message} ({reason_of(error)})") from error
 
     def anchor(self, version: str) -> bool:
-        """Note the digests of all files of a version, by which they are known from then on.
+        """Note the digests of all files of a version, by which they are known from then on, and sign them.
 
         Returns:
             Whether they were not noted before.
 
         Raises:
             JabertError: there is no such version, or its files cannot be read, or are not those that were
-                registered.
+                registered, or the key cannot sign.
         """
-        if ANCHOR in self.get(version).tags:
-            with self.files(version):
-                return False
+        known = self.get(version).tags.get(ANCHOR)
         with self._reading(version), unchecked_files(self.uri(version)) as folder:
-            self.tag(version, {ANCHOR: json.dumps(file_digests(folder))})
-        return True
+            anchor = file_digests(folder)
+            if known and (faults := differences(folder, parse_anchor(known, self.uri(version)))):
+                raise JabertError(f"{self.uri(version)}: {next(iter(faults.values()))}")
+        signature = sign(anchor, self.sign_key) if self.sign_key else None
+        self.tag(version, {ANCHOR: None if known else json.dumps(anchor), SIGNATURE: signature})
+        return not known
 
     def verify(self, version: str) -> dict[str, Any]:
-        """Compare the files of a version with its anchor: `version`, `anchored`, `ok` and `fault`.
+        """Compare the files of a version with its anchor, and its signature with the trusted keys.
 
-        `ok` is None without an anchor. Nothing of the version is run.
+        Nothing of the version is run.
+
+        Returns:
+            `version`; `anchored`; `ok`, None where there is neither an anchor nor a key to ask for one; `files`,
+            the names of those that differ; `signed_by`, the name of the trusted key that signed it, None
+            without; `fault`, a sentence, None without.
 
         Raises:
             JabertError: there is no such version.
         """
-        anchored, fault = ANCHOR in self.get(version).tags, None
+        tags, uri = self.get(version).tags, self.uri(version)
+        faults: dict[str, str] = {}
+        fault = signed_by = None
         try:
-            with self.files(version):
-                pass
+            anchor = parse_anchor(tags[ANCHOR], uri) if ANCHOR in tags else None
+            if anchor is not None:
+                with self._reading(version), unchecked_files(uri) as folder:
+                    faults = differences(folder, anchor)
+                fault = next((f"{uri}: {each}" for each in faults.values()), None)
+            if self.trusted and not faults:
+                signed_by = signer_of(tags, anchor or {}, self.trusted).name
         except JabertError as error:
             fault = str(error)
-        ok = None if not anchored and fault is None else fault is None
-        return {"version": version, "anchored": anchored, "ok": ok, "fault": fault}
+        return {
+            "version": version,
+            "anchored": ANCHOR in tags,
+            "ok": None if ANCHOR not in tags and fault is None else fault is None,
+            "files": [*faults],
+            "signed_by": signed_by,
+            "fault": fault,
+        }
 
     def require_champion(self) -> str:
         """Number of the champion.
@@ -330,10 +361,12 @@ def open_registry(settings: Settings) -> Registry:
     """Open the registered model `tracking.model_name`.
 
     Raises:
-        JabertError: the store cannot be reached.
+        JabertError: the store cannot be reached, or a trusted key cannot be read.
     """
     client = connect(settings.tracking)
-    return Registry(client, settings.tracking.uri or "", settings.tracking.model_name, lock_location(settings))
+    store, name = settings.tracking.uri or "", settings.tracking.model_name
+    trusted, sign_key = trusted_keys(settings.registry), settings.registry.sign_key
+    return Registry(client, store, name, lock_location(settings), trusted, sign_key)
 
 
 def classify(model: Any, rows: pd.DataFrame) -> pd.DataFrame:

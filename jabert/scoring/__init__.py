@@ -118,7 +118,13 @@ class Scored:
 
 
 def open_job(
-    settings: Settings, source: str, target: str, *, encoding: str = "utf-8", bom: bool = False, safe_cells: bool = False
+    settings: Settings,
+    source: str,
+    target: str,
+    *,
+    encoding: str = "utf-8",
+    bom: bool = False,
+    safe_cells: bool = False,
 ) -> Job:
     """Check quickly whether a table can be scored; its first rows are read.
 

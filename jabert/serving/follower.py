@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jabert.config import ServingSettings
@@ -9,6 +10,7 @@ from jabert.errors import JabertError, reason_of
 from jabert.serving.log import write_event
 from jabert.serving.metrics import Metrics
 from jabert.serving.models import Address, Version, find_version, load
+from jabert.tracking import TrustedKey
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -28,8 +30,14 @@ class Follower:
     """
 
     def __init__(
-        self, client: "MlflowClient", address: Address, settings: ServingSettings, metrics: Metrics
+        self,
+        client: "MlflowClient",
+        address: Address,
+        settings: ServingSettings,
+        metrics: Metrics,
+        trusted: Sequence[TrustedKey] = (),
     ) -> None:
+        self._trusted = trusted
         self._client = client
         self._settings = settings
         self._metrics = metrics
@@ -46,7 +54,7 @@ class Follower:
                 "one, `jabert models` lists what there is"
             )
         try:
-            self.served = load(version, settings.batch_texts)
+            self.served = load(version, settings.batch_texts, trusted)
         except Exception as error:  # of any type: the model's own code ran
             reason = f"version {version.label} cannot be loaded ({reason_of(error)})"
             raise JabertError(f"{address.uri}: {reason}") from error
@@ -82,7 +90,7 @@ class Follower:
         else:
             started = time.perf_counter()
             try:
-                self.served = load(found, self._settings.batch_texts)
+                self.served = load(found, self._settings.batch_texts, self._trusted)
             except Exception as error:  # of any type: the model's own code ran
                 self._failed, self._retry_at = found, time.monotonic() + _SECONDS_BEFORE_RETRY
                 self._metrics.load_failures.inc()

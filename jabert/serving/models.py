@@ -1,7 +1,7 @@
 """The model that is served: its URI, the version that it refers to at present, and that version loaded."""
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jabert.errors import JabertError
 from jabert.registry import cut_of
 from jabert.serving.formats import NEIGHBOURS
-from jabert.tracking import get_or_none, load_model
+from jabert.tracking import TrustedKey, get_or_none, load_model
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -132,17 +132,18 @@ def find_version(client: "MlflowClient", address: Address) -> Version | None:
     return Version(str(version.version), uri, int(version.creation_timestamp))
 
 
-def load(version: Version, batch_texts: int) -> LoadedVersion:
+def load(version: Version, batch_texts: int, trusted: Sequence[TrustedKey] = ()) -> LoadedVersion:
     """Load a version and warm it up: the first prediction of each shape is slow.
 
     Args:
         version: the version to load.
         batch_texts: number of texts in the largest warm-up batch.
+        trusted: one of these keys must have signed it, if there are any.
 
     Raises:
         Exception: of any type, as the model's own code runs.
     """
-    served = LoadedVersion(version, load_model(version.uri))
+    served = LoadedVersion(version, load_model(version.uri, trusted))
     for texts in filter(None, ([_SHORT], [_LONG], [_SHORT, _LONG] * (batch_texts // 2))):
         served.predict(texts, {})
     return served

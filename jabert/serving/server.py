@@ -7,14 +7,14 @@ import signal
 from jabert.config import Settings
 from jabert.serving.models import address_of
 from jabert.sockets import listen
-from jabert.tracking import connect
+from jabert.tracking import connect, trusted_keys
 
 
 def serve(settings: Settings, uri: str, host: str, port: int) -> None:
     """Serve a model over HTTP until SIGTERM or Ctrl-C; accepted requests are answered first.
 
     Args:
-        settings: the settings of `tracking` and `serving`.
+        settings: the settings of `tracking`, `registry` and `serving`.
         uri: `models:/NAME@ALIAS`, which is followed, or `models:/NAME/VERSION`, `models:/m-…`, `runs:/…/…`.
         host: name or address of this machine.
         port: port to listen on.
@@ -26,7 +26,7 @@ def serve(settings: Settings, uri: str, host: str, port: int) -> None:
     address = address_of(uri)
     # Before heavy imports, so that a taken port is reported at once.
     with listen(host, port, "give others with --host and --port") as listening:
-        client = connect(settings.tracking)
+        client, trusted = connect(settings.tracking), trusted_keys(settings.registry)
         import uvicorn
 
         from jabert.serving.app import build_app
@@ -35,7 +35,7 @@ def serve(settings: Settings, uri: str, host: str, port: int) -> None:
         from jabert.serving.protocol import BoundedProtocol
 
         metrics = Metrics()
-        follower = Follower(client, address, settings.serving, metrics)
+        follower = Follower(client, address, settings.serving, metrics, trusted)
         seconds = math.ceil(settings.serving.timeout_seconds)
         config = uvicorn.Config(
             build_app(follower, settings.serving, metrics),

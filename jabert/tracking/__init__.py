@@ -8,17 +8,21 @@ from jabert.tracking.fetching import (
     file_digests,
     load_model,
     model_files,
+    parse_anchor,
     unchecked_files,
     with_local_encoder,
 )
 from jabert.tracking.provenance import provenance
 from jabert.tracking.run import Run, tracked_run
+from jabert.tracking.signing import SIGNATURE, TrustedKey, sign, signer_of, trusted_keys
 from jabert.tracking.store import connect, find_run, get_or_none, list_runs
 
 __all__ = [
     "ANCHOR",
+    "SIGNATURE",
     "Attempt",
     "Run",
+    "TrustedKey",
     "anchor_of",
     "connect",
     "differences",
@@ -28,8 +32,12 @@ __all__ = [
     "list_runs",
     "load_model",
     "model_files",
+    "parse_anchor",
     "provenance",
+    "sign",
+    "signer_of",
     "tracked_run",
+    "trusted_keys",
     "unchecked_files",
     "with_local_encoder",
 ]

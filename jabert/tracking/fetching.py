@@ -11,7 +11,7 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from jabert.config import Settings, TrackingSettings, local_path
 from jabert.errors import JabertError, reason_of
 from jabert.files import digest_of_file
+from jabert.tracking.signing import SIGNATURE, TrustedKey, signer_of
 from jabert.tracking.store import connect
 
 if TYPE_CHECKING:
@@ -36,41 +37,48 @@ _OF_MLFLOW = "registered_model_meta"  # MLflow writes it to a download
 _VERSION = re.compile(r"models:/(?P<name>[^/:@]+)/(?P<version>\d+)")
 
 
-def load_model(uri: str) -> "PyFuncModel":
+def load_model(uri: str, trusted: Sequence[TrustedKey] = ()) -> "PyFuncModel":
     """Load a logged or registered model, once its files are those of its anchor; deletes the downloaded copy.
 
     MLflow itself never deletes what it downloads from a server into the temporary folder.
 
     Args:
         uri: URI of the model, e.g. `models:/NAME/VERSION`.
+        trusted: one of these must have signed it, if there are any.
 
     Raises:
-        JabertError: a file is not what it was when the model was registered.
+        JabertError: a file is not what it was when the model was registered, or nobody trusted signed it.
         Exception: of any type, as the store may fail and the model's own code runs.
     """
     import mlflow.pyfunc
 
-    with model_files(uri) as folder:
+    with model_files(uri, trusted) as folder:
         loaded: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
         return loaded
 
 
 @contextmanager
-def model_files(uri: str) -> Iterator[Path]:
-    """All files of a model as a copy that is deleted then, compared with its anchor.
+def model_files(uri: str, trusted: Sequence[TrustedKey] = ()) -> Iterator[Path]:
+    """All files of a model as a copy that is deleted then, compared with its anchor; arguments of `load_model`.
 
     Raises:
-        JabertError: a file is not what it was when the model was registered.
+        JabertError: a file is not what it was when the model was registered, or nobody trusted signed it.
         MlflowException, OSError: they cannot be downloaded.
     """
     from mlflow.tracking import MlflowClient
 
-    anchor = anchor_of(MlflowClient(), uri)
+    tags = registered_tags(MlflowClient(), uri)
+    anchor = parse_anchor(tags[ANCHOR], uri) if tags else None
+    if trusted:
+        try:
+            signer_of(tags, anchor or {}, trusted)
+        except JabertError as error:
+            raise JabertError(f"{uri} {error}; nothing of the model is run") from None
     with unchecked_files(uri) as folder:
         if anchor is None:
             _tell_unanchored(uri)
         elif faults := differences(folder, anchor):
-            raise JabertError(f"{uri}: {faults[0]}; nothing of the model is run")
+            raise JabertError(f"{uri}: {next(iter(faults.values()))}; nothing of the model is run")
         yield folder
 
 
@@ -93,16 +101,20 @@ def anchor_of(client: "MlflowClient", uri: str) -> dict[str, str] | None:
     Raises:
         JabertError: the tag is no anchor.
     """
+    tags = registered_tags(client, uri)
+    return parse_anchor(tags[ANCHOR], uri) if tags else None
+
+
+def registered_tags(client: "MlflowClient", uri: str) -> dict[str, str]:
+    """Tags of the version with an anchor, and with a signature if one has, that a model is registered as."""
     if found := _VERSION.fullmatch(uri):
         versions = [client.get_model_version(found["name"], found["version"])]
     elif uri.startswith("runs:/"):
         versions = list(client.search_model_versions(f"run_id = '{uri.split('/')[1]}'"))
     else:
         versions = list(client.search_model_versions(f"source_path = '{uri}'"))
-    for version in versions:
-        if ANCHOR in version.tags:
-            return parse_anchor(version.tags[ANCHOR], uri)
-    return None
+    anchored = [dict(version.tags) for version in versions if ANCHOR in version.tags]
+    return next((tags for tags in anchored if SIGNATURE in tags), anchored[0] if anchored else {})
 
 
 def parse_anchor(tag: str, uri: str) -> dict[str, str]:
@@ -126,15 +138,17 @@ def file_digests(folder: Path) -> dict[str, str]:
     return {name: digest_of_file(path) for name, path in sorted(files.items()) if name != _OF_MLFLOW}
 
 
-def differences(folder: Path, anchor: Mapping[str, str]) -> list[str]:
-    """What is not as the anchor says, a sentence without a full stop for each file."""
+def differences(folder: Path, anchor: Mapping[str, str]) -> dict[str, str]:
+    """What is not as the anchor says: by the name of the file a sentence without a full stop."""
     found = file_digests(folder)
     why = {
         **dict.fromkeys(found.keys() - anchor.keys(), "has been added"),
         **dict.fromkeys(anchor.keys() - found.keys(), "is missing"),
         **{name: "has changed" for name in found.keys() & anchor.keys() if found[name] != anchor[name]},
     }
-    return [f"the file {name} {fault} since the model was registered" for name, fault in sorted(why.items())]
+    return {
+        name: f"the file {name} {fault} since the model was registered" for name, fault in sorted(why.items())
+    }
 
 
 @cache

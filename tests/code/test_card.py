@@ -117,7 +117,7 @@ def toy_facts(encoder, recipe, overrides, texts, labels, *, calibration=None):
         run_id="0123456789abcdef",
         date="2025-11-25",
         settings=settings,
-        source="https://me:***@host/texts.csv",
+        source="https://host/texts.csv",
         split_by="group",
         counts={
             "rows_read": 12,

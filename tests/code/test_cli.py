@@ -312,10 +312,10 @@ def test_a_store_out_of_reach_is_one_sentence(say, closed_port, monkeypatch, wor
 
 def test_a_password_is_in_no_sentence(say, closed_port, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    uri = f"http://me:{{}}@127.0.0.1:{closed_port}"
-    code, _, err = say("runs", "--set", f"tracking.uri={uri.format('secret')}")
+    code, _, err = say("runs", "--set", f"tracking.uri=http://me:secret@127.0.0.1:{closed_port}")
     assert (code, "secret" in err) == (1, False)
-    assert err.startswith(f"jabert: tracking.uri {uri.format('***')}: the MLflow store cannot be reached")
+    store = f"jabert: tracking.uri http://127.0.0.1:{closed_port}: the MLflow store cannot be reached"
+    assert err.startswith(store)
 
 
 def test_a_champion_without_files_is_one_sentence(say, filled_store):
@@ -555,8 +555,8 @@ def test_the_summary_shows_no_password(capsys):
 
     out = capsys.readouterr().out
     assert "secret" not in out
-    assert "https://me:***@host/x.csv" in out
-    assert "open http://me:***@mlflow:5000" in out
+    assert "https://host/x.csv" in out
+    assert "open http://mlflow:5000" in out
 
 
 def test_the_summary_of_the_first_champion_points_to_the_report(capsys, tmp_path):

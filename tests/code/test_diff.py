@@ -43,7 +43,7 @@ def register(overrides, predicted, accuracy=0.5, judged=True):
         run.json("report/report.json", {**report, **scores})
         run.metrics({"rows/train": 10, "rows/validation": 3, "rows/test": 5})
         run.tags({"data_digest": f"digest {accuracy}"})
-        run.dataset(pd.DataFrame({"text": ["x"]}), "https://me:***@host/x.csv", "d", "train")
+        run.dataset(pd.DataFrame({"text": ["x"]}), "https://host/x.csv", "d", "train")
         if predicted is not None:
             run.text("report/predictions.csv", predicted.to_csv(index=False))
     if not registry.all():
@@ -71,7 +71,7 @@ def test_settings_data_and_metrics_side_by_side(registry):
         "data.labels": ([], ["京都", "グルメ"]),
     }
     assert found.data == {
-        "source": ("https://me:***@host/x.csv",) * 2,
+        "source": ("https://host/x.csv",) * 2,
         "digest": ("digest 0.5", "digest 0.75"),
         "train rows": (10, 10),
         "validation rows": (3, 3),

@@ -14,7 +14,7 @@ def test_a_table():
         "| label | f1 | rows | rest |",
         "| --- | --- | --- | --- |",
         "| 京都 | 0.123 | 12 |  |",
-        r"| expect_column | \_\_x\_\_ |  | a\|b c |",
+        r"| expect_column | \_\_x\_\_ |  | a\|b \\x00c |",
     ]
 
 

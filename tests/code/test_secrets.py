@@ -16,9 +16,7 @@ from jabert.errors import JabertError, reason_of
 from jabert.logs import shown
 from jabert.redaction import errors_redacted, redacted, shown_form
 
-LOCATIONS = [
-    name for name, field in fields(settings_with_method("word2vec")).items() if about(field, "kind")
-]
+LOCATIONS = [name for name, field in fields(settings_with_method("word2vec")).items() if about(field, "kind")]
 
 
 @pytest.mark.parametrize("url", secret_urls("host.example"))
@@ -71,12 +69,28 @@ def test_no_message_has_a_secret_however_a_library_writes_it(url):
         assert SECRET not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "password", ["secret", "p@ss", "sl/ash", "12345", "a:b", "a?b#c", "%41"], ids=lambda word: word
+)
+@pytest.mark.parametrize(
+    "form",
+    ["http://me:{}@host:5000/x", "postgresql://me:{}@[::1]:5432/x", "zip://a.csv::https://:{}@host/b.zip"],
+)
+def test_a_url_that_nobody_gave_is_shortened_wherever_it_stands(form, password):
+    sentence = "the store '{}' is away, as is http://other:80; see https://page.example/#part (or not)."
+    plain = form.replace("me:{}@", "").replace(":{}@", "")
+    assert redacted(sentence.format(form.format(password))) == sentence.format(plain)
+
+
 def test_an_error_that_makes_its_text_anew_is_replaced():
     class OfLibrary(Exception):
         def __str__(self):
             return "404 for https://me:s3cr3t0Zw8Kq@host/x.csv"
 
-    with pytest.raises(RuntimeError, match="OfLibrary: 404 for https://host/x.csv") as raised, errors_redacted():
+    with (
+        pytest.raises(RuntimeError, match="OfLibrary: 404 for https://host/x.csv") as raised,
+        errors_redacted(),
+    ):
         raise OfLibrary
     assert raised.value.__cause__ is None and raised.value.__suppress_context__
 
@@ -125,7 +139,9 @@ def test_the_environment_has_the_secret_of_a_url_that_is_named_without(monkeypat
     assert revealed(Url("https://host/z.csv")) == "https://host/z.csv"
     assert revealed(Url("https://host/x.csv?own=token")) == "https://host/x.csv?own=token"
     monkeypatch.setenv("JABERT_URLS", "https://host/x.csv?a=123456 https://host/x.csv?a=654321")
-    with pytest.raises(JabertError, match="JABERT_URLS has several URLs that are shown as https://host/x.csv"):
+    with pytest.raises(
+        JabertError, match="JABERT_URLS has several URLs that are shown as https://host/x.csv"
+    ):
         Url("https://host/x.csv")
 
 

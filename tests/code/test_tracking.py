@@ -117,7 +117,7 @@ def test_no_password_is_recorded():
     with tracked_run(settings) as run:
         pass
 
-    assert run.client.get_run(run.id).data.params["data.path"] == "https://me:***@host/x.csv"
+    assert run.client.get_run(run.id).data.params["data.path"] == "https://host/x.csv"
     folder = Path(settings.tracking.artifacts, run.id)
     assert [path.name for path in folder.rglob("*.*")] == ["config.toml"]
     assert "secret" not in (folder / "artifacts" / "config.toml").read_text(encoding="utf-8")

@@ -171,12 +171,12 @@ def test_a_password_in_a_url_is_not_kept_with_the_rows():
     with fsspec.open(url, "wb") as file:
         file.write(b"text,label\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(40)))
     corpus = read_corpus(DataSettings(path=url, test_rows=10))
-    assert corpus.source == "memory://me:***@data/t.csv"
+    assert corpus.source == "memory://data/t.csv"
     assert set(corpus.table["file"]) == {corpus.source}
 
 
 def test_a_password_in_a_url_is_not_in_what_is_said_of_it():
-    sentence = r"^http://me:\*\*\*@127.0.0.1:1/t.csv could not be read \(Connect call failed"
+    sentence = r"^http://127.0.0.1:1/t.csv could not be read \(Connect call failed"
     with pytest.raises(JabertError, match=sentence) as error:
         read_rows(DataSettings(path="http://me:secret@127.0.0.1:1/t.csv"))
     assert "secret" not in str(error.value)

@@ -137,7 +137,7 @@ def test_only_what_time_may_heal_is_tried_again(error, expected):
 def test_a_password_in_a_url_is_not_in_the_state_that_prefect_keeps(overrides):
     url = "http://me:secret@127.0.0.1:1/x.csv"
     state = retrain("", [*overrides, f"data.path={url}"], return_state=True)
-    assert url.replace("secret", "***") in state.message
+    assert url.replace("me:secret@", "") in state.message
     assert "secret" not in state.message
 
 
@@ -149,7 +149,7 @@ def test_a_password_in_the_error_of_a_library_is_not_in_the_log_that_prefect_kee
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         monkeypatch.setattr(logging.getLogger(name), "handlers", [handler])
     retrain("", overrides, return_state=True)
-    assert "Traceback" in said.getvalue() and "OSError: http://me:***@host/x.csv" in said.getvalue()
+    assert "Traceback" in said.getvalue() and "OSError: http://host/x.csv" in said.getvalue()
     assert "secret" not in said.getvalue()
 
 
@@ -159,7 +159,7 @@ def test_a_password_of_the_store_is_not_in_what_is_told_of_a_champion(monkeypatc
     tracking = TrackingSettings(uri="http://me:secret@mlflow:5000")
     stages._announce(tracking, Verdict("3", "promoted", "better", 0.5, 10), Run(None, "7", "1"))
     links = told["payload"]["links"].splitlines()
-    assert links[-1] == "http://me:***@mlflow:5000/#/models/jabert/versions/3"
+    assert links[-1] == "http://mlflow:5000/#/models/jabert/versions/3"
     assert "secret" not in str(told)
 
 
