@@ -9,7 +9,7 @@ DATA ?=
 ENCODER ?=
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-attack test-gpu docs lint format lock peers bench clean
+.PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-attack test-gpu docs lint format lock audit sbom peers bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -79,6 +79,19 @@ lock: setup ## remake the locks from pyproject.toml, with the newest versions th
 	cp requirements.lock requirements-gpu.lock
 	$(COMPILE) --extra gpu --output-file requirements-gpu.lock
 
+audit: .venv-audit/installed ## look up known vulnerabilities of what is in the lock; needs pypi.org
+	@$(PYTHON) -c 'import urllib.request as u; u.urlopen("https://pypi.org/pypi/pip/json", timeout=20)' 2>/dev/null || \
+		{ echo "nothing was audited: pypi.org, which lists the vulnerabilities, cannot be reached from here; run \`make audit' where it can be, e.g. in CI; or give \`make sbom' to a scanner with a database of its own" >&2; exit 1; }
+	.venv-audit/bin/pip-audit --progress-spinner off --disable-pip --require-hashes --requirement $(LOCK)
+
+.venv-audit/installed:
+	test -x .venv-audit/bin/pip || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9,<3'
+	@touch $@
+
+sbom: setup ## what is in the lock, as CycloneDX, in sbom.json
+	$(BIN)/python -m deploy.sbom $(LOCK) > sbom.json
+
 peers: .venv-peers/installed ## what the benchmarks compare with, in .venv-peers
 
 # Where pip takes PyTorch for a GPU, choose its CPU build: PIP_EXTRA_INDEX_URL, as pytorch.org says.
@@ -99,4 +112,4 @@ bench: setup peers ## all benchmarks, half an hour: make bench DATA=… ENCODER=
 	$(BIN)/python benchmarks/quality.py $(CORPUS)
 
 clean: ## remove the environment and caches, never runs, models or features
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .venv-audit sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -135,7 +135,8 @@ def _command(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
 
-    A `JabertError` is printed as its sentence, another error with its traceback, without secrets; `--debug`, wherever it stands, gives the traceback.
+    A `JabertError` is printed as its sentence, another error with its traceback, all without secrets;
+    `--debug`, wherever it stands, gives the traceback of both.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     texts = given.index("--") if "--" in given else len(given)  # behind it everything is meant literally
@@ -334,6 +335,7 @@ def score(
     source: Annotated[str, typer.Argument(metavar="IN", help="A table, as `validate` reads it; or its URL.")],
     target: Annotated[str, typer.Argument(metavar="OUT", help="To write: .csv, .tsv, .jsonl or .parquet.")],
     given: Given,
+    *,
     encoding: Annotated[str, typer.Option(help="Of a CSV or TSV file, e.g. cp932.")] = "utf-8",
     bom: Annotated[bool, typer.Option("--bom", help="With the mark by which Excel knows UTF-8.")] = False,
     safe_cells: Annotated[
@@ -415,7 +417,7 @@ def models_verify(given: Given, versions: VersionsArgument = None) -> None:
 
 @_command(models_app.command("anchor"))
 def models_anchor(given: Given, versions: VersionsArgument = None) -> None:
-    """Note the digests of all files of versions that have none yet; with registry.sign_key sign all of them."""
+    """Note the digests of all files of versions that have none yet; registry.sign_key signs all of them."""
     from jabert.registry import open_registry
 
     registry = open_registry(given.settings)

@@ -299,10 +299,10 @@ class RegistrySettings(_Group):
     """Who vouches for the versions of the registered model; these settings decide no result."""
 
     sign_key: Location | None = _location()
-    """file of the private key (Ed25519, PEM) that signs each version that is registered; `JABERT_SIGN_PASSWORD` in
-    the environment has its password"""
+    """file of the private key (Ed25519, PEM) that signs each version that is registered; the environment's
+    `JABERT_SIGN_PASSWORD` is its password"""
     trusted_keys: Locations = _location(())
-    """files of public keys; with any, only versions that one of them signed are promoted, loaded and served"""
+    """files of public keys; with any only versions that one of them signed are promoted, loaded and served"""
 
 
 class PackageSettings(_Group):

@@ -34,7 +34,7 @@ class Url(str):
 
     _whole: str
 
-    def __new__(cls, text: str) -> Self:
+    def __new__(cls, text: str) -> Self:  # noqa: D102
         whole = revealed(text)
         shown = shown_form(whole)
         if whole == shown or _UNKNOWN in whole:

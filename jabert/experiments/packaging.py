@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jabert.evaluation import Calibration
 from jabert.files import digest_of_file, write_json, write_text
 from jabert.methods import Job, Member, method_of
+from jabert.sbom import bill_of_materials
 from jabert.tracking import Run
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def open_package(package: Path) -> "TextClassifier":
 
 
 def log_package(package: Path, learned_from: Path, run: Run) -> str:
-    """Log a package as the model of a run, as pyfunc from code.
+    """Log a package as the model of a run, as pyfunc from code; with it goes an SBOM of what it requires.
 
     Args:
         package: the folder.
@@ -96,6 +97,8 @@ def log_package(package: Path, learned_from: Path, run: Run) -> str:
     required = {*_REQUIRED, *(name for member in about["members"] for name in member["requires"])}
     # Not mlflow.pyfunc.log_model: it wants an active run, and leaving that would end this one. The model is
     # created first, because Model.log would put it into the default experiment and that one's folder.
+    requirements = [f"{name}=={version(name)}" for name in sorted(required)]
+    sbom = write_json(learned_from.with_name("sbom.json"), bill_of_materials(requirements, "model"))
     model = run.client.create_logged_model(run.experiment_id, name="model", source_run_id=run.id)
     logged = Model.log(
         artifact_path=None,
@@ -104,10 +107,10 @@ def log_package(package: Path, learned_from: Path, run: Run) -> str:
         run_id=run.id,
         model_id=model.model_id,
         python_model=str(_CODE),
-        artifacts={"classifier": str(package), "learned_from": str(learned_from)},
+        artifacts={"classifier": str(package), "learned_from": str(learned_from), "sbom": str(sbom)},
         signature=_signature(takes_neighbours="context" in about),
         input_example=pd.DataFrame({"text": [_EXAMPLE]}),
-        pip_requirements=[f"{name}=={version(name)}" for name in sorted(required)],
+        pip_requirements=requirements,
         metadata={"max_texts": about["max_texts"], "context": about.get("context", {}).get("texts", 0)},
     )
     return str(logged.model_uri)
