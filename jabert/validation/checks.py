@@ -5,7 +5,6 @@ is computed into a column of its own, so that plain column expectations suffice 
 `expectations/README.md` lists these columns.
 """
 
-import html
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -124,8 +123,7 @@ def _located(table: pd.DataFrame) -> pd.DataFrame:
     """The table with the start of each text in `excerpt`, and an index that says where a row comes from.
 
     With this index, Great Expectations names offending rows by file and line, in its pages too; its own
-    option for it, `unexpected_index_column_names`, takes ten times as long as everything else. Its pages show
-    values without escaping them, so excerpt and index are escaped here: a text may contain HTML.
+    option for it, `unexpected_index_column_names`, takes ten times as long as everything else.
     """
     texts = table["text"].astype("str")
     excerpts = texts.where(~(texts.str.len() > _EXCERPT), texts.str[:_EXCERPT] + "…")
@@ -133,8 +131,7 @@ def _located(table: pd.DataFrame) -> pd.DataFrame:
     index = table["file"].astype("str") + " line " + table["line"].astype("str") + ": " + quoted
     if "label" in table:
         index += " (" + table["label"].astype("str").fillna("no label") + ")"
-    escaped = excerpts.map(html.escape, na_action="ignore")
-    return table.assign(excerpt=escaped).set_axis(pd.Index(index.map(html.escape), name=None))
+    return table.assign(excerpt=excerpts).set_axis(pd.Index(index, name=None))
 
 
 def _check(
@@ -177,6 +174,6 @@ def _finding(result: Mapping[str, Any], remedy: str) -> Finding:
         meaning=expectation.get("description") or expectation["type"].replace("_", " "),
         observed="" if observed is None else str(observed),
         rows=found.get("unexpected_count", 0),
-        examples=tuple(html.unescape(row) for row in rows[:5]),
+        examples=tuple(rows[:5]),
         remedy=remedy if is_about_splits else "",
     )

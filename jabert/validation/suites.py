@@ -5,6 +5,7 @@ pages of its results is written, and committed files are not changed.
 """
 
 import difflib
+import html
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pandas as pd
 from jabert.config import expanded
 from jabert.errors import JabertError
 from jabert.files import digest_of_json
+from jabert.safe import printable
 
 if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
@@ -120,6 +122,7 @@ def run_suite(
         expectation_parameters=dict(parameters),
         result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False},
     )
+    _escape_results(context)
     context.build_data_docs()
     for tutorial in docs.rglob("*.gif"):  # 3 of 4 MB, for buttons that are not shown
         tutorial.unlink()
@@ -134,6 +137,25 @@ def run_suite(
                     f"{where} could not be evaluated: {_in_one_line(record['exception_message'])}"
                 )
     return sorted(results, key=lambda each: order[each["expectation_config"]["id"]])
+
+
+def _escape_results(context: "AbstractDataContext") -> None:
+    """Escape what the stored results say of the table, since the pages show it as it is (version 1.24)."""
+    store = context.validation_results_store
+    for key in store.list_keys():
+        found = store.get(key)
+        for each in found.results:
+            each.result = _escaped(each.result)
+        store.set(key, found)
+
+
+def _escaped(value: Any) -> Any:
+    """Strings in JSON values, at any depth, as HTML; keys stay."""
+    if isinstance(value, str):
+        return html.escape(printable(value))
+    if isinstance(value, list | tuple):
+        return [_escaped(each) for each in value]
+    return {key: _escaped(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:

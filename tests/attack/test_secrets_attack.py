@@ -32,14 +32,12 @@ def table_server(toy_table):
     data = toy_table.read_bytes()
 
     class Answer(BaseHTTPRequestHandler):
-        slow = threading.Event()
-
-        def do_HEAD(self):
+        def do_HEAD(self):  # noqa: N802
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
 
-        def do_GET(self):
+        def do_GET(self):  # noqa: N802
             self.do_HEAD()
             self.wfile.write(data)
 
@@ -89,6 +87,7 @@ def call(capfd, *words):
     return ended.value.code or 0, said.out + said.err
 
 
+@pytest.mark.timeout(3600)
 def test_flows_that_end_write_no_secret(tmp_path, table_server, prefect_server, capfd, toy_encoder):
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 
@@ -115,6 +114,7 @@ def test_flows_that_end_write_no_secret(tmp_path, table_server, prefect_server, 
     assert codes[0] >= 10 and codes[1] >= 30
 
 
+@pytest.mark.timeout(3600)
 def test_no_setting_that_takes_a_url_writes_its_secret(
     tmp_path, table_server, prefect_server, capfd, toy_table, toy_encoder
 ):
@@ -141,8 +141,11 @@ def test_no_setting_that_takes_a_url_writes_its_secret(
     assert not leaked
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("ending", ["success", "failure", signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_process_of_its_own_leaves_no_secret(ending, tmp_path, environment, table_server, toy_encoder):
+def test_a_process_of_its_own_leaves_no_secret(
+    ending, tmp_path, environment, table_server, toy_encoder, request
+):
     secret = secret_of(0)
     path = "none" if ending == "failure" else "x.csv"
     url = f"http://me:{secret}@{table_server}/{path}?sig={secret}"
@@ -157,13 +160,14 @@ def test_a_process_of_its_own_leaves_no_secret(ending, tmp_path, environment, ta
     words = [_JABERT, "retrain", *(word for each in settings for word in ("--set", each))]
     with (tmp_path / "said").open("wb") as said:
         process = subprocess.Popen(words, env=environment, stdout=said, stderr=said)
+        request.addfinalizer(process.kill)
         if isinstance(ending, signal.Signals):
-            give_up = time.monotonic() + 120
+            give_up = time.monotonic() + 400
             while not any(Path(".jabert").rglob("history.json")):
                 assert process.poll() is None and time.monotonic() < give_up, (tmp_path / "said").read_text()
                 time.sleep(0.2)
             process.send_signal(ending)
-        code = process.wait(timeout=180)
+        code = process.wait(timeout=600)
     expected = {"success": 0, "failure": 1, signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}
     assert code == expected[ending], (tmp_path / "said").read_text()
     assert any((tmp_path / "prefect").rglob("*.db")), "the temporary server has a database"

@@ -70,7 +70,8 @@ def test_a_version_with_other_files_is_not_run(change, registry, logged, store, 
     version = registry.register(uri)
     assert set(json.loads(registry.get(version).tags[ANCHOR])) >= {"MLmodel", "artifacts/learned_from.json"}
     registry.load(version)
-    assert registry.verify(version) == {"version": version, "anchored": True, "ok": True, "fault": None}
+    good = {"version": version, "anchored": True, "ok": True, "files": [], "signed_by": None, "fault": None}
+    assert registry.verify(version) == good
 
     alter, fault = CHANGES[change]
     alter(folder)
@@ -88,6 +89,7 @@ def test_a_version_with_other_files_is_not_run(change, registry, logged, store, 
         main(["models", "verify", "--json", "--set", store, "--set", "tracking.model_name=toy"])
     (found,) = json.loads(capsys.readouterr().out)
     assert ended.value.code == 1 and found["ok"] is False and fault in found["fault"]
+    assert found["files"] == [fault.split()[0]]
     assert "JABERT_ATTACKED" not in os.environ
 
 

