@@ -102,7 +102,7 @@ _known = _Known()
 
 
 def keep_out(url: str) -> None:
-    """Note the secrets of a URL, so that `redacted` finds them from now on."""
+    """Note the secrets of a URL, or of a word that ends in one, so that `redacted` finds them from now on."""
     secrets = {secret for part in map(split_url, links_of(url)) for secret in _secrets_in(part)}
     _known.add({written for secret in secrets for written in _ways_to_write(secret)})
 

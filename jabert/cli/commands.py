@@ -28,6 +28,7 @@ from jabert.cli.output import (
 from jabert.errors import JabertError, reason_of
 from jabert.logs import make_logs_safe, shown
 from jabert.process import collect_garbage_rarely, handle_signals
+from jabert.redaction import keep_out
 from jabert.sockets import reach_directly
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     handle_signals()
     reach_directly()
     make_logs_safe()
+    for word in given:
+        keep_out(word)
     for stream in (sys.stdout, sys.stderr):  # Japanese is shown in any locale
         if isinstance(stream, io.TextIOWrapper) and "PYTHONIOENCODING" not in os.environ:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
