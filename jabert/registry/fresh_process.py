@@ -1,8 +1,8 @@
 """A script that downloads a registered model, loads it and classifies texts with it.
 
 The smoke check runs it in a process of its own and without jabert, as a user who downloads the model would.
-It reads JSON {"uri", "store", "texts", "files"}; `files` has the SHA-256 of each file by its path, or is null.
-The argument is the folder to download to. It prints one line of JSON: for each text an object
+It reads JSON {"uri", "store", "texts", "files"}; `files` has the SHA-256 of each file by its path, or is
+null. The argument is the folder to download to. It prints one line of JSON: for each text an object
 {label: probability}.
 """
 

@@ -144,9 +144,9 @@ class Registry:
         Nothing of the version is run.
 
         Returns:
-            `version`; `anchored`; `ok`, None where there is neither an anchor nor a key to ask for one; `files`,
-            the names of those that differ; `signed_by`, the name of the trusted key that signed it, None
-            without; `fault`, a sentence, None without.
+            `version`; `anchored`; `ok`, None where there is neither an anchor nor a key to ask for one;
+            `files`, the names of those that differ; `signed_by`, the name of the trusted key that signed it,
+            None without; `fault`, a sentence, None without.
 
         Raises:
             JabertError: there is no such version.

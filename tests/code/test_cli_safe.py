@@ -68,7 +68,9 @@ def test_the_traceback_of_an_error_that_nobody_expected_has_no_secret(capsys, mo
 
 
 def test_nothing_that_is_listed_is_obeyed(capsys):
-    print_listing([{HOSTILE: HOSTILE, "text": [HOSTILE], "probabilities": {HOSTILE: 0.5}}], (HOSTILE, "text"), "")
+    print_listing(
+        [{HOSTILE: HOSTILE, "text": [HOSTILE], "probabilities": {HOSTILE: 0.5}}], (HOSTILE, "text"), ""
+    )
     print_listing([], (), HOSTILE)
     print_pairs({HOSTILE: HOSTILE, "more": {HOSTILE: HOSTILE}})
     say(HOSTILE)

@@ -35,6 +35,10 @@ def test_a_flow_is_that_of_its_function_and_its_errors_are_redacted():
 
     with pytest.raises(OSError, match=r"no answer from https://host/x\.csv"):
         failing.fn()
-    assert (retrain.name, retrain.fn.__name__, retrain.fn.__module__) == ("retrain", "retrain", "flows.retrain")
+    assert (retrain.name, retrain.fn.__name__, retrain.fn.__module__) == (
+        "retrain",
+        "retrain",
+        "flows.retrain",
+    )
     assert set(retrain.parameters.properties) == {"recipe", "overrides", "skip_unchanged"}
     assert Path(retrain._entrypoint.partition(":")[0]).name in ("retrain.py", "flows.retrain")

@@ -128,7 +128,9 @@ def validation_pages(words, folder):
     (folder / "own.json").write_text(json.dumps({"expectations": entries}), encoding="utf-8")
     found = {}
     for name in ("labelled_texts", str(folder / "own.json")):
-        report = check_texts(table, load_settings(None, [f"validation.suite={name}"]), "group", folder / "out")
+        report = check_texts(
+            table, load_settings(None, [f"validation.suite={name}"]), "group", folder / "out"
+        )
         markdown = report.to_markdown()
         assert not has_controls(markdown)
         found[f"validation-{Path(name).stem}"] = report.page.read_text(encoding="utf-8")
@@ -150,7 +152,10 @@ def test_a_browser_runs_and_asks_nothing(pages, asked, tmp_path):
     if browser is None:
         pytest.skip("Debian's chromium is not installed")
     words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--dump-dom"]
-    words += [f"--user-data-dir={tmp_path}/profile", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+    words += [
+        f"--user-data-dir={tmp_path}/profile",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    ]
     words += ["--no-first-run", "--disable-background-networking", "--virtual-time-budget=3000"]
     show = functools.partial(subprocess.run, capture_output=True, text=True, timeout=120, check=True)
     proof = tmp_path / "proof.html"

@@ -131,6 +131,25 @@ def test_a_label_in_two_spellings_is_a_warning(tmp_path: Path, other: str) -> No
     assert (finding.severity, finding.rows) == ("warning", 24)
 
 
+@pytest.mark.parametrize("label", ["京\x1b]52;c;\x07都", "京\t都", "京都\x9b", "\x7f京都"])
+def test_a_label_with_a_control_character_is_critical(tmp_path: Path, label: str) -> None:
+    report = check(good_table(("グルメ", label)), tmp_path)
+    finding = only_finding(report, "critical")
+    assert (finding.column, finding.rows) == ("label_controls", 24)
+    with pytest.raises(JabertError, match="No label holds a control character"):
+        report.raise_if_critical()
+
+
+@pytest.mark.parametrize(
+    ("label", "column"),
+    [("京\n都", "label_lines"), ("京\u2028都", "label_lines"), ("京" * 201, "label_characters")],
+)
+def test_a_label_of_lines_or_of_many_characters_is_a_warning(tmp_path: Path, label: str, column: str) -> None:
+    report = check(good_table(("グルメ", label)), tmp_path)
+    assert [finding.column for finding in report.findings] == [column]
+    assert report.success and only_finding(report, "warning").rows == 24
+
+
 def test_texts_that_are_numbers_are_critical(tmp_path: Path) -> None:
     report = check(good_table().assign(text=range(48)), tmp_path)
     finding = only_finding(report, "critical")
