@@ -21,6 +21,7 @@ _CERTAIN_HOST = re.compile(r"(localhost|\d+(\.\d+){3}|\[[0-9A-Fa-f:.]+\])(:\d+)?
 # What stands first in these is the name of a store, never a user; `@` may stand in their paths.
 _NAMED = {"file", "local", "memory", "zip", "tar", "sqlite", "s3", "s3a", "gs", "gcs", "az", "oss", "hdfs"}
 _NAMED |= {"dbfs", "hf", "runs", "models", "mlflow-artifacts"}
+_CONTAINER = re.compile(r"(?:abfss?|wasbs?)://\Z", re.IGNORECASE)  # which stands before the `@`
 _IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`]+")
 _AFTER_URL = re.compile(r"[)\],.;:!?、。」）]*\Z")
 _HIDDEN = "***"
@@ -54,6 +55,7 @@ def split_url(link: str) -> Parts:
         return Parts("", "", link, "")
     scheme, rest = link[: found.end()], link[found.end() :]
     end = _end_of_user(found[0][:-3].lower(), rest)
+    end = 0 if _CONTAINER.search(scheme) and ":" not in rest[:end] else end
     signs = "?#;" if scheme.lower().endswith(("http://", "https://")) else "?#"
     place = re.split(f"[{signs}]", rest[end:], maxsplit=1)[0]
     return Parts(scheme, rest[:end], place, rest[end + len(place) :])

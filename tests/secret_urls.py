@@ -35,7 +35,7 @@ filecache::https://{host}/{path}?sig={s}
 ftp://me:{s}@{host}/{path}
 sftp://me:1/{s}@{host}/{path}
 s3://key:{s}@bucket/{path}
-abfss://{s}@account.dfs.core.windows.net/{path}
+abfss://container@account.dfs.core.windows.net/{path}?sig={s}
 postgresql://me:{s}@{host}/{path}
 postgresql+psycopg2://me:12/{s}@{host}:5432/{path}
 postgresql:///{path}?host={host}&password={s}

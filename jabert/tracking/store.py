@@ -114,7 +114,7 @@ def open_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
     experiment = client.get_experiment_by_name(settings.experiment)
     if experiment is None:
         location = settings.artifacts
-        if location and revealed(location) != location:
+        if location and revealed(location) != str(location):
             raise JabertError(
                 f"tracking.artifacts {location} holds a secret, which MLflow would write into its database; "
                 "give the place alone, and its credentials as the file system takes them, e.g. in variables "

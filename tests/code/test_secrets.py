@@ -22,7 +22,7 @@ LOCATIONS = [name for name, field in fields(settings_with_method("word2vec")).it
 @pytest.mark.parametrize("url", secret_urls("host.example"))
 def test_of_a_url_only_scheme_host_and_path_are_shown(url):
     scheme = url.partition("://")[0].lower()
-    place = {"s3": "bucket", "abfss": "account.dfs.core.windows.net"}.get(scheme, "host.example")
+    place = {"s3": "bucket", "abfss": "container@account.dfs.core.windows.net"}.get(scheme, "host.example")
     if url.startswith("postgresql:///"):
         place = ""
     found = Url(url)
@@ -106,6 +106,7 @@ def test_an_error_that_makes_its_text_anew_is_replaced():
         "s3://bucket/a@b.csv",
         "gs://bucket/x/*.parquet",
         "sqlite:////data/a:b@c/mlflow.db",
+        "abfss://container@account.dfs.core.windows.net/x",
         "memory://data/a@b.csv",
         "zip://a.csv::https://host/b.zip",
         "runs:/0123/encoder",

@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from jabert.config import load_settings, local_database
+from jabert.errors import JabertError
 from jabert.tracking import connect, list_runs, tracked_run, with_local_encoder
 
 FETCHES_TWICE = """
@@ -109,6 +110,17 @@ def test_an_encoder_elsewhere_is_fetched_once_by_a_process_and_removed_at_its_en
     assert (first, fetched) == (second, "1")
     assert first.endswith("/encoder")
     assert not Path(first).parent.exists()
+
+
+def test_a_place_of_artifacts_with_a_secret_is_refused_as_mlflow_would_record_it():
+    for place in ("ftp://me:secret@host/x", "https://host/x?sig=secret", "sftp://secret@host/x"):
+        settings = load_settings(None, [f"tracking.artifacts={place}"])
+        with (
+            pytest.raises(JabertError, match=r"^tracking\.artifacts \w+://host/x holds a secret") as error,
+            tracked_run(settings),
+        ):
+            pass
+        assert "secret@" not in str(error.value) and "=secret" not in str(error.value)
 
 
 def test_no_password_is_recorded():
