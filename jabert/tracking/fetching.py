@@ -59,7 +59,7 @@ def load_model(uri: str, trusted: Sequence[TrustedKey] = ()) -> "PyFuncModel":
 
 @contextmanager
 def model_files(uri: str, trusted: Sequence[TrustedKey] = ()) -> Iterator[Path]:
-    """All files of a model as a copy that is deleted then, compared with its anchor; arguments of `load_model`.
+    """All files of a model as a copy that is deleted then, compared with its anchor; as `load_model`.
 
     Raises:
         JabertError: a file is not what it was when the model was registered, or nobody trusted signed it.

@@ -111,8 +111,8 @@ def signer_of(
     if found is None:
         named = ", ".join(key.name for key in trusted)
         raise JabertError(
-            f"is signed by a key {fingerprint[:80]!r} that is not trusted (trusted are: {named}); {remedy}, or "
-            "add that key to registry.trusted_keys"
+            f"is signed by a key {fingerprint[:80]!r} that is not trusted (trusted are: {named}); {remedy}, "
+            "or add that key to registry.trusted_keys"
         )
     try:
         found.key.verify(signature, _signed(anchor))

@@ -32,12 +32,12 @@ def table_server(toy_table):
     data = toy_table.read_bytes()
 
     class Answer(BaseHTTPRequestHandler):
-        def do_HEAD(self):  # noqa: N802
+        def do_HEAD(self):
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
 
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             self.do_HEAD()
             self.wfile.write(data)
 
@@ -115,9 +115,8 @@ def test_flows_that_end_write_no_secret(tmp_path, table_server, prefect_server, 
 
 
 @pytest.mark.timeout(3600)
-def test_no_setting_that_takes_a_url_writes_its_secret(
-    tmp_path, table_server, prefect_server, capfd, toy_table, toy_encoder
-):
+@pytest.mark.usefixtures("prefect_server")
+def test_no_setting_that_takes_a_url_writes_its_secret(tmp_path, table_server, capfd, toy_table, toy_encoder):
     tried, leaked = 0, []
     usual = [*QUICK, f"data.path={toy_table}"]
     forms = secret_urls(table_server)
@@ -143,9 +142,8 @@ def test_no_setting_that_takes_a_url_writes_its_secret(
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("ending", ["success", "failure", signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_process_of_its_own_leaves_no_secret(
-    ending, tmp_path, environment, table_server, toy_encoder, request
-):
+def test_a_process_of_its_own_leaves_no_secret(ending, environment, table_server, toy_encoder, request):
+    tmp_path = Path.cwd()
     secret = secret_of(0)
     path = "none" if ending == "failure" else "x.csv"
     url = f"http://me:{secret}@{table_server}/{path}?sig={secret}"

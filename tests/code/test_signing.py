@@ -110,7 +110,7 @@ def test_a_version_without_a_good_signature_is_not_run(kind, signing, tmp_path):
 
 def test_a_version_without_an_anchor_is_not_trusted_until_it_is_anchored_and_signed(signing, tmp_path):
     version = new_version(signing, log_model(signing, tmp_path / "model", 80))
-    with pytest.raises(JabertError, match="has no signature, but registry.trusted_keys asks for one"):
+    with pytest.raises(JabertError, match=r"has no signature, but registry\.trusted_keys asks for one"):
         signing.load(version)
     assert signing.verify(version)["ok"] is False
     assert signing.anchor(version)
