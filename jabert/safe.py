@@ -32,9 +32,9 @@ def has_controls(text: str) -> bool:
     return _OBEYED.search(text) is not None
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Any, indent: int | None = 2) -> str:
     """A value as JSON for people and programs, the very same data: Japanese as it is, controls as escapes."""
-    written = json.dumps(value, ensure_ascii=False, indent=2)
+    written = json.dumps(value, ensure_ascii=False, indent=indent)
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 

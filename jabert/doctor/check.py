@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from jabert.redaction import redacted
+
 
 @dataclass(frozen=True)
 class Check:
@@ -21,5 +23,5 @@ class Check:
 
 
 def checked(what: str, found: str, remedy: str = "") -> Check:
-    """A check that passed if there is no remedy."""
-    return Check(what, not remedy, found, remedy)
+    """A check that passed if there is no remedy; what it says has no secret."""
+    return Check(what, not remedy, redacted(found), redacted(remedy))

@@ -143,4 +143,4 @@ def prefect_api() -> Check:
         answer = type(error).__name__
     reachable = answer in ("200", "401", "403")  # also a server that requires authentication
     remedy = "start it with `prefect server start`, or unset PREFECT_API_URL"
-    return checked("Prefect", f"{url} answers {answer}", "" if reachable else remedy)
+    return checked("Prefect", f"{shown_form(url)} answers {answer}", "" if reachable else remedy)

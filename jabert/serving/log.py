@@ -1,10 +1,11 @@
 """The log: one JSON object per line on stderr, without any texts of requests."""
 
-import json
 import sys
 import traceback
 from datetime import UTC, datetime
 from typing import Any
+
+from jabert.safe import json_text
 
 
 def write_event(event: str, **fields: Any) -> None:
@@ -27,4 +28,4 @@ def write_failure(sentence: str, error: Exception) -> None:
 def to_line(event: str, **fields: Any) -> str:
     """A line of the log with its line feed."""
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return json.dumps({"time": time, "event": event, **fields}, ensure_ascii=False) + "\n"
+    return json_text({"time": time, "event": event, **fields}, indent=None) + "\n"
