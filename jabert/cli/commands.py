@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
             sys.exit(code if isinstance(code, int) else 0)
         except typer.TyperException as error:  # wrong usage
-            error.show(told := io.StringIO())
+            error.show(told := io.StringIO())  # type: ignore[attr-defined]  # as those have it that are raised
             say(shown(told.getvalue().rstrip("\n")), error=True)
             sys.exit(error.exit_code)
         finally:
@@ -350,7 +350,7 @@ def score(
     from jabert.scoring import open_job
 
     source = location(source)
-    form = {"encoding": encoding, "bom": bom, "safe_cells": safe_cells}
+    form: dict[str, Any] = {"encoding": encoding, "bom": bom, "safe_cells": safe_cells}
     open_job(given.settings, source, target, **form)  # said before Prefect is loaded
     given.show(_run_flow("score", source, target, given.recipe, given.overrides, **form))
 

@@ -143,7 +143,7 @@ def _escape_results(context: "AbstractDataContext") -> None:
     """Escape what the stored results say of the table, since the pages show it as it is (version 1.24)."""
     store = context.validation_results_store
     for key in store.list_keys():
-        found = store.get(key)
+        found: Any = store.get(key)
         for each in found.results:
             each.result = _escaped(each.result)
         store.set(key, found)
