@@ -31,7 +31,6 @@ https://{host}/{path};jsessionid={s}
 https://me:{s}@{host}/{path}?sig={s}#{s}
 http://me:{s}@{host}/{path}
 simplecache::https://me:{s}@{host}/{path}
-filecache::https://{host}/{path}?sig={s}
 ftp://me:{s}@{host}/{path}
 sftp://me:1/{s}@{host}/{path}
 s3://key:{s}@bucket/{path}

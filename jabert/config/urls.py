@@ -16,6 +16,8 @@ by scheme, host and path means it."""
 
 _UNKNOWN = ":***@"  # what earlier versions wrote for a password
 
+_NOTING = {"filecache", "blockcache", "cached"}  # fsspec's caches that keep a list of URLs
+
 
 class Url(str):
     """A URL: as text it is scheme, host and path; so it is printed, compared to JSON, recorded and pickled.
@@ -24,7 +26,7 @@ class Url(str):
     is. A URL without a secret is looked for in the environment's `JABERT_URLS`.
 
     Raises:
-        JabertError: two URLs there are meant by it.
+        JabertError: two URLs there are meant by it, or a cache of fsspec's would write its secret to disk.
 
     Example:
         >>> url = Url("https://me:secret@host/x.csv?sig=abc")
@@ -40,6 +42,10 @@ class Url(str):
         if whole == shown or _UNKNOWN in whole:
             whole = _of_environment(shown)
         keep_out(whole)
+        if whole != shown and (cache := _NOTING.intersection(links_of(shown))):
+            raise JabertError(
+                f"{shown} has a secret, which {cache.pop()} would note in a file; simplecache:: notes nothing"
+            )
         made = super().__new__(cls, shown)
         made._whole = whole
         return made

@@ -124,6 +124,14 @@ def test_what_is_shown_is_shown_again_as_it_is(rest):
         assert shown_form(once) == once
 
 
+def test_a_cache_that_would_note_a_secret_is_refused():
+    assert str(Url("filecache::https://host/x.csv")) == "filecache::https://host/x.csv"
+    for cache in ("filecache", "blockcache"):
+        with pytest.raises(JabertError, match=f"has a secret, which {cache} would note in a file") as error:
+            load_settings(None, [f"data.path={cache}::https://host/x.csv?sig={SECRET}"])
+        assert SECRET not in str(error.value)
+
+
 def test_two_urls_are_one_only_if_their_secrets_are():
     urls = [Url("https://host/get?file=first.csv"), Url("https://host/get?file=other.csv")]
     assert len(dict.fromkeys(urls)) == 2
