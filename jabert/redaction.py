@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # fsspec's chains: zip://a.csv::https://host/b.zip, simplecache::s3://bucket/c
@@ -25,7 +25,9 @@ _CONTAINER = re.compile(r"(?:abfss?|wasbs?)://\Z", re.IGNORECASE)  # which stand
 _IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`]+")
 _AFTER_URL = re.compile(r"[)\],.;:!?、。」）]*\Z")
 _HIDDEN = "***"
-_SHORT = 8  # characters; shorter secrets are looked for as whole words only
+# Characters: a shorter secret is looked for as a whole word only, and not at all if it is very short.
+_SHORT, _SHORTEST, _SHORTEST_PIECE = 8, 3, 6
+_TOKEN = 12  # characters of a user beside a password that is a token and no name
 
 
 class Parts(NamedTuple):
@@ -110,30 +112,26 @@ def keep_out(url: str) -> None:
 
 
 def _secrets_in(parts: Parts) -> Iterator[str]:
-    """What of a URL gives access: password or token, and the values in a query."""
-    user, colon, password = parts.user[:-1].partition(":")
-    yield from (each for each in (parts.user[:-1], password) if len(each) > 2 and (colon or each != password))
-    if not password or len(user) >= 12:  # else a name such as postgres, which other texts have too
-        yield from filter(lambda each: len(each) > 2, [user])
-    # Where a library takes the URL apart in another way, it speaks of pieces.
-    yield from (each for each in re.split(r"[/@:?#\s]", password or user) if len(each) > 5)
-    query = parts.more[1:]
-    yield from filter(lambda each: len(each) > 5, [query, *re.split(r"[&;#?]", query)])
-    values = (piece.partition("=")[2] for piece in re.split(r"[&;#?]", query))
-    yield from (value for value in values if len(value) > 5)
+    """What of a URL gives access: password or token, and what is in its query."""
+    whole = parts.user[:-1]
+    user, _, password = whole.partition(":")
+    token = user if not password or len(user) >= _TOKEN else ""  # else a name that other texts have too
+    yield from (each for each in (whole if password else "", password, token) if len(each) >= _SHORTEST)
+    # A library that takes the URL apart in another way speaks of pieces.
+    pieces = [*re.split(r"[/@:?#\s]", password or user), parts.more[1:], *re.split("[&;#?]", parts.more)]
+    values = [piece.partition("=")[2] for piece in pieces]
+    yield from (each for each in (*pieces, *values) if len(each) >= _SHORTEST_PIECE)
 
 
 def _ways_to_write(secret: str) -> set[str]:
+    """A secret as libraries write it: escaped for a URL or not, for HTML, JSON or Python."""
     plain = {secret, unquote(secret), unquote_plus(secret)}
-    written = {way(each) for each in plain for way in (quote, quote_plus, lambda part: quote(part, safe=""))}
-    every = plain | written
-    return every | {
-        way(each) for each in every for way in (html.escape, lambda p: json.dumps(p)[1:-1], _in_repr)
+    in_urls = {quote(each, safe, errors="replace") for each in plain for safe in ("", "/")}
+    every = plain | in_urls | {each.replace("%20", "+") for each in in_urls}
+    escaped = {
+        form for each in every for form in (html.escape(each), json.dumps(each)[1:-1], repr(each)[1:-1])
     }
-
-
-def _in_repr(text: str) -> str:
-    return repr(text)[1:-1]
+    return every | escaped
 
 
 def _found_by(secret: str) -> str:

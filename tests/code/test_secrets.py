@@ -132,6 +132,11 @@ def test_a_cache_that_would_note_a_secret_is_refused():
         assert SECRET not in str(error.value)
 
 
+def test_bytes_that_are_no_text_are_no_trouble():
+    assert "\udc80" not in redacted(f"<{Url('https://me:' + chr(0xDC80) + SECRET + '@host/x.csv')}>")
+    assert SECRET not in redacted(f"no {chr(0xDC80)}{SECRET}")
+
+
 def test_two_urls_are_one_only_if_their_secrets_are():
     urls = [Url("https://host/get?file=first.csv"), Url("https://host/get?file=other.csv")]
     assert len(dict.fromkeys(urls)) == 2
