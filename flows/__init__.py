@@ -7,9 +7,10 @@ environment take precedence.
 import logging
 import os
 import sys
+import threading
 
 from jabert.errors import redacted
-from jabert.process import collect_garbage_rarely
+from jabert.process import collect_garbage_rarely, remember_signals
 from jabert.sockets import reach_directly
 
 _SETTINGS = {
@@ -37,8 +38,10 @@ def _take_passwords_out(record: logging.LogRecord) -> bool:
 for _name in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_name).addFilter(_take_passwords_out)
 logging.getLogger("jabert").setLevel(logging.INFO)
-if _prefect_came_first:
-    collect_garbage_rarely()  # as the command line does for all other runs
+if _prefect_came_first:  # what the command line does for all other runs
+    collect_garbage_rarely()
+    if threading.current_thread() is threading.main_thread():
+        remember_signals()
     if not logging.getLogger("jabert").handlers:
         # PREFECT_LOGGING_EXTRA_LOGGERS was set too late, so the handler is added here.
         from prefect.logging.handlers import APILogHandler

@@ -1,5 +1,6 @@
 """The command line `jabert`. Each command imports what it needs, so that `--help` answers at once."""
 
+import atexit
 import functools
 import inspect
 import io
@@ -17,7 +18,7 @@ import typer
 
 from jabert.cli.output import print_checks, print_diff, print_json, print_listing, print_pairs, print_verified
 from jabert.errors import JabertError, reason_of, redacted
-from jabert.process import collect_garbage_rarely, handle_signals
+from jabert.process import collect_garbage_rarely, let_signals_kill, received_signal
 from jabert.sockets import reach_directly
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _command(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0, 1 after a `JabertError`, 2 for wrong usage, 130 after Ctrl-C.
+    """Run the command line and exit: 0, 1 after a `JabertError`, 2 for wrong usage.
 
     A `JabertError` is printed as its sentence; `--debug`, wherever it stands, gives the traceback.
     """
@@ -131,7 +132,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     texts = given.index("--") if "--" in given else len(given)  # behind it everything is meant literally
     debug = "--debug" in given[:texts]
     collect_garbage_rarely()
-    handle_signals()
     reach_directly()
     for stream in (sys.stdout, sys.stderr):  # Japanese is shown in any locale
         if isinstance(stream, io.TextIOWrapper) and "PYTHONIOENCODING" not in os.environ:
@@ -140,13 +140,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             app([word for word in given[:texts] if word != "--debug"] + given[texts:])
         finally:
+            atexit.register(let_signals_kill)
             print(end="", flush=True)
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         sentence = str(error) if isinstance(error, JabertError) else _trouble_with_a_server(error)
-        if debug or not sentence:
+        if debug or not sentence or received_signal():
             raise
         print(f"jabert: {sentence}", file=sys.stderr)
         sys.exit(1)

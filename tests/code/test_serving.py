@@ -1,5 +1,6 @@
 """`jabert serve`, most of it against the real process."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis
 import pytest
@@ -22,9 +24,12 @@ from served import Registry, Server, serve
 
 from jabert.config import ServingSettings
 from jabert.errors import JabertError
+from jabert.serving.batcher import Batcher
 from jabert.serving.errors import RequestError, sentence_of
-from jabert.serving.formats import NEIGHBOURS, read_request
-from jabert.serving.models import address_of
+from jabert.serving.follower import Follower
+from jabert.serving.formats import NEIGHBOURS, Inputs, read_request
+from jabert.serving.metrics import Metrics
+from jabert.serving.models import Version, address_of
 
 LIMITS = {
     "max_texts": 20,
@@ -420,6 +425,66 @@ def test_requests_that_wait_together_are_predicted_together(server, champion):
     assert max(row["texts"] for predicted in rows for row in predicted) > 3
 
 
+class Echo:
+    """A version that answers with what it was asked, and waits with the first request until it is let go."""
+
+    version = SimpleNamespace(label="1")
+
+    def __init__(self):
+        self.asked, self.go = [], threading.Event()
+
+    def predict(self, texts, params, neighbours):
+        if not self.asked:
+            assert self.go.wait(10)
+        self.asked.append(texts)
+        return [{"text": text, **params} for text in texts]
+
+    def cut(self, texts):
+        return [False] * len(texts)
+
+
+def ask_together(echo, asked, **limits):
+    """The rows of each request, all of which wait while the first is predicted."""
+
+    async def ask():
+        batcher = Batcher(SimpleNamespace(served=echo), ServingSettings(**limits), Metrics())
+        batcher.start()
+        answers = [batcher.submit(Inputs(["first"], {}))]
+        while batcher._queue:
+            await asyncio.sleep(0.01)
+        answers += [batcher.submit(Inputs(texts, params)) for texts, params in asked]
+        echo.go.set()
+        try:
+            return [rows for rows, _, _ in await asyncio.gather(*answers[1:])]
+        finally:
+            batcher.stop()
+
+    return asyncio.run(ask())
+
+
+def test_requests_with_other_parameters_are_predicted_apart_each_with_its_own():
+    asked = [
+        (["a"], {}),
+        (["b"], {"top_k": 1}),
+        (["c", "d"], {"top_k": 2}),
+        (["e"], {"top_k": 1}),
+        (["f"], {"top_k": 1, "threshold": 0.5}),
+        (["g"], {"threshold": 0.5, "top_k": 1}),
+        (["h"], {"top_k": True}),
+        (["i"], {}),
+    ]
+    rows = ask_together(echo := Echo(), asked)
+    assert rows == [[{"text": text, **params} for text in texts] for texts, params in asked]
+    assert echo.asked == [["first"], ["a", "i"], ["b", "e"], ["c", "d"], ["f", "g"], ["h"]]
+
+
+def test_a_batch_takes_what_fits_and_leaves_nobody_behind():
+    asked = [(["a"] * 3, {}), (["b"] * 2, {}), (["c"] * 2, {}), (["d"], {}), (["e"] * 9, {}), (["f"], {})]
+    rows = ask_together(echo := Echo(), asked, batch_texts=4)
+    assert rows == [[{"text": text} for text in texts] for texts, _ in asked]
+    assert echo.asked == [["first"], ["a"] * 3 + ["d"], ["b"] * 2 + ["c"] * 2, ["e"] * 9, ["f"]]
+
+
 def test_neighbours_reach_the_model_beside_their_row(server, champion):
     """Also if others wait together with rows that have none."""
     asked = [
@@ -460,9 +525,11 @@ def test_limits_are_told(server):
     assert_refused(server.post({"inputs": ["a" * 51]}), 400, "row 0: text has 51 characters, at most 50")
     long = json.dumps({"inputs": ["a"], "params": {"x": "y" * 20_000}}).encode()
     kind = {"content-type": "application/json"}
-    assert_refused(server.post(data=long, headers=kind), 413, "the body is too long, at most 20000 bytes")
     chunks = (long[start : start + 1000] for start in range(0, len(long), 1000))  # without Content-Length
-    assert_refused(server.post(data=chunks, headers=kind), 413, "the body is too long, at most 20000 bytes")
+    refused = [server.post(data=long, headers=kind), server.post(data=chunks, headers=kind)]
+    for answer in refused:
+        assert_refused(answer, 413, "the body is too long, at most 20000 bytes")
+        assert answer.headers["connection"] == "close"
     assert server.post(ONE).ok
 
 
@@ -836,6 +903,30 @@ def test_without_the_alias_or_the_registry_the_old_version_serves(registry, serv
         assert server.post(ONE).ok
     finally:
         database.write_bytes(content)
+
+
+def test_health_tells_of_a_registry_that_does_not_answer(monkeypatch):
+    asked, answer = threading.Event(), threading.Event()
+
+    def find(client, address):
+        if asked.is_set():
+            answer.wait(10)
+        return Version("7", "models:/jabert/7")
+
+    monkeypatch.setattr("jabert.serving.follower.find_version", find)
+    monkeypatch.setattr("jabert.serving.follower.load", lambda version, _: SimpleNamespace(version=version))
+    monkeypatch.setattr("jabert.serving.follower._SECONDS_TO_ANSWER", 0.1)
+    client = SimpleNamespace(tracking_uri="http://localhost")
+    address = address_of("models:/jabert@champion")
+    follower = Follower(client, address, ServingSettings(poll_seconds=0.01), Metrics())
+    asked.set()
+    follower.start()
+    time.sleep(0.5)
+    assert follower.trouble == "the registry has not answered for 0 s, version 7 goes on serving"
+    answer.set()
+    time.sleep(0.5)
+    assert follower.trouble is None
+    follower.stop()
 
 
 # Start and end
