@@ -5,6 +5,7 @@ import gc
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from types import FrameType
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SECONDS_TO_END = 4.0  # from a signal; a supervisor or an impatient user waits for five
-_SECONDS_TO_TRY_AGAIN = 2.0
+_SECONDS_TO_TRY_AGAIN = 1.5
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_FOR_LAST_WORDS = 0.7
 
@@ -48,6 +49,7 @@ def remember_signals() -> None:
         _pipe.extend(os.pipe())
         for end in _pipe:
             os.set_blocking(end, False)
+        atexit.register(_leave)  # before all others, so that it is the last to be called
         os.register_at_fork(after_in_child=_forget_in_child)
     signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
 
@@ -56,6 +58,15 @@ def _forget_in_child() -> None:
     """A signal to a forked process is no signal to this one, and the other way round."""
     signal.set_wakeup_fd(-1)
     _pipe.clear()
+
+
+def _leave() -> None:
+    """After a signal, spare the seconds in which Python takes itself apart and nobody watches over it."""
+    number = received_signal()
+    if number and _is_ending.is_set():
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(128 + number)
 
 
 def received_signal() -> int | None:

@@ -11,7 +11,7 @@ from jabert.serving.errors import CLOSE, RequestError, ended_early, to_json, too
 REFUSAL = "refusal"
 """Name in the state of a request: the error that its application answers with, once it is there."""
 
-_PART = 16_384  # bytes that are parsed at a time: as much may be counted too late
+_PART = 16_384  # bytes that are parsed at a time
 # Bytes between two events of the parser: a head, the line before a chunk with its extensions, all trailers.
 _LONGEST_HEAD = 65_536
 _END_OF_HEAD = b"\r\n\r\n"
@@ -182,7 +182,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Count anew: the request has ended."""
+        """Count anew: the request has ended, in a part that may hold more; as much may be counted too early."""
+        if self._behind_head > self._longest:
+            self._refuse(too_long(self._longest))
         self._in_body, self._since_event, self._behind_head = False, 0, 0
         super().on_message_complete()
 

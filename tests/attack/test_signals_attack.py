@@ -141,7 +141,9 @@ def inputs(toy_encoder, toy_table, tmp_path_factory):
         "pretraining.token_budget=256",
         "pretraining.warmup_steps=2",
         "pretraining.report_steps=2",
-        *(f"pretraining.{size}" for size in sizes),
+        *(f"pretraining.{name}={size}" for name, size in sizes.items()),
+        "pretraining.max_tokens=32",
+        "pretraining.steps=30",
     ]
     return {
         "retrain": retrain,
