@@ -182,7 +182,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Count anew: the request has ended, in a part that may hold more; as much may be counted too early."""
+        """Count anew: the request has ended, in a part that may hold more, which counted too."""
         if self._behind_head > self._longest:
             self._refuse(too_long(self._longest))
         self._in_body, self._since_event, self._behind_head = False, 0, 0

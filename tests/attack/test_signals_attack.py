@@ -124,15 +124,7 @@ def inputs(toy_encoder, toy_table, tmp_path_factory):
     sentences = [*toy.SENTENCES, *toy.toy_rows()["text"]]
     text.write_text("\n\n".join("\n".join(sentences[i : i + 4]) for i in range(0, len(sentences), 4)))
     retrain = [word for setting in toy.quick_settings(toy_table, toy_encoder) for word in ("--set", setting)]
-    sizes = [
-        "hidden_size=16",
-        "layers=2",
-        "heads=2",
-        "intermediate_size=32",
-        "positions=64",
-        "max_tokens=32",
-        "steps=30",
-    ]
+    sizes = {"hidden_size": 16, "layers": 2, "heads": 2, "intermediate_size": 32, "positions": 64}
     pretrain = [
         f"corpus.paths={text}",
         "corpus.validation_share=0.2",
