@@ -1,6 +1,5 @@
 """`jabert serve`, most of it against the real process."""
 
-import asyncio
 import json
 import re
 import shutil
@@ -24,10 +23,9 @@ from served import Registry, Server, serve
 
 from jabert.config import ServingSettings
 from jabert.errors import JabertError
-from jabert.serving.batcher import Batcher
 from jabert.serving.errors import RequestError, sentence_of
 from jabert.serving.follower import Follower
-from jabert.serving.formats import NEIGHBOURS, Inputs, read_request
+from jabert.serving.formats import NEIGHBOURS, read_request
 from jabert.serving.metrics import Metrics
 from jabert.serving.models import Version, address_of
 
@@ -423,66 +421,6 @@ def test_requests_that_wait_together_are_predicted_together(server, champion):
     for texts, predicted in zip(asked * 20, rows, strict=True):
         assert [row["label"] for row in predicted] == ["京都" if "京都" in text else "電話" for text in texts]
     assert max(row["texts"] for predicted in rows for row in predicted) > 3
-
-
-class Echo:
-    """A version that answers with what it was asked, and waits with the first request until it is let go."""
-
-    version = SimpleNamespace(label="1")
-
-    def __init__(self):
-        self.asked, self.go = [], threading.Event()
-
-    def predict(self, texts, params, neighbours):
-        if not self.asked:
-            assert self.go.wait(10)
-        self.asked.append(texts)
-        return [{"text": text, **params} for text in texts]
-
-    def cut(self, texts):
-        return [False] * len(texts)
-
-
-def ask_together(echo, asked, **limits):
-    """The rows of each request, all of which wait while the first is predicted."""
-
-    async def ask():
-        batcher = Batcher(SimpleNamespace(served=echo), ServingSettings(**limits), Metrics())
-        batcher.start()
-        answers = [batcher.submit(Inputs(["first"], {}))]
-        while batcher._queue:
-            await asyncio.sleep(0.01)
-        answers += [batcher.submit(Inputs(texts, params)) for texts, params in asked]
-        echo.go.set()
-        try:
-            return [rows for rows, _, _ in await asyncio.gather(*answers[1:])]
-        finally:
-            batcher.stop()
-
-    return asyncio.run(ask())
-
-
-def test_requests_with_other_parameters_are_predicted_apart_each_with_its_own():
-    asked = [
-        (["a"], {}),
-        (["b"], {"top_k": 1}),
-        (["c", "d"], {"top_k": 2}),
-        (["e"], {"top_k": 1}),
-        (["f"], {"top_k": 1, "threshold": 0.5}),
-        (["g"], {"threshold": 0.5, "top_k": 1}),
-        (["h"], {"top_k": True}),
-        (["i"], {}),
-    ]
-    rows = ask_together(echo := Echo(), asked)
-    assert rows == [[{"text": text, **params} for text in texts] for texts, params in asked]
-    assert echo.asked == [["first"], ["a", "i"], ["b", "e"], ["c", "d"], ["f", "g"], ["h"]]
-
-
-def test_a_batch_takes_what_fits_and_leaves_nobody_behind():
-    asked = [(["a"] * 3, {}), (["b"] * 2, {}), (["c"] * 2, {}), (["d"], {}), (["e"] * 9, {}), (["f"], {})]
-    rows = ask_together(echo := Echo(), asked, batch_texts=4)
-    assert rows == [[{"text": text} for text in texts] for texts, _ in asked]
-    assert echo.asked == [["first"], ["a"] * 3 + ["d"], ["b"] * 2 + ["c"] * 2, ["e"] * 9, ["f"]]
 
 
 def test_neighbours_reach_the_model_beside_their_row(server, champion):
