@@ -77,12 +77,9 @@ def judge(monkeypatch):
     def judge(memory, version, *, rows=ROWS, force=False, once=False, smoke=lambda *_: None, **rules):
         def classify(model, given):
             labels = memory.labels.get(model, LABELS)
-            right = [int(text) < memory.right[model] for text in given["text"]]
-            places = [int(text) % 2 == answer for text, answer in zip(given["text"], right, strict=True)]
-            table = pd.DataFrame(0.0, index=range(len(given)), columns=labels)
-            for row, place in enumerate(places):
-                table.iloc[row, int(place)] = 1.0
-            return table
+            numbers = given["text"].astype(int).to_numpy()
+            places = np.where(numbers < memory.right[model], numbers % 2, 1 - numbers % 2)
+            return pd.DataFrame(np.eye(len(labels))[places], columns=labels)
 
         monkeypatch.setattr(module, "classify", classify)
         shares = rules.pop("shares", None)
