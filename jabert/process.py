@@ -98,9 +98,12 @@ def raise_missed_signals() -> Iterator[None]:
             except BaseException as stop:
                 raise stop from error
         raise
-    except BaseException:
-        if received_signal():
+    except BaseException as error:
+        if number := received_signal():
             _is_ending.set()
+            # Prefect's own exception, when its handler is no longer there
+            if signal.getsignal(number) is _raise and not isinstance(error, KeyboardInterrupt | SystemExit):
+                raise _exception_of(number) from error
         raise
     if number := received_signal():
         _is_ending.set()

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from prefect.exceptions import TerminationSignal
 
 from jabert.process import handle_signals, raise_missed_signals, received_signal
 
@@ -47,6 +48,12 @@ def test_an_error_that_a_library_made_of_it_is_no_error_of_the_run():
         drop(signal.SIGINT)
         raise ValueError("Task run is not set")
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_what_another_handler_raised_becomes_the_exception_of_the_signal():
+    with pytest.raises(SystemExit, match="143"), raise_missed_signals():
+        drop(signal.SIGTERM)
+        raise TerminationSignal(signal.SIGTERM)
 
 
 def test_an_error_without_a_signal_is_passed_on():
