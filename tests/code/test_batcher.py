@@ -153,6 +153,7 @@ def test_the_queue_is_full_at_its_limit_and_what_was_withdrawn_makes_room():
         with pytest.raises(RequestError, match="too many texts") as refused:
             batcher.submit(Inputs(["c"], {}))
         assert (refused.value.status_code, refused.value.headers) == (503, {"Retry-After": "1"})
+        assert refused.value.detail == "too many texts are waiting, try again in a second"
         two.cancel()
         three = batcher.submit(Inputs(["d"], {}))
         assert waiting() == 4

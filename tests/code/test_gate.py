@@ -165,6 +165,49 @@ def test_the_first_champion_is_surely_better_than_chance(judge):
     assert judge(Memory(90), "1", floor="chance", shares={"京都": 0.9, "電話": 0.1}).promoted
 
 
+@pytest.fixture
+def chance(monkeypatch):
+    """What the first champion is compared with: calls, and the lower end of the gain's interval."""
+    chance = SimpleNamespace(calls=[], gain_low=0.1)
+
+    def measure(*given, **options):
+        chance.calls.append((*given, options))
+        return [SimpleNamespace(kind="a guess", weighted_f1=0.3, gain_low=chance.gain_low, gain_high=0.2)]
+
+    monkeypatch.setattr(module, "measure_chance", measure)
+    return chance
+
+
+@pytest.mark.parametrize(("low", "outcome"), [(1e-9, "promoted"), (0.0, "kept"), (float("nan"), "kept")])
+def test_better_than_chance_is_above_it_with_the_whole_interval(judge, chance, low, outcome):
+    chance.gain_low = low
+    verdict = judge(Memory(70), "1", floor="chance")
+    assert verdict.outcome == outcome
+    if outcome == "kept":
+        assert "than a guess (weighted F1 0.7" in verdict.reason
+        assert f"against 0.3000 on 100 test rows, 95 % interval of the gain {low:+.4f} to +0.2000)" in (
+            verdict.reason
+        )
+
+
+@pytest.mark.parametrize(("groups", "outcome"), [(1, "kept"), (2, "promoted")])
+def test_better_than_chance_takes_two_groups(judge, chance, groups, outcome):
+    rows = ROWS.assign(group=[str(number % groups) for number in range(100)])
+    assert judge(Memory(70), "1", floor="chance", rows=rows).outcome == outcome
+
+
+def test_chance_knows_all_labels_and_the_shares_of_the_new_rows(judge, chance):
+    shares = {"other": 0.5, "京都": 0.5}
+    judge(Memory(100, learned={"1": learned(10)}), "1", floor="chance", shares=shares)
+    rows, labels, given, own, options = chance.calls.pop()
+    assert (len(rows), labels, given, options) == (90, ["other", *LABELS], shares, {"seed": 0})
+    assert own[:2].tolist() == [[0, 1, 0], [0, 0, 1]]
+    judge(Memory(100, learned={"1": learned(11)}), "1", floor="chance")
+    _, labels, given, _, _ = chance.calls.pop()
+    assert labels == LABELS
+    assert given == {"京都": pytest.approx(44 / 89), "電話": pytest.approx(45 / 89)}
+
+
 def test_a_champion_is_not_judged_against_itself(judge):
     with pytest.raises(JabertError, match="version 1 of 'jabert' is the champion already"):
         judge(Memory(60, champion="1"), "1")
@@ -296,4 +339,6 @@ def test_a_first_verdict_is_read_back_without_what_compares():
     )
     assert verdict.warnings == ()
     assert not verdict.promoted
+    for outcome in ("promoted", "kept", "refused"):
+        assert Verdict.from_tags("9", {**tags, "promotion": outcome}).outcome == outcome
     assert Verdict.from_tags("9", {**tags, "promotion": "withdrawn"}) is None

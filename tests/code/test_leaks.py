@@ -57,6 +57,12 @@ def test_groups_count_where_the_split_was_by_group(tmp_path):
     assert alone.groups == frozenset()
 
 
+def test_no_rows_are_no_error():
+    for digests in (None, TrainingDigests(frozenset("a"), frozenset("b"))):
+        found = seen_rows(digests, TABLE[:0])
+        assert (found.dtype, len(found)) == (np.bool_, 0)
+
+
 def test_without_digests_all_is_new():
     found = seen_rows(None, TABLE)
     assert found.dtype == np.bool_
