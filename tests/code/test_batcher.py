@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -194,3 +195,19 @@ def test_what_waits_at_the_end_is_answered():
         return [rows for rows, _, _ in await asyncio.gather(first, *answers)]
 
     assert asyncio.run(ask()) == [[{"text": text}] for text in ("first", "a", "b", "c")]
+
+
+def test_the_end_does_not_wait_for_a_prediction_that_hangs(monkeypatch):
+    monkeypatch.setattr("jabert.serving.batcher._SECONDS_TO_END", 0.1)
+
+    async def ask():
+        batcher, first, _ = await begun(echo := Echo())
+        started = time.monotonic()
+        batcher.stop()
+        assert time.monotonic() - started < 5
+        assert batcher._thread.is_alive()
+        assert batcher._thread.daemon, "nor does the process"
+        echo.go.set()
+        await first
+
+    asyncio.run(ask())

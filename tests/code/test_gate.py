@@ -277,7 +277,10 @@ def test_a_label_that_the_champion_knows_is_not_lost_silently(judge):
     names = ", ".join(f"'class {number}'" for number in range(5))
     assert verdict.reason.startswith(f"it does not know the labels {names} and others of champion 1, which")
     one = judge(Memory(60, 70, champion="1", labels={"1": [*LABELS, "x"]}), "2")
-    assert one.reason.startswith("it does not know the label 'x' of champion 1, which clients rely on")
+    assert one.reason == (
+        "it does not know the label 'x' of champion 1, which clients rely on: change "
+        "tracking.model_name with the labels, or promote it by force"
+    )
     kept = judge(Memory(70, 60, champion="1", labels={"1": [*LABELS, "x"]}), "2")
     assert kept.outcome == "kept"
     assert judge(Memory(60, 70, champion="1", labels={"2": [*LABELS, "x"]}), "2").promoted
