@@ -94,5 +94,5 @@ def _is_news(record: logging.LogRecord) -> bool:
     """
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, JabertError) and not (
-        record.name.startswith("prefect.") and received_signal()
+        record.name.startswith("prefect") and received_signal()
     )
