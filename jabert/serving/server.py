@@ -46,7 +46,8 @@ def serve(settings: Settings, uri: str, host: str, port: int) -> None:
         app = build_app(follower, settings.serving, metrics)
         config = uvicorn.Config(
             app,
-            http=partial(BoundedProtocol, app.note_malformed, settings.serving.max_body_bytes),
+            # uvicorn calls it, class or not
+            http=partial(BoundedProtocol, app.note_malformed, settings.serving.max_body_bytes),  # type: ignore[arg-type]
             ws="none",
             loop="uvloop",
             log_config=None,
