@@ -9,7 +9,7 @@ DATA ?=
 ENCODER ?=
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-attack test-gpu docs lint format lock audit sbom peers bench clean
+.PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-attack test-mutants test-gpu docs lint format lock audit sbom peers bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -55,6 +55,10 @@ test-kill: setup ## thirty random kill -9 of a flow or its worker, half an hour
 
 test-attack: setup ## thousands of hostile and damaged inputs, loopback only: what was tried, what got through
 	$(BIN)/python -m pytest -m attack -s
+
+test-mutants: setup ## break gate, leak guard, batching and store in each small way: the share that tests notice, what survives
+	$(BIN)/python -m mutmut run
+	$(BIN)/python tests/mutants.py
 
 test-gpu: setup ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu

@@ -7,9 +7,10 @@ environment take precedence.
 import logging
 import os
 import sys
+import threading
 
 from jabert.logs import make_logs_safe
-from jabert.process import collect_garbage_rarely
+from jabert.process import collect_garbage_rarely, remember_signals
 from jabert.sockets import reach_directly
 
 _SETTINGS = {
@@ -26,8 +27,10 @@ for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 make_logs_safe()  # the API gets tracebacks, in which errors of libraries quote URLs with passwords
 logging.getLogger("jabert").setLevel(logging.INFO)
-if _prefect_came_first:
-    collect_garbage_rarely()  # as the command line does for all other runs
+if _prefect_came_first:  # what the command line does for all other runs
+    collect_garbage_rarely()
+    if threading.current_thread() is threading.main_thread():
+        remember_signals()
     if not logging.getLogger("jabert").handlers:
         # PREFECT_LOGGING_EXTRA_LOGGERS was set too late, so the handler is added here.
         from prefect.logging.handlers import APILogHandler

@@ -1,10 +1,9 @@
 """Running a flow as a command: no tracebacks on the console, and a server that ends with the command."""
 
-import atexit
+import functools
 import logging
 import signal
-import subprocess
-import time
+import sys
 from importlib import import_module
 from threading import Thread
 from typing import Any
@@ -16,7 +15,12 @@ from prefect.logging.handlers import PrefectConsoleHandler  # isort: skip
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED  # isort: skip
 
 from jabert.errors import JabertError
-from jabert.process import raise_missed_signals
+from jabert.process import (
+    ended_soon_by_signals,
+    raise_missed_signals,
+    received_signal,
+    with_last_words,
+)
 from jabert.validation.suites import import_great_expectations
 
 
@@ -29,12 +33,22 @@ def run_flow(name: str, *arguments: Any, **options: Any) -> Any:
     setup_logging()  # which adds the handlers
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
-            handler.addFilter(_has_no_jabert_error)
-    if not PREFECT_API_URL.value():
-        _start_temporary_server(name)
-    flow = getattr(import_module(f"flows.{name}"), name)
-    with raise_missed_signals():
-        return flow(*arguments, **options)
+            handler.addFilter(_is_news)
+    with ended_soon_by_signals(), with_last_words(_say_how_to_go_on):
+        try:
+            with raise_missed_signals():
+                if not PREFECT_API_URL.value():
+                    _start_temporary_server(name)
+                flow = getattr(import_module(f"flows.{name}"), name)
+                return flow(*arguments, **options)
+        finally:
+            if received_signal():
+                _say_how_to_go_on()
+
+
+@functools.cache  # once
+def _say_how_to_go_on() -> None:
+    print("jabert: stopped; the same command goes on where this one was", file=sys.stderr, flush=True)
 
 
 def _start_temporary_server(name: str) -> None:
@@ -45,9 +59,9 @@ def _start_temporary_server(name: str) -> None:
     """
     if not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
         raise JabertError("PREFECT_API_URL names no server, and Prefect's settings forbid a temporary one")
-    from prefect.server.api.server import SubprocessASGIServer
+    from flows.temporary_server import TemporaryServer
 
-    server = SubprocessASGIServer()  # a singleton, which Prefect will find running
+    server = TemporaryServer()  # a singleton, which Prefect will find running
     failures: list[Exception] = []
 
     def start() -> None:
@@ -61,10 +75,6 @@ def _start_temporary_server(name: str) -> None:
 
     starting = Thread(target=start, daemon=True)  # a daemon, so that Ctrl-C does not wait for it
     starting.start()
-    while starting.is_alive() and not server.server_process:
-        time.sleep(0.01)
-    if server.server_process:
-        _end_with_this_process(server.server_process)
     import_module(f"flows.{name}")
     if name in ("featurize", "retrain"):
         import_great_expectations()
@@ -76,21 +86,13 @@ def _start_temporary_server(name: str) -> None:
         raise JabertError(f"Prefect's temporary server does not start: {failures[0]}") from failures[0]
 
 
-def _end_with_this_process(server: subprocess.Popen[Any]) -> None:
-    """Make the server end with this process, even if this process is killed.
+def _is_news(record: logging.LogRecord) -> bool:
+    """Keep off the console what the command line says itself, in a sentence; the API gets it all.
 
-    Prefect stops the server at exit, which SIGKILL and the out-of-memory killer prevent. So a shell waits
-    until a pipe is closed that only this process holds open, and then stops the server.
+    That is a `JabertError`, whose traceback Prefect logs for the task and again for its flow, and that a
+    signal ends the flow, which Prefect calls a crash.
     """
-    script = f"read nothing; kill {server.pid}"
-    watch = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
-    atexit.register(watch.communicate)
-    atexit.register(watch.kill)  # runs first
-
-
-def _has_no_jabert_error(record: logging.LogRecord) -> bool:
-    """Keep tracebacks of `JabertError` off the console; the command line prints the message.
-
-    Prefect logs each exception of a task and again of its flow; the API gets the tracebacks.
-    """
-    return not (record.exc_info and isinstance(record.exc_info[1], JabertError))
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, JabertError) and not (
+        record.name.startswith("prefect") and received_signal()
+    )

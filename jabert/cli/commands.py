@@ -1,5 +1,6 @@
 """The command line `jabert`. Each command imports what it needs, so that `--help` answers at once."""
 
+import atexit
 import functools
 import inspect
 import io
@@ -27,7 +28,7 @@ from jabert.cli.output import (
 )
 from jabert.errors import JabertError, reason_of
 from jabert.logs import make_logs_safe, shown
-from jabert.process import collect_garbage_rarely, handle_signals
+from jabert.process import collect_garbage_rarely, let_signals_kill, received_signal
 from jabert.redaction import keep_out
 from jabert.sockets import reach_directly
 
@@ -143,7 +144,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     texts = given.index("--") if "--" in given else len(given)  # behind it everything is meant literally
     debug = "--debug" in given[:texts]
     collect_garbage_rarely()
-    handle_signals()
     reach_directly()
     make_logs_safe()
     for word in given:
@@ -162,12 +162,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             say(shown(told.getvalue().rstrip("\n")), error=True)
             sys.exit(error.exit_code)
         finally:
+            atexit.register(let_signals_kill)
             print(end="", flush=True)
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         sentence = str(error) if isinstance(error, JabertError) else _trouble_with_a_server(error)
+        if received_signal():
+            raise
         if debug or not sentence:
             say(shown("".join(format_exception(error)).rstrip("\n")), error=True)
         else:

@@ -323,7 +323,7 @@ class ServingSettings(_Group):
     max_characters: Count = 10_000
     """of a text"""
     max_body_bytes: Count = 2_000_000
-    """of a request"""
+    """of a request behind its head, whatever they are: also chunk sizes, extensions and trailers"""
     timeout_seconds: Positive = 10.0
     """from the head of a request to its answer; also for a head, and between requests"""
     batch_texts: Count = 128

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -263,7 +264,7 @@ def _score_chunks(
     paths: list[Path] = []
     written: Future[None] | None = None
     parts = _parts(job, champion)
-    with ThreadPoolExecutor(2) as threads:
+    with _two_threads() as threads:
         following = threads.submit(next, parts, None)
         while part := following.result():
             following = threads.submit(next, parts, None)
@@ -288,6 +289,21 @@ def _score_chunks(
         if written:
             written.result()
     return paths
+
+
+@contextmanager
+def _two_threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads that end with the block, save where a signal ends the process: reading may take long."""
+    threads = ThreadPoolExecutor(2)
+    try:
+        yield threads
+    except Exception:
+        threads.shutdown(cancel_futures=True)
+        raise
+    except BaseException:
+        threads.shutdown(wait=False, cancel_futures=True)
+        raise
+    threads.shutdown()
 
 
 def _logged(on_progress: Progress | None) -> Progress:

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -54,14 +55,23 @@ class AccessLog:
         finally:
             seconds = time.perf_counter() - started
             path = scope["path"] if scope["path"] in _PATHS else "other"
-            self._metrics.requests.labels(path, str(status)).inc()
             if path == "/invocations":
                 self._metrics.seconds.observe(seconds)
-            if not self._lines:  # requests of a batch end together: one write for all of them
-                asyncio.get_running_loop().call_soon(self._write_lines)
-            line = {"method": scope["method"], "path": path, "status": status, "rows": state.get("rows")}
-            line |= {"milliseconds": round(1000 * seconds, 2), "version": state.get("version")}
-            self._lines.append(to_line("request", **line))
+            self._note(scope["method"], path, status, seconds, state)
+
+    def note_malformed(self, status: int) -> None:
+        """Note what was answered without the application: it is no request of HTTP."""
+        self._note(None, "malformed", status, 0.0, {})
+
+    def _note(
+        self, method: str | None, path: str, status: int, seconds: float, state: Mapping[str, Any]
+    ) -> None:
+        self._metrics.requests.labels(path, str(status)).inc()
+        if not self._lines:  # requests of a batch end together: one write for all of them
+            asyncio.get_running_loop().call_soon(self._write_lines)
+        line = {"method": method, "path": path, "status": status, "rows": state.get("rows")}
+        line |= {"milliseconds": round(1000 * seconds, 2), "version": state.get("version")}
+        self._lines.append(to_line("request", **line))
 
     def _write_lines(self) -> None:
         print(end="".join(self._lines), file=sys.stderr, flush=True)

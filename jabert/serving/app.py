@@ -13,25 +13,23 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.proto_json_utils import NumpyEncoder
 from mlflow.version import VERSION as MLFLOW_VERSION
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp
 
 from jabert.config import ServingSettings
 from jabert.serving.access import AccessLog
 from jabert.serving.batcher import Answer, Batcher
-from jabert.serving.errors import NAMES, RequestError, sentence_of
+from jabert.serving.errors import CLOSE, RequestError, ended_early, sentence_of, to_json, too_long
 from jabert.serving.follower import Follower
 from jabert.serving.formats import Inputs, read_request
 from jabert.serving.log import write_failure
 from jabert.serving.metrics import Metrics
 from jabert.serving.openapi import ABOUT, INVOCATIONS, RESPONSES, Health
+from jabert.serving.protocol import REFUSAL
 
 _JSON = "application/json"
-_CLOSE = {"Connection": "close"}
 
 
-def build_app(follower: Follower, settings: ServingSettings, metrics: Metrics) -> ASGIApp:
+def build_app(follower: Follower, settings: ServingSettings, metrics: Metrics) -> AccessLog:
     """Build the ASGI application, whose lifespan starts and stops the batcher and the follower."""
     batcher = Batcher(follower, settings, metrics)
 
@@ -99,21 +97,22 @@ def _add_routes(
 
 async def _read_body(request: Request, longest: int, until: float) -> bytes:
     """Read the body; fails as soon as it is too long, or if it is incomplete at loop time `until`."""
-    too_long = RequestError(413, f"the body is too long, at most {longest} bytes are taken", _CLOSE)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > longest:
-        raise too_long
-    body = bytearray()
+        raise too_long(longest)
+    body, is_complete = bytearray(), False
     try:
         async with asyncio.timeout_at(until):
-            async for part in request.stream():
-                body += part
-                if len(body) > longest:
-                    raise too_long
+            while not is_complete:
+                message = await request.receive()
+                if refusal := request.scope["state"].get(REFUSAL):
+                    raise refusal
+                if message["type"] == "http.disconnect":
+                    raise ended_early()
+                body += message["body"]
+                is_complete = not message["more_body"]
     except TimeoutError:
-        raise RequestError(408, "the body did not arrive in time", _CLOSE) from None
-    except ClientDisconnect:
-        raise RequestError(400, "the body ended early", _CLOSE) from None
+        raise RequestError(408, "the body did not arrive in time", CLOSE) from None
     return bytes(body)
 
 
@@ -135,16 +134,14 @@ async def _predict(batcher: Batcher, inputs: Inputs, until: float) -> Answer:
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestError)
     async def refuse(_: Request, refusal: RequestError) -> Response:
-        name = NAMES.get(refusal.status_code, "INTERNAL_ERROR")
-        content = json.dumps({"error_code": name, "message": refusal.detail})
-        return Response(content, refusal.status_code, headers=refusal.headers, media_type=_JSON)
+        return Response(to_json(refusal), refusal.status_code, headers=refusal.headers, media_type=_JSON)
 
     @app.exception_handler(HTTPException)
     async def refuse_route(request: Request, error: HTTPException) -> Response:
         reason = HTTPStatus(error.status_code).phrase.lower()
         sentence = f"{reason}: POST /invocations classifies texts, GET /docs shows how"
         # The connection is closed because the rest of the request's body is not read.
-        headers = {**(error.headers or {}), **_CLOSE}
+        headers = {**(error.headers or {}), **CLOSE}
         return await refuse(request, RequestError(error.status_code, sentence, headers))
 
     @app.exception_handler(Exception)

@@ -9,13 +9,14 @@ from jabert.config import ServingSettings
 from jabert.errors import JabertError, reason_of
 from jabert.serving.log import write_event
 from jabert.serving.metrics import Metrics
-from jabert.serving.models import Address, Version, find_version, load
+from jabert.serving.models import Address, Version, find_version, load, require_database
 from jabert.tracking import TrustedKey
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _SECONDS_BEFORE_RETRY = 30.0
+_SECONDS_TO_ANSWER = 5.0  # of the registry; MLflow's client tries for minutes
 _SECONDS_TO_END = 5.0
 
 
@@ -26,7 +27,6 @@ class Follower:
         address: what is served.
         served: the version that is served. It is replaced as a whole, so a caller reads the attribute once
             and uses the same version for its whole prediction.
-        trouble: a sentence for `/health` while the alias cannot be followed, else None.
     """
 
     def __init__(
@@ -46,7 +46,8 @@ class Follower:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
         self.address = address
-        self.trouble: str | None = None
+        self._trouble: str | None = None
+        self._asks_since: float | None = None
         version = find_version(client, address)
         if version is None:
             raise JabertError(
@@ -73,13 +74,17 @@ class Follower:
 
     def poll(self) -> None:
         """Ask the registry once, and switch to another version if the alias has moved."""
-        serving = f"version {self.served.version.label} goes on serving"
+        serving = self._serving()
+        self._asks_since = time.monotonic()
         try:
+            require_database(self._client)
             found = find_version(self._client, self.address)
         except Exception as error:  # of any type: the present version is served all the same
             self._failed = None
             self._report(f"the registry cannot be asked, {serving}", error)
             return
+        finally:
+            self._asks_since = None
         if found is not None and found == self._failed and time.monotonic() < self._retry_at:
             return
         self._failed = None
@@ -100,6 +105,18 @@ class Follower:
             write_event("version", version=found.label, seconds=round(time.perf_counter() - started, 3))
             self._report(None)
 
+    @property
+    def trouble(self) -> str | None:
+        """A sentence for `/health` while the alias cannot be followed, else None."""
+        since = self._asks_since
+        seconds = 0.0 if since is None else time.monotonic() - since
+        if seconds < _SECONDS_TO_ANSWER:
+            return self._trouble
+        return f"the registry has not answered for {seconds:.0f} s, {self._serving()}"
+
+    def _serving(self) -> str:
+        return f"version {self.served.version.label} goes on serving"
+
     def _follow(self) -> None:
         while not self._ended.wait(self._settings.poll_seconds):
             self.poll()
@@ -107,7 +124,7 @@ class Follower:
     def _report(self, trouble: str | None, error: Exception | None = None) -> None:
         """Set the sentence for `/health`, which names no path, and log it once with the reason."""
         sentence = f"{trouble} ({type(error).__name__})" if error else trouble
-        if sentence and sentence != self.trouble:
+        if sentence and sentence != self._trouble:
             reason = {"reason": reason_of(error, 500)} if error else {}
             write_event("trouble", sentence=sentence, **reason)
-        self.trouble = sentence
+        self._trouble = sentence

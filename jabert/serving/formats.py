@@ -132,14 +132,16 @@ def _from_split(value: Any) -> _Columns:
         raise RequestError(400, f"dataframe_split.columns must be a list that holds {_COLUMN!r} once")
     if not isinstance(data, list):
         raise RequestError(400, "dataframe_split.data must be a list of rows")
-    rows = [cells if isinstance(cells, list) else [cells] for cells in data]
-    for row, cells in enumerate(rows):
-        if len(cells) != len(columns):
-            counts = f"{len(cells)} cells, but there are {len(columns)} columns"
-            raise RequestError(400, f"row {row}: it has {counts}")
+    for row, cells in enumerate(data):
+        if (found := len(cells) if isinstance(cells, list) else 1) != len(columns):
+            raise RequestError(400, f"row {row}: it has {found} cells, but there are {len(columns)} columns")
     if index is not None and not (isinstance(index, list) and len(index) == len(data)):
         raise RequestError(400, "dataframe_split.index must be a list as long as data")
-    return {name: [cells[columns.index(name)] for cells in rows] for name in _known(columns)}
+    places = {name: columns.index(name) for name in _known(columns)}
+    return {
+        name: [cells[place] if isinstance(cells, list) else cells for cells in data]
+        for name, place in places.items()
+    }
 
 
 def _from_records(value: Any) -> _Columns:

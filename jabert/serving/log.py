@@ -1,5 +1,6 @@
 """The log: one JSON object per line on stderr, without any texts of requests."""
 
+import logging
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -20,9 +21,34 @@ def write_event(event: str, **fields: Any) -> None:
 
 def write_failure(sentence: str, error: Exception) -> None:
     """Log where an error was raised, but not its message, which may contain a text."""
+    write_event("failure", sentence=sentence, **_place_of(error))
+
+
+class JsonHandler(logging.Handler):
+    """Writes what libraries log as lines of the log; of an exception no message, as of a failure."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        error = record.exc_info[1] if record.exc_info else None
+        place = _place_of(error) if error else {}
+        sentence = record.getMessage().strip()
+        write_event("log", level=record.levelname, logger=record.name, sentence=sentence, **place)
+
+
+def take_over_logging() -> None:
+    """Let all that is logged from now on be lines of the log, warnings of Python among it."""
+    logging.captureWarnings(True)
+    # What is not HTTP is noted with the requests, as an answer.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    for name in (None, "mlflow"):
+        logger = logging.getLogger(name)
+        logger.handlers = [JsonHandler()]
+
+
+def _place_of(error: BaseException) -> dict[str, Any]:
     frames = traceback.extract_tb(error.__traceback__)
     stack = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    write_event("failure", sentence=sentence, error=type(error).__name__, frames=stack)
+    return {"error": type(error).__name__, "frames": stack}
 
 
 def to_line(event: str, **fields: Any) -> str:

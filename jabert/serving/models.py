@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from jabert.config import local_database
 from jabert.errors import JabertError
 from jabert.registry import cut_of
 from jabert.serving.formats import NEIGHBOURS
@@ -130,6 +131,16 @@ def find_version(client: "MlflowClient", address: Address) -> Version | None:
         return None
     uri = f"models:/{name}/{version.version}"
     return Version(str(version.version), uri, int(version.creation_timestamp))
+
+
+def require_database(client: "MlflowClient") -> None:
+    """Check that an SQLite file is still there: whoever has it open can go on reading one that was deleted.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    if database := local_database(client.tracking_uri):
+        database.stat()
 
 
 def load(version: Version, batch_texts: int, trusted: Sequence[TrustedKey] = ()) -> LoadedVersion:

@@ -2,9 +2,11 @@
 
 import gc
 import math
+import os
 import signal
+from functools import partial
 
-from jabert.config import Settings
+from jabert.config import Settings, local_database
 from jabert.serving.models import address_of
 from jabert.sockets import listen
 from jabert.tracking import connect, trusted_keys
@@ -26,20 +28,26 @@ def serve(settings: Settings, uri: str, host: str, port: int) -> None:
     address = address_of(uri)
     # Before heavy imports, so that a taken port is reported at once.
     with listen(host, port, "give others with --host and --port") as listening:
+        if local_database(settings.tracking.uri):
+            # Else a connection that is kept open goes on reading a database that was replaced.
+            os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
         client, trusted = connect(settings.tracking), trusted_keys(settings.registry)
         import uvicorn
 
         from jabert.serving.app import build_app
         from jabert.serving.follower import Follower
+        from jabert.serving.log import take_over_logging
         from jabert.serving.metrics import Metrics
         from jabert.serving.protocol import BoundedProtocol
 
         metrics = Metrics()
         follower = Follower(client, address, settings.serving, metrics, trusted)
         seconds = math.ceil(settings.serving.timeout_seconds)
+        app = build_app(follower, settings.serving, metrics)
         config = uvicorn.Config(
-            build_app(follower, settings.serving, metrics),
-            http=BoundedProtocol,
+            app,
+            # uvicorn calls it, class or not
+            http=partial(BoundedProtocol, app.note_malformed, settings.serving.max_body_bytes),  # type: ignore[arg-type]
             ws="none",
             loop="uvloop",
             log_config=None,
@@ -57,4 +65,5 @@ def serve(settings: Settings, uri: str, host: str, port: int) -> None:
         gc.freeze()  # otherwise each full collection scans all imported libraries, which takes 0.15 s
         url, label = "http://{}:{}".format(*listening.getsockname()), follower.served.version.label
         print(f"{url} serves version {label} of {address.uri}; Ctrl-C ends it", flush=True)
+        take_over_logging()
         server.run(sockets=[listening])

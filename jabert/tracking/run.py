@@ -6,6 +6,7 @@ import traceback
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from filelock import FileLock, Timeout
 from jabert.config import Settings, is_url
 from jabert.files import digest_of_json, exclusive
 from jabert.logs import shown
-from jabert.process import raise_missed_signals
+from jabert.process import raise_missed_signals, with_last_words
 from jabert.safe import printable
 from jabert.tracking.provenance import provenance
 from jabert.tracking.store import connect, get_or_none, open_experiment
@@ -159,20 +160,33 @@ def _sign_of_life(settings: Settings, client: "MlflowClient", experiment: str) -
 
     The kernel frees the lock of a process that is killed at any moment.
     """
+    from mlflow.exceptions import MlflowException
+
     store = digest_of_json([settings.tracking.uri, experiment])[:12]
     folder = Path(settings.training.work_path) / "living"
     for left in folder.glob(f"{store}-*.lock"):
         with suppress(Timeout), FileLock(left, timeout=0):
-            wanted = f"attributes.status = 'RUNNING' AND tags.{_SIGN_OF_LIFE} = '{left.stem}'"
-            for run in client.search_runs([experiment], wanted):
-                client.set_terminated(run.info.run_id, "KILLED")
+            _end_runs(client, experiment, left.stem)
             left.unlink(missing_ok=True)
     lock = folder / f"{store}-{uuid.uuid4().hex}.lock"
     with exclusive(lock, waiting=""):  # nobody else has it
+        end_run = partial(_end_runs, client, experiment, lock.stem)
         try:
-            yield lock.stem
-        finally:
-            lock.unlink(missing_ok=True)
+            with with_last_words(end_run):
+                yield lock.stem
+        except BaseException:
+            with suppress(MlflowException, OSError):  # the store may be what failed: the next run does it
+                end_run()  # if it was interrupted while it was created or ended
+                lock.unlink(missing_ok=True)
+            raise
+        lock.unlink(missing_ok=True)
+
+
+def _end_runs(client: "MlflowClient", experiment: str, sign: str) -> None:
+    """End the runs, one at most, whose process had this sign of life."""
+    wanted = f"attributes.status = 'RUNNING' AND tags.{_SIGN_OF_LIFE} = '{sign}'"
+    for run in client.search_runs([experiment], wanted):
+        client.set_terminated(run.info.run_id, "KILLED")
 
 
 @contextmanager

@@ -1,13 +1,17 @@
 """A signal ends a command, also if a library drops what the handler raised or makes something else of it."""
 
+import os
 import signal
+import subprocess
 import sys
+import time
 from contextlib import suppress
 
 import numpy as np
 import pytest
+from prefect.exceptions import TerminationSignal
 
-from jabert.process import handle_signals, raise_missed_signals
+from jabert.process import handle_signals, raise_missed_signals, received_signal
 
 pytestmark = pytest.mark.usefixtures("listening")
 
@@ -46,6 +50,12 @@ def test_an_error_that_a_library_made_of_it_is_no_error_of_the_run():
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+def test_what_another_handler_raised_becomes_the_exception_of_the_signal():
+    with pytest.raises(SystemExit, match="143"), raise_missed_signals():
+        drop(signal.SIGTERM)
+        raise TerminationSignal(signal.SIGTERM)
+
+
 def test_an_error_without_a_signal_is_passed_on():
     with pytest.raises(ZeroDivisionError), raise_missed_signals():
         raise ZeroDivisionError
@@ -72,3 +82,130 @@ def test_numpy_drops_it():
     finally:
         sys.setprofile(None)
     assert reached  # otherwise NumPy has learned it
+
+
+def test_a_signal_counts_that_another_handler_took():
+    taken = []
+    signal.signal(signal.SIGTERM, lambda number, _: taken.append(number))
+    with raise_missed_signals():
+        signal.raise_signal(signal.SIGTERM)
+    assert received_signal() == signal.SIGTERM
+    assert taken == [signal.SIGTERM] * 2, "it is delivered once more, to the handler that is there"
+
+
+def test_a_signal_to_a_forked_process_is_none_of_this_one():
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0 if received_signal() is None else 1))
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert received_signal() is None
+
+
+LOSSES = {
+    "a destructor": """
+class Collected:
+    def __del__(self):
+        tell()
+
+Collected()
+work()
+""",
+    "a destructor in a flow": """
+from prefect.utilities.engine import capture_sigterm
+
+class Collected:
+    def __del__(self):
+        tell()
+
+with capture_sigterm():
+    Collected()
+    work()
+""",
+    "whoever catches all": """
+try:
+    tell()
+except BaseException:
+    pass
+work()
+""",
+    "whoever makes an error of it": """
+try:
+    tell()
+except BaseException:
+    raise ImportError
+""",
+    "a call of C": """
+import sqlite3, threading
+threading.Timer(0.2, tell).start()
+endless = "WITH RECURSIVE endless(x) AS (SELECT 1 UNION ALL SELECT x FROM endless) SELECT sum(x) FROM endless"
+sqlite3.connect(":memory:").execute(endless).fetchall()
+""",
+    "a thread that is waited for": """
+import threading
+threading.Thread(target=time.sleep, args=(60,)).start()
+tell()
+""",
+    "a pool that is waited for": """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(time.sleep, 60)
+    tell()
+""",
+    "whoever catches all, for ever": """
+while True:
+    try:
+        tell()
+        work()
+    except BaseException:
+        pass
+""",
+    "an end that takes long": """
+import atexit
+atexit.register(time.sleep, 60)
+tell()
+""",
+}
+BEGIN = """
+import os, signal, sys, time
+from jabert import process
+from jabert.process import ended_soon_by_signals, handle_signals, raise_missed_signals, with_last_words
+
+def tell():
+    print(time.monotonic(), flush=True)
+    os.kill(os.getpid(), int(sys.argv[1]))
+    time.sleep(0.05)
+
+def work():
+    for _ in range(6000):
+        time.sleep(0.01)
+
+def say():
+    print("last words", flush=True)
+
+process._SECONDS_TO_TRY_AGAIN, process._SECONDS_TO_END = 0.4, 1.5  # not 1.5 and 4.0
+handle_signals()
+with ended_soon_by_signals(), with_last_words(say), raise_missed_signals():
+"""
+
+
+@pytest.mark.parametrize(
+    ("loss", "number"), [*((loss, signal.SIGTERM) for loss in LOSSES), ("whoever catches all", signal.SIGINT)]
+)
+def test_whoever_loses_a_signal_the_process_ends_soon(loss, number):
+    body = LOSSES[loss].replace("\n", "\n    ")
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + body, str(int(number))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    ended = time.monotonic()
+    assert done.returncode in (128 + number, -number), done.stderr  # Python ends by SIGINT after Ctrl-C
+    begun = float(done.stdout.split()[0])
+    assert ended - begun < 2.5
+    is_forced = loss in ("a call of C", "whoever catches all, for ever")
+    assert ("last words" in done.stdout) == is_forced

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis
 import pytest
@@ -23,8 +24,10 @@ from served import Registry, Server, serve
 from jabert.config import ServingSettings
 from jabert.errors import JabertError
 from jabert.serving.errors import RequestError, sentence_of
+from jabert.serving.follower import Follower
 from jabert.serving.formats import NEIGHBOURS, read_request
-from jabert.serving.models import address_of
+from jabert.serving.metrics import Metrics
+from jabert.serving.models import Version, address_of
 
 LIMITS = {
     "max_texts": 20,
@@ -460,9 +463,11 @@ def test_limits_are_told(server):
     assert_refused(server.post({"inputs": ["a" * 51]}), 400, "row 0: text has 51 characters, at most 50")
     long = json.dumps({"inputs": ["a"], "params": {"x": "y" * 20_000}}).encode()
     kind = {"content-type": "application/json"}
-    assert_refused(server.post(data=long, headers=kind), 413, "the body is too long, at most 20000 bytes")
     chunks = (long[start : start + 1000] for start in range(0, len(long), 1000))  # without Content-Length
-    assert_refused(server.post(data=chunks, headers=kind), 413, "the body is too long, at most 20000 bytes")
+    refused = [server.post(data=long, headers=kind), server.post(data=chunks, headers=kind)]
+    for answer in refused:
+        assert_refused(answer, 413, "the body is too long, at most 20000 bytes")
+        assert answer.headers["connection"] == "close"
     assert server.post(ONE).ok
 
 
@@ -836,6 +841,30 @@ def test_without_the_alias_or_the_registry_the_old_version_serves(registry, serv
         assert server.post(ONE).ok
     finally:
         database.write_bytes(content)
+
+
+def test_health_tells_of_a_registry_that_does_not_answer(monkeypatch):
+    asked, answer = threading.Event(), threading.Event()
+
+    def find(client, address):
+        if asked.is_set():
+            answer.wait(10)
+        return Version("7", "models:/jabert/7")
+
+    monkeypatch.setattr("jabert.serving.follower.find_version", find)
+    monkeypatch.setattr("jabert.serving.follower.load", lambda version, _: SimpleNamespace(version=version))
+    monkeypatch.setattr("jabert.serving.follower._SECONDS_TO_ANSWER", 0.1)
+    client = SimpleNamespace(tracking_uri="http://localhost")
+    address = address_of("models:/jabert@champion")
+    follower = Follower(client, address, ServingSettings(poll_seconds=0.01), Metrics())
+    asked.set()
+    follower.start()
+    time.sleep(0.5)
+    assert follower.trouble == "the registry has not answered for 0 s, version 7 goes on serving"
+    answer.set()
+    time.sleep(0.5)
+    assert follower.trouble is None
+    follower.stop()
 
 
 # Start and end

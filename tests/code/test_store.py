@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -216,6 +217,27 @@ def test_a_last_batch_that_never_reached_the_disk_whole_is_not_read(tmp_path):
     again = store_at(tmp_path)
     assert len(again) == 3
     assert (again.find(row_keys(other)) == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"), [("vectors", pa.large_list(pa.int16())), ("ids", pa.large_list(pa.uint32()))]
+)
+def test_the_same_bytes_under_another_schema_are_not_read(tmp_path, column, kind):
+    """The checksum is of the bytes alone; the schema says what they mean."""
+    store, ids = store_at(tmp_path), some_ids(5)
+    fill(store, (ids, some_vectors(ids)))
+    path = the_file(store)
+    with pa.ipc.open_stream(path.read_bytes()) as reader:
+        found = reader.read_next_batch_with_custom_metadata()
+    place = found.batch.schema.get_field_index(column)
+    as_other = found.batch.column(place).view(kind)
+    batch = found.batch.set_column(place, pa.field(column, kind), as_other)
+    with pa.ipc.new_stream(path, batch.schema) as stream:
+        stream.write_batch(batch, custom_metadata=found.custom_metadata)
+    assert len(store_at(tmp_path)) == 0
+    with pa.ipc.new_stream(path, found.batch.schema) as stream:
+        stream.write_batch(found.batch, custom_metadata=found.custom_metadata)
+    assert len(store_at(tmp_path)) == 5, "it was the schema"
 
 
 def test_a_changed_byte_is_found_by_its_checksum(tmp_path):
