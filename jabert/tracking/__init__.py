@@ -11,6 +11,7 @@ from jabert.tracking.fetching import (
     unchecked_files,
     with_local_encoder,
 )
+from jabert.tracking.full import told_if_full
 from jabert.tracking.provenance import provenance
 from jabert.tracking.run import Run, tracked_run
 from jabert.tracking.store import connect, find_run, get_or_none, list_runs
@@ -29,6 +30,7 @@ __all__ = [
     "load_model",
     "model_files",
     "provenance",
+    "told_if_full",
     "tracked_run",
     "unchecked_files",
     "with_local_encoder",

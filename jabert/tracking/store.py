@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jabert.config import TrackingSettings, is_url, local_database
+from jabert.config import TrackingSettings, is_url, local_database, local_path
 from jabert.errors import JabertError, reason_of
 from jabert.files import exclusive
 from jabert.sockets import reach_directly
@@ -43,6 +43,8 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     uri = str(settings.uri)
     try:
         database = local_database(uri)
+        if database:
+            _refuse_emptied(database, local_path(settings.artifacts))
         with _created_completely(database) if database else nullcontext():
             # MLflow's global functions use the store too, without a change of the environment.
             before = os.environ.get("MLFLOW_TRACKING_URI")
@@ -59,6 +61,22 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     return client
 
 
+def _refuse_emptied(database: Path, artifacts: Path | None) -> None:
+    """Refuse a database of 0 bytes whose runs have left files: to SQLite it is a new one."""
+    if not database.is_file() or database.stat().st_size or _unfinished(database).exists():
+        return
+    if artifacts and artifacts.is_dir() and any(artifacts.iterdir()):
+        raise JabertError(
+            f"{database} is empty, though {artifacts} holds files of runs that it knew: restore it from a "
+            "backup, or move both away to begin anew"
+        )
+
+
+def _unfinished(database: Path) -> Path:
+    """A file beside a database while its tables are created."""
+    return database.with_name(f".{database.name}.unfinished")
+
+
 @contextmanager
 def _created_completely(database: Path) -> Iterator[None]:
     """Let one process at a time create a database, and start over if a process was killed in between.
@@ -66,7 +84,7 @@ def _created_completely(database: Path) -> Iterator[None]:
     MLflow creates the tables one by one, which takes seconds, and cannot resume that. Meanwhile a marker file
     is next to the database.
     """
-    unfinished = database.with_name(f".{database.name}.unfinished")
+    unfinished = _unfinished(database)
     if database.exists() and not unfinished.exists():
         yield
         return

@@ -157,6 +157,15 @@ def test_an_override_that_is_none_is_shown_the_form(override):
         ("tracking.model_name=a/b", "tracking.model_name"),
         ("tracking.model_name=a:b", "tracking.model_name"),
         ("tracking.model_name=bob's", "tracking.model_name"),
+        ("tracking.model_name=a@b", "tracking.model_name"),
+        ("tracking.model_name=a?b", "tracking.model_name"),
+        ("tracking.model_name=a#b", "tracking.model_name"),
+        ("tracking.model_name='a\tb'", "tracking.model_name"),
+        ("tracking.model_name=..", "tracking.model_name"),
+        ("tracking.model_name=" + "a" * 300, "tracking.model_name"),
+        ("tracking.experiment=" + "a" * 300, "tracking.experiment"),
+        ("data.max_bytes=0", "data.max_bytes"),
+        ("data.labels=" + "[" * 9_000, "data.labels"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_in_one_sentence(override, name):
@@ -215,7 +224,7 @@ def test_a_name_that_does_not_fit_is_refused_with_the_reason():
         load_settings(None, ["tracking.model_name=a/b"])
     assert (
         str(error.value)
-        == "setting tracking.model_name cannot be 'a/b': it holds a slash, a colon or a quote"
+        == "setting tracking.model_name cannot be 'a/b': it holds /, which MLflow's URIs of models can't say"
     )
 
 
