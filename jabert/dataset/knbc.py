@@ -145,10 +145,13 @@ def _in_tar(data: bytes, location: str, held: Held) -> Iterator[tuple[str, bytes
     """Names and contents of the topic files in a tar archive."""
     unpack = next((of for start, of in _UNPACK.items() if data.startswith(start)), None)
     file = io.BytesIO(data)
-    with tarfile.open(fileobj=_Tape(unpack(file) if unpack else file, location, held), mode="r:") as tar:
+    tape = _Tape(unpack(file) if unpack else file, location, held)
+    with tarfile.open(fileobj=tape, mode="r:") as tar:
         for member in tar:
             if _is_topic_file(member.name) and member.isfile() and (found := tar.extractfile(member)):
                 yield member.name, b"".join(iter(lambda: found.read(_LARGEST_HEADER), b""))
+        while tape.read(_LARGEST_HEADER):  # the checksum is at the end
+            pass
 
 
 class _Tape:

@@ -122,8 +122,8 @@ def _refuse_several(rows: pd.DataFrame, counts: Mapping[str, int], allowed: Coll
         row = rows.loc[rows["label"] == label].iloc[0]
         raise JabertError(
             f"{row['file']}, line {row['line']}: {_shown(label)} are several labels ({count:,} rows have "
-            "them), but a text has one: keep one, leave such rows out, or name it in data.labels if it is one "
-            "class"
+            "them), but a text has one: keep one, leave such rows out, or name it in data.labels if it is "
+            "one class"
         )
 
 
