@@ -89,16 +89,16 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
 ROWS = toy.toy_rows(24, 8)
 
 
-def rows_of(path: Path, **settings: Any) -> Any:
+def rows_of(path: Path) -> Any:
     """The rows as `retrain` reads them, and then as `score` reads and writes them."""
     from jabert.config import DataSettings
     from jabert.dataset import read_rows
-    from jabert.dataset.chunks import read_chunks
+    from jabert.dataset.chunks import read_chunks, table_ending
     from jabert.dataset.writing import write_chunks
 
     (file,) = path.iterdir() if path.is_dir() and len(list(path.iterdir())) == 1 else (path,)
-    rows = read_rows(DataSettings(path=str(file), **settings))
-    if "format" not in settings:
+    rows = read_rows(DataSettings(path=str(file)))
+    if table_ending(str(file)):
         keys: dict[str, None] = {}
         tables = []
         for chunk in read_chunks(str(file), 16, lambda names: names):
@@ -392,7 +392,7 @@ def joined(folder: Path) -> Any:
     if not is_whole(folder / "p.arrow"):
         raise DamagedError("it is scored again")
     write_output([folder / "p.arrow"], folder.parent / "out.csv", of_json=False)
-    return pd.read_csv(folder.parent / "out.csv").to_dict("list")
+    return pd.read_csv(folder.parent / "out.csv", keep_default_na=False).to_dict("list")
 
 
 def tracked(folder: Path) -> Any:

@@ -435,7 +435,7 @@ def _require_sound(batch: pa.RecordBatch, location: str) -> None:
         batch.validate(full=True)
     except pa.ArrowInvalid:
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            with refusing(f"{location}: column {name!r} is damaged, or holds bytes that are not UTF-8 text"):
+            with refusing(f"{location}: column {name!r} holds bytes that are not UTF-8 text, or is damaged"):
                 column.validate(full=True)
         raise
 

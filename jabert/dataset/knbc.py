@@ -13,7 +13,7 @@ import lzma
 import re
 import tarfile
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,7 +29,7 @@ TOPICS = {"Gourmet": "グルメ", "Keitai": "携帯電話", "Kyoto": "京都", "
 # The tag of 京都 is ［京都観光］. Three of the 249 tags are followed by a full-width space.
 TAG = re.compile(r"\A［(?:グルメ|携帯電話|京都観光|スポーツ)］\s*")
 _LARGEST_HEADER = 1 << 20  # bytes of the header of a member of a tar archive
-_UNPACK = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_UNPACK: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.bz2", ".tbz2", ".tar.gz", ".tgz", ".tar.xz")
 
 
@@ -145,7 +145,7 @@ def _in_tar(data: bytes, location: str, held: Held) -> Iterator[tuple[str, bytes
     """Names and contents of the topic files in a tar archive."""
     unpack = next((of for start, of in _UNPACK.items() if data.startswith(start)), None)
     file = io.BytesIO(data)
-    tape = _Tape(unpack(file) if unpack else file, location, held)
+    tape: Any = _Tape(unpack(file) if unpack else file, location, held)
     with tarfile.open(fileobj=tape, mode="r:") as tar:
         for member in tar:
             if _is_topic_file(member.name) and member.isfile() and (found := tar.extractfile(member)):

@@ -47,7 +47,7 @@ def sheet_records(data: bytes, file: str, held: Held) -> tuple[list[Record], tup
             raise JabertError(f"{file} is empty")
         others = [other for other, sheet in sheets if sheet.start is not None]
         rows = [list(map(_as_saved, row)) for row in sheet.to_python()]
-    top = sheet.start[0] + 1
+    top = sheet.start[0] + 1 if sheet.start else 1
     left_out = f"{file}: only the sheet {name!r} is read, not: {', '.join(map(repr, others))}"
     records = [Record(top + n, row, sum(map(len, row))) for n, row in enumerate(rows) if any(row)]
     return records, ((left_out,) if others else ())

@@ -151,8 +151,8 @@ def _rows(table: pa.Table, keys: Sequence[str] | None) -> Iterator[Sequence[str 
 def _rows_of_objects(table: pa.Table, keys: Sequence[str]) -> Iterator[Sequence[str | None]]:
     objects, *others = table.columns
     place_of = {key: place for place, key in enumerate(keys)}
-    told = zip(*(_texts(column) for column in others), strict=True)
-    for pairs, rest in zip(objects.to_pylist(), told, strict=True):
+    told = zip(*(_texts(column) for column in others), strict=True) if others else repeat(())
+    for pairs, rest in zip(objects.to_pylist(), told, strict=False):
         cells: list[str | None] = [None] * len(keys)
         for key, text in pairs:
             cells[place_of[key]] = _as_text(json.loads(text))
