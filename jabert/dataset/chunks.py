@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -327,9 +327,18 @@ def _header(records: Iterable[Record], file: str, settings: DataSettings) -> tup
         columns = (settings.label_column, settings.group_column, settings.split_column, settings.order_column)
         names = {"text", "label", *filter(None, columns)}
         named = [name for name in names if not name.isdecimal()]
-        first, _ = next(_parts(iter(records), _FOR_HEADER))
-        return find_header(first, file, text_column=settings.text_column, names=named)
+        return find_header(_first(records), file, text_column=settings.text_column, names=named)
     return settings.header, None
+
+
+def _first(records: Iterable[Record]) -> Iterator[list[str]]:
+    """The cells of the first records, as many as are looked at and held."""
+    size = 0
+    for record in islice(records, _FOR_HEADER):
+        yield record.content
+        size += record.characters
+        if size > _PART_BYTES:
+            return
 
 
 def _record_chunks(

@@ -29,7 +29,11 @@ TOPICS = {"Gourmet": "グルメ", "Keitai": "携帯電話", "Kyoto": "京都", "
 # The tag of 京都 is ［京都観光］. Three of the 249 tags are followed by a full-width space.
 TAG = re.compile(r"\A［(?:グルメ|携帯電話|京都観光|スポーツ)］\s*")
 _LARGEST_HEADER = 1 << 20  # bytes of the header of a member of a tar archive
-_UNPACK: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_UNPACK: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.bz2", ".tbz2", ".tar.gz", ".tgz", ".tar.xz")
 
 

@@ -204,9 +204,11 @@ def csv_records(text: TextFile, dialect: Dialect) -> Iterator[Record]:
                 if width == 1:
                     yield from (Record(number, [""], 1) for number in range(line - empty, line))
                 empty, width = 0, width or len(record)
-                cells = [_unguarded(cell, dialect.newline) for cell in record[:width]]
+                cells = record[:width]
+                if lines.guarded:
+                    cells = [cell.replace(_GUARD, _OTHER[dialect.newline]) for cell in cells]
                 yield Record(line, cells, lines.characters)
-            line, lines.characters = reader.line_num + 1, 0
+            line, lines.characters, lines.guarded = reader.line_num + 1, 0, False
     except csv.Error as error:
         raise JabertError(
             f"{file}, line {line}: the quotes of a cell do not match ({error}); data.quoting = 'none' reads "
@@ -225,11 +227,12 @@ class _Lines:
 
     Attributes:
         characters: of the lines since it was set to 0, which is done after each record.
+        guarded: whether a sign was replaced since then.
     """
 
     def __init__(self, text: TextFile, newline: str) -> None:
         self._text, self._newline = text, newline
-        self.characters = 0
+        self.characters, self.guarded = 0, False
 
     def __iter__(self) -> Iterator[str]:
         other = _OTHER[self._newline]
@@ -240,12 +243,9 @@ class _Lines:
             if other not in line:
                 yield line
                 continue
+            self.guarded = True
             end = next(end for end in ("\r\n", self._newline, "\r", "") if line.endswith(end))
             yield line.removesuffix(end).replace(other, _GUARD) + end
-
-
-def _unguarded(cell: str, newline: str) -> str:
-    return cell.replace(_GUARD, _OTHER[newline]) if _GUARD in cell else cell
 
 
 def json_records(text: TextFile) -> Iterator[Record]:
@@ -352,7 +352,7 @@ class _Window:
 
 def _is_deep(value: Any) -> bool:
     """Whether a JSON value is nested deeper than Python's own functions can follow everywhere."""
-    level = [value]
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(_DEEPEST):
         inner = (each.values() if isinstance(each, dict) else each for each in level)
         level = [each for of in inner for each in of if isinstance(each, dict | list)]

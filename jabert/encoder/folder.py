@@ -77,7 +77,7 @@ class BertConfig:
         return shapes
 
 
-_LARGEST = 10_000_000  # of any size in it
+_LARGEST = 2**31 - 1  # of any size in it
 _USUAL = ("layer_norm_eps", EPSILON)
 
 
@@ -367,12 +367,12 @@ def config_of(values: Any, path: Path) -> BertConfig:
     if epsilon <= _SAME_EPSILON:
         config = replace(config, layer_norm_eps=EPSILON)
     for name, value in vars(config).items():
-        if name not in ("hidden_act", "layer_norm_eps") and not (
-            type(value) is int and 0 < value <= _LARGEST
-        ):
-            raise JabertError(
-                f"{path}: {name} must be a positive whole number up to {_LARGEST:,}, not {shown(value)}"
-            )
+        if name in ("hidden_act", "layer_norm_eps"):
+            continue
+        if type(value) is not int or value < 1:
+            raise JabertError(f"{path}: {name} must be a positive whole number, not {shown(value)}")
+        if value > _LARGEST:
+            raise JabertError(f"{path}: {name} must be {_LARGEST:,} at most, not {shown(value)}")
     if config.hidden_act not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)
         raise JabertError(f"{path}: hidden_act must be one of {known}, not {shown(config.hidden_act)}")
