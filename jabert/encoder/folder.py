@@ -367,12 +367,8 @@ def config_of(values: Any, path: Path) -> BertConfig:
     if epsilon <= _SAME_EPSILON:
         config = replace(config, layer_norm_eps=EPSILON)
     for name, value in vars(config).items():
-        if name in ("hidden_act", "layer_norm_eps"):
-            continue
-        if type(value) is not int or value < 1:
-            raise JabertError(f"{path}: {name} must be a positive whole number, not {shown(value)}")
-        if value > _LARGEST:
-            raise JabertError(f"{path}: {name} must be {_LARGEST:,} at most, not {shown(value)}")
+        if name not in ("hidden_act", "layer_norm_eps"):
+            _require_size(name, value, path)
     if config.hidden_act not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)
         raise JabertError(f"{path}: hidden_act must be one of {known}, not {shown(config.hidden_act)}")
@@ -389,6 +385,13 @@ def config_of(values: Any, path: Path) -> BertConfig:
     if config.type_vocab_size != 2:
         raise JabertError(f"{path}: type_vocab_size is {config.type_vocab_size}; keras-bert knows only 2")
     return config
+
+
+def _require_size(name: str, value: Any, path: Path) -> None:
+    if type(value) is not int or value < 1:
+        raise JabertError(f"{path}: {name} must be a positive whole number, not {shown(value)}")
+    if value > _LARGEST:
+        raise JabertError(f"{path}: {name} must be {_LARGEST:,} at most, not {shown(value)}")
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
