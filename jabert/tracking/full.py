@@ -16,6 +16,7 @@ _WORDS = (  # of libraries that raise errors of their own: TensorFlow, Arrow, SQ
     "Disk quota exceeded",
     "File too large",
     "database or disk is full",
+    " requested and ",  # NumPy: "100 requested and 0 written"
 )
 _LITTLE = 4_000_000  # bytes
 

@@ -11,6 +11,7 @@ from jabert.config import TrackingSettings, is_url, local_database, local_path
 from jabert.errors import JabertError, reason_of
 from jabert.files import exclusive
 from jabert.sockets import reach_directly
+from jabert.tracking.full import is_full
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
@@ -30,7 +31,7 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     """Connect to the MLflow store; a local one is created if it does not exist yet.
 
     Raises:
-        JabertError: the store cannot be reached; names `tracking.uri`.
+        JabertError: the store cannot be reached, or its database was emptied; names `tracking.uri`.
     """
     reach_directly()
     for name, value in _ENVIRONMENT.items():
@@ -41,10 +42,10 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     from sqlalchemy.exc import SQLAlchemyError
 
     uri = str(settings.uri)
+    database = local_database(uri)
+    if database:
+        _refuse_emptied(database, local_path(settings.artifacts))
     try:
-        database = local_database(uri)
-        if database:
-            _refuse_emptied(database, local_path(settings.artifacts))
         with _created_completely(database) if database else nullcontext():
             # MLflow's global functions use the store too, without a change of the environment.
             before = os.environ.get("MLFLOW_TRACKING_URI")
@@ -56,7 +57,7 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
             client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError, JabertError) as error:
-        reason = reason_of(error)
+        reason = "the disk is full" if is_full(error) else reason_of(error)
         raise JabertError(f"tracking.uri {uri}: the MLflow store cannot be reached ({reason})") from error
     return client
 

@@ -40,6 +40,8 @@ class TrainingState:
             return []
         with refusing(f"{path} is damaged", DamagedError):
             history: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(history, list):
+                raise TypeError("it is no list")
             numbers = [int(epoch[self._unit]) for epoch in history]
             if sorted(set(numbers)) != numbers or not all(
                 isinstance(value, int | float) for epoch in history for value in epoch.values()

@@ -16,7 +16,7 @@ GOOD = ("read", "changed", "refused")
 FEW = 8  # cases of each format in `make test`
 AT_ONCE = 2  # processes
 _SLOW = ("MLflow's SQLite", "model folders", "Hugging Face", "safetensors", "ONNX")
-_LONGEST = 90  # seconds without a word: a library that does not heed signals hangs
+_LONGEST = 300  # seconds without a word: a library that does not heed signals hangs
 _ENOUGH = 50  # failures of a format
 _PROGRAM = [sys.executable, str(Path(damage.__file__))]
 
