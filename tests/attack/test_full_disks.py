@@ -46,14 +46,6 @@ class Disk:
         return shutil.disk_usage(self.path).used
 
 
-@pytest.fixture
-def disk(tmp_path, monkeypatch):
-    with Disk(tmp_path / "small") as disk:
-        monkeypatch.chdir(disk.path)
-        yield disk
-        monkeypatch.chdir(tmp_path)
-
-
 def states():
     if not Path("mlruns", "mlflow.db").exists():
         return []
@@ -62,26 +54,36 @@ def states():
     return [run.info.status for run in client.search_runs([found.experiment_id])] if found else []
 
 
-def attack(disk, run, size):
+def attack(path, run, size):
     """Run on a disk of this size, then with room again; returns the sentence of the first, if it failed."""
-    # A folder of its own, since MLflow keeps the tables of a database that it knows in memory.
-    folder = disk.path / f"of-{size}"
-    for path in disk.path.iterdir():
-        shutil.rmtree(path)
-    folder.mkdir()
-    os.chdir(folder)
-    disk.hold(size)
-    sentence = None
-    try:
+    # A disk of its own, for SQLite keeps the files open of a database that is gone.
+    with Disk(path / f"of-{size}") as disk:
+        os.chdir(disk.path)
+        disk.hold(size)
+        sentence = None
+        try:
+            run()
+        except JabertError as error:
+            sentence = str(error)
+        disk.hold(ROOM)
+        if sentence is not None:
+            assert "disk is full" in sentence and str(disk.path) in sentence and "\n" not in sentence, (
+                sentence
+            )
+            run()
+            assert "RUNNING" not in states()
+        versions = [version["version"] for version in open_registry(load_settings()).listing()]
+        print(f"{size:,} bytes: {sentence}", flush=True)
+    return sentence, versions
+
+
+def room_of(path, run):
+    """Bytes that a run takes."""
+    with Disk(path / "large") as disk:
+        os.chdir(disk.path)
+        disk.hold(ROOM)
         run()
-    except JabertError as error:
-        sentence = str(error)
-    disk.hold(ROOM)
-    if sentence is not None:
-        assert "disk is full" in sentence and str(disk.path) in sentence and "\n" not in sentence, sentence
-        run()
-        assert "RUNNING" not in states()
-    return sentence
+        return disk.used
 
 
 def retrain(settings):
@@ -113,26 +115,23 @@ def retrain(settings):
 
 @pytest.mark.attack
 @pytest.mark.timeout(3600)
-def test_retrain_on_a_disk_that_fills(disk, toy_table):
+def test_retrain_on_a_disk_that_fills(toy_table, tmp_path):
     overrides = [f"data.path={toy_table}", "method.kind=tfidf", "data.test_share=0.25"]
 
     def run():
         retrain(load_settings(None, overrides))
 
-    disk.hold(ROOM)
-    run()
-    full, said = disk.used, []
+    full, said = room_of(tmp_path, run), set()
     for step in range(1, STEPS + 1):
-        said.append(attack(disk, run, full * step // STEPS))
-        print(f"{full * step // STEPS:,} bytes: {said[-1]}", flush=True)
-        versions = [version["version"] for version in open_registry(load_settings()).listing()]
-        assert versions == ["1"], (step, said[-1], versions)
-    assert len({sentence for sentence in said if sentence}) > 2
+        sentence, versions = attack(tmp_path, run, full * step // STEPS)
+        said.add(sentence)
+        assert versions == ["1"], (step, sentence, versions)
+    assert len(said) > 2
 
 
 @pytest.mark.attack
 @pytest.mark.timeout(3600)
-def test_featurize_on_a_disk_that_fills(disk, toy_encoder, toy_table):
+def test_featurize_on_a_disk_that_fills(toy_encoder, toy_table, tmp_path):
     overrides = [f"data.path={toy_table}", f"encoder.path={toy_encoder}", "encoder.device=cpu"]
 
     def run():
@@ -141,8 +140,6 @@ def test_featurize_on_a_disk_that_fills(disk, toy_encoder, toy_table):
             data = steps.read(settings)
             steps.featurize(settings, steps.tokenize(settings, data))
 
-    disk.hold(ROOM)
-    run()
-    full = disk.used
+    full = room_of(tmp_path, run)
     for step in range(1, STEPS + 1):
-        print(f"{full * step // STEPS:,} bytes: {attack(disk, run, full * step // STEPS)}", flush=True)
+        attack(tmp_path, run, full * step // STEPS)
