@@ -33,15 +33,22 @@ def told_if_full(settings: Settings) -> Iterator[None]:
     except JabertError:
         raise
     except Exception as error:
-        if not is_full(error):
+        if not is_full(error, local_database(str(settings.tracking.uri))):
             raise
         raise JabertError(
             f"{_place(error, settings)}: the disk is full; make room, and the next run goes on from here"
         ) from error
 
 
-def is_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, was that a disk or a quota is full."""
+def is_full(error: BaseException | None, database: Path | None = None) -> bool:
+    """Whether an error, or one that led to it, was that a disk or a quota is full.
+
+    Args:
+        error: of any library.
+        database: a file of SQLite, which without room for its journal calls a database read-only.
+    """
+    if database and "sqlite3.OperationalError" in str(error) and _room(database.parent) < _LITTLE // 10:
+        return True
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -67,12 +74,13 @@ def _place(error: BaseException, settings: Settings) -> str:
     }
     if database:
         folders = {"tracking.uri": database.parent, **folders}
-    free: dict[str, int] = {}
-    for name, folder in folders.items():
-        there = next((path for path in [folder, *folder.parents] if path.exists()), None) if folder else None
-        with suppress(OSError):
-            if there:
-                free[f"{name} {folder}"] = shutil.disk_usage(there).free
-    if not free:
-        return "a folder of the run"
+    free = {f"{name} {folder}": _room(folder) for name, folder in folders.items() if folder}
     return min(free, key=lambda name: free[name]) if min(free.values()) < _LITTLE else " or ".join(free)
+
+
+def _room(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder, or of that which is to hold it."""
+    with suppress(OSError):
+        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        return shutil.disk_usage(there).free
+    return 0
