@@ -25,6 +25,11 @@ def of_sqlite():
     database.execute("insert into a values (?)", ["x" * 100_000])
 
 
+def of_parquet():
+    with FULL.open("wb") as file:  # by its path pyarrow would remove the file after an error
+        pq.write_table(pa.table({"a": range(100_000)}), file)
+
+
 def of_tensorflow():
     from jabert.legacy_keras import import_tensorflow
 
@@ -35,7 +40,7 @@ def of_tensorflow():
 WAYS = {
     "Python": lambda: FULL.write_bytes(b"a" * 100_000),
     "NumPy": lambda: np.arange(100_000).tofile(FULL),
-    "Parquet": lambda: pq.write_table(pa.table({"a": range(100_000)}), str(FULL)),
+    "Parquet": of_parquet,
     "SQLite": of_sqlite,
     "TensorFlow": of_tensorflow,
 }
