@@ -47,7 +47,7 @@ def is_full(error: BaseException | None, database: Path | None = None) -> bool:
         error: of any library.
         database: a file of SQLite, which without room for its journal calls a database read-only.
     """
-    if database and "sqlite3.OperationalError" in str(error) and _room(database.parent) < _LITTLE // 10:
+    if database and "sqlite3.OperationalError" in str(error) and _room(database.parent) < _LITTLE:
         return True
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
