@@ -33,22 +33,15 @@ def told_if_full(settings: Settings) -> Iterator[None]:
     except JabertError:
         raise
     except Exception as error:
-        if not is_full(error, local_database(str(settings.tracking.uri))):
+        if not is_full(error):
             raise
         raise JabertError(
             f"{_place(error, settings)}: the disk is full; make room, and the next run goes on from here"
         ) from error
 
 
-def is_full(error: BaseException | None, database: Path | None = None) -> bool:
-    """Whether an error, or one that led to it, was that a disk or a quota is full.
-
-    Args:
-        error: of any library.
-        database: a file of SQLite, which without room for its journal calls a database read-only.
-    """
-    if database and "sqlite3.OperationalError" in str(error) and _room(database.parent) < _LITTLE:
-        return True
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, was that a disk or a quota is full."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

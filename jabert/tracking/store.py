@@ -57,7 +57,7 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
             client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError, JabertError) as error:
-        reason = "the disk is full" if is_full(error, database) else reason_of(error)
+        reason = "the disk is full" if is_full(error) else reason_of(error)
         raise JabertError(f"tracking.uri {uri}: the MLflow store cannot be reached ({reason})") from error
     return client
 

@@ -3,9 +3,11 @@
 Needs the right to mount a small file system; what needs no such right is in tests/code/test_full.py.
 """
 
+import json
 import os
 import shutil
 import subprocess
+import traceback
 from pathlib import Path
 
 import pytest
@@ -54,25 +56,47 @@ def states():
     return [run.info.status for run in client.search_runs([found.experiment_id])] if found else []
 
 
+def versions_there():
+    return [version["version"] for version in open_registry(load_settings()).listing()]
+
+
+def in_child(function):
+    """What a function returns, or the sentence that it ends with, in a process of its own, as a command has.
+
+    MLflow keeps connections to databases, also to one that was half made and set aside.
+    """
+    here, there = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            result = function()
+        except JabertError as error:
+            result = str(error)
+        except BaseException:
+            result = traceback.format_exc()
+        os.write(there, json.dumps(result).encode())
+        os._exit(0)
+    os.close(there)
+    with os.fdopen(here, "rb") as pipe:
+        result = json.loads(pipe.read())
+    os.waitpid(child, 0)
+    return result
+
+
 def attack(path, run, size):
     """Run on a disk of this size, then with room again; returns the sentence of the first, if it failed."""
-    # A disk of its own, for SQLite keeps the files open of a database that is gone.
     with Disk(path / f"of-{size}") as disk:
         os.chdir(disk.path)
         disk.hold(size)
-        sentence = None
-        try:
-            run()
-        except JabertError as error:
-            sentence = str(error)
+        sentence = in_child(run)
         disk.hold(ROOM)
         if sentence is not None:
             assert "disk is full" in sentence and str(disk.path) in sentence and "\n" not in sentence, (
                 sentence
             )
-            run()
-            assert "RUNNING" not in states()
-        versions = [version["version"] for version in open_registry(load_settings()).listing()]
+            assert in_child(run) is None
+            assert "RUNNING" not in in_child(states)
+        versions = in_child(versions_there)
         print(f"{size:,} bytes: {sentence}", flush=True)
     return sentence, versions
 
@@ -82,7 +106,7 @@ def room_of(path, run):
     with Disk(path / "large") as disk:
         os.chdir(disk.path)
         disk.hold(ROOM)
-        run()
+        assert in_child(run) is None
         return disk.used
 
 
