@@ -1,5 +1,6 @@
 """What every stage has in common as a Prefect task: how long it may take, what is tried again, Ctrl-C."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -7,8 +8,10 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
+from jabert.config import Settings
 from jabert.process import raise_missed_signals
 from jabert.redaction import errors_redacted
+from jabert.tracking import told_if_full
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -19,7 +22,7 @@ def stage(name: str, *, days: int = 1) -> Callable[[Callable[P, R]], Task[P, R]]
 
     def as_task(function: Callable[P, R]) -> Task[P, R]:
         made: Task[P, R] = Task(
-            errors_redacted()(raise_missed_signals()(function)),
+            errors_redacted()(raise_missed_signals()(_told_if_full(function))),
             name=name,
             cache_policy=NO_CACHE,
             retries=2,
@@ -31,6 +34,18 @@ def stage(name: str, *, days: int = 1) -> Callable[[Callable[P, R]], Task[P, R]]
         return made
 
     return as_task
+
+
+def _told_if_full(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, whose first argument is the settings, with a sentence for a full disk."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        settings = next(each for each in (*args, *kwargs.values()) if isinstance(each, Settings))
+        with told_if_full(settings):
+            return function(*args, **kwargs)
+
+    return run
 
 
 def is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

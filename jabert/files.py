@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,16 @@ def on_disk(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise JabertError(f"{path}: the disk is full; nothing was written") from error
         raise JabertError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Rename what an earlier process left and nobody can read, and warn; what was there before is removed."""
+    aside = path.with_name(f"{path.name}.damaged")
+    with on_disk(aside):
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        path.replace(aside)
+    log.warning("%s; it is set aside as %s and made again", why, aside)
 
 
 def write_text(path: Path, text: str) -> Path:

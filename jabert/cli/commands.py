@@ -117,7 +117,10 @@ def _command(
         from jabert.config import load_settings
 
         settings = load_settings(recipe, overrides or [])
-        command(given=Given(recipe or "", overrides or [], settings, as_json), **rest)
+        from jabert.tracking import told_if_full
+
+        with told_if_full(settings):
+            command(given=Given(recipe or "", overrides or [], settings, as_json), **rest)
 
     def decorate(command: Callable[..., None]) -> None:
         shared = inspect.signature(run).parameters

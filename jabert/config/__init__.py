@@ -264,7 +264,7 @@ def _read_recipe(recipe: str | Path | None) -> tuple[dict[str, Any], Path]:
         raise JabertError(f"recipe {str(recipe)!r} is neither a file that can be read {known}") from error
     try:
         return tomllib.loads(text), path.resolve().parent
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits
         raise JabertError(f"recipe {path}: {error}") from None
 
 
@@ -278,7 +278,7 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
     if text.startswith(("[", '"', "'")):
         try:
             return group, key, tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise JabertError(f"setting {name}: {text!r} cannot be read as a TOML value: {error}") from None
     # A bare word: pydantic reads numbers and true/false from text by the field's type.
     return group, key, None if text in ("", "none") else text

@@ -2,6 +2,7 @@
 
 import functools
 import pkgutil
+import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import StrEnum
@@ -27,6 +28,8 @@ class Kind(StrEnum):
     STORE = "the URI of an MLflow store"
 
 
+_LONGEST_NAME = 256  # characters, of a model or an experiment in MLflow's database
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -40,8 +43,19 @@ def _not_blank(name: str) -> str:
 
 
 def _of_a_model(name: str) -> str:
-    if set(name) & set("/:'"):  # two separate name and version in "models:/name/1"; MLflow's filters quote it
-        raise ValueError("it holds a slash, a colon or a quote")
+    # Of "models:/NAME/1" and "models:/NAME@champion"; filters quote it.
+    if wrong := sorted(set(name) & set("/:@?#'")):
+        raise ValueError(f"it holds {' '.join(wrong)}, which MLflow's URIs of models can't say")
+    if name != name.strip() or name in (".", ".."):
+        raise ValueError("it is '.' or '..', or has white space at an end, which MLflow's URIs can't say")
+    return _of_mlflow(name)
+
+
+def _of_mlflow(name: str) -> str:
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"it is longer than {_LONGEST_NAME} characters")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        raise ValueError("it holds a control character, or half of a surrogate pair")
     return name
 
 
@@ -170,6 +184,8 @@ class DataSettings(_Group):
     all of it in overlapping windows, whose vectors stand one behind the other"""
     windows: Count = 8
     """of a text at most; what lies beyond is cut"""
+    max_bytes: Count = 1_000_000_000
+    """of data, unpacked, that `retrain`, `validate` and `featurize` hold; `score` holds a part at a time"""
 
 
 LONG_TEXTS = ("data.long_texts", "data.windows")
@@ -290,7 +306,7 @@ class TrackingSettings(_Group):
     """MLflow server or database; without it $MLFLOW_TRACKING_URI, then mlruns/mlflow.db"""
     artifacts: Location | None = _location()
     """artifact folder of the experiment; without it mlruns/artifacts"""
-    experiment: Name = "jabert"
+    experiment: Annotated[Name, AfterValidator(_of_mlflow)] = "jabert"
     model_name: Annotated[Name, AfterValidator(_of_a_model)] = "jabert"
     """name of the registered model"""
 
@@ -487,7 +503,7 @@ class Settings(_Group):
         )
 
 
-_FOUND_OTHERWISE = ("encoder.device", "encoder.checkpoint")
+_WITHOUT_EFFECT = ("encoder.device", "encoder.checkpoint", "data.max_bytes")
 
 
 def decisive(settings: Settings, names: Iterable[str], without: Iterable[str] = ()) -> dict[str, Any]:
@@ -496,14 +512,14 @@ def decisive(settings: Settings, names: Iterable[str], without: Iterable[str] = 
     The neutral value is the first default that a setting ever had, so that a release that adds settings
     keeps the digests of yesterday, and one that changes a default does not. A field whose default is no
     longer its first names that as `neutral` in its `json_schema_extra`. Paths, URLs, the name of a checkpoint
-    and the device never decide a result: what is found there has a digest of its own.
+    and the device never decide a result: what is found there has a digest of its own. Nor does a limit.
 
     Args:
         settings: of one run.
         names: of groups (`data`) or single settings (`training.seed`).
         without: single settings of these groups that are left out.
     """
-    wanted, unwanted, flat = set(names), {*_FOUND_OTHERWISE, *without}, settings.flat()
+    wanted, unwanted, flat = set(names), {*_WITHOUT_EFFECT, *without}, settings.flat()
     kind = MethodSettings().kind  # neutral, though each kind has its own name as the default
     return {
         name: Path(flat[name]).name if name.startswith("validation.") else flat[name]

@@ -23,16 +23,17 @@ from jabert.dataset.dialects import DELIMITERS, composed, find_dialect, find_hea
 from jabert.dataset.dialects import name_of as name_of_delimiter
 from jabert.dataset.encodings import name_of
 from jabert.dataset.records import (
+    Record,
     TextFile,
     csv_records,
     is_packed,
     json_records,
     json_text,
     open_text,
-    sheet_records,
 )
-from jabert.dataset.sources import copied, opened, path_part, read_bytes
-from jabert.errors import JabertError
+from jabert.dataset.sources import Held, copied, opened, path_part, read_bytes
+from jabert.dataset.workbooks import sheet_records
+from jabert.errors import JabertError, refusing
 from jabert.texts import is_unicode
 
 DELIMITED = (".csv", ".tsv", ".txt")
@@ -40,7 +41,14 @@ JSON = (".jsonl", ".ndjson", ".json")
 WORKBOOKS = (".xlsx", ".xlsm")
 ENDINGS = (*DELIMITED[:2], ".parquet", *JSON, *DELIMITED[2:], *WORKBOOKS)
 Select = Callable[[Sequence[str]], Iterable[str]]
+OBJECT = "object"
+"""The column of `Chunk.table` that holds the objects of JSON: by key, the text of each value."""
+
 _FOR_HEADER = 1000  # rows that are looked at
+_PART_BYTES = 16_000_000  # of a chunk, unpacked; its rows are fewer where they are long
+_BATCH_ROWS = 64  # of Parquet that are unpacked at a time
+_NEAR = 1000  # names of columns among which the nearest to a wrong one is looked for
+_SHOWN = 20  # of them in a sentence
 
 
 class NoColumnError(JabertError):
@@ -97,18 +105,16 @@ class Chunk:
 
     @property
     def names(self) -> list[str]:
-        """The name of each column in `table`, which no other has."""
+        """The name of each column, which no other has."""
         return list(self.present) if isinstance(self.rows, list) else own_names(self.present)
 
     @cached_property
     def table(self) -> pa.Table:
-        """All columns, each under its own name; of JSON the text of each value, null where a key lacks."""
+        """All columns, each under its own name; of JSON one column `OBJECT`, as rows may have own keys."""
         if isinstance(self.rows, pa.Table):
             return self.rows
-        columns = [
-            [json_text(row[name]) if name in row else None for row in self.rows] for name in self.names
-        ]
-        return pa.table([pa.array(cells, pa.string()) for cells in columns], names=self.names)
+        objects = [[(key, json_text(value)) for key, value in row.items()] for row in self.rows]
+        return pa.table({OBJECT: pa.array(objects, pa.map_(pa.string(), pa.string()))})
 
     def cells(self, column: str, *, or_classes: bool = False) -> list[Any]:
         """The cells of a text column: strings and null, of JSON values of any type.
@@ -119,7 +125,7 @@ class Chunk:
                 their digits, truth values `true` and `false`, NaN null.
 
         Raises:
-            JabertError: the column of a Parquet file has another type, or is not UTF-8.
+            JabertError: the column of a Parquet file has another type.
         """
         if isinstance(self.rows, list):
             values = [row.get(column) for row in self.rows]
@@ -135,10 +141,7 @@ class Chunk:
             return list(cells.to_pylist())
         if not (textual or pa.types.is_null(kind)):
             raise JabertError(f"{self.file}: column {column!r} holds {kind}, not text")
-        try:
-            strings: list[str | None] = cells.cast(pa.large_string()).to_pylist()
-        except UnicodeDecodeError:
-            raise JabertError(f"{self.file}: column {column!r} holds bytes that are not UTF-8 text") from None
+        strings: list[str | None] = cells.cast(pa.large_string()).to_pylist()
         return strings
 
     def digest(self) -> str:
@@ -150,9 +153,17 @@ class Chunk:
 
 
 def read_chunks(
-    location: str, rows: int, select: Select, settings: DataSettings | None = None, sha256: str | None = None
+    location: str,
+    rows: int,
+    select: Select,
+    settings: DataSettings | None = None,
+    *,
+    sha256: str | None = None,
+    held: Held | None = None,
 ) -> Iterator[Chunk]:
-    """Read a table in chunks of at most `rows` rows; a table without rows is one chunk without rows.
+    """Read a table in chunks of at most `rows` rows, and of about 16 MB; one without rows is one such chunk.
+
+    Only a chunk at a time is in memory, of workbooks all.
 
     What an ending doesn't say is looked for in all of the file, before any row is given out: the same file
     means the same rows, whoever reads it.
@@ -165,19 +176,22 @@ def read_chunks(
             there it is called with the keys of the first `rows` rows, unless there are none.
         settings: encoding, delimiter, quoting and header, if they are not to be guessed.
         sha256: the digest that the file must have, in hexadecimal.
+        held: notes the size of the file, if the caller holds all chunks.
 
     Raises:
-        JabertError: the file cannot be read, has another digest, or is not such a table; names file and line.
-            And what `select` raises.
+        JabertError: the file cannot be read, has another digest, is too large to be held, or is not such a
+            table; names file and line. And what `select` raises.
     """
     settings = settings or DataSettings()
     ending = table_ending(location)
     if ending == ".parquet":
-        yield from _parquet_chunks(location, rows, select, sha256)
+        yield from _parquet_chunks(location, rows, select, sha256, held)
     elif ending in WORKBOOKS:
-        yield from _sheet_chunks(location, rows, select, settings, sha256)
+        yield from _sheet_chunks(
+            location, rows, select, settings, sha256=sha256, held=held or Held(settings.max_bytes)
+        )
     else:
-        with open_text(location, settings.encoding, sha256) as text:
+        with open_text(location, settings.encoding, sha256, held) as text:
             if ending in JSON:
                 yield from _json_chunks(text, rows, select, _form(text, settings))
             else:
@@ -220,22 +234,24 @@ def require_column(column: str, present: Sequence[str], file: str, role: str) ->
         return own_names(present)[named[0]]
     if named:
         raise JabertError(f"{file} has more than one column {column!r}; give its number, from 1, instead")
-    near = difflib.get_close_matches(column, present, n=1)
+    short = [name for name in present[:_NEAR] if len(name) < _NEAR]
+    near = difflib.get_close_matches(column[:_NEAR], short, n=1)
     hint = f"; the nearest is {near[0]!r}" if near else ""
     hint += f"; data.{role}_column names it"
-    shown = ", ".join(repr(name if len(name) < 40 else f"{name[:40]}…") for name in present)
+    shown = ", ".join(repr(name if len(name) < 40 else f"{name[:40]}…") for name in present[:_SHOWN])
+    shown += f" and {len(present) - _SHOWN:,} more" if len(present) > _SHOWN else ""
     raise NoColumnError(f"{file} has no column {column!r} but: {shown}{hint}")
 
 
 def own_names(names: Sequence[str]) -> list[str]:
     """A name for each column that no other has: its number for an empty one, and more if it is taken."""
-    own: list[str] = []
+    given, own = set(names), dict[str, None]()
     for number, name in enumerate(names, 1):
         free = name or str(number)
-        while free in own or (free != name and free in names):
+        while free in own or (free != name and free in given):
             free += f"_{number}"
-        own.append(free)
-    return own
+        own[free] = None
+    return list(own)
 
 
 def _class_name(value: Any) -> Any:
@@ -270,7 +286,7 @@ def _csv_chunks(text: TextFile, rows: int, select: Select, settings: DataSetting
         text_column=settings.text_column,
         columns=_least_columns(settings),
     )
-    header, note = _header((cells for _, cells in csv_records(text, dialect)), file, settings)
+    header, note = _header(csv_records(text, dialect), file, settings)
     notes = [*dialect.notes, *([note] if note else [])]
     if settings.delimiter == "auto" and ending != ".txt" and dialect.delimiter != usual:
         notes.insert(
@@ -296,25 +312,35 @@ def _least_columns(settings: DataSettings) -> int:
 
 
 def _sheet_chunks(
-    location: str, rows: int, select: Select, settings: DataSettings, sha256: str | None
+    location: str, rows: int, select: Select, settings: DataSettings, *, sha256: str | None, held: Held
 ) -> Iterator[Chunk]:
-    records, notes = sheet_records(read_bytes(location, sha256), location)
-    header, note = _header((cells for _, cells in records), location, settings)
+    records, notes = sheet_records(read_bytes(location, sha256, held), location, held)
+    header, note = _header(records, location, settings)
     form = Form(location, header=header, notes=(*notes, *([note] if note else [])))
     yield from _record_chunks(iter(records), rows, select, location, form)
 
 
-def _header(records: Iterable[Sequence[str]], file: str, settings: DataSettings) -> tuple[bool, str | None]:
+def _header(records: Iterable[Record], file: str, settings: DataSettings) -> tuple[bool, str | None]:
     if settings.header == "auto":
         columns = (settings.label_column, settings.group_column, settings.split_column, settings.order_column)
         names = {"text", "label", *filter(None, columns)}
         named = [name for name in names if not name.isdecimal()]
-        return find_header(islice(records, _FOR_HEADER), file, text_column=settings.text_column, names=named)
+        return find_header(_first(records), file, text_column=settings.text_column, names=named)
     return settings.header, None
 
 
+def _first(records: Iterable[Record]) -> Iterator[list[str]]:
+    """The cells of the first records, as many as are looked at and held."""
+    size = 0
+    for record in islice(records, _FOR_HEADER):
+        yield record.content
+        size += record.characters
+        if size > _PART_BYTES:
+            return
+
+
 def _record_chunks(
-    records: Iterator[tuple[int, list[str]]],
+    records: Iterator[Record],
     rows: int,
     select: Select,
     file: str,
@@ -322,10 +348,11 @@ def _record_chunks(
     *,
     text: TextFile | None = None,
 ) -> Iterator[Chunk]:
-    line, first = next(records)
-    present = first if form.header else [str(number) for number in range(1, len(first) + 1)]
+    first = next(records)
+    numbered = [str(number) for number in range(1, len(first.content) + 1)]
+    present = first.content if form.header else numbered
     if not form.header:
-        records = chain([(line, first)], records)
+        records = chain([first], records)
     try:
         select(present)
     except NoColumnError as error:
@@ -333,14 +360,14 @@ def _record_chunks(
         hint = hint if form.header else "as data.header is false, columns have numbers: data.text_column = 1"
         raise JabertError(f"{error}; {hint}") from None
     names = own_names(present)
-    for numbers, part in _parts(records, rows):
+    for part, numbers in _parts(records, rows):
         cells = [pa.array([record[place] for record in part], pa.string()) for place in range(len(names))]
         share = text.share if text else None
         yield Chunk(file, pa.Table.from_arrays(cells, names), present, numbers, share, form)
 
 
 def _json_chunks(text: TextFile, rows: int, select: Select, form: Form) -> Iterator[Chunk]:
-    for number, (numbers, part) in enumerate(_parts(json_records(text), rows)):
+    for number, (part, numbers) in enumerate(_parts(json_records(text), rows)):
         names = list(dict.fromkeys(chain.from_iterable(part)))
         if wrong := [name for name in names if not is_unicode(name)]:
             raise JabertError(
@@ -351,33 +378,74 @@ def _json_chunks(text: TextFile, rows: int, select: Select, form: Form) -> Itera
         yield Chunk(text.location, part, names, numbers, text.share, form)
 
 
-def _parts(records: Iterator[tuple[int, Any]], rows: int) -> Iterator[tuple[list[int], list[Any]]]:
-    """Lines and records, so many at a time; the first part is there even without records."""
-    is_first = True
-    while (part := list(islice(records, rows))) or is_first:
-        yield [line for line, _ in part], [record for _, record in part]
-        is_first = False
+def _parts(records: Iterator[Record], rows: int) -> Iterator[tuple[list[Any], list[int]]]:
+    """Contents and lines of so many records, or of fewer long ones; the first part is always there."""
+    part: list[Any] = []
+    lines: list[int] = []
+    size, is_first = 0, True
+    for record in records:
+        part.append(record.content)
+        lines.append(record.line)
+        size += record.characters
+        if len(part) == rows or size > _PART_BYTES:
+            yield part, lines
+            part, lines, size, is_first = [], [], 0, False
+    if part or is_first:
+        yield part, lines
 
 
-def _parquet_chunks(location: str, rows: int, select: Select, sha256: str | None) -> Iterator[Chunk]:
+def _parquet_chunks(
+    location: str, rows: int, select: Select, sha256: str | None, held: Held | None
+) -> Iterator[Chunk]:
     with ExitStack() as stack:
         # The footer of Parquet comes first, so that the file must be readable at any position.
-        file, _ = stack.enter_context(opened(location, sha256, seekable=not is_packed(location)))
+        file, _ = stack.enter_context(opened(location, sha256, seekable=not is_packed(location), held=held))
         if is_packed(location):
-            file = stack.enter_context(copied(gzip.GzipFile(fileobj=file, mode="rb")))
-        try:
-            # Buffered, because otherwise all of a row group is read at once.
-            parquet = pq.ParquetFile(file, buffer_size=1 << 20)
-            names, total, done = parquet.schema_arrow.names, parquet.metadata.num_rows, 0
-            selected, own = set(select(names)), own_names(names)
-            columns = [name for name in names if name in selected] if own == names else None
-            empty = pa.RecordBatch.from_pylist([], parquet.schema_arrow)
-            for batch in parquet.iter_batches(rows, columns=columns) if total else [empty]:
-                numbers = range(done + 1, done + len(batch) + 1)
-                done += len(batch)
-                table = pa.Table.from_batches([batch]).replace_schema_metadata()
-                table = table if own == names else table.rename_columns(own)
-                yield Chunk(location, table, names, numbers, done / max(1, total), Form(location))
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).partition("\n")[0]
-            raise JabertError(f"{location} cannot be read as Parquet: {reason}") from error
+            unpacked = gzip.GzipFile(fileobj=file, mode="rb")
+            file = stack.enter_context(copied(unpacked, location, held))
+        stack.enter_context(refusing(f"{location} cannot be read as Parquet"))
+        # Buffered, because otherwise all of a row group is read at once.
+        parquet = pq.ParquetFile(file, buffer_size=1 << 20)
+        names, total, done = parquet.schema_arrow.names, parquet.metadata.num_rows, 0
+        selected, own = set(select(names)), own_names(names)
+        columns = [name for name in names if name in selected] if own == names else None
+        for table in _tables(parquet, rows, columns, location, held):
+            numbers = range(done + 1, done + len(table) + 1)
+            done += len(table)
+            named = table if own == names else table.rename_columns(own)
+            yield Chunk(location, named, names, numbers, done / max(1, total), Form(location))
+
+
+def _tables(
+    parquet: pq.ParquetFile, rows: int, columns: list[str] | None, location: str, held: Held | None
+) -> Iterator[pa.Table]:
+    """The rows of a Parquet file, so many at a time, or fewer if they are large; one table at least."""
+    batches: list[pa.RecordBatch] = []
+    size = count = unpacked = 0
+    is_first = True
+    for batch in parquet.iter_batches(min(rows, _BATCH_ROWS), columns=columns):
+        _require_sound(batch, location)
+        batches.append(batch)
+        size, count, unpacked = size + batch.nbytes, count + len(batch), unpacked + batch.nbytes
+        if held:
+            held.note(location, unpacked)
+        if count + _BATCH_ROWS > rows or size > _PART_BYTES:
+            yield _joined(batches)
+            batches, size, count, is_first = [], 0, 0, False
+    if batches or is_first:
+        yield _joined(batches or [pa.RecordBatch.from_pylist([], parquet.schema_arrow)])
+
+
+def _require_sound(batch: pa.RecordBatch, location: str) -> None:
+    """Refuse damaged columns: their offsets would point outside the memory that they have."""
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            with refusing(f"{location}: column {name!r} holds bytes that are not UTF-8 text, or is damaged"):
+                column.validate(full=True)
+        raise
+
+
+def _joined(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    return pa.Table.from_batches(batches).combine_chunks().replace_schema_metadata()

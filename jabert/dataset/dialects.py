@@ -18,16 +18,17 @@ from jabert.errors import JabertError
 
 Quoting = Literal["rfc4180", "none"]
 OpenLines = Callable[[str], Iterable[str]]
-"""Reads the lines of a file from its start, each with its end, which is the argument."""
+"""Reads the lines of a file from its start, each with its end, which is the argument; any if that is ""."""
 
 _Lines = Callable[[], Iterable[str]]
 
 DELIMITERS = (",", "\t", ";", "|")
-_LONGEST_RECORD = 10_000_000  # characters; the quote that opens a longer one is hardly ever closed
+LONGEST_RECORD = 10_000_000  # characters; the quote that opens a longer one is hardly ever closed
 _LONGEST_HEADER = 100  # lines
 _FEW = 5  # rows of which chance can make one width
 _ENOUGH = 20  # rows in which the labels occur again
 _KEPT = 10_000  # rows whose cells are remembered
+_KEPT_CHARACTERS = 10_000_000  # of all that is remembered of a file
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def find_dialect(
         JabertError: there are several possibilities; names the file and the setting. A file that cannot be
             read at all is not refused here but at the row that is not as the others.
     """
-    newlines = _newlines(open_lines("\n"))
+    newlines = _newlines(open_lines(""))
     dialects = [
         replace(_find(partial(open_lines, newline), file, delimiters, quoting, text_column), newline=newline)
         for newline in newlines
@@ -95,14 +96,21 @@ def find_dialect(
 
 
 def _newlines(lines: Iterable[str]) -> list[str]:
-    """What can end a line: not a carriage return alone where the first stands before a line feed."""
+    """What can end a line: not a carriage return alone where the first stands before a line feed.
+
+    Args:
+        lines: each with its end, which may be either, or both.
+    """
     fed = alone = False
     for line in lines:
-        pair = line.endswith("\r\n")
-        alone = alone or "\r" in line[: -2 if pair else None]
-        if pair and not alone:
-            return ["\n"]
-        fed = fed or line.endswith("\n")
+        if line.endswith("\r\n"):
+            if not alone:
+                return ["\n"]
+            fed = True
+        elif line.endswith("\r"):
+            alone = True
+        else:
+            fed = fed or line.endswith("\n")
     return ["\n"] * (fed or not alone) + ["\r"] * alone
 
 
@@ -146,7 +154,7 @@ def _first_record(lines: Iterable[str]) -> str:
         if not text and not line.strip("\r\n"):
             continue
         text += line
-        if text.count('"') % 2 == 0 or number > _LONGEST_HEADER:
+        if text.count('"') % 2 == 0 or number > _LONGEST_HEADER or len(text) > LONGEST_RECORD:
             break
     return text
 
@@ -175,8 +183,9 @@ class _Reading:
         needless: by column the line of the first quoted cell that had no need to be.
         filled: by column and whether they are quoted the number of cells, empty ones only if quoted.
         broken: number of records on several lines, and that of their lines.
-        joined: line and lines of each, kept only if each line could be a row.
-        seen: by column the cells of records on one line.
+        joined: line and lines of the first of them, kept only if each line could be a row.
+        seen: by column the cells of the first records on one line.
+        kept: characters of `joined` and `seen`.
         line_ends: of the lines that are not blank, how many end in a carriage return and a line feed, and how
             many in a line feed alone.
         record_ends: of the records, with quoting.
@@ -199,6 +208,7 @@ class _Reading:
     broken: tuple[int, int] = (0, 0)
     joined: list[tuple[int, list[str]]] = field(default_factory=list)
     seen: dict[int, set[str]] = field(default_factory=dict)
+    kept: int = 0
     line_ends: Counter[str] = field(default_factory=Counter)
     record_ends: Counter[str] = field(default_factory=Counter)
 
@@ -227,10 +237,14 @@ class _Reading:
             self.names, self.header_quoted = cells, self.by_name and any(quoted)
         self.records += 1
         self.strict = has_width(cells, len(self.names))
+        room = self.kept < _KEPT_CHARACTERS
         if len(lines) > 1:
             self.broken = self.broken[0] + 1, self.broken[1] + len(lines)
-            self.joined += [(line, lines)] if self.even else []
-        elif self.records <= _KEPT:
+            if self.even and (room or not self.joined):
+                self.joined.append((line, lines))
+                self.kept += sum(map(len, lines))
+        elif self.records <= _KEPT and room:
+            self.kept += sum(map(len, cells)) + len(cells)
             for column, cell in enumerate(cells):
                 self.seen.setdefault(column, set()).add(cell)
         if (self.records == 1 and self.by_name) or not (self.even or any(quoted)):
@@ -275,7 +289,7 @@ def _records(
 ) -> Iterator[tuple[int, list[str], list[str], list[bool]] | None]:
     """Line, lines, cells and whether each cell is quoted, of each record; None where it breaks RFC 4180."""
     end = re.escape(delimiter)
-    cell = re.compile(f'(?:"((?:[^"]|"")*)"|([^"{end}]*))({end}|\\Z)')
+    cell = re.compile(f'(?:"([^"]*(?:""[^"]*)*)"|([^"{end}]*))({end}|\\Z)')
     part: list[str] = []
     start, quotes, size = 1, 0, 0
     for number, line in enumerate(lines, 1):
@@ -284,7 +298,7 @@ def _records(
         part.append(line)
         quotes += line.count('"')
         size += len(line)
-        if quotes % 2 and size < _LONGEST_RECORD:
+        if quotes % 2 and size < LONGEST_RECORD:
             continue  # a record ends where all its quotes are closed
         if text := "".join(part).rstrip("\r\n"):
             cells = text.split(delimiter)

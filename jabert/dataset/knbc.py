@@ -6,24 +6,34 @@ EUC-JP or UTF-8; the first two columns are the sentence's id and the sentence. T
 and section 8.1 of its manual.
 """
 
+import bz2
+import gzip
 import io
+import lzma
 import re
 import tarfile
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
-from jabert.config import below
-from jabert.dataset.sources import DAMAGED, exists, is_folder, names_in, path_part, read_bytes
+from jabert.config import DataSettings, below
+from jabert.dataset.sources import Held, exists, is_folder, names_in, path_part, read_bytes
 from jabert.dataset.tables import rows_frame
 from jabert.dataset.writing import write_table
-from jabert.errors import JabertError
+from jabert.errors import JabertError, refusing
 
 TOPICS = {"Gourmet": "グルメ", "Keitai": "携帯電話", "Kyoto": "京都", "Sports": "スポーツ"}  # file -> label
 # The tag of 京都 is ［京都観光］. Three of the 249 tags are followed by a full-width space.
 TAG = re.compile(r"\A［(?:グルメ|携帯電話|京都観光|スポーツ)］\s*")
+_LARGEST_HEADER = 1 << 20  # bytes of the header of a member of a tar archive
+_UNPACK: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.bz2", ".tbz2", ".tar.gz", ".tgz", ".tar.xz")
 
 
@@ -42,19 +52,21 @@ def corpus_folder(location: str) -> str | None:
     return next(filter(exists, (below(folder, "corpus2") for folder in candidates)), None)
 
 
-def read_knbc(location: str, sha256: str | None = None) -> pd.DataFrame:
-    """Read the corpus from a folder or archive, at a path or URL.
+def read_knbc(location: str, held: Held, sha256: str | None = None) -> pd.DataFrame:
+    """Read the corpus from a folder or archive, at a path or URL; `held` notes its size.
 
     Returns:
         Columns text (with the topic tags), label (Japanese), group (the article), file, line.
 
     Raises:
-        JabertError: it cannot be read, a topic's file is missing, or a line is malformed.
+        JabertError: it cannot be read, a topic's file is missing, a line is malformed, or it is too large to
+            be held.
     """
     if is_archive(location) or not is_folder(location):
-        contents = _in_archive(read_bytes(location, sha256), location)
+        contents = _in_archive(read_bytes(location, sha256, held), location, held)
     else:
-        contents = {topic: (file, read_bytes(file)) for topic, file in topic_files(location).items()}
+        files = topic_files(location)
+        contents = {topic: (file, read_bytes(file, held=held)) for topic, file in files.items()}
     topics = [_parse_topic(data, file, TOPICS[topic]) for topic, (file, data) in sorted(contents.items())]
     return pd.concat(topics, ignore_index=True)
 
@@ -97,7 +109,7 @@ def import_knbc(source: str, out: Path, *, strip_topic_tag: bool) -> dict[str, i
     Raises:
         JabertError: the corpus cannot be read, or the table not written.
     """
-    rows = read_knbc(source)
+    rows = read_knbc(source, Held(DataSettings().max_bytes))
     kept, tag_only = strip_topic_tags(rows) if strip_topic_tag else (rows, 0)
     write_table(kept[["text", "label", "group"]], out)
     return {"rows_read": len(rows), "tag_only": tag_only, "rows": len(kept)}
@@ -109,34 +121,83 @@ def _require_all(topics: Collection[str], location: str) -> None:
             raise JabertError(f"{location} has no file corpus2/{topic}.tsv of the KNB corpus")
 
 
-def _in_archive(data: bytes, location: str) -> dict[str, tuple[str, bytes]]:
+def _in_archive(data: bytes, location: str, held: Held) -> dict[str, tuple[str, bytes]]:
     """Topic -> (file, contents), unpacked in memory: nothing of an archive is ever written to disk."""
     files: dict[str, tuple[str, bytes]] = {}
-    try:
-        for member, contents in _members(data):
+    with refusing(f"{location} cannot be read as an archive"):
+        for member, contents in (_in_zip if data.startswith(b"PK") else _in_tar)(data, location, held):
             topic = PurePosixPath(member).stem
             if topic in files:
                 raise JabertError(f"{location} holds the topic {topic} twice: {files[topic][0]} and {member}")
             files[topic] = (f"{location}::{member}", contents)
-    except (*DAMAGED, OSError, RuntimeError, zipfile.BadZipFile, tarfile.TarError) as error:
-        # RuntimeError: the archive is encrypted.
-        reason = str(error).partition("\n")[0].rstrip(":")
-        raise JabertError(f"{location} cannot be read as an archive: {reason}") from error
     _require_all(files, location)
     return files
 
 
-def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the topic files in a zip or tar archive."""
-    if data.startswith(b"PK"):
-        with zipfile.ZipFile(io.BytesIO(data)) as packed:
-            for name in filter(_is_topic_file, packed.namelist()):
-                yield name, packed.read(name)
-        return
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+def _in_zip(data: bytes, location: str, held: Held) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the topic files in a zip archive."""
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        members = [member for member in packed.infolist() if _is_topic_file(member.filename)]
+        # No more than that is ever unpacked: a member that holds more is damaged.
+        held.note(location, sum(member.file_size for member in members))
+        for member in members:
+            yield member.filename, packed.read(member)
+
+
+def _in_tar(data: bytes, location: str, held: Held) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the topic files in a tar archive."""
+    unpack = next((of for start, of in _UNPACK.items() if data.startswith(start)), None)
+    file = io.BytesIO(data)
+    tape: Any = _Tape(unpack(file) if unpack else file, location, held)
+    with tarfile.open(fileobj=tape, mode="r:") as tar:
         for member in tar:
-            if _is_topic_file(member.name) and member.isfile() and (file := tar.extractfile(member)):
-                yield member.name, file.read()
+            if _is_topic_file(member.name) and member.isfile() and (found := tar.extractfile(member)):
+                yield member.name, b"".join(iter(lambda: found.read(_LARGEST_HEADER), b""))
+        while tape.read(_LARGEST_HEADER):  # the checksum is at the end
+            pass
+
+
+class _Tape:
+    """An unpacked tar archive, as far as `tarfile` reads it; all that is passed over counts as held.
+
+    Args:
+        file: that unpacks what it reads.
+        location: of the archive.
+        held: notes how far it was read.
+    """
+
+    def __init__(self, file: Any, location: str, held: Held) -> None:
+        self._file, self._location, self._held, self._most = file, location, held, 0
+
+    def tell(self) -> int:
+        """The place in the unpacked archive."""
+        return int(self._file.tell())
+
+    def seek(self, place: int) -> int:
+        """Go to a place.
+
+        Raises:
+            JabertError: it is too far from the start.
+        """
+        self._note(place)
+        return int(self._file.seek(place))
+
+    def read(self, size: int) -> bytes:
+        """So many bytes.
+
+        Raises:
+            tarfile.ReadError: a header claims more than any has.
+            JabertError: they are too far from the start.
+        """
+        if size > _LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header has {size:,} bytes")
+        self._note(self.tell() + size)
+        return bytes(self._file.read(size))
+
+    def _note(self, place: int) -> None:
+        if place > self._most:
+            self._most = place
+            self._held.note(self._location, place, is_all=False)
 
 
 def _is_topic_file(name: str) -> bool:

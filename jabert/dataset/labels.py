@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 
 import pandas as pd
 
@@ -13,6 +14,8 @@ from jabert.config import DataSettings
 from jabert.errors import JabertError
 
 _SEPARATORS = re.compile(r"[,;|/、，；｜／\t\n]")
+_MOST_SHOWN, _LONGEST_SHOWN = 10, 100  # labels in a sentence, and characters of each
+_LONGEST_LIST = 10_000  # characters
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 _NULLS = {"", "nan", "null", "none", "na", "n/a", "#n/a", "nil", "<na>"}
 
@@ -39,7 +42,8 @@ def with_classes(rows: pd.DataFrame, settings: DataSettings) -> tuple[pd.DataFra
     }
     for label, whole in renamed.items():
         notes.append(
-            f"the labels {whole!r} ({counts[whole]:,} rows) and {label!r} ({counts[label]:,}) are one class"
+            f"the labels {_shown(whole)} ({counts[whole]:,} rows) and {_shown(label)} ({counts[label]:,}) "
+            "are one class"
         )
     if settings.normalize_labels:
         renamed |= _normalized(
@@ -50,7 +54,9 @@ def with_classes(rows: pd.DataFrame, settings: DataSettings) -> tuple[pd.DataFra
             joined[renamed.get(label, label)].append(label)
         for name, labels in joined.items():
             if len({*labels, name} - {old for old in labels if _WHOLE.fullmatch(old)}) > 1:
-                notes.append(f"label {name!r} stands for {_listed(labels, counts)} (data.normalize_labels)")
+                notes.append(
+                    f"label {_shown(name)} stands for {_listed(labels, counts)} (data.normalize_labels)"
+                )
     else:
         for labels in _alike(counts):
             notes.append(
@@ -60,6 +66,8 @@ def with_classes(rows: pd.DataFrame, settings: DataSettings) -> tuple[pd.DataFra
     nulls = [label for label in counts if label.strip().casefold() in _NULLS]
     for label in sorted({*nulls} - {*settings.labels}):
         notes.append(f"the label {_listed([label], counts)} is a class, though it looks like a missing one")
+    if len(notes) > _MOST_SHOWN:
+        notes[_MOST_SHOWN:] = [f"{len(notes) - _MOST_SHOWN:,} more such sentences on labels are left out"]
     return (rows.assign(label=rows["label"].replace(renamed)) if renamed else rows), notes
 
 
@@ -88,12 +96,19 @@ def _normalized(counts: Mapping[str, int], allowed: Collection[str]) -> dict[str
 
 
 def _listed(labels: Collection[str], counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{label!r} ({counts[label]:,} rows)" for label in labels)
+    first = [f"{_shown(label)} ({counts[label]:,} rows)" for label in islice(labels, _MOST_SHOWN)]
+    return ", ".join(first) + (
+        f" and {len(labels) - _MOST_SHOWN:,} more" if len(labels) > _MOST_SHOWN else ""
+    )
+
+
+def _shown(label: str) -> str:
+    return repr(label if len(label) <= _LONGEST_SHOWN else f"{label[:_LONGEST_SHOWN]}…")
 
 
 def _refuse_several(rows: pd.DataFrame, counts: Mapping[str, int], allowed: Collection[str]) -> None:
     """Refuse a cell that is a list, or that is made of labels which also stand alone, or in another order."""
-    orders = defaultdict(set)
+    known, orders = set(allowed), defaultdict(set)
     for label in counts:
         if len(parts := _parts(label)) > 1:
             orders[tuple(sorted(parts))].add(label)
@@ -102,12 +117,13 @@ def _refuse_several(rows: pd.DataFrame, counts: Mapping[str, int], allowed: Coll
         several = len(set(parts)) > 1 and (
             all(part in counts for part in parts) or len(orders[tuple(sorted(parts))]) > 1
         )
-        if label in allowed or not (several or _is_list(label)):
+        if label in known or not (several or _is_list(label)):
             continue
         row = rows.loc[rows["label"] == label].iloc[0]
         raise JabertError(
-            f"{row['file']}, line {row['line']}: {label!r} are several labels ({count:,} rows have them), "
-            "but a text has one: keep one, leave such rows out, or name it in data.labels if it is one class"
+            f"{row['file']}, line {row['line']}: {_shown(label)} are several labels ({count:,} rows have "
+            "them), but a text has one: keep one, leave such rows out, or name it in data.labels if it is "
+            "one class"
         )
 
 
@@ -116,7 +132,7 @@ def _parts(label: str) -> list[str]:
 
 
 def _is_list(label: str) -> bool:
-    if not (label.startswith("[") and label.endswith("]")):
+    if not (label.startswith("[") and label.endswith("]")) or len(label) > _LONGEST_LIST:
         return False
     for read in (json.loads, ast.literal_eval):
         try:

@@ -19,7 +19,7 @@ from jabert.dataset.encodings import name_of
 from jabert.dataset.knbc import corpus_folder, is_archive, read_knbc, topic_files
 from jabert.dataset.labels import with_classes
 from jabert.dataset.records import open_text
-from jabert.dataset.sources import digest_of, exists, files_below, is_folder, is_web, matching, names_in
+from jabert.dataset.sources import Held, digest_of, exists, files_below, is_folder, is_web, matching, names_in
 from jabert.dataset.tables import FILES, FOLDERS, read_seed_folders, read_table, rows_frame
 from jabert.errors import JabertError
 
@@ -59,20 +59,21 @@ def read_files(settings: DataSettings) -> Rows:
     """Read the texts as they are, before anything is removed or split.
 
     Raises:
-        JabertError: the data cannot be read; names file and line, column or setting.
+        JabertError: the data cannot be read, or are more than `data.max_bytes`; names file and line, column
+            or setting.
     """
-    files = _files_of(settings)  # refuses a data.sha256 of a folder
+    files, held = _files_of(settings), Held(settings.max_bytes)  # refuses a data.sha256 of a folder
     notes = list(_left_out(settings, files))
     forms: list[Form] = []
     match format_of(settings):
         case "table":
-            table, forms = _read_tables(files, settings, notes)
+            table, forms = _read_tables(files, settings, held, notes)
         case "classes":
-            table, forms = _read_classes(files, settings, notes)
+            table, forms = _read_classes(files, settings, held, notes)
         case "knbc":
-            table = read_knbc(location_of(settings), settings.sha256)
+            table = read_knbc(location_of(settings), held, settings.sha256)
         case "seed":
-            table, forms = read_seed_folders(location_of(settings), settings)
+            table, forms = read_seed_folders(location_of(settings), settings, held)
     notes += [note for form in forms for note in form.notes]
     if "split" in table:
         table = _with_sides(table, notes)
@@ -81,12 +82,12 @@ def read_files(settings: DataSettings) -> Rows:
 
 
 def _read_tables(
-    files: Mapping[str, str], settings: DataSettings, notes: list[str]
+    files: Mapping[str, str], settings: DataSettings, held: Held, notes: list[str]
 ) -> tuple[pd.DataFrame, list[Form]]:
     """The rows of all tables, with the split that the names of the files say, unless a column says it."""
     sides = _sides_of(files, settings, notes)
     own = settings.model_copy(update={"split": "auto"}) if sides else settings
-    read = [read_table(file, own) for file in files.values()]
+    read = [read_table(file, own, held) for file in files.values()]
     tables = [rows for rows, _ in read]
     if sides and not all("split" in rows for rows in tables):
         tables = [
@@ -131,12 +132,12 @@ def _with_sides(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 
 def _read_classes(
-    files: Mapping[str, str], settings: DataSettings, notes: list[str]
+    files: Mapping[str, str], settings: DataSettings, held: Held, notes: list[str]
 ) -> tuple[pd.DataFrame, list[Form]]:
     """A text for each file, its label the folder of the file; the folder around that may say the split."""
     texts, addresses, encodings = [], 0, Counter[str]()
     for file in files.values():
-        with open_text(file, settings.encoding) as text:
+        with open_text(file, settings.encoding, held=held) as text:
             lines = list(text.lines())
             encodings[text.encoding] += 1
         addresses += bool(lines) and bool(_ADDRESS.match(lines[0]))

@@ -3,10 +3,9 @@
 import gzip
 import hashlib
 import lzma
-import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -16,15 +15,57 @@ import fsspec
 from jabert.config import Url, is_url, revealed
 from jabert.errors import JabertError
 
+BLOCK = 1 << 20  # bytes that are read at a time
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)  # what decompressors raise
+
+
+_COUNTED = 1_000_000_000  # bytes of a file that are unpacked to tell its size, at least
+
+
+class Held:
+    """Counts the bytes of the data that are held in memory at the same time, unpacked.
+
+    Args:
+        most: that may be, `data.max_bytes`.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._sizes: dict[str, int] = {}
+        self._total = 0
+
+    def note(self, location: str, size: int, *, is_all: bool = True) -> None:
+        """Note the bytes of a file, all of them or those that were found so far.
+
+        Raises:
+            JabertError: with those of the files before they are too many; names file, setting and sizes.
+        """
+        self._total += size - self._sizes.get(location, 0)
+        self._sizes[location] = size
+        if self._total > self.most:
+            told = f"{'' if is_all else 'more than '}{size:,} bytes,"
+            if len(self._sizes) > 1:
+                told += f" all {len(self._sizes):,} files so far {self._total:,},"
+            raise JabertError(
+                f"{location} unpacked has {told} but data.max_bytes allows {self.most:,} to be held in "
+                "memory: set it higher if there is enough, or give fewer rows"
+            )
+
+    def count(self, location: str, blocks: Iterable[bytes]) -> None:
+        """Note the bytes of a file by reading it, to its end if that is not far beyond what is allowed."""
+        size, enough = 0, max(2 * self.most, _COUNTED)
+        for block in blocks:
+            size += len(block)
+            if size > enough:
+                return self.note(location, size, is_all=False)
+        return self.note(location, size)
 
 
 @contextmanager
 def reading(location: str) -> Iterator[None]:
     """Turn every failure to read a file or folder into a `JabertError` of one sentence that names it.
 
-    Each remote file system has exceptions of its own, so at a URL any exception counts; on this machine only
-    those of the system and of a decompressor do.
+    Each remote file system has exceptions of its own, and a damaged file makes a library raise anything.
     """
     try:
         yield
@@ -37,14 +78,12 @@ def reading(location: str) -> Iterator[None]:
             raise JabertError(
                 f"{location} could not be read ({_reason(error)}); a downloaded copy can be given instead"
             ) from error
-        if isinstance(error, OSError):
-            raise JabertError(f"{location} cannot be read: {_reason(error)}") from error
-        raise
+        raise JabertError(f"{location} cannot be read: {_reason(error)}") from error
 
 
 @contextmanager
 def opened(
-    location: str, sha256: str | None = None, *, seekable: bool = False
+    location: str, sha256: str | None = None, *, seekable: bool = False, held: Held | None = None
 ) -> Iterator[tuple[BinaryIO, int | None]]:
     """Open a file to be read from start to end.
 
@@ -52,19 +91,23 @@ def opened(
         location: path or URL.
         sha256: the digest that the contents must have, in hexadecimal.
         seekable: whether the file must be readable at any position.
+        held: notes the size of the file as it is, packed or not.
 
     Yields:
         The file, and its size in bytes if that is known.
 
     Raises:
-        JabertError: the file cannot be read, or has another digest; also while it is read, inside the `with`.
+        JabertError: the file cannot be read, has another digest, or is too large to be held; also while it is
+            read, inside the `with`.
     """
     web = is_web(location)  # its files are read in one go, because a server may not know ranges of bytes
     with ExitStack() as stack:
         system, path = stack.enter_context(_file_system(location))
         file = stack.enter_context(system.open(path, "rb", **({"block_size": 0} if web else {})))
+        if held and (size := system.size(path)):
+            held.note(location, size)
         if (web and seekable) or (is_url(location) and sha256):  # what is verified is fetched once
-            file = stack.enter_context(copied(file))
+            file = stack.enter_context(copied(file, location, held))
         if sha256:
             found = _sha256(file)
             if found != sha256.lower():
@@ -74,18 +117,32 @@ def opened(
 
 
 @contextmanager
-def copied(file: BinaryIO | gzip.GzipFile) -> Iterator[BinaryIO]:
-    """The contents of a file in a temporary one, which can be read at any position."""
+def copied(file: BinaryIO | gzip.GzipFile, location: str, held: Held | None = None) -> Iterator[BinaryIO]:
+    """The contents of a file in a temporary one, which can be read at any position.
+
+    Raises:
+        JabertError: they are too large to be held.
+    """
     with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(file, copy)
+        size = 0
+        while block := file.read(BLOCK):
+            size += copy.write(block)
+            if held and size > held.most:
+                held.note(location, size, is_all=False)
         copy.seek(0)
         yield copy
 
 
-def read_bytes(location: str, sha256: str | None = None) -> bytes:
+def read_bytes(location: str, sha256: str | None = None, held: Held | None = None) -> bytes:
     """The whole contents of a file; arguments and errors are those of `opened`."""
-    with opened(location, sha256) as (file, _):
-        return file.read()
+    with opened(location, sha256, held=held) as (file, size):
+        if held is None or size is not None:
+            return file.read()
+        content = bytearray()  # a server need not say how much will come
+        while block := file.read(BLOCK):
+            content += block
+            held.note(location, len(content), is_all=False)
+        return bytes(content)
 
 
 def digest_of(location: str) -> str:

@@ -8,6 +8,7 @@ Text is taken exactly as it stands: "NA" and "null" are words, and white space a
 other columns an empty cell means that there is no value.
 """
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
@@ -15,7 +16,7 @@ import pandas as pd
 from jabert.config import DataSettings, below, is_url
 from jabert.dataset.chunks import Chunk, Form, read_chunks, require_column
 from jabert.dataset.dialects import composed
-from jabert.dataset.sources import is_folder
+from jabert.dataset.sources import Held, is_folder
 from jabert.errors import JabertError
 from jabert.texts import is_unicode
 
@@ -28,8 +29,8 @@ FILES = tuple(f"{folder}/{name}.csv" for folder in FOLDERS for name in ("feature
 _ARTICLE = {"delimiter": ",", "quoting": "rfc4180", "header": True}
 
 
-def read_table(location: str, settings: DataSettings) -> tuple[pd.DataFrame, Form]:
-    """Read the columns that the settings name from a table file.
+def read_table(location: str, settings: DataSettings, held: Held) -> tuple[pd.DataFrame, Form]:
+    """Read the columns that the settings name from a table file, whose size `held` notes.
 
     Returns:
         Columns text, label, group, split and order (these if there), file, line, where `line` is that on
@@ -54,12 +55,12 @@ def read_table(location: str, settings: DataSettings) -> tuple[pd.DataFrame, For
             wanted["order"] = settings.order_column
         return {role: require_column(column, present, location, role) for role, column in wanted.items()}
 
-    cells, lines, form = read_columns(location, roles, settings, settings.sha256)
+    cells, lines, form = read_columns(location, roles, settings, held, settings.sha256)
     return rows_frame(cells, location, lines), form
 
 
-def read_seed_folders(location: str, settings: DataSettings) -> tuple[pd.DataFrame, list[Form]]:
-    """Read the two folders of the article.
+def read_seed_folders(location: str, settings: DataSettings, held: Held) -> tuple[pd.DataFrame, list[Form]]:
+    """Read the two folders of the article, whose size `held` notes.
 
     Returns:
         Columns text, label, split (train or test), file, line; file and line are those of the text. And how
@@ -75,8 +76,8 @@ def read_seed_folders(location: str, settings: DataSettings) -> tuple[pd.DataFra
         if not is_url(path) and not is_folder(path):
             raise JabertError(f"there is no folder {path}")
         features, labels = below(path, "features.csv"), below(path, "labels.csv")
-        texts, lines, form = _read_column(features, "feature", own)
-        classes, _, of_labels = _read_column(labels, "label", own)
+        texts, lines, form = _read_column(features, "feature", own, held)
+        classes, _, of_labels = _read_column(labels, "label", own, held)
         if len(texts) != len(classes):
             raise JabertError(f"{features} has {len(texts)} rows, but {labels} has {len(classes)}")
         forms += [form, of_labels]
@@ -90,6 +91,7 @@ def read_columns(
     location: str,
     roles: Callable[[Sequence[str]], dict[str, str]],
     settings: DataSettings,
+    held: Held,
     sha256: str | None = None,
 ) -> tuple[Cells, list[int], Form]:
     """Read columns of strings from a table file.
@@ -98,6 +100,7 @@ def read_columns(
         location: path or URL.
         roles: from the names of the columns that are there, the name of each role's column.
         settings: encoding, delimiter, quoting and header, if they are not to be guessed.
+        held: notes the size of the file.
         sha256: the digest that the file must have, in hexadecimal.
 
     Returns:
@@ -108,7 +111,7 @@ def read_columns(
     """
     cells: Cells = {}
     lines: list[int] = []
-    present: list[str] = []
+    present: dict[str, None] = {}
     form = Form(location)
     found: dict[str, str] = {}
 
@@ -117,13 +120,13 @@ def read_columns(
         found = roles(names)
         return list(found.values())
 
-    for chunk in read_chunks(location, 4096, select, settings, sha256):
+    for chunk in read_chunks(location, 4096, select, settings, sha256=sha256, held=held):
         form = chunk.form
         if not chunk.lines:
             break
         if isinstance(chunk.rows, list):  # of JSON any row may have more keys
-            present += [name for name in chunk.names if name not in present]
-            found = roles(present)
+            present |= dict.fromkeys(chunk.names)
+            found = roles(list(present))
         for role, column in found.items():
             # All rows before may lack a key of JSON.
             cells.setdefault(role, [None] * len(lines)).extend(strings_of(chunk, role, column))
@@ -158,19 +161,21 @@ def rows_frame(cells: Mapping[str, Sequence[str | None]], file: str, lines: Sequ
     return rows.assign(file=str(file), line=lines)
 
 
-def _read_column(file: str, column: str, settings: DataSettings) -> tuple[list[str | None], list[int], Form]:
+def _read_column(
+    file: str, column: str, settings: DataSettings, held: Held
+) -> tuple[list[str | None], list[int], Form]:
     own = settings.model_copy(update={"text_column": column})
     cells, lines, form = read_columns(
-        file, lambda names: {"text": require_column(column, names, file, "text")}, own
+        file, lambda names: {"text": require_column(column, names, file, "text")}, own, held
     )
     return cells.get("text", []), lines, form
 
 
 def _fault_of_cell(cell: object, role: str) -> str | None:
     if isinstance(cell, list | tuple) and role == "label":
-        return f"{cell!r} are several labels, but a text has one: keep one, or leave the row out"
+        return f"{reprlib.repr(cell)} are several labels, but a text has one: keep one, or leave the row out"
     if not isinstance(cell, str):
-        return f"{cell!r} is not text"
+        return f"{reprlib.repr(cell)} is not text"
     if "\0" in cell:
         return "there is a NUL character in the text"
     return None if is_unicode(cell) else "half of a surrogate pair stands alone in the text"

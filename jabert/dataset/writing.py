@@ -3,8 +3,9 @@
 import csv
 import gzip
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,10 +15,11 @@ import pyarrow.parquet as pq
 
 from jabert.dataset.chunks import require_ending
 from jabert.dataset.records import is_packed, json_text, plain_text
-from jabert.errors import JabertError
+from jabert.errors import JabertError, refusing
 from jabert.files import atomic_path
 from jabert.safe import safe_cell
 
+_CELLS = 32_000_000  # of a Parquet file that are written at a time, most of them null
 _WRITTEN = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
@@ -88,7 +90,7 @@ def write_chunks(
     tables: Iterable[pa.Table],
     schema: pa.Schema,
     path: Path,
-    json_columns: Collection[str] = (),
+    keys: Sequence[str] | None = None,
     encoding: Encoding | None = None,
 ) -> None:
     """Write tables one after another into one file, in the format of its ending, whole or not at all.
@@ -97,7 +99,8 @@ def write_chunks(
         tables: of the schema; only one at a time is held in memory.
         schema: names and types of the columns.
         path: of the file.
-        json_columns: columns whose cells are JSON text, null where a JSON object lacks the key.
+        keys: of JSON objects, if the first column has such, as in `Chunk.table`; each is a column of CSV, TSV
+            and Parquet. Objects are written as they are, so JSON needs no keys.
         encoding: of CSV and TSV; UTF-8 without it.
 
     Raises:
@@ -107,75 +110,110 @@ def write_chunks(
     ending, encoding = require_writable_ending(path, encoding), encoding or UTF_8
     with atomic_path(path) as temporary:
         if ending == ".parquet":
-            with pq.ParquetWriter(temporary, schema) as parquet:
-                for table in tables:
-                    texts = {
-                        name: pa.array(_texts(table, name, json_columns), pa.string())
-                        for name in json_columns
-                    }
-                    columns = [texts.get(name, table[name]) for name in schema.names]
-                    parquet.write_table(pa.Table.from_arrays(columns, schema=schema))
+            _write_parquet(tables, schema, temporary, keys)
             return
         with _text_file(temporary, encoding.codec) as file:
             if ending in (".jsonl", ".ndjson"):
                 for table in tables:
-                    file.writelines(_json_lines(table, json_columns))
+                    file.writelines(_json_lines(table, are_objects=keys is not None))
                 return
             writer = csv.writer(file, delimiter="\t" if ending == ".tsv" else ",")
-            _require_characters([[name] for name in schema.names], encoding, 0, path)
-            writer.writerow(encoding.cells(schema.names))
+            names = schema.names if keys is None else [*keys, *schema.names[1:]]
+            writer.writerows(_encodable([encoding.cells(names)], encoding, 0, path))
             number = 1
             for table in tables:
-                cells = [encoding.cells(_texts(table, name, json_columns)) for name in schema.names]
-                _require_characters(cells, encoding, number, path)
-                writer.writerows(zip(*cells, strict=True))
+                writer.writerows(_encodable(map(encoding.cells, _rows(table, keys)), encoding, number, path))
                 number += len(table)
 
 
-def _require_characters(
-    columns: Sequence[Sequence[str | None]], encoding: Encoding, number: int, path: Path
+def _write_parquet(
+    tables: Iterable[pa.Table], schema: pa.Schema, path: Path, keys: Sequence[str] | None
 ) -> None:
-    """Refuse a table, which starts at row `number`, that holds a character which the encoding lacks."""
+    if keys is not None:
+        schema = pa.schema([*(pa.field(key, pa.string()) for key in keys), *list(schema)[1:]])
+    with pq.ParquetWriter(path, schema) as parquet:
+        for table in tables:
+            step = max(1, _CELLS // (len(keys or ()) + 1))
+            for start in range(0, len(table) if keys else 1, step):
+                part = table if keys is None else _with_columns(table.slice(start, step), keys)
+                parquet.write_table(pa.Table.from_arrays(part.columns, schema=schema))
+
+
+def _with_columns(table: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """The table with a column for each key in the place of its objects."""
+    nothing = pa.nulls(len(table), pa.string())
+    cells: dict[str, list[str | None]] = {}
+    for number, pairs in enumerate(table.column(0).to_pylist()):
+        for key, text in pairs:
+            cells.setdefault(key, [None] * len(table))[number] = _as_text(json.loads(text))
+    columns = [pa.array(cells[key], pa.string()) if key in cells else nothing for key in keys]
+    return pa.Table.from_arrays([*columns, *table.columns[1:]], names=[*keys, *table.column_names[1:]])
+
+
+def _rows(table: pa.Table, keys: Sequence[str] | None) -> Iterator[Sequence[str | None]]:
+    """The rows of a table as text, None for null; objects have a cell for each of the keys."""
+    if keys is None:
+        return zip(*(_texts(column) for column in table.columns), strict=True)
+    return _rows_of_objects(table, keys)
+
+
+def _rows_of_objects(table: pa.Table, keys: Sequence[str]) -> Iterator[Sequence[str | None]]:
+    objects, *others = table.columns
+    place_of = {key: place for place, key in enumerate(keys)}
+    told = zip(*(_texts(column) for column in others), strict=True) if others else repeat(())
+    for pairs, rest in zip(objects.to_pylist(), told, strict=False):
+        cells: list[str | None] = [None] * len(keys)
+        for key, text in pairs:
+            cells[place_of[key]] = _as_text(json.loads(text))
+        yield [*cells, *rest]
+
+
+def _encodable(
+    rows: Iterable[Sequence[str | None]], encoding: Encoding, number: int, path: Path
+) -> Iterable[Sequence[str | None]]:
+    """The rows, the first of this number; refused at a character that the encoding lacks."""
     if encoding.codec.lower().replace("_", "-").startswith("utf"):
-        return
-    for cells in columns:
-        for row, cell in enumerate(cells, number):
-            try:
-                (cell or "").encode(encoding.name)
-            except UnicodeEncodeError as error:
-                where = f"row {row}" if row else "the header"
-                raise JabertError(
-                    f"{path}: {where} holds {error.object[error.start]!r}, which {encoding.name} lacks; "
-                    "nothing was written; what Excel opens, too, is --encoding utf-8 --bom"
-                ) from None
+        return rows
+    return (_require_encodable(row, encoding, place, path) for place, row in enumerate(rows, number))
 
 
-def _json_lines(table: pa.Table, json_columns: Collection[str]) -> Iterator[str]:
-    keys = [json_text(name) for name in table.column_names]
-    columns = [
-        table[name].to_pylist() if name in json_columns else map(json_text, _values(table, name))
-        for name in table.column_names
-    ]
-    for values in zip(*columns, strict=True):
-        pairs = (f"{key}: {value}" for key, value in zip(keys, values, strict=True) if value is not None)
+def _require_encodable(
+    row: Sequence[str | None], encoding: Encoding, number: int, path: Path
+) -> Sequence[str | None]:
+    try:
+        "".join(filter(None, row)).encode(encoding.name)
+    except UnicodeEncodeError as error:
+        where = f"row {number}" if number else "the header"
+        raise JabertError(
+            f"{path}: {where} holds {error.object[error.start]!r}, which {encoding.name} lacks; "
+            "nothing was written; what Excel opens, too, is --encoding utf-8 --bom"
+        ) from None
+    return row
+
+
+def _json_lines(table: pa.Table, *, are_objects: bool) -> Iterator[str]:
+    names = table.column_names[are_objects:]
+    keys = [json_text(name) for name in names]
+    columns = [map(json_text, _values(column)) for column in table.columns[are_objects:]]
+    objects = table.column(0).to_pylist() if are_objects else repeat(())
+    for own, *values in zip(objects, *columns, strict=False):
+        pairs = [f"{json_text(key)}: {value}" for key, value in own]
+        pairs += [f"{key}: {value}" for key, value in zip(keys, values, strict=True)]
         yield f"{{{', '.join(pairs)}}}\n"
 
 
-def _values(table: pa.Table, name: str, json_columns: Collection[str] = ()) -> list[Any]:
+def _values(column: pa.ChunkedArray) -> list[Any]:
     """The cells of a column as Python values, a map from strings as a dict."""
-    cells: list[Any] = table[name].to_pylist()
-    kind = table.schema.field(name).type
-    if name in json_columns:
-        return [None if cell is None else json.loads(cell) for cell in cells]
-    if pa.types.is_map(kind) and pa.types.is_string(kind.key_type):
+    with refusing(f"a column of {column.type} holds what is no such value"):
+        cells: list[Any] = column.to_pylist()
+    if pa.types.is_map(column.type) and pa.types.is_string(column.type.key_type):
         return [None if cell is None else dict(cell) for cell in cells]
     return cells
 
 
-def _texts(table: pa.Table, name: str, json_columns: Collection[str]) -> list[str | None]:
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
     """The cells of a column as text, None for null."""
-    values = _values(table, name, json_columns)
-    return [None if value is None else _as_text(value) for value in values]
+    return [None if value is None else _as_text(value) for value in _values(column)]
 
 
 def _as_text(value: Any) -> str:

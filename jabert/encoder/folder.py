@@ -3,18 +3,19 @@
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from jabert.config import EncoderSettings, bundled
-from jabert.errors import JabertError
+from jabert.errors import JabertError, refusing
 from jabert.files import digest_of_file, digest_of_json
 from jabert.legacy_keras import import_tensorflow
 
@@ -76,6 +77,7 @@ class BertConfig:
         return shapes
 
 
+_LARGEST = 2**31 - 1  # of any size in it
 _USUAL = ("layer_norm_eps", EPSILON)
 
 
@@ -115,8 +117,9 @@ class EncoderFolder:
         else:
             index = self.checkpoint.with_name(self.checkpoint.name + _INDEX)
             weights = [index, *sorted(self.path.glob(f"{self.checkpoint.name}.data-*"))]
-        states = [(path, path.stat()) for path in (self.tokenizer, *weights)]
-        digests = [_digest(path, at.st_ino, at.st_size, at.st_mtime_ns) for path, at in states]
+        with refusing(f"encoder folder {self.path} cannot be read"):
+            states = [(path, path.stat()) for path in (self.tokenizer, *weights)]
+            digests = [_digest(path, at.st_ino, at.st_size, at.st_mtime_ns) for path, at in states]
         names = ("prefix", "cls_id", "sep_id", "words")
         more = {name: self.settings[name] for name in names if name in self.settings}
         parts = [digests, self.config.to_dict(), self.settings.get("lower_case"), *([more] if more else [])]
@@ -187,8 +190,13 @@ def open_folder(
         raise JabertError(f"{named} {folder} is not a folder{_remedy_for(folder)}")
     prefix = checkpoint_in(folder, checkpoint)
     tokenizer = tokenizer_in(folder)
-    if prefix.name != ONNX and not list(folder.glob(f"{prefix.name}.data-*")):
-        raise JabertError(f"checkpoint {prefix} has an index but no file {prefix.name}.data-…")
+    if prefix.name != ONNX:
+        parts = [path for path in folder.iterdir() if path.name.startswith(f"{prefix.name}.data-")]
+        if not parts:
+            raise JabertError(f"checkpoint {prefix} has an index but no file {prefix.name}.data-…")
+        for part in (*parts, folder / f"{prefix.name}{_INDEX}"):
+            if not part.is_file():
+                raise JabertError(f"{part} is a folder, not a file of a checkpoint")
     about, settings = folder / CONFIG, _read_settings(folder)
     if prefix.name == ONNX and not about.is_file():
         about = folder / "config.json"
@@ -228,15 +236,9 @@ def read_variables(
         return found | {_TABLE: found[_TABLE][: folder.config.vocab_size]}
 
 
-@contextmanager
-def reading(checkpoint: Path) -> Iterator[None]:
-    """Turn TensorFlow's error about a damaged checkpoint into a `JabertError` that names the checkpoint."""
-    tf = import_tensorflow()
-    try:
-        yield
-    except (tf.errors.OpError, ValueError, IndexError) as error:  # IndexError: a shard is too short
-        reason = str(error).splitlines()[0]
-        raise JabertError(f"checkpoint {checkpoint} cannot be read: {reason}") from None
+def reading(checkpoint: Path) -> AbstractContextManager[None]:
+    """Turn TensorFlow's errors about a damaged checkpoint into a `JabertError` that names the checkpoint."""
+    return refusing(f"checkpoint {checkpoint} cannot be read")
 
 
 def checkpoint_in(folder: Path, chosen: str | None = None) -> Path:
@@ -284,7 +286,8 @@ def tokenizer_in(folder: Path) -> Path:
 def _named_in(folder: Path) -> str:
     """The checkpoint that TensorFlow's file `checkpoint` names, often by a path of another machine."""
     path = folder / "checkpoint"
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    with refusing(f"{path} cannot be read"):
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     found = _NAMED.search(text)
     return re.split(r"[/\\]", found[1])[-1] if found else ""
 
@@ -336,6 +339,8 @@ def _only(folder: Path, pattern: str, what: str) -> Path:
     if len(found) != 1:
         instead = f"not {len(found)}: {', '.join(found)}" if found else "and there is none"
         raise JabertError(f"encoder folder {folder} must hold one {what} ({pattern}), {instead}")
+    if not (folder / found[0]).is_file():
+        raise JabertError(f"{folder / found[0]} is a folder, not a {what}")
     return folder / found[0]
 
 
@@ -358,15 +363,15 @@ def config_of(values: Any, path: Path) -> BertConfig:
         raise JabertError(f"{path} lacks {missing}") from None
     epsilon = config.layer_norm_eps
     if type(epsilon) not in (int, float) or not 0 <= epsilon < 1:
-        raise JabertError(f"{path}: layer_norm_eps must be a number from 0 to 1, not {epsilon!r}")
+        raise JabertError(f"{path}: layer_norm_eps must be a number from 0 to 1, not {shown(epsilon)}")
     if epsilon <= _SAME_EPSILON:
         config = replace(config, layer_norm_eps=EPSILON)
     for name, value in vars(config).items():
-        if name not in ("hidden_act", "layer_norm_eps") and (type(value) is not int or value < 1):
-            raise JabertError(f"{path}: {name} must be a positive whole number, not {value!r}")
+        if name not in ("hidden_act", "layer_norm_eps"):
+            _require_size(name, value, path)
     if config.hidden_act not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)
-        raise JabertError(f"{path}: hidden_act must be one of {known}, not {config.hidden_act!r}")
+        raise JabertError(f"{path}: hidden_act must be one of {known}, not {shown(config.hidden_act)}")
     if config.hidden_size % config.num_attention_heads:
         raise JabertError(
             f"{path}: {config.num_attention_heads} attention heads do not divide "
@@ -374,10 +379,19 @@ def config_of(values: Any, path: Path) -> BertConfig:
         )
     for name, only in (("embedding_size", config.hidden_size), ("position_embedding_type", "absolute")):
         if values.get(name, only) != only:
-            raise JabertError(f"{path}: {name} is {values[name]!r}; only BERT's own, {only!r}, is supported")
+            raise JabertError(
+                f"{path}: {name} is {shown(values[name])}; only BERT's own, {only!r}, is supported"
+            )
     if config.type_vocab_size != 2:
         raise JabertError(f"{path}: type_vocab_size is {config.type_vocab_size}; keras-bert knows only 2")
     return config
+
+
+def _require_size(name: str, value: Any, path: Path) -> None:
+    if type(value) is not int or value < 1:
+        raise JabertError(f"{path}: {name} must be a positive whole number, not {shown(value)}")
+    if value > _LARGEST:
+        raise JabertError(f"{path}: {name} must be {_LARGEST:,} at most, not {shown(value)}")
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
@@ -386,15 +400,15 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         return {}
     settings: dict[str, Any] = parsed(path, tomllib.loads, "TOML")
     if not isinstance(settings.get("lower_case", False), bool):
-        raise JabertError(f"{path}: lower_case must be true or false, not {settings['lower_case']!r}")
+        raise JabertError(f"{path}: lower_case must be true or false, not {shown(settings['lower_case'])}")
     for name in ("licence", "origin", "prefix"):
         if not isinstance(settings.get(name, ""), str):
-            raise JabertError(f"{path}: {name} must be a string, not {settings[name]!r}")
+            raise JabertError(f"{path}: {name} must be a string, not {shown(settings[name])}")
     for name in ("cls_id", "sep_id"):
         if type(settings.get(name, 0)) is not int or settings.get(name, 0) < 0:
-            raise JabertError(f"{path}: {name} must be a token id, not {settings[name]!r}")
+            raise JabertError(f"{path}: {name} must be a token id, not {shown(settings[name])}")
     if settings.get("words", WORDS[0]) not in WORDS:
-        raise JabertError(f"{path}: words must be one of {', '.join(WORDS)}, not {settings['words']!r}")
+        raise JabertError(f"{path}: words must be one of {', '.join(WORDS)}, not {shown(settings['words'])}")
     return settings
 
 
@@ -405,11 +419,13 @@ def parsed(path: Path, parse: Callable[[str], Any], form: str) -> Any:
         JabertError: it is not in the form.
     """
     try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise JabertError(f"{path} is not {form}: {error}") from None
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise JabertError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise JabertError(f"{path} is not {form}: {error}") from None
+    with refusing(f"{path} is not {form}"):
+        return parse(text)
 
 
 def variable_shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:

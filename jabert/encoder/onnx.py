@@ -8,7 +8,7 @@ import openvino
 from openvino import opset13 as ops
 
 from jabert.encoder.packed import Rows, graph, ints
-from jabert.errors import JabertError, reason_of
+from jabert.errors import JabertError, refusing
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 _OUTPUTS = ("last_hidden_state", "token_embeddings", "hidden_states")
@@ -29,6 +29,11 @@ def onnx_graph(path: Path, columns: int) -> Any:
         JabertError: the file cannot be read, or has other inputs or outputs.
     """
     model = _model(path)
+    with refusing(f"{path} is not a model that is computed in batches of texts"):
+        return _packed(model, path, columns)
+
+
+def _packed(model: Any, path: Path, columns: int) -> Any:
     shapes = {"tokens": [-1], "positions": [-1], "rows": [-1, -1], "places": [-1]}
     inputs = {name: ops.parameter(shape, np.int32) for name, shape in shapes.items()}
     inputs["mask"] = ops.parameter([-1, 1, 1, -1], np.float32)
@@ -60,7 +65,5 @@ def count_parameters(path: Path) -> int:
 
 
 def _model(path: Path) -> Any:
-    try:
+    with refusing(f"{path} is not an ONNX model that OpenVINO reads"):
         return openvino.Core().read_model(path)
-    except RuntimeError as error:
-        raise JabertError(f"{path} is not an ONNX model that OpenVINO reads ({reason_of(error)})") from None

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from jabert.encoder.case import SPECIAL, Case, case_of
 from jabert.encoder.folder import EncoderFolder, parsed
-from jabert.errors import JabertError, reason_of
+from jabert.errors import JabertError, reason_of, refusing
 from jabert.files import write_text
 
 _UPPER_CASE_LATIN = re.compile("[A-ZÀ-ÖØ-Þ]")
@@ -100,22 +100,18 @@ class SentencePiece:
         frame: Iterable[int] = (),
     ) -> None:
         import sentencepiece
-        from google.protobuf.message import DecodeError
 
         protobuf: Any = import_module("sentencepiece.sentencepiece_model_pb2")  # which mypy can't read
         self.path, self.packages = path, ("sentencepiece", *packages_of(words))
-        model = protobuf.ModelProto()
-        try:
+        model, kinds = protobuf.ModelProto(), protobuf.ModelProto.SentencePiece
+        with refusing(f"{path} is not a SentencePiece model"):
             model.ParseFromString(path.read_bytes())
             spelled = self._hide(model, set(frame))
-            serialized = model.SerializeToString() if spelled else path.read_bytes()
+            self._changed = model.SerializeToString() if spelled else None
             if not model.pieces:
-                raise RuntimeError
+                raise ValueError("it has no pieces")
+            serialized = self._changed or path.read_bytes()
             self._processor: Any = sentencepiece.SentencePieceProcessor(model_proto=serialized)
-            self._changed = serialized if spelled else None
-        except (DecodeError, RuntimeError, OSError):
-            raise JabertError(f"{path} is not a SentencePiece model") from None
-        kinds = protobuf.ModelProto.SentencePiece
         self._ordinary = [each.piece for each in model.pieces if each.type in (kinds.NORMAL, kinds.UNUSED)]
         self._special = [each.piece for each in model.pieces if each.type == kinds.USER_DEFINED] + spelled
         self.lower_case = self.case.lower if lower_case is None else lower_case
@@ -205,22 +201,18 @@ class JsonTokenizer:
             content = wordpiece(_lines(path), words=words, path=path)
         else:
             content = parsed(path, json.loads, "JSON")
-        try:
+        with refusing(f"{path} is not a tokenizer that the library tokenizers reads"):
             self._names = _names(content)
             content, lowered = _without_specials(content)
             self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
-        except Exception as error:  # tokenizers raises nothing narrower
-            raise JabertError(
-                f"{path} is not a tokenizer that the library tokenizers reads ({reason_of(error)})"
-            ) from error
-        model = content["model"]
-        self.kind = str(model["type"])
-        self.size = max(self._names) + 1
-        unknown = model.get(
-            "unk_id", model["vocab"].get(model.get("unk_token")) if self.kind != "Unigram" else None
-        )
-        self.unknown_id = -1 if unknown is None else int(unknown)
-        self.case = case_of(_ordinary(model))
+            model = content["model"]
+            self.kind = str(model["type"])
+            self.size = max(self._names) + 1
+            unknown = model.get(
+                "unk_id", model["vocab"].get(model.get("unk_token")) if self.kind != "Unigram" else None
+            )
+            self.unknown_id = -1 if unknown is None else int(unknown)
+            self.case = case_of(_ordinary(model))
         if path.name != "vocab.txt":
             self.case = Case(lowered, f"{path.name} says so")
         self.case_before = self.case.lower
@@ -356,7 +348,7 @@ def _is_marked(piece: str) -> bool:
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, OSError) as error:
         raise JabertError(f"{path}: a WordPiece vocabulary is in UTF-8 ({reason_of(error)})") from None
 
 

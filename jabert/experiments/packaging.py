@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jabert.runtime.text_classifier import TextClassifier
 
 _CODE = Path(str(files("jabert") / "runtime" / "text_classifier.py"))
+SUMS = "SHA256SUMS"
 _EXAMPLE = "京都の食堂で昼ごはんを食べた。"
 _REQUIRED = ("mlflow", "numpy", "pandas")  # what that file imports, whatever is in a package
 
@@ -51,10 +52,19 @@ def build_package(job: Job, target: Path, calibration: Calibration | None = None
         about |= {name: value for name, value in told.items() if value is not None}
     write_json(target / "package.json", about)
     write_text(target / "config.toml", settings.without_locations().to_toml())
-    written = sorted(path for path in target.rglob("*") if path.is_file())
-    sums = [f"{digest_of_file(path)}  {path.relative_to(target).as_posix()}\n" for path in written]
-    write_text(target / "SHA256SUMS", "".join(sums))
+    write_text(target / SUMS, _sums(target))
     return target
+
+
+def is_whole(package: Path) -> bool:
+    """Whether the files of a package are those that were written, and all are there."""
+    return (package / SUMS).read_bytes() == _sums(package).encode()
+
+
+def _sums(package: Path) -> str:
+    written = sorted(path for path in package.rglob("*") if path.is_file() and path != package / SUMS)
+    lines = (f"{digest_of_file(path)}  {path.relative_to(package).as_posix()}\n" for path in written)
+    return "".join(lines)
 
 
 def _member(member: Member, kind: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import chain
@@ -22,12 +23,12 @@ from jabert.dataset import class_shares
 from jabert.evaluation import Baseline, Calibration, advice, baselines_of, measure_baseline
 from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
-from jabert.experiments.packaging import build_package, log_package
+from jabert.experiments.packaging import SUMS, build_package, is_whole, log_package
 from jabert.experiments.recording import record_card, record_comparison, record_verdict
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.experiments.store import prune
 from jabert.features import Featurized
-from jabert.files import write_json
+from jabert.files import set_aside, write_json
 from jabert.methods import encoder_of, method_of
 from jabert.registry import Gate, Verdict
 from jabert.report.card import Card, Facts, make_card
@@ -36,6 +37,7 @@ from jabert.validation import ValidationReport
 
 log = logging.getLogger("jabert")
 
+_MODEL_URI = re.compile(r"models:/[\w-]+")
 _BASELINES = ("tfidf", "majority")
 
 
@@ -209,7 +211,9 @@ def resume(attempt: Attempt, run: Run) -> None:
 def package(fit: Fit, calibration: Calibration, attempt: Attempt) -> Path:
     """The folder of the model package, made if this attempt has none yet."""
     folder = attempt.path / "package-3"  # what 0.1 left in `package` has another format; 2 is not calibrated
-    if not (folder / "SHA256SUMS").exists():  # it is written last
+    if (folder / SUMS).exists() and not is_whole(folder):
+        set_aside(folder, f"{folder} is damaged")
+    if not (folder / SUMS).exists():  # it is written last
         build_package(fit.job, folder, calibration)
     return folder
 
@@ -239,7 +243,7 @@ def register(
     """A version of the model, for the gate to judge; one that a killed run registered is found again."""
     registered = registry.open_registry(settings)
     note = attempt.path / "logged.json"
-    uri = str(json.loads(note.read_text(encoding="utf-8"))) if note.exists() else ""
+    uri = _logged(note)
     if not (uri and run.has_model(uri)):
         learned_from = registry.write_training_digests(
             data.table, data.split_by, attempt.path / "learned_from.json"
@@ -250,6 +254,20 @@ def register(
     registered.tag(version, {"judged_in": run.id})
     run.tags({"version": version})
     return version
+
+
+def _logged(note: Path) -> str:
+    """The URI of the model that a killed run logged, "" if none did."""
+    if not note.exists():
+        return ""
+    try:
+        uri = json.loads(note.read_text(encoding="utf-8"))
+        if not _MODEL_URI.fullmatch(uri):
+            raise ValueError
+    except (OSError, ValueError, TypeError, RecursionError):
+        set_aside(note, f"{note} is damaged")
+        return ""
+    return str(uri)
 
 
 def withdraw(settings: Settings, version: str) -> None:

@@ -380,9 +380,11 @@ def fit(
     def job(folder: Path) -> Job:
         return Job(settings, data.labels, encoder_of(settings), folder, refit)
 
+    left = [unfinished] if unfinished and unfinished.is_dir() else []  # taken once: it may be damaged
+
     def make(folder: Path) -> dict[str, Any]:
-        if unfinished and unfinished.exists() and not any(folder.iterdir()):
-            shutil.copytree(unfinished, folder, dirs_exist_ok=True)
+        if left and not any(folder.iterdir()):
+            shutil.copytree(left.pop(), folder, dirs_exist_ok=True)
         first: list[Split] = ["train"] if method.chooses else learned_from
         train, validation = (_rows(settings, data, tokens, splits) for splits in (first, watched))
         return asdict(method.fit(job(folder), train, validation, tell))

@@ -11,7 +11,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from jabert.files import digest_of_file, digest_of_json, exclusive, write_json
+from jabert.errors import DamagedError, JabertError, reason_of
+from jabert.files import digest_of_file, digest_of_json, exclusive, on_disk, set_aside, write_json
 
 log = logging.getLogger("jabert")
 
@@ -37,21 +38,44 @@ def find_or_make(
         step: name of the step.
         key: of the result; the same key means the same result.
         make: writes the files of the result to the folder that it is given and returns its record. Where it
-            was killed, it is called again.
+            was killed, it is called again, and if it fails on what is left, once more in an empty folder.
         resumes: whether it goes on from what a killed call left; otherwise that is removed first.
     """
     folder = work / "steps" / f"{step}-{key}"
-    if not _is_whole(folder):
+    record = _whole_record(folder)
+    if record is None:
         with exclusive(folder.with_suffix(".lock"), _WAITING % step):
-            if not _is_whole(folder):
-                if not resumes or (folder / _DONE).exists():  # what was finished and damaged has no use
-                    shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True, exist_ok=True)
-                record = make(folder)
-                write_json(folder / _DONE, {"record": record, "files": _digests(folder)})
-    os.utime(folder / _DONE)  # it is in use
-    found: Record = json.loads((folder / _DONE).read_text(encoding="utf-8"))["record"]
-    return folder, found
+            record = _whole_record(folder)
+            if record is None:
+                _make(folder, make, resumes)
+                record = _whole_record(folder)
+    if record is None:
+        raise JabertError(f"{folder} was changed while it was made; run the command again")
+    with on_disk(folder):
+        os.utime(folder / _DONE)  # it is in use
+    return folder, record
+
+
+def _make(folder: Path, make: Callable[[Path], Record], resumes: bool) -> None:
+    if (folder / _DONE).exists() or (folder.exists() and not folder.is_dir()):
+        set_aside(folder, f"{folder} is damaged")
+    elif not resumes:
+        shutil.rmtree(folder, ignore_errors=True)
+    with on_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    is_left = any(folder.iterdir())
+    try:
+        record = make(folder)
+    except Exception as error:
+        # What was left may make any library fail; what jabert says of settings, data and disk stands.
+        if not is_left or (isinstance(error, JabertError) and not isinstance(error, DamagedError)):
+            raise
+        set_aside(folder, f"{folder} is damaged ({reason_of(error)})")
+        with on_disk(folder):
+            folder.mkdir()
+        record = make(folder)
+    files = _digests(folder)
+    write_json(folder / _DONE, {"record": record, "files": files, "digest": digest_of_json(record)})
 
 
 def prune(work: Path) -> None:
@@ -70,13 +94,16 @@ def prune(work: Path) -> None:
         log.info("removed the result %s, which was not used for 30 days", folder.name)
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether the result was finished, and its files are there as they were."""
+def _whole_record(folder: Path) -> Record | None:
+    """The record of a result that was finished, if that and its files are as they were written."""
     try:
-        expected = json.loads((folder / _DONE).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, LookupError):
-        return False
-    return bool(expected == _digests(folder))
+        done = json.loads((folder / _DONE).read_text(encoding="utf-8"))
+        record: Record = done["record"]
+        is_whole = done["files"] == _digests(folder)
+        # Versions up to 0.1 noted no digest of the record.
+        return record if is_whole and done.get("digest") in (None, digest_of_json(record)) else None
+    except Exception:  # of a missing or damaged file: it is made again
+        return None
 
 
 def _digests(folder: Path) -> dict[str, str]:

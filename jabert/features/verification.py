@@ -83,7 +83,7 @@ def list_partitions(root: Path) -> list[dict[str, Any]]:
             origin = json.loads(description.read_text(encoding="utf-8"))
             if origin["format"] == STORE_FORMAT:
                 store = FeatureStore(root, origin, int(origin["hidden_size"]), origin["dtype"])
-        except (ValueError, LookupError, TypeError):
+        except Exception:  # of JSON, or of what stands in it
             raise JabertError(
                 f"{description} does not describe vectors; delete {path}, and they are computed again"
             ) from None

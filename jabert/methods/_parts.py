@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jabert.config import Settings
+from jabert.errors import DamagedError, refusing
 from jabert.files import atomic_path, write_json
 from jabert.methods import Export, Fitted, Job, Join, Layer, Member, Method, method_of
 from jabert.training.rows import Rows
@@ -55,8 +56,14 @@ class Part:
         return self.fitted(whole)
 
     def fitted(self, whole: Job) -> Fitted:
-        """What a finished fit did."""
-        return Fitted(**json.loads((self.job(whole).folder / _FITTED).read_text(encoding="utf-8")))
+        """What a finished fit did.
+
+        Raises:
+            DamagedError: its record cannot be read.
+        """
+        path = self.job(whole).folder / _FITTED
+        with refusing(f"{path} is damaged", DamagedError):
+            return Fitted(**json.loads(path.read_text(encoding="utf-8")))
 
     def predict(self, whole: Job, rows: Rows) -> npt.NDArray[np.float64]:
         """Probabilities (rows, classes)."""
@@ -74,13 +81,14 @@ def out_of_fold(part: Part, job: Job, train: Rows, folds: npt.NDArray[np.int64])
     predicted = np.full((len(train), len(job.labels)), np.nan)
     for fold in range(folds.max() + 1):
         of_fold = replace(job, folder=job.folder / "folds" / str(fold))
-        asked, file = np.flatnonzero(folds == fold), of_fold.folder / f"{part.name}.npy"
+        asked, file = np.flatnonzero(folds == fold), of_fold.folder / f"{part.name}.npz"
         if not file.exists():
             part.fit(of_fold, train.take(np.flatnonzero(folds != fold)), train.take(np.arange(0)))
             with atomic_path(file) as temporary:
-                np.save(temporary, part.predict(of_fold, train.take(asked)))
+                np.savez(temporary, predicted=part.predict(of_fold, train.take(asked)))  # with a checksum
             shutil.rmtree(part.job(of_fold).folder)
-        predicted[asked] = np.load(file, allow_pickle=False)
+        with refusing(f"{file} is damaged", DamagedError), np.load(file, allow_pickle=False) as saved:
+            predicted[asked] = saved["predicted"]
     return predicted
 
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +28,7 @@ from jabert.encoder.case import case_of
 from jabert.encoder.folder import CONFIG, ONNX, WORDS, BertConfig, config_of, parsed
 from jabert.encoder.inspection import check_weights
 from jabert.encoder.pieces import SentencePiece, wordpiece
-from jabert.errors import JabertError, reason_of
+from jabert.errors import JabertError, reason_of, refusing
 from jabert.files import on_disk, write_json, write_text
 from jabert.pretraining.export import check_out, write_encoder
 
@@ -178,7 +179,7 @@ def import_encoder(
         else:
             order, write = _onnx(found, tokenizer)
         settings = {**tokenizer.settings, **_frame(found, tokenizer, order), **_origin(found)}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, OSError, RecursionError) as error:
         reason = f"{type(error).__name__}: {reason_of(error)}"
         raise JabertError(f"{source}: its files are not as transformers writes them ({reason})") from error
     settings |= {"prefix": prefix} if prefix else {}
@@ -313,17 +314,18 @@ def _files(source: _Source) -> list[Path]:
 
 
 def _of_safetensors(file: Path, stack: ExitStack) -> dict[str, Callable[[], _Array]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
+    damaged = f"{file} cannot be read"
+    with refusing(damaged):
         opened = stack.enter_context(safe_open(file, "np"))
-    except (SafetensorError, OSError) as error:
-        raise JabertError(f"{file} cannot be read ({reason_of(error)})") from error
+        names = list(opened.keys())
 
-    def reader(name: str) -> Callable[[], _Array]:
-        return lambda: np.asarray(opened.get_tensor(name))
+    def read(name: str) -> _Array:
+        with refusing(damaged):
+            return np.asarray(opened.get_tensor(name))
 
-    return {name: reader(name) for name in opened.keys()}  # noqa: SIM118
+    return {name: partial(read, name) for name in names}
 
 
 def _of_torch(file: Path) -> dict[str, Callable[[], _Array]]:

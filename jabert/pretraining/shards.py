@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from jabert.errors import JabertError
-from jabert.files import atomic_path, write_json
+from jabert.errors import DamagedError, JabertError, refusing
+from jabert.files import atomic_path, set_aside, write_json
 from jabert.pretraining.vocabulary import Vocabulary
 
 Sentence = npt.NDArray[np.int32]
@@ -36,7 +36,12 @@ def write_shards(
         JabertError: no document is left to learn from, or the disk is full.
     """
     if (folder / _DONE).exists():
-        return
+        try:
+            for path in (*shards_of(folder, "train"), *shards_of(folder, "validation")):
+                read_shard(path)
+            return
+        except DamagedError as error:
+            set_aside(folder, str(error))
     pending: dict[str, list[Document]] = {"train": [], "validation": []}
     shards, pieces = dict.fromkeys(pending, 0), dict.fromkeys(pending, 0)
 
@@ -79,8 +84,12 @@ def shards_of(folder: Path, split: str) -> list[Path]:
 
 
 def read_shard(path: Path) -> list[Document]:
-    """The documents of one shard."""
-    with np.load(path) as arrays:
+    """The documents of one shard.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    with refusing(f"{path} is damaged", DamagedError), np.load(path) as arrays:
         ids, sentences, documents = (arrays[name] for name in ("ids", "sentences", "documents"))
     rows = np.split(ids, np.cumsum(sentences)[:-1])
     ends = np.cumsum(documents)

@@ -14,9 +14,9 @@ from jabert.config import EncoderSettings, PretrainingSettings, Settings, decisi
 from jabert.dataset.raw_text import CorpusFacts, documents, examine
 from jabert.encoder import EncoderFolder, Tokenizer, open_folder
 from jabert.encoder.folder import BertConfig, read_variables
-from jabert.errors import JabertError
+from jabert.errors import DamagedError, JabertError
 from jabert.experiments.recording import by_split
-from jabert.files import digest_of_file, digest_of_json, write_text
+from jabert.files import digest_of_file, digest_of_json, set_aside, write_text
 from jabert.legacy_keras import gpu_names, import_tensorflow, use_device
 from jabert.pretraining.export import check_out, write_encoder
 from jabert.pretraining.shards import write_shards
@@ -104,13 +104,17 @@ def vocabulary(settings: Settings, texts: Texts) -> Vocabulary:
         return Vocabulary(Path(settings.vocabulary.path), lower_case=settings.vocabulary.lower_case)
     lower_case = settings.vocabulary.lower_case is not False
     path = texts.work.path / "sentencepiece.model"
-    if not path.exists():
-        sentences = (
-            sentence.lower() if lower_case else sentence
-            for document in documents(settings.corpus.paths)
-            for sentence in document
-        )
-        train_sentencepiece(sentences, settings.vocabulary, path)
+    if path.exists():
+        try:
+            return Vocabulary(path, lower_case=lower_case)
+        except JabertError as error:  # it was good when it was written
+            set_aside(path, str(error))
+    sentences = (
+        sentence.lower() if lower_case else sentence
+        for document in documents(settings.corpus.paths)
+        for sentence in document
+    )
+    train_sentencepiece(sentences, settings.vocabulary, path)
     return Vocabulary(path, lower_case=lower_case)
 
 
@@ -132,11 +136,17 @@ def train(
         log.info("step %d of %d: loss %.4f", point["step"], settings.pretraining.steps, point["loss"])
         on_point(point)
 
-    with import_tensorflow().device(device):
+    def learn() -> Pretrained:
         learner = _learner(settings, texts, pieces)
-        trained = pretrain(
-            learner, pieces, texts.shards, settings.pretraining, texts.work.path / "training", on_point=report
-        )
+        return pretrain(learner, pieces, texts.shards, settings.pretraining, folder, on_point=report)
+
+    folder = texts.work.path / "training"
+    with import_tensorflow().device(device):
+        try:
+            trained = learn()
+        except DamagedError as error:
+            set_aside(folder, str(error))
+            trained = learn()
     history = pd.DataFrame(trained.history)
     run.tags({"resumed_measurements": trained.resumed})
     run.text("training/history.csv", history.to_csv(index=False))

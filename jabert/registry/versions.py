@@ -303,23 +303,32 @@ class Registry:
     def rollback(self) -> Move:
         """Make the previous version the champion again, without judging it.
 
+        Where the champion's version was deleted, that is the last champion before it that is still there.
+
         Raises:
-            JabertError: there is no champion or no previous version.
+            JabertError: there has been no champion, or there is no previous version.
         """
         with promotion_lock(self.lock, self.name):
             state = recover(self.client, self.name)
-            if not state.champion:
+            champion = state.champion or (state.last and state.last.version)
+            if not champion:
                 raise JabertError(f"the registered model {self.name!r} has no champion to go back from")
-            if not state.previous:
-                version = f"version {state.champion} of {self.name!r}"
+            target = state.previous or ("" if state.champion else self._last_champion())
+            if not target:
+                version = f"version {champion} of {self.name!r}"
                 raise JabertError(f"there is nothing to go back to: {version} has no champion before it")
-            target = state.previous
             with self.files(target):  # which are compared with their anchor
                 pass
             promotions = [move for move in moves_of(self.get(target).tags) if move.action != "rolled back"]
             before = promotions[-1].over if promotions else None
-            reason = f"rolled back from version {state.champion}"
+            reason = f"rolled back from version {champion}" + (
+                "" if state.champion else ", which was deleted"
+            )
             return apply_move(self.client, self.name, state.next_move("rolled back", target, before, reason))
+
+    def _last_champion(self) -> str:
+        """The version that is there of the last that was champion, "" if none is."""
+        return next((move.version for move in reversed(self.history())), "")
 
     def best_promoted(self) -> list[str]:
         """All versions that are or were champion, by their recorded weighted F1, the highest first."""

@@ -16,18 +16,18 @@ from jabert.config import Settings, is_url
 from jabert.dataset.chunks import JSON, Chunk, read_chunks, require_column, require_ending, table_ending
 from jabert.dataset.writing import UTF_8, Encoding, require_writable_ending
 from jabert.errors import JabertError
-from jabert.files import digest_of_json, exclusive, write_json
+from jabert.files import digest_of_json, exclusive, set_aside, write_json
 from jabert.registry import Registry, open_registry
 from jabert.scoring.champion import Champion
 from jabert.scoring.context import Places, in_context
-from jabert.scoring.output import read_answers, write_output, write_part
+from jabert.scoring.output import is_whole, read_answers, write_output, write_part
 from jabert.texts import fault_of
 
 log = logging.getLogger("jabert")
 
 Progress = Callable[[int, int], None]  # rows done, estimated rows of the table
 
-_FORMAT = "2"  # of the files of an unfinished run
+_FORMAT = "3"  # of the files of an unfinished run
 _PART = ".arrow"  # their suffix
 _NOTE = "version.json"  # names the model version with which the run was begun
 _CHUNK_ROWS = 4096  # enough to fill batches of similar length; a kill costs the work on one chunk
@@ -215,7 +215,15 @@ def _begun_with(job: Job, registry: Registry) -> str | None:
     """The version with which an unfinished run began; None if it finished no chunk or the version is gone."""
     if not any(job.folder.glob(f"*{_PART}")):
         return None
-    version = str(json.loads((job.folder / _NOTE).read_text(encoding="utf-8")))
+    note = job.folder / _NOTE
+    try:
+        version = json.loads(note.read_text(encoding="utf-8"))
+        if not isinstance(version, str):
+            raise ValueError
+    except (OSError, ValueError, RecursionError):
+        if note.exists():
+            set_aside(note, f"{note} is damaged")
+        return None
     try:
         registry.get(version)
     except JabertError:
@@ -249,6 +257,8 @@ def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
             log.warning("%s", note)
         path = job.folder / f"{number:06}-{chunk.digest()}-{model}{_PART}"
         faults = [fault_of(text) for text in texts]
+        if path.exists() and not is_whole(path):
+            set_aside(path, f"{path} is damaged")
         prepared = None if path.exists() else champion.prepare(texts, faults)
         cut = champion.cut(texts, faults) if prepared is not None else read_answers(path)["cut"].to_pylist()
         yield _Part(chunk, path, faults, prepared, cut)

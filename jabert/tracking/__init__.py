@@ -12,6 +12,7 @@ from jabert.tracking.fetching import (
     unchecked_files,
     with_local_encoder,
 )
+from jabert.tracking.full import told_if_full
 from jabert.tracking.provenance import provenance
 from jabert.tracking.run import Run, tracked_run
 from jabert.tracking.signing import SIGNATURE, TrustedKey, sign, signer_of, trusted_keys
@@ -36,6 +37,7 @@ __all__ = [
     "provenance",
     "sign",
     "signer_of",
+    "told_if_full",
     "tracked_run",
     "trusted_keys",
     "unchecked_files",

@@ -1,11 +1,13 @@
 """One MLflow run, from its first parameter to a status that is true."""
 
 import json
+import logging
 import time
 import traceback
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +15,20 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from jabert.config import Settings, is_url
+from jabert.errors import reason_of
 from jabert.files import digest_of_json, exclusive
 from jabert.logs import shown
 from jabert.process import raise_missed_signals, with_last_words
 from jabert.safe import printable
+from jabert.tracking.full import told_if_full
 from jabert.tracking.provenance import provenance
 from jabert.tracking.store import connect, get_or_none, open_experiment
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.tracking import MlflowClient
+
+log = logging.getLogger("jabert")
 
 _SIGN_OF_LIFE = "sign_of_life"
 
@@ -140,12 +146,14 @@ def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> It
     Raises:
         JabertError: the store cannot be reached.
     """
-    client = connect(settings.tracking)
-    experiment = open_experiment(client, settings.tracking)
-    with _sign_of_life(settings, client, experiment) as sign:
+    with told_if_full(settings), ExitStack() as held:
+        client = connect(settings.tracking)
+        experiment = open_experiment(client, settings.tracking)
+        sign = held.enter_context(_sign_of_life(settings, client, experiment))
         name = f"{Path(settings.recipe).stem or 'run'} {settings.digest()[:6]}"
-        created = client.create_run(experiment, run_name=name, tags={_SIGN_OF_LIFE: sign})
-        with _true_status(run := Run(client, created.info.run_id, experiment)), raise_missed_signals():
+        created = client.create_run(experiment, run_name=name, tags={_SIGN_OF_LIFE: sign.name})
+        run = Run(client, created.info.run_id, experiment)
+        with _true_status(run, sign), told_if_full(settings), raise_missed_signals():
             run.tags({**provenance(), **(tags or {}), "config_digest": settings.digest()})
             run.params(settings.flat())
             run.text("config.toml", settings.to_toml())
@@ -154,11 +162,25 @@ def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> It
             yield run
 
 
-@contextmanager
-def _sign_of_life(settings: Settings, client: "MlflowClient", experiment: str) -> Iterator[str]:
-    """Hold a lock, whose name is yielded, for as long as this process lives; end the runs of those that died.
+@dataclass
+class _Sign:
+    """A lock that is held for as long as the process of a run lives.
 
-    The kernel frees the lock of a process that is killed at any moment.
+    Attributes:
+        name: of the lock.
+        untold: the status of the run, if that could not be told to the store.
+    """
+
+    name: str
+    untold: str | None = None
+
+
+@contextmanager
+def _sign_of_life(settings: Settings, client: "MlflowClient", experiment: str) -> Iterator[_Sign]:
+    """Hold a lock for as long as this process lives; end the runs of processes that died before they told it.
+
+    The kernel frees the lock of a process that is killed at any moment. One that could not tell the status of
+    its run leaves the lock too, with the status in its name.
     """
     from mlflow.exceptions import MlflowException
 
@@ -166,46 +188,64 @@ def _sign_of_life(settings: Settings, client: "MlflowClient", experiment: str) -
     folder = Path(settings.training.work_path) / "living"
     for left in folder.glob(f"{store}-*.lock"):
         with suppress(Timeout), FileLock(left, timeout=0):
-            _end_runs(client, experiment, left.stem)
+            name, _, status = left.stem.partition(".")
+            _end_runs(client, experiment, name, status or "KILLED")
             left.unlink(missing_ok=True)
     lock = folder / f"{store}-{uuid.uuid4().hex}.lock"
     with exclusive(lock, waiting=""):  # nobody else has it
-        end_run = partial(_end_runs, client, experiment, lock.stem)
+        sign = _Sign(lock.stem)
+        end_run = partial(_end_runs, client, experiment, sign.name, "KILLED")
         try:
             with with_last_words(end_run):
-                yield lock.stem
+                yield sign
         except BaseException:
             with suppress(MlflowException, OSError):  # the store may be what failed: the next run does it
-                end_run()  # if it was interrupted while it was created or ended
-                lock.unlink(missing_ok=True)
+                if not sign.untold:
+                    end_run()  # if it was interrupted while it was created or ended
+                _leave(lock, sign)
             raise
+        _leave(lock, sign)
+
+
+def _leave(lock: Path, sign: _Sign) -> None:
+    """Remove the lock, or leave it with the status that the next run is to tell."""
+    if sign.untold:
+        lock.replace(lock.with_suffix(f".{sign.untold}.lock"))
+    else:
         lock.unlink(missing_ok=True)
 
 
-def _end_runs(client: "MlflowClient", experiment: str, sign: str) -> None:
+def _end_runs(client: "MlflowClient", experiment: str, sign: str, status: str) -> None:
     """End the runs, one at most, whose process had this sign of life."""
     wanted = f"attributes.status = 'RUNNING' AND tags.{_SIGN_OF_LIFE} = '{sign}'"
     for run in client.search_runs([experiment], wanted):
-        client.set_terminated(run.info.run_id, "KILLED")
+        client.set_terminated(run.info.run_id, status)
 
 
 @contextmanager
-def _true_status(run: Run) -> Iterator[None]:
-    """End the run as FINISHED, FAILED or KILLED; a failed one has its error as a tag and as `error.txt`."""
-    from mlflow.exceptions import MlflowException
-
+def _true_status(run: Run, sign: _Sign) -> Iterator[None]:
+    """Give the run the status that it has at the end of the block."""
     try:
         yield
     except Exception as error:
-        try:
-            with suppress(MlflowException, OSError):  # the store may be what failed: `error` is raised on
-                run.tags({"error": shown(f"{type(error).__name__}: {error}")[:5000]})
-                run.text("error.txt", shown("".join(traceback.format_exception(error))))
-        finally:
-            run.client.set_terminated(run.id, "FAILED")
+        with suppress(Exception):  # the store may be what failed: `error` is raised on
+            run.tags({"error": shown(f"{type(error).__name__}: {error}")[:5000]})
+            run.text("error.txt", shown("".join(traceback.format_exception(error))))
+        _tell(run, "FAILED", sign)
         raise
     except BaseException as stop:  # Ctrl-C, SIGTERM: not an error of the run
         traceback.clear_frames(stop.__traceback__)  # a cursor in one of them would keep SQLite's file locked
-        run.client.set_terminated(run.id, "KILLED")
+        _tell(run, "KILLED", sign)
         raise
-    run.client.set_terminated(run.id, "FINISHED")
+    _tell(run, "FINISHED", sign)
+
+
+def _tell(run: Run, status: str, sign: _Sign) -> None:
+    """End a run with its status; if that fails, as on a full disk, the next run tells it."""
+    try:
+        run.client.set_terminated(run.id, status)
+    except Exception as error:
+        sign.untold = status
+        log.warning(
+            "run %s is %s, as the next run will tell the store (%s)", run.id, status, reason_of(error)
+        )

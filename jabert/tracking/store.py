@@ -7,10 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jabert.config import TrackingSettings, is_url, local_database, revealed
+from jabert.config import TrackingSettings, is_url, local_database, local_path, revealed
 from jabert.errors import JabertError, reason_of
 from jabert.files import exclusive
 from jabert.sockets import reach_directly
+from jabert.tracking.full import is_full
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
@@ -30,7 +31,7 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     """Connect to the MLflow store; a local one is created if it does not exist yet.
 
     Raises:
-        JabertError: the store cannot be reached; names `tracking.uri`.
+        JabertError: the store cannot be reached, or its database was emptied; names `tracking.uri`.
     """
     reach_directly()
     for name, value in _ENVIRONMENT.items():
@@ -41,8 +42,10 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     from sqlalchemy.exc import SQLAlchemyError
 
     uri, whole = str(settings.uri), revealed(settings.uri or "")
+    database = local_database(uri)
+    if database:
+        _refuse_emptied(database, local_path(settings.artifacts))
     try:
-        database = local_database(uri)
         with _created_completely(database) if database else nullcontext():
             # MLflow's global functions use the store too, without a change of the environment.
             before = os.environ.get("MLFLOW_TRACKING_URI")
@@ -54,9 +57,25 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
             client = MlflowClient(whole, whole)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError, JabertError) as error:
-        reason = reason_of(error)
+        reason = "the disk is full" if is_full(error) else reason_of(error)
         raise JabertError(f"tracking.uri {uri}: the MLflow store cannot be reached ({reason})") from error
     return client
+
+
+def _refuse_emptied(database: Path, artifacts: Path | None) -> None:
+    """Refuse a database of 0 bytes whose runs have left files: to SQLite it is a new one."""
+    if not database.is_file() or database.stat().st_size or _unfinished(database).exists():
+        return
+    if artifacts and artifacts.is_dir() and any(artifacts.iterdir()):
+        raise JabertError(
+            f"{database} is empty, though {artifacts} holds files of runs that it knew: restore it from a "
+            "backup, or move both away to begin anew"
+        )
+
+
+def _unfinished(database: Path) -> Path:
+    """A file beside a database while its tables are created."""
+    return database.with_name(f".{database.name}.unfinished")
 
 
 @contextmanager
@@ -66,7 +85,7 @@ def _created_completely(database: Path) -> Iterator[None]:
     MLflow creates the tables one by one, which takes seconds, and cannot resume that. Meanwhile a marker file
     is next to the database.
     """
-    unfinished = database.with_name(f".{database.name}.unfinished")
+    unfinished = _unfinished(database)
     if database.exists() and not unfinished.exists():
         yield
         return

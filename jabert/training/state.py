@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jabert.errors import JabertError
+from jabert.errors import DamagedError, JabertError, refusing
 from jabert.files import write_json
 from jabert.legacy_keras import import_tensorflow
 
@@ -30,17 +30,35 @@ class TrainingState:
         self._folder, self._unit = folder, unit
 
     def history(self) -> list[dict[str, float]]:
-        """The history up to the last saved state, empty without one."""
+        """The history up to the last saved state, empty without one.
+
+        Raises:
+            DamagedError: it cannot be read.
+        """
         path = self._folder / _HISTORY
         if not path.exists():
             return []
-        history: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+        with refusing(f"{path} is damaged", DamagedError):
+            history: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(history, list):
+                raise TypeError("it is no list")
+            numbers = [int(epoch[self._unit]) for epoch in history]
+            if sorted(set(numbers)) != numbers or not all(
+                isinstance(value, int | float) for epoch in history for value in epoch.values()
+            ):
+                raise ValueError("it is no history")
         return history
 
     def restore(self) -> list[dict[str, float]]:
-        """Restore the objects to the last saved state; returns the history, empty without a state."""
+        """Restore the objects to the last saved state; returns the history, empty without a state.
+
+        Raises:
+            DamagedError: the history or the state cannot be read.
+        """
         if history := self.history():
-            self._checkpoint.read(str(self._prefix(history[-1]))).assert_consumed()
+            prefix = self._prefix(history[-1])
+            with refusing(f"{prefix} is damaged", DamagedError):
+                self._checkpoint.read(str(prefix)).assert_consumed()
         return history
 
     def discard(self) -> None:

@@ -157,6 +157,14 @@ def test_an_override_that_is_none_is_shown_the_form(override):
         ("tracking.model_name=a/b", "tracking.model_name"),
         ("tracking.model_name=a:b", "tracking.model_name"),
         ("tracking.model_name=bob's", "tracking.model_name"),
+        ("tracking.model_name=a@b", "tracking.model_name"),
+        ("tracking.model_name=a?b", "tracking.model_name"),
+        ("tracking.model_name=a#b", "tracking.model_name"),
+        ("tracking.model_name='a\tb'", "tracking.model_name"),
+        ("tracking.model_name=..", "tracking.model_name"),
+        ("tracking.model_name=" + "a" * 300, "tracking.model_name"),
+        ("tracking.experiment=" + "a" * 300, "tracking.experiment"),
+        ("data.max_bytes=0", "data.max_bytes"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_in_one_sentence(override, name):
@@ -164,6 +172,11 @@ def test_a_value_that_does_not_fit_is_named_in_one_sentence(override, name):
         load_settings(None, [override])
     assert str(error.value).startswith(f"setting {name} cannot be ")
     assert "\n" not in str(error.value)
+
+
+def test_a_value_nested_deep_is_no_toml():
+    with pytest.raises(JabertError, match=r"^setting data\.labels: '\[.*cannot be read as a TOML value: max"):
+        load_settings(None, ["data.labels=" + "[" * 9_000])
 
 
 def test_a_list_is_asked_for_as_it_is_written():
@@ -215,7 +228,7 @@ def test_a_name_that_does_not_fit_is_refused_with_the_reason():
         load_settings(None, ["tracking.model_name=a/b"])
     assert (
         str(error.value)
-        == "setting tracking.model_name cannot be 'a/b': it holds a slash, a colon or a quote"
+        == "setting tracking.model_name cannot be 'a/b': it holds /, which MLflow's URIs of models can't say"
     )
 
 

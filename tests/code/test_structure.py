@@ -101,3 +101,16 @@ def test_every_module_says_what_it_is_for(name):
 
 def test_the_list_of_modules_is_not_empty():
     assert {"jabert.cli", "jabert.encoder.tokenizer", "jabert.runtime.text_classifier"} <= set(MODULES)
+
+
+def test_a_strangers_importer_fails_no_test(monkeypatch):
+    class Importer:
+        """As of six: Python up to 3.11 warns at each import that it has no `find_spec`."""
+
+        @staticmethod
+        def find_module(name, path=None):
+            return None
+
+    monkeypatch.setattr(sys, "meta_path", [Importer, *sys.meta_path])
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("a_module_that_is_not_there")
