@@ -27,11 +27,12 @@ def main() -> None:
         labels = [str(number) for number in range(classes.max() + 1)]
         job = Job(settings, labels, open_folder(sys.argv[2]), Path(folder))
         learner = new_learner(job, settings.method.dropout, steps=1000)
+        texts = learner.texts(ids, Path(folder) / "frozen")
         batches = list(shuffled_buckets(ids.lengths, settings.method.batch_size, [0]))
         for number, batch in enumerate(batches[:WARM_UP] + batches):
             if number == WARM_UP:
                 started = time.perf_counter()
-            learner.learn(ids.take(batch), np.eye(len(labels), dtype=np.float32)[classes[batch]])
+            learner.learn(texts, batch, np.eye(len(labels), dtype=np.float32)[classes[batch]])
     send(answers, {"seconds": round(time.perf_counter() - started, 2), "peak_bytes": peak_bytes()})
 
 

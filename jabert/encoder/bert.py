@@ -89,15 +89,26 @@ class Bert:
             frozen: so many layers, and the embeddings, have neither dropout nor a gradient.
             training: whether hidden units are dropped in the other layers.
         """
-        attended = tf.sequence_mask(lengths)  # (texts, width)
-        places = tf.cast(tf.where(tf.reshape(attended, [-1])), tf.int32)[:, 0]  # (tokens,)
-        below, above = self._layers(training=False), self._layers(training=training)
-        x = below.embed(ids, places % tf.shape(attended)[1], None)
-        rows = _Packed.of(attended, places)
-        for number in range(self.config.num_hidden_layers):
-            if number == frozen:
-                x = above.drop(tf.stop_gradient(x))
-            x = (below if number < frozen else above).transform(x, rows, _mask(attended), number)
+        return self.above(self.below(ids, lengths, frozen), lengths, frozen, training=training)
+
+    def below(self, ids: Any, lengths: Any, frozen: int) -> Any:
+        """What `packed` computes in the embeddings and the frozen layers, float32 (tokens, hidden)."""
+        rows = _Packed.of(lengths)
+        layers = self._layers(training=False)
+        x = layers.embed(ids, rows.places % rows.width, None)
+        for number in range(frozen):
+            x = layers.transform(x, rows, rows.mask, number)
+        return x
+
+    def above(self, x: Any, lengths: Any, frozen: int, *, training: bool = False) -> Any:
+        """What `packed` computes in the other layers, of what `below` gave."""
+        rows = _Packed.of(lengths)
+        layers = self._layers(training=training)
+        numbers = range(frozen, self.config.num_hidden_layers)
+        if numbers:
+            x = layers.drop(tf.stop_gradient(x))
+        for number in numbers:
+            x = layers.transform(x, rows, rows.mask, number)
         return x
 
     def product(self, x: Any, kernel: Any) -> Any:
@@ -150,18 +161,22 @@ class _Packed(_Full):
     Attributes:
         places: int32 (tokens,), of each token among the positions of the padded batch.
         tokens: int32 (batch * width,), the token at each position, the number of tokens at padding.
+        mask: what is added to the scores of the positions.
     """
 
     places: Any
     tokens: Any
+    mask: Any
 
     @classmethod
-    def of(cls, attended: Any, places: Any) -> "_Packed":
+    def of(cls, lengths: Any) -> "_Packed":
+        attended = tf.sequence_mask(lengths)  # (texts, width)
+        places = tf.cast(tf.where(tf.reshape(attended, [-1])), tf.int32)[:, 0]  # (tokens,)
         batch, width = tf.unstack(tf.shape(attended))
         count = tf.size(places)
         empty = tf.fill([batch * width], count)
         tokens = tf.tensor_scatter_nd_update(empty, places[:, None], tf.range(count))
-        return cls(batch, width, places, tokens)
+        return cls(batch, width, places, tokens, _mask(attended))
 
     def padded(self, x: Any) -> Any:
         return super().padded(_moved(x, self.tokens, self.places))

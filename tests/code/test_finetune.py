@@ -106,7 +106,10 @@ def test_a_batch_in_parts_is_learned_as_a_whole(toy_settings, tmp_path):
     ends = []
     for budget in (1000, 8):
         learner = learner_of(toy_settings(f"method.token_budget={budget}"), tmp_path)
-        losses = [learner.learn(IDS, np.eye(4, dtype=np.float32)[[0, 3, 1]]) for _ in range(3)]
+        losses = [
+            learner.learn(learner.texts(IDS), np.arange(3), np.eye(4, dtype=np.float32)[[0, 3, 1]])
+            for _ in range(3)
+        ]
         ends.append((losses, learner.read()))
     (one_losses, one), (other_losses, other) = ends
     assert one_losses == pytest.approx(other_losses, abs=1e-5) and one_losses[2] < one_losses[0]
@@ -141,9 +144,11 @@ def test_a_long_text_is_read_in_windows_and_pooled_as_a_whole(toy_settings, tmp_
     whole = TokenIds.of([[4, 40, 41, 5, 4, 42, 43, 5, 4, 44, 5], [4, 45, 5]])
     windows = whole.divided(4)
     assert windows.lengths.tolist() == [4, 4, 3, 3]
-    of_windows = learner._by_text(learner._pool, windows)
+    of_windows = learner._by_text(learner._pool, learner.texts(windows))
     expected = [np.average(of_windows[:3], axis=0, weights=[4, 4, 3]), of_windows[3]]
-    assert learner._by_text(learner._pool, whole) == pytest.approx(np.array(expected), abs=1e-5)
+    assert learner._by_text(learner._pool, learner.texts(whole)) == pytest.approx(
+        np.array(expected), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -153,7 +158,7 @@ def test_a_package_answers_as_what_was_trained(head, toy_settings, tmp_path):
     settings = toy_settings(f"method.head={head}")
     fit, rows = fitted(settings)
     trained = training.new_learner(fit.job, 0.0, 1, training.load_weights(fit.job))
-    predicted = trained.predict(rows.token_ids())
+    predicted = trained.predict(trained.texts(rows.token_ids()))
 
     classifier = open_package(build_package(fit.job, tmp_path / "package"))
 

@@ -92,16 +92,25 @@ class Network:
         layers = {name: v for name, v in self.bert.variables.items() if layer_of(name) >= frozen}
         self.learning: dict[str, Any] = {**layers, **self._own}
 
-    def pool(self, ids: Any, windows: Any, lengths: Any, *, training: bool = False) -> Any:
-        """What the softmax layer looks at, float32 (texts, columns).
+    def below(self, ids: Any, windows: Any) -> Any:
+        """What the layers that stay as they are make of texts, float32 (tokens, hidden).
 
         Args:
             ids: int32 (tokens,), of texts one behind the other.
             windows: int32 (windows,), tokens of each row that the encoder reads at once.
+        """
+        return self.bert.below(ids, windows, self._frozen)
+
+    def pool(self, x: Any, windows: Any, lengths: Any, *, training: bool = False) -> Any:
+        """What the softmax layer looks at, float32 (texts, columns).
+
+        Args:
+            x: what `below` gave.
+            windows: as there.
             lengths: int32 (texts,), tokens of each text, those of all its windows.
             training: whether hidden units are dropped.
         """
-        vectors = self.bert.packed(ids, windows, frozen=self._frozen, training=training)
+        vectors = self.bert.above(x, windows, self._frozen, training=training)
         if self._head == "cls":
             return tf.gather(vectors, tf.cumsum(lengths, exclusive=True))
         if self._head == "bi-lstm":
@@ -116,9 +125,9 @@ class Network:
         weights /= tf.gather(tf.math.segment_sum(weights, text), text)
         return tf.math.segment_sum(weights[:, None] * vectors, text)
 
-    def logits(self, ids: Any, windows: Any, lengths: Any, *, training: bool = False) -> Any:
+    def logits(self, x: Any, windows: Any, lengths: Any, *, training: bool = False) -> Any:
         """Logits float32 (texts, classes), of what `pool` takes."""
-        x = self.pool(ids, windows, lengths, training=training)
+        x = self.pool(x, windows, lengths, training=training)
         if training and self._dropout:
             x = tf.nn.experimental.general_dropout(x, self._dropout, uniform_sampler=self.bert.random.uniform)
         return x @ self._own["head/kernel"] + self._own["head/bias"]

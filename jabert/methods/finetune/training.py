@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -33,7 +34,41 @@ tf = import_tensorflow()
 _WEIGHTS = "best.npz"
 _LSTM_RATE = 20.0  # what is new learns quicker than what is trained already
 _SAVED = 100  # steps between saved states
-_PACKED = [tf.TensorSpec([None], tf.int32)] * 3  # ids, windows, lengths
+_INTS = tf.TensorSpec([None], tf.int32)
+
+
+class Texts:
+    """Texts as the layers that learn see them.
+
+    What the layers below make of a text stays the same in all epochs, so it is computed once and kept in a
+    file; without such layers there is little to compute, and nothing is kept.
+
+    Args:
+        ids: token ids of each text.
+        below: computes what the layers that stay as they are make of texts, float32 (tokens, hidden).
+        kept: the file; None to compute it each time.
+        budget: tokens computed together.
+    """
+
+    def __init__(
+        self, ids: TokenIds, below: Callable[[TokenIds], Any], kept: Path | None, budget: int
+    ) -> None:
+        self.ids, self._below, self._kept = ids, below, None
+        self._numbers = TokenIds(np.arange(len(ids.flat), dtype=np.int32), ids.offsets)
+        if not kept or not len(ids):
+            return
+        if not kept.exists():
+            _, starts = np.unique(ids.offsets[:-1] // budget, return_index=True)
+            with atomic_path(kept) as temporary, temporary.open("wb") as file:
+                for batch in np.split(np.arange(len(ids)), starts[1:]):
+                    file.write(below(ids.take(batch)).numpy())
+        self._kept = np.memmap(kept, np.float32, "r").reshape(len(ids.flat), -1)
+
+    def vectors(self, chosen: npt.NDArray[np.integer]) -> Any:
+        """What the learning layers get of the texts of these numbers, float32 (tokens, hidden)."""
+        if self._kept is None:
+            return self._below(self.ids.take(chosen))
+        return self._kept[self._numbers.take(chosen).flat]
 
 
 class Learner:
@@ -61,41 +96,57 @@ class Learner:
         self.averages = Averages(self.variables, own.ema)
         self._sums: list[Any] = []
         labels = tf.TensorSpec([None, None], tf.float32)
-        signature = [*_PACKED, labels, tf.TensorSpec([], tf.float32)]
+        packed = [tf.TensorSpec([None, network.bert.config.hidden_size], tf.float32), _INTS, _INTS]
+        signature = [*packed, labels, tf.TensorSpec([], tf.float32)]
         self._learn = {  # by whether a part is the first and whether it is the last; traced when needed
             (first, last): tf.function(partial(self._learn_eagerly, (first, last)), input_signature=signature)
             for first, last in product((True, False), repeat=2)
         }
         self._predict = tf.function(
-            lambda *packed: tf.nn.softmax(network.logits(*packed)), input_signature=_PACKED
+            lambda *packed: tf.nn.softmax(network.logits(*packed)), input_signature=packed
         )
-        self._pool = tf.function(network.pool, input_signature=_PACKED)
+        self._pool = tf.function(network.pool, input_signature=packed)
+        self._below = tf.function(network.below, input_signature=[_INTS, _INTS])
 
-    def begin(self, ids: TokenIds, classes: npt.NDArray[np.int32]) -> None:
+    def texts(self, ids: TokenIds, kept: Path | None = None) -> Texts:
+        """Texts to learn or to predict.
+
+        Args:
+            ids: of their tokens.
+            kept: a file for what the layers that do not learn make of them, if there are such.
+        """
+        return Texts(ids, self._of_frozen, kept if self._own.frozen_layers else None, self._own.token_budget)
+
+    def begin(self, texts: Texts, classes: npt.NDArray[np.int32]) -> None:
         """Fit the softmax layer on the encoder as it is: else the first steps would spoil the encoder."""
-        layer = fit_standardized(self._by_text(self._pool, ids).astype(np.float64), classes, self._own.c)
+        layer = fit_standardized(self._by_text(self._pool, texts).astype(np.float64), classes, self._own.c)
         self.network.learning["head/kernel"].assign(layer.kernel.astype(np.float32))
         self.network.learning["head/bias"].assign(layer.bias.astype(np.float32))
         self.averages.begin()
 
-    def learn(self, ids: TokenIds, labels: npt.NDArray[np.float32]) -> float:
-        """Take a step on a batch, with labels (texts, classes); its loss before is returned.
+    def learn(self, texts: Texts, batch: npt.NDArray[np.integer], labels: npt.NDArray[np.float32]) -> float:
+        """Take a step on the texts of these numbers; the loss before it is returned.
 
         A batch with more tokens than the budget is computed in parts, whose gradients are added up.
+
+        Args:
+            texts: of which some are learned.
+            batch: their numbers.
+            labels: float32 (numbers, classes), what the network is to answer.
         """
-        parts = list(token_budget_batches(ids.lengths, self._own.token_budget))
+        parts = list(token_budget_batches(texts.ids.lengths[batch], self._own.token_budget))
         if len(parts) > 1 and not self._sums:
             self._sums = [tf.Variable(tf.zeros_like(variable)) for variable in self.variables]
         loss = 0.0
         for number, part in enumerate(parts):
             learn = self._learn[number == 0, number == len(parts) - 1]
-            share = np.float32(len(part) / len(ids))
-            loss += float(learn(*self._packed(ids.take(part)), labels[part], share))
+            share = np.float32(len(part) / len(batch))
+            loss += float(learn(*self._packed(texts, batch[part]), labels[part], share))
         return loss
 
-    def predict(self, ids: TokenIds) -> npt.NDArray[np.float64]:
+    def predict(self, texts: Texts) -> npt.NDArray[np.float64]:
         """Probabilities (texts, classes)."""
-        return self._by_text(self._predict, ids).astype(np.float64)
+        return self._by_text(self._predict, texts).astype(np.float64)
 
     def state(self) -> dict[str, Any]:
         """All objects that change in training, for a TensorFlow checkpoint."""
@@ -110,12 +161,16 @@ class Learner:
         """The weights that learn, by name."""
         return {name: variable.numpy() for name, variable in self.network.learning.items()}
 
-    def _packed(self, ids: TokenIds) -> tuple[npt.NDArray[np.int32], ...]:
-        return ids.flat, ids.divided(self._longest).lengths, ids.lengths
+    def _packed(self, texts: Texts, batch: npt.NDArray[np.integer]) -> tuple[Any, ...]:
+        ids = texts.ids.take(batch)
+        return texts.vectors(batch), ids.divided(self._longest).lengths, ids.lengths
 
-    def _by_text(self, compute: Callable[..., Any], ids: TokenIds) -> npt.NDArray[np.float32]:
-        batches = list(token_budget_batches(ids.lengths, self._own.token_budget))
-        found = [compute(*self._packed(ids.take(batch))).numpy() for batch in batches]
+    def _of_frozen(self, ids: TokenIds) -> Any:
+        return self._below(ids.flat, ids.divided(self._longest).lengths)
+
+    def _by_text(self, compute: Callable[..., Any], texts: Texts) -> npt.NDArray[np.float32]:
+        batches = list(token_budget_batches(texts.ids.lengths, self._own.token_budget))
+        found = [compute(*self._packed(texts, batch)).numpy() for batch in batches]
         values = np.concatenate(found)
         values[np.concatenate(batches)] = values.copy()
         return values
@@ -154,9 +209,10 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
         watched: the rows whose metrics choose the epoch, with token ids; without any the last is kept.
         on_epoch: called with the metrics of each epoch, also those of an earlier process.
     """
-    own, procedure, ids = own_settings(job), job.settings.training, rows.token_ids()
+    own, procedure = own_settings(job), job.settings.training
     steps = own.epochs * -(-len(rows) // own.batch_size)
     learner = new_learner(job, own.dropout, steps)
+    kept = [job.folder / "frozen-rows", job.folder / "frozen-watched"]
     state = TrainingState(learner.state(), job.folder, "step")
     history = state.history()
     epochs = [entry for entry in history if _is_whole(entry)]
@@ -178,13 +234,19 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
         minutes = sum(epoch["seconds"] for epoch in epochs) / 60
         return "training.max_minutes" if procedure.max_minutes and minutes >= procedure.max_minutes else None
 
-    if not end() and not state.restore():
-        learner.begin(ids, rows.classes)
+    if not end():
+        texts, others = (
+            learner.texts(of.token_ids(), path) for of, path in zip((rows, watched), kept, strict=True)
+        )
+        if not state.restore():
+            learner.begin(texts, rows.classes)
     while not (ended_by := end()):
-        epoch = _learn(learner, rows, job, state, history)
+        epoch = _learn(
+            learner, texts, rows.distributions(len(job.labels)), job=job, state=state, history=history
+        )
         learner.averages.swap()
         if len(watched):
-            measured = measure(learner.predict(watched.token_ids()), watched.classes)
+            measured = measure(learner.predict(others), watched.classes)
             epoch |= {f"val_{name}": value for name, value in measured.items()}
         history.append(epoch)
         epochs.append(epoch)
@@ -196,28 +258,38 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
         log(epoch)
         on_epoch(epoch)
     state.discard()
+    for path in kept:
+        path.unlink(missing_ok=True)
     return Fitted(epochs, int(best()["epoch"]), resumed, {"ended_by": ended_by})
 
 
-def _learn(learner: Learner, rows: Rows, job: Job, state: TrainingState, history: list[Epoch]) -> Epoch:
+def _learn(
+    learner: Learner,
+    texts: Texts,
+    labels: npt.NDArray[np.float32],
+    *,
+    job: Job,
+    state: TrainingState,
+    history: list[Epoch],
+) -> Epoch:
     """Learn from all rows once, or from those that a killed process left of them; saves the state on the way.
 
     Returns:
         Number, steps until its end, loss and seconds of the epoch.
     """
-    own, ids, labels = own_settings(job), rows.token_ids(), rows.distributions(len(job.labels))
+    own = own_settings(job)
     epoch = 1 + sum(map(_is_whole, history))
     seed = [job.settings.training.seed, epoch]
-    batches = list(shuffled_buckets(ids.lengths, own.batch_size, seed))
+    batches = list(shuffled_buckets(texts.ids.lengths, own.batch_size, seed))
     before = (epoch - 1) * len(batches)
     entry: Epoch = {"epoch": epoch, "step": before, "loss": 0.0, "seconds": 0.0}
     if history and not _is_whole(history[-1]):
         entry = {name: value for name, value in history[-1].items() if name != "whole"}
     for chosen in batches[int(entry["step"]) - before :]:
         started = time.perf_counter()
-        loss = learner.learn(ids.take(chosen), labels[chosen])
+        loss = learner.learn(texts, chosen, labels[chosen])
         entry["step"] += 1
-        entry["loss"] += loss * len(chosen) / len(rows)
+        entry["loss"] += loss * len(chosen) / len(labels)
         entry["seconds"] = round(entry["seconds"] + time.perf_counter() - started, 3)
         if entry["step"] % _SAVED == 0 and entry["step"] < before + len(batches):
             history.append({**entry, "whole": 0.0})
