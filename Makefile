@@ -59,8 +59,8 @@ test-attack: setup ## thousands of hostile and damaged inputs, loopback only: wh
 test-gpu: setup ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
 
-docs: setup ## fill the generated parts of README.md
-	$(BIN)/python docs/readme.py
+docs: setup ## fill the generated parts of the documentation
+	$(BIN)/python docs/generate.py
 
 lint: setup ## ruff and mypy --strict
 	$(BIN)/ruff check
