@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -106,6 +107,25 @@ def test_the_japanese_page_says_the_same(english):
         return levels, code, re.findall(r"\b0\.\d{3}\b", plain)
 
     assert shape(one) == shape(other)
+
+
+def test_the_site_is_built_and_asks_no_other_host(tmp_path):
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", tmp_path / "site"],
+        cwd=CHECKOUT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONWARNINGS": "default"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert {"index.html", "get-started.html", "settings.html"} <= {page.name for page in pages}
+    for page in pages:
+        asked = re.findall(
+            r"<(?:script|img|link)[^>]*(?:src|href)=\"?(https?://[^\" >]+)", page.read_text(encoding="utf-8")
+        )
+        assert not asked, page
 
 
 def test_the_notebook_runs(tmp_path):
