@@ -13,7 +13,7 @@ from jabert.tracking.fetching import (
 )
 from jabert.tracking.provenance import provenance
 from jabert.tracking.run import Run, tracked_run
-from jabert.tracking.store import connect, find_run, get_or_none, list_runs
+from jabert.tracking.store import connect, find_run, get_or_none, list_runs, read_artifact
 
 __all__ = [
     "ANCHOR",
@@ -29,6 +29,7 @@ __all__ = [
     "load_model",
     "model_files",
     "provenance",
+    "read_artifact",
     "tracked_run",
     "unchecked_files",
     "with_local_encoder",

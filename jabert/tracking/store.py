@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jabert.config import TrackingSettings, is_url, local_database
@@ -128,6 +129,16 @@ def open_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
             f"tracking.experiment {settings.experiment!r} was deleted in MLflow; restore it or name another"
         )
     return experiment.experiment_id
+
+
+def read_artifact(client: "MlflowClient", run_id: str, name: str) -> bytes | None:
+    """Contents of an artifact of a run, None if the run has none of that name."""
+    parent = str(PurePosixPath(name).parent)
+    listed = client.list_artifacts(run_id, None if parent == "." else parent)
+    if name not in {file.path for file in listed}:
+        return None
+    with TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
 
 
 def find_run(settings: TrackingSettings, tags: Mapping[str, str]) -> "TrackedRun | None":

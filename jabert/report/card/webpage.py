@@ -1,11 +1,11 @@
-"""Markdown as one self-contained HTML file: styles and pictures are in it."""
+"""Markdown as HTML, and as one self-contained file: styles and pictures are in it."""
 
 import base64
 import html
 from collections.abc import Mapping
 from pathlib import Path
 
-_STYLE = """\
+STYLE = """\
 body { margin: 0 auto; max-width: 46rem; padding: 1.5rem 1rem 3rem; color: #22303c; background: #fff;
   font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", "Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP",
     "Yu Gothic", Meiryo, IPAexGothic, sans-serif; overflow-wrap: break-word; }
@@ -46,18 +46,27 @@ def webpage(markdown: str, title: str, pictures: Mapping[str, Path]) -> str:
         title: of the page.
         pictures: the PNG file for the address of each picture in the Markdown.
     """
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n"
+        f"<body>\n{rendered(markdown, pictures)}</body>\n</html>\n"
+    )
+
+
+def rendered(markdown: str, pictures: Mapping[str, Path]) -> str:
+    """Markdown as HTML, for the body of a page; arguments as for `webpage`."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("js-default")  # tables, and no raw HTML
     tokens = parser.parse(markdown)
     for token in (child for block in tokens for child in block.children or []):
         if token.type == "image":
-            picture = base64.b64encode(pictures[str(token.attrs["src"])].read_bytes()).decode()
-            token.attrs["src"] = f"data:image/png;base64,{picture}"
-    body = parser.renderer.render(tokens, parser.options, {})
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n"
-        f"<body>\n{body}</body>\n</html>\n"
-    )
+            token.attrs["src"] = f"data:image/png;base64,{encoded(pictures[str(token.attrs['src'])])}"
+    body: str = parser.renderer.render(tokens, parser.options, {})
+    return body
+
+
+def encoded(picture: Path) -> str:
+    """The contents of a file in Base64."""
+    return base64.b64encode(picture.read_bytes()).decode()
