@@ -21,7 +21,7 @@ from jabert.report.card import Card, Facts
 from jabert.report.metrics import evaluation_metrics
 from jabert.report.page import report_page
 from jabert.report.pages import comparison_page, evaluation_page
-from jabert.tracking import Run
+from jabert.tracking import Run, name_of
 from jabert.validation import ValidationReport
 
 if TYPE_CHECKING:
@@ -166,13 +166,15 @@ def record_card(card: Card, evaluated: Evaluated, run: Run) -> None:
 def record_report(
     facts: Facts, evaluated: Evaluated, fit: Fit, verdict: Verdict, told: Sequence[str], *, run: Run
 ) -> None:
-    """All of it as one page; `told` are the sentences that the run has said."""
+    """All of it as one page, and the result in the name of the run; `told` are the sentences that the run has said."""
     rows, answers = evaluated.rows, evaluated.answers
     predicted = predictions(rows, answers, evaluated.report.labels).assign(group=rows.get("group"))
     flips = verdict.comparison.flips if verdict.comparison else ()
     best = fit.fitted.best_epoch
     history = [{**epoch, "best": epoch["epoch"] == best} for epoch in fit.fitted.history]
     run.text(REPORT_PAGE, report_page(facts, predicted, history, flips, told))
+    score = f"{evaluated.report.weighted_f1:.3f} {verdict.outcome} v{verdict.version}"
+    run.rename(f"{name_of(facts.settings)} {score}")
 
 
 def record_comparison(verdict: Verdict, run: Run, folder: str = "promotion") -> None:

@@ -12,7 +12,7 @@ from jabert.tracking.fetching import (
     with_local_encoder,
 )
 from jabert.tracking.provenance import provenance
-from jabert.tracking.run import Run, tracked_run
+from jabert.tracking.run import Run, name_of, tracked_run
 from jabert.tracking.store import connect, find_run, get_or_none, list_runs, read_artifact
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "list_runs",
     "load_model",
     "model_files",
+    "name_of",
     "provenance",
     "read_artifact",
     "tracked_run",

@@ -14,10 +14,12 @@ from jabert.files import exclusive
 from jabert.sockets import reach_directly
 
 if TYPE_CHECKING:
+    from mlflow.entities import Experiment
     from mlflow.entities import Run as TrackedRun
     from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")
+_KIND, _TRAINING = "mlflow.experimentKind", "custom_model_development"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for the result of a command
@@ -107,9 +109,18 @@ def get_or_none(get: Callable[[], T], *, invalid: bool = False) -> T | None:
 def open_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
     """Id of the experiment of the settings, which is created if it does not exist.
 
+    It is marked as one of models that are trained, so that the UI does not open in its view for GenAI.
+
     Raises:
         JabertError: the experiment was deleted.
     """
+    found = _experiment(client, settings)
+    if (found.tags or {}).get(_KIND) != _TRAINING:
+        client.set_experiment_tag(found.experiment_id, _KIND, _TRAINING)
+    return found.experiment_id
+
+
+def _experiment(client: "MlflowClient", settings: TrackingSettings) -> "Experiment":
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(settings.experiment)
@@ -118,17 +129,18 @@ def open_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
         if location and not is_url(location):
             location = Path(location).as_uri()
         try:
-            return client.create_experiment(settings.experiment, artifact_location=location)
+            created = client.create_experiment(settings.experiment, artifact_location=location)
+            return client.get_experiment(created)
         except MlflowException:
             experiment = client.get_experiment_by_name(settings.experiment)
             if experiment is None:
                 raise
-            return experiment.experiment_id  # another process has just created it
+            return experiment  # another process has just created it
     if experiment.lifecycle_stage == "deleted":
         raise JabertError(
             f"tracking.experiment {settings.experiment!r} was deleted in MLflow; restore it or name another"
         )
-    return experiment.experiment_id
+    return experiment
 
 
 def read_artifact(client: "MlflowClient", run_id: str, name: str) -> bytes | None:
