@@ -166,7 +166,7 @@ def record_card(card: Card, evaluated: Evaluated, run: Run) -> None:
 def record_report(
     facts: Facts, evaluated: Evaluated, fit: Fit, verdict: Verdict, told: Sequence[str], *, run: Run
 ) -> None:
-    """All of it as one page, and the result in the name of the run; `told` are the sentences that the run has said."""
+    """All of it as one page, with the sentences that were `told`; the run is named by the result."""
     rows, answers = evaluated.rows, evaluated.answers
     predicted = predictions(rows, answers, evaluated.report.labels).assign(group=rows.get("group"))
     flips = verdict.comparison.flips if verdict.comparison else ()

@@ -176,7 +176,7 @@ def learning_curves(history: pd.DataFrame, watched: str = "validation") -> "Figu
     names = {"Loss": "loss", "Accuracy": "acc", "Weighted F1": "weighted_f1"}
     for axes, (title, column) in zip(panels, names.items(), strict=True):
         _draw_curves(axes, history.set_index("epoch"), column, watched)
-        at_kept = kept.get(f"val_{column}", [])
+        at_kept: Any = kept.get(f"val_{column}", [])
         for epoch, value in zip(kept["epoch"], at_kept, strict=False):
             axes.axvline(epoch, color=_ORANGE, linewidth=1, linestyle=":", zorder=1)
             axes.plot([epoch], [value], "o", color=_ORANGE, label=f"kept: epoch {epoch}", zorder=3)
