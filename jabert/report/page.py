@@ -15,7 +15,7 @@ from jabert.evaluation.comparison import Flip
 from jabert.report import plots
 from jabert.report.card import sections
 from jabert.report.card.sections import Facts
-from jabert.report.card.webpage import STYLE, encoded, rendered
+from jabert.report.card.webpage import STYLE, encoded, font_face, rendered
 from jabert.report.pages import SLICES
 
 if TYPE_CHECKING:
@@ -95,9 +95,10 @@ def report_page(
     ]
     parts = [*_of_the_result(facts, predicted, history, flips), *_of_the_making(facts, told)]
     title = f"{facts.settings.tracking.model_name}, version {facts.version}"
-    return _template().render(
+    page = _template().render(
         title=title, style=STYLE, verdict=verdict_sentence(verdict), figures=figures, parts=parts
     )
+    return page.replace("</style>", f"{font_face(page)}</style>", 1)
 
 
 def verdict_sentence(verdict: Any) -> str:

@@ -1,5 +1,7 @@
 """The model card: what stands in it, as Markdown, as a page and as the description of a version."""
 
+import base64
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools.ttLib import TTFont
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -323,7 +326,7 @@ def test_the_page_needs_nothing_else(facts_of, picture):
     assert found.tags.count("h2") == len(HEADINGS)
     (image,) = found.images
     assert image.startswith("data:image/png;base64,iVBOR")
-    assert not re.search(r'\b(?:src|href)="(?!data:)|@import|url\(', page)
+    assert not re.search(r'\b(?:src|href)="(?!data:)|@import|url\((?!data:)', page)
     assert set(found.tags) <= ALLOWED
     assert "jabert, version 3" in found.text
 
@@ -417,6 +420,9 @@ def test_the_report_page_has_all_of_it_and_asks_nobody(facts_of):
     page = report_of(facts_of(), ["3 rows were dropped"], flips)
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert "default-src 'none'" in page
+    font = base64.b64decode(re.search(r"data:font/woff;base64,([^)]+)", page)[1])
+    known = TTFont(io.BytesIO(font)).getBestCmap()
+    assert {ord(character) for character in "飛京都"} <= set(known) and len(known) < 500
     heads = re.findall(r"<h2>([^<]+)</h2>", page)
     assert heads[:4] == ["Classes", "Confusion matrix", "Mistakes", "Against the champion"]
     assert {"Calibration", "Learning curves", "Data", "Settings", "How to load"} <= set(heads)
