@@ -9,7 +9,7 @@ DATA ?=
 ENCODER ?=
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-attack test-mutants test-gpu docs lint format lock audit sbom peers bench clean
+.PHONY: help setup another-lock retrain up status down deploy test test-slow test-servers test-kill test-attack test-mutants test-gpu docs site lint format lock audit sbom peers bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -63,8 +63,11 @@ test-mutants: setup ## break gate, leak guard, batching and store in each small 
 test-gpu: setup ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
 
-docs: setup ## fill the generated parts of README.md
-	$(BIN)/python docs/readme.py
+docs: setup ## fill the generated parts of the documentation
+	$(BIN)/python docs/generate.py
+
+site: setup ## the documentation as a site, in site/; `python -m http.server -d site` shows it, search included
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lint: setup ## ruff and mypy --strict
 	$(BIN)/ruff check
@@ -116,4 +119,4 @@ bench: setup peers ## all benchmarks, half an hour: make bench DATA=… ENCODER=
 	$(BIN)/python benchmarks/quality.py $(CORPUS)
 
 clean: ## remove the environment and caches, never runs, models or features
-	rm -rf .venv .venv-audit sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .venv-audit sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis dist site

@@ -487,6 +487,37 @@ def runs(
 
 
 @_command(app.command(), has_json=False)
+def report(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Id of a run; the newest.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write it to this file.")] = None,
+    *,
+    given: Given,
+) -> None:
+    """Open the report of a run in the browser, or write it to a file."""
+    import webbrowser
+
+    from jabert.experiments.recording import REPORT_PAGE
+    from jabert.files import write_text
+    from jabert.tracking import connect, list_runs, read_artifact
+
+    tracking = given.settings.tracking
+    client = connect(tracking)
+    newest = [found["run_id"] for found in list_runs(client, tracking.experiment, 1)]
+    if not (run or newest):
+        raise JabertError(f"no run in experiment {tracking.experiment!r} yet; `jabert retrain` makes one")
+    page = read_artifact(client, run or newest[0], REPORT_PAGE)
+    if page is None:
+        raise JabertError(f"run {run or newest[0]} has no {REPORT_PAGE}; `jabert runs --json` lists others")
+    if out:
+        print(write_text(out, page.decode()))
+        return
+    path = write_text(Path(given.settings.training.work_path) / REPORT_PAGE, page.decode())
+    print(path)
+    if sys.stdout.isatty():
+        webbrowser.open(path.resolve().as_uri())
+
+
+@_command(app.command(), has_json=False)
 def serve(
     model: Annotated[
         str | None,

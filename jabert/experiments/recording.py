@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +17,11 @@ from jabert.features import Featurized
 from jabert.methods import Epoch, encoder_of, method_of
 from jabert.registry import Move, Verdict
 from jabert.report import plots
-from jabert.report.card import Card
+from jabert.report.card import Card, Facts
 from jabert.report.metrics import evaluation_metrics
+from jabert.report.page import report_page
 from jabert.report.pages import comparison_page, evaluation_page
-from jabert.tracking import Run
+from jabert.tracking import Run, name_of
 from jabert.validation import ValidationReport
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ log = logging.getLogger("jabert")
 
 CARD = "card/card.md"
 CARD_PAGE = "card/card.html"
+REPORT_PAGE = "report.html"
 
 
 def record_data(data: Data, settings: Settings, run: Run) -> None:
@@ -159,6 +161,20 @@ def record_card(card: Card, evaluated: Evaluated, run: Run) -> None:
     with tempfile.TemporaryDirectory() as folder:
         picture = plots.save(plots.confusion_matrix(evaluated.report), Path(folder) / "confusion_matrix.png")
         run.text(CARD_PAGE, card.to_html(picture))
+
+
+def record_report(
+    facts: Facts, evaluated: Evaluated, fit: Fit, verdict: Verdict, told: Sequence[str], *, run: Run
+) -> None:
+    """All of it as one page, with the sentences that were `told`; the run is named by the result."""
+    rows, answers = evaluated.rows, evaluated.answers
+    predicted = predictions(rows, answers, evaluated.report.labels).assign(group=rows.get("group"))
+    flips = verdict.comparison.flips if verdict.comparison else ()
+    best = fit.fitted.best_epoch
+    history = [{**epoch, "best": epoch["epoch"] == best} for epoch in fit.fitted.history]
+    run.text(REPORT_PAGE, report_page(facts, predicted, history, flips, told))
+    score = f"{evaluated.report.weighted_f1:.3f} {verdict.outcome} v{verdict.version}"
+    run.rename(f"{name_of(facts.settings)} {score}")
 
 
 def record_comparison(verdict: Verdict, run: Run, folder: str = "promotion") -> None:

@@ -24,7 +24,7 @@ from jabert.evaluation import Baseline, Calibration, advice, baselines_of, measu
 from jabert.experiments import steps
 from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
 from jabert.experiments.packaging import SUMS, build_package, is_whole, log_package
-from jabert.experiments.recording import record_card, record_comparison, record_verdict
+from jabert.experiments.recording import record_card, record_comparison, record_report, record_verdict
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.experiments.store import prune
 from jabert.features import Featurized
@@ -299,7 +299,7 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
 
 
 def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card:
-    """Write the model card into the run, and its short form as the description of the version."""
+    """Write report and model card into the run, and the card's short form as the version's description."""
     method, encoder, tokens = method_of(settings), encoder_of(settings), results.tokens
     facts = Facts(
         version=results.verdict.version,
@@ -325,6 +325,8 @@ def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card
     )
     card = make_card(facts)
     record_card(card, results.evaluated, run)
+    told = [*_told(data, results), *results.verdict.warnings]
+    record_report(facts, results.evaluated, results.fit, results.verdict, told, run=run)
     registry.open_registry(settings).describe(results.verdict.version, card.to_description())
     return card
 

@@ -30,6 +30,7 @@ from jabert.tracking import (
     load_model,
     model_files,
     parse_anchor,
+    read_artifact,
     sign,
     signer_of,
     trusted_keys,
@@ -239,13 +240,7 @@ class Registry:
         Raises:
             JabertError: there is no such version, or its run is gone.
         """
-        run_id = self.run(version).info.run_id
-        parent = str(PurePosixPath(name).parent)
-        listed = self.client.list_artifacts(run_id, None if parent == "." else parent)
-        if name not in {file.path for file in listed}:
-            return None
-        with TemporaryDirectory() as folder:
-            return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
+        return read_artifact(self.client, self.run(version).info.run_id, name)
 
     def all(self) -> list["ModelVersion"]:
         """All versions, newest first."""

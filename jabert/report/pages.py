@@ -14,7 +14,7 @@ _SCORES = {
     "log loss": "log_loss",
     "expected calibration error": "ece",
 }
-_SLICES = {
+SLICES = {
     "short": f"at most {SHORT_TEXT} characters",
     "unknown": "with unknown pieces",
     "truncated": "cut to the longest input",
@@ -37,7 +37,7 @@ def evaluation_tables(report: EvaluationReport) -> dict[str, str]:
     overall.insert(1, (f"its 95 % interval, resampling {report.resampled}", f"{low:.3f} to {high:.3f}"))
     classes = [(s.label, s.precision, s.recall, s.f1, s.support) for s in report.per_class]
     covered = [(each.threshold, each.share, each.accuracy) for each in report.coverage]
-    slices = [(_SLICES[name], s.weighted_f1, s.accuracy, s.rows) for name, s in report.slices.items()]
+    slices = [(SLICES[name], s.weighted_f1, s.accuracy, s.rows) for name, s in report.slices.items()]
     wrong = [(m.text, m.label, m.predicted, m.probability, m.group) for m in report.mistakes]
     parts: dict[str, tuple[list[str], list[Any]]] = {
         "Evaluation": (["", "test rows"], overall),

@@ -166,7 +166,8 @@ def learning_curves(history: pd.DataFrame, watched: str = "validation") -> "Figu
     Args:
         history: one row for each epoch with the columns `epoch`, `loss`, `val_loss`, `acc`, `val_acc`
             and `val_weighted_f1`, and the bool `best`: the last row where it is true is the kept epoch.
-            `loss` and `acc`, on training rows, may be missing, and `weighted_f1` may be there.
+            Any metric may be missing, those on watched rows where none were watched, and `weighted_f1` may be
+            there.
         watched: name of the rows that the `val_…` metrics are measured on, for the legend.
     """
     figure = _figure(11.4, 3.9)
@@ -175,7 +176,8 @@ def learning_curves(history: pd.DataFrame, watched: str = "validation") -> "Figu
     names = {"Loss": "loss", "Accuracy": "acc", "Weighted F1": "weighted_f1"}
     for axes, (title, column) in zip(panels, names.items(), strict=True):
         _draw_curves(axes, history.set_index("epoch"), column, watched)
-        for epoch, value in zip(kept["epoch"], kept[f"val_{column}"], strict=True):
+        at_kept: Any = kept.get(f"val_{column}", [])
+        for epoch, value in zip(kept["epoch"], at_kept, strict=False):
             axes.axvline(epoch, color=_ORANGE, linewidth=1, linestyle=":", zorder=1)
             axes.plot([epoch], [value], "o", color=_ORANGE, label=f"kept: epoch {epoch}", zorder=3)
             axes.set_title(f"{value:.3f}", loc="right", color=_ORANGE)

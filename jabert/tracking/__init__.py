@@ -14,9 +14,9 @@ from jabert.tracking.fetching import (
 )
 from jabert.tracking.full import told_if_full
 from jabert.tracking.provenance import provenance
-from jabert.tracking.run import Run, tracked_run
+from jabert.tracking.run import Run, name_of, tracked_run
 from jabert.tracking.signing import SIGNATURE, TrustedKey, sign, signer_of, trusted_keys
-from jabert.tracking.store import connect, find_run, get_or_none, list_runs
+from jabert.tracking.store import connect, find_run, get_or_none, list_runs, read_artifact
 
 __all__ = [
     "ANCHOR",
@@ -33,8 +33,10 @@ __all__ = [
     "list_runs",
     "load_model",
     "model_files",
+    "name_of",
     "parse_anchor",
     "provenance",
+    "read_artifact",
     "sign",
     "signer_of",
     "told_if_full",

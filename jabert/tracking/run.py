@@ -50,6 +50,10 @@ class Run:
         self.seconds: dict[str, float] = {}
         self._last_step = -1
 
+    def rename(self, name: str) -> None:
+        """Give the run another name in the UI."""
+        self.client.update_run(self.id, name=name)
+
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags."""
         for name, value in values.items():
@@ -135,6 +139,11 @@ class Run:
         self.metrics({f"seconds/{name}": self.seconds[name]})
 
 
+def name_of(settings: Settings) -> str:
+    """Recipe and method, the first words of a run's name."""
+    return f"{Path(settings.recipe).stem or 'own'} {settings.method.kind}"
+
+
 @contextmanager
 def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> Iterator[Run]:
     """Record a run of `settings`; its status at the end is FINISHED, FAILED or KILLED, as it was.
@@ -150,8 +159,7 @@ def tracked_run(settings: Settings, tags: Mapping[str, Any] | None = None) -> It
         client = connect(settings.tracking)
         experiment = open_experiment(client, settings.tracking)
         sign = held.enter_context(_sign_of_life(settings, client, experiment))
-        name = f"{Path(settings.recipe).stem or 'run'} {settings.digest()[:6]}"
-        created = client.create_run(experiment, run_name=name, tags={_SIGN_OF_LIFE: sign.name})
+        created = client.create_run(experiment, run_name=name_of(settings), tags={_SIGN_OF_LIFE: sign.name})
         run = Run(client, created.info.run_id, experiment)
         with _true_status(run, sign), told_if_full(settings), raise_missed_signals():
             run.tags({**provenance(), **(tags or {}), "config_digest": settings.digest()})

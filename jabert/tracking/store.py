@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jabert.config import TrackingSettings, is_url, local_database, local_path, revealed
@@ -14,10 +15,12 @@ from jabert.sockets import reach_directly
 from jabert.tracking.full import is_full
 
 if TYPE_CHECKING:
+    from mlflow.entities import Experiment
     from mlflow.entities import Run as TrackedRun
     from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")
+_KIND, _TRAINING = "mlflow.experimentKind", "custom_model_development"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for the result of a command
@@ -125,9 +128,18 @@ def get_or_none(get: Callable[[], T], *, invalid: bool = False) -> T | None:
 def open_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
     """Id of the experiment of the settings, which is created if it does not exist.
 
+    It is marked as one of models that are trained, so that the UI does not open in its view for GenAI.
+
     Raises:
         JabertError: the experiment was deleted, or would be made with a secret in its location.
     """
+    found = _experiment(client, settings)
+    if (found.tags or {}).get(_KIND) != _TRAINING:
+        client.set_experiment_tag(found.experiment_id, _KIND, _TRAINING)
+    return found.experiment_id
+
+
+def _experiment(client: "MlflowClient", settings: TrackingSettings) -> "Experiment":
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(settings.experiment)
@@ -142,17 +154,28 @@ def open_experiment(client: "MlflowClient", settings: TrackingSettings) -> str:
         if location and not is_url(location):
             location = Path(location).as_uri()
         try:
-            return client.create_experiment(settings.experiment, artifact_location=location)
+            created = client.create_experiment(settings.experiment, artifact_location=location)
+            return client.get_experiment(created)
         except MlflowException:
             experiment = client.get_experiment_by_name(settings.experiment)
             if experiment is None:
                 raise
-            return experiment.experiment_id  # another process has just created it
+            return experiment  # another process has just created it
     if experiment.lifecycle_stage == "deleted":
         raise JabertError(
             f"tracking.experiment {settings.experiment!r} was deleted in MLflow; restore it or name another"
         )
-    return experiment.experiment_id
+    return experiment
+
+
+def read_artifact(client: "MlflowClient", run_id: str, name: str) -> bytes | None:
+    """Contents of an artifact of a run, None if the run has none of that name."""
+    parent = str(PurePosixPath(name).parent)
+    listed = client.list_artifacts(run_id, None if parent == "." else parent)
+    if name not in {file.path for file in listed}:
+        return None
+    with TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
 
 
 def find_run(settings: TrackingSettings, tags: Mapping[str, str]) -> "TrackedRun | None":

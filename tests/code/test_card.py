@@ -1,5 +1,7 @@
 """The model card: what stands in it, as Markdown, as a page and as the description of a version."""
 
+import base64
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools.ttLib import TTFont
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -323,7 +326,7 @@ def test_the_page_needs_nothing_else(facts_of, picture):
     assert found.tags.count("h2") == len(HEADINGS)
     (image,) = found.images
     assert image.startswith("data:image/png;base64,iVBOR")
-    assert not re.search(r'\b(?:src|href)="(?!data:)|@import|url\(', page)
+    assert not re.search(r'\b(?:src|href)="(?!data:)|@import|url\((?!data:)', page)
     assert set(found.tags) <= ALLOWED
     assert "jabert, version 3" in found.text
 
@@ -395,3 +398,44 @@ def test_the_way_to_load_it_runs_as_python_and_hides_the_password(facts_of):
     assert 'models:/a"b/3' in code
     assert "--set tracking.model_name='a\"b'  # by the champion" in markdown
     assert "secret" not in markdown
+
+
+def report_of(facts, texts, flips=()):
+    """The report page of facts, whose test rows all get the first class."""
+    from jabert.report.page import report_page
+
+    labels = facts.report.labels
+    rows = facts.table[facts.table["split"] == "test"]
+    predicted = rows.assign(predicted=labels[0], score=0.9).reset_index(drop=True)
+    history = [
+        {"epoch": n, "loss": 1.0 / n, "val_loss": 1.0, "val_weighted_f1": 0.5, "best": n == 2} for n in (1, 2)
+    ]
+    return report_page(facts, predicted, history, flips, texts)
+
+
+def test_the_report_page_has_all_of_it_and_asks_nobody(facts_of):
+    from jabert.evaluation.comparison import Flip
+
+    flips = [Flip("飛んだ", "京都", "京都", "グルメ", "wrong")]
+    page = report_of(facts_of(), ["3 rows were dropped"], flips)
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert "default-src 'none'" in page
+    font = base64.b64decode(re.search(r"data:font/woff;base64,([^)]+)", page)[1])
+    known = TTFont(io.BytesIO(font)).getBestCmap()
+    assert {ord(character) for character in "飛京都"} <= set(known) and len(known) < 500
+    heads = re.findall(r"<h2>([^<]+)</h2>", page)
+    assert heads[:4] == ["Classes", "Confusion matrix", "Mistakes", "Against the champion"]
+    assert {"Calibration", "Learning curves", "Data", "Settings", "How to load"} <= set(heads)
+    assert set(re.findall(r'href="#([^"]+)"', page)) == set(re.findall(r'<section id="([^"]+)"', page))
+    for said in ("3 rows were dropped", "飛んだ", "2 of 4 test rows", "may be chance", "data.path"):
+        assert said in page, said
+    assert page.index("Promoted: better") < page.index("<h2>"), "the verdict comes first"
+
+
+def test_nothing_hostile_runs_in_the_report_page(facts_of):
+    facts = facts_of(texts=[f"{HOSTILE}{n}" for n in range(4)], labels=("</script><b>", HOSTILE))
+    page = report_of(facts, [HOSTILE])
+    plain = report_of(facts_of(), ["harmless"])
+    assert page.count("<script") == plain.count("<script") == 1
+    assert "<b></" not in page and "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page

@@ -183,3 +183,9 @@ def test_the_structure_names_every_layer_from_input_to_output():
     assert "0 parameters" not in shown
     heights = {text.get_text(): text.get_window_extent().y0 for text in figure.axes[0].texts}
     assert heights["入力"] > heights["Transformer"] > heights["softmax"]
+
+
+def test_curves_of_a_training_that_watched_no_rows_are_drawn():
+    history = pd.DataFrame({"epoch": [1, 2], "loss": [1.0, 0.5], "best": [False, True]})
+    axes = plots.learning_curves(history).axes
+    assert [len(each.lines) for each in axes] == [1, 0, 0]

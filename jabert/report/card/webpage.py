@@ -1,14 +1,17 @@
-"""Markdown as one self-contained HTML file: styles and pictures are in it."""
+"""Markdown as HTML, and as one self-contained file: styles and pictures are in it."""
 
 import base64
 import html
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
-_STYLE = """\
+_BEYOND = 0x2000  # what comes before is in any font
+
+STYLE = """\
 body { margin: 0 auto; max-width: 46rem; padding: 1.5rem 1rem 3rem; color: #22303c; background: #fff;
   font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", "Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP",
-    "Yu Gothic", Meiryo, IPAexGothic, sans-serif; overflow-wrap: break-word; }
+    "Yu Gothic", Meiryo, IPAexGothic, "of this page", sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1rem; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; padding-bottom: .2rem; border-bottom: 2px solid #d9dfe5; }
 blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: 4px solid #dd7a26; background: #fdf5ee; }
@@ -21,7 +24,8 @@ td:nth-child(2):last-child { overflow-wrap: anywhere; word-break: normal; }
 th { font-weight: 600; color: #5a6874; }
 th:empty { padding: 0; }
 pre, code { font-size: .85rem; background: #f3f6f9;
-  font-family: ui-monospace, "SF Mono", Consolas, "DejaVu Sans Mono", "Noto Sans Mono CJK JP", monospace; }
+  font-family: ui-monospace, "SF Mono", Consolas, "DejaVu Sans Mono", "Noto Sans Mono CJK JP",
+    "of this page", monospace; }
 pre { padding: .7rem .9rem; overflow-x: auto; overflow-wrap: normal; line-height: 1.45; }
 code { padding: .1rem .25rem; }
 pre code { padding: 0; }
@@ -46,18 +50,47 @@ def webpage(markdown: str, title: str, pictures: Mapping[str, Path]) -> str:
         title: of the page.
         pictures: the PNG file for the address of each picture in the Markdown.
     """
+    body = rendered(markdown, pictures)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>\n{STYLE}{font_face(body)}</style>\n</head>\n"
+        f"<body>\n{body}</body>\n</html>\n"
+    )
+
+
+def rendered(markdown: str, pictures: Mapping[str, Path]) -> str:
+    """Markdown as HTML, for the body of a page; arguments as for `webpage`."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("js-default")  # tables, and no raw HTML
     tokens = parser.parse(markdown)
     for token in (child for block in tokens for child in block.children or []):
         if token.type == "image":
-            picture = base64.b64encode(pictures[str(token.attrs["src"])].read_bytes()).decode()
-            token.attrs["src"] = f"data:image/png;base64,{picture}"
-    body = parser.renderer.render(tokens, parser.options, {})
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n"
-        f"<body>\n{body}</body>\n</html>\n"
-    )
+            token.attrs["src"] = f"data:image/png;base64,{encoded(pictures[str(token.attrs['src'])])}"
+    body: str = parser.renderer.render(tokens, parser.options, {})
+    return body
+
+
+def font_face(text: str) -> str:
+    """CSS that brings the Japanese characters of a text along, for a machine that has no font with them.
+
+    They are a subset of IPAex Gothic, whose licence allows to embed it in documents.
+    """
+    import matplotlib_fontja
+    from fontTools import subset
+
+    options = subset.Options(flavor="woff", layout_features=[], hinting=False)
+    path, file = Path(matplotlib_fontja.__file__).parent / "fonts" / "ipaexg.ttf", io.BytesIO()
+    with subset.load_font(str(path), options) as font:
+        subsetter = subset.Subsetter(options)
+        subsetter.populate(unicodes={ord(character) for character in text if ord(character) >= _BEYOND})
+        subsetter.subset(font)
+        subset.save_font(font, file, options)
+    data = base64.b64encode(file.getvalue()).decode()
+    return f'@font-face {{ font-family: "of this page"; src: url(data:font/woff;base64,{data}); }}\n'
+
+
+def encoded(picture: Path) -> str:
+    """The contents of a file in Base64."""
+    return base64.b64encode(picture.read_bytes()).decode()

@@ -1,4 +1,4 @@
-"""Fills the generated parts of README.md: `python docs/readme.py` (a test holds that they are fresh)."""
+"""Fills the generated parts of the docs: `python docs/generate.py` (a test holds that they are fresh)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from jabert import config
 from jabert.cli.commands import app
 from jabert.methods import list_methods
 
-README = Path(__file__).parents[1] / "README.md"
+FOLDER = Path(__file__).parent
 
 
 def settings() -> str:
@@ -46,20 +46,28 @@ def command_line() -> str:
     return f"```console\n$ jabert --help\n{result.output.strip()}\n```"
 
 
-PARTS: dict[str, Callable[[], str]] = {"settings": settings, "methods": methods, "help": command_line}
+PARTS: dict[str, tuple[str, Callable[[], str]]] = {
+    "settings": ("settings.md", settings),
+    "methods": ("methods.md", methods),
+    "help": ("command-line.md", command_line),
+}
+"""The page of each generated part, and what makes it."""
 
 
-def filled(text: str) -> str:
-    """The text with its generated parts made anew."""
-    for name, make in PARTS.items():
+def pages() -> dict[Path, str]:
+    """Each page that has a generated part, with that part made anew."""
+    made: dict[Path, str] = {}
+    for name, (page, make) in PARTS.items():
+        path = FOLDER / page
         start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
-        before, _, rest = text.partition(start)
+        before, _, rest = path.read_text(encoding="utf-8").partition(start)
         _, found, after = rest.partition(end)
         if not found:
-            raise ValueError(f"README.md has no part {name!r}")
-        text = before + start + make() + end + after
-    return text
+            raise ValueError(f"{page} has no part {name!r}")
+        made[path] = before + start + make() + end + after
+    return made
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
