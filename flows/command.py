@@ -66,7 +66,7 @@ def _start_temporary_server(name: str) -> None:
     if server.server_process:
         _end_with_this_process(server.server_process)
     import_module(f"flows.{name}")
-    if name in ("featurize", "retrain"):
+    if name in ("featurize", "leaderboard", "retrain"):
         import_great_expectations()
     if name == "retrain":
         import_module("mlflow.pyfunc")
