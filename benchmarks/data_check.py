@@ -2,9 +2,9 @@
 
     python benchmarks/data_check.py DATA ENCODER [--share 0.05] [--seeds 0 1 2] [--no-groups] [--out FOLDER]
 
-`DATA` is a corpus, e.g. `sample`, `ENCODER` an encoder folder. A share of its labels is flipped to another one
-at random. Prints precision and recall among the first doubted rows, as many as were flipped, and among the first
-100, beside what chance would find, and writes `data_check.json`.
+`DATA` is a corpus, e.g. `sample`, `ENCODER` an encoder folder. A share of its labels is flipped to another
+one at random. Prints precision and recall among the first doubted rows, as many as were flipped, and among
+the first 100, beside what chance would find, and writes `data_check.json`.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Which labels are probably wrong: confident learning on out-of-fold probabilities.
 
 Source: Northcutt, Jiang and Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels (2021). A
-row is doubted if a class other than its label is as probable for it as that class is, on average, for the rows
-that have it as their label.
+row is doubted if a class other than its label is as probable for it as that class is, on average, for the
+rows that have it as their label; and here also if another class is simply more probable.
 """
 
 from collections.abc import Sequence
@@ -48,9 +48,9 @@ def doubted(labels: Indices, probabilities: Probabilities) -> list[Doubt]:
     sums = np.bincount(given, weights=own, minlength=found.shape[1])
     counts = np.bincount(given, minlength=found.shape[1])
     thresholds = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
-    above = np.where(found >= thresholds, found, -1.0)
+    above = np.where(found >= thresholds, found + 1, found)  # those first, then any that is more probable
     likely = above.argmax(axis=1)
-    off = np.flatnonzero((above.max(axis=1) >= 0) & (likely != given))
+    off = np.flatnonzero(likely != given)
     suspicion = np.log(np.maximum(found[off, likely[off]], _LEAST)) - np.log(np.maximum(own[off], _LEAST))
     return [
         Doubt(int(known[at]), int(given[at]), int(likely[at]), float(1 - own[at]))

@@ -3,9 +3,9 @@
 Two folds learn from mostly the same rows, so their figures vary less than those of new data would, and the
 plain t test finds differences that are none. Its variance is corrected as in Nadeau and Bengio, Inference for
 the Generalization Error (2003); for repeated cross-validation see Bouckaert and Frank, Evaluating the
-Replicability of Significance Tests for Comparing Learning Algorithms (2004). Many comparisons: Holm, A Simple
-Sequentially Rejective Multiple Test Procedure (1979). Ranks: Demšar, Statistical Comparisons of Classifiers over
-Multiple Data Sets (2006).
+Replicability of Significance Tests for Comparing Learning Algorithms (2004). Many comparisons: Holm, A
+Simple Sequentially Rejective Multiple Test Procedure (1979). Ranks: Demšar, Statistical Comparisons of
+Classifiers over Multiple Data Sets (2006).
 """
 
 from collections.abc import Sequence
