@@ -49,7 +49,8 @@ class Checked:
     Attributes:
         table: the rows that were checked, with corrected labels: text, label, group (if there are groups),
             file, line, and split, that of a retraining; null where it drops the row.
-        suspects: rows whose labels are doubted, the most suspicious first.
+        doubted: numbers of the rows whose labels are doubted, the most suspicious first.
+        suspects: the same rows, as they are shown.
         duplicates: texts that are nearly the same under several labels or in several splits.
         outliers: rows far from all others, the farthest first.
         overlaps: pairs of classes, and how many rows with the label of one look like the other.
@@ -61,6 +62,7 @@ class Checked:
     """
 
     table: pd.DataFrame
+    doubted: list[int]
     suspects: list[dict[str, Any]]
     duplicates: list[dict[str, Any]]
     outliers: list[dict[str, Any]]
@@ -85,9 +87,7 @@ class Checked:
     @cached_property
     def kept(self) -> pd.DataFrame:
         """The rows whose labels are not doubted."""
-        left_out = {(row["file"], row["line"]) for row in self.suspects}
-        keys = zip(self.table["file"], self.table["line"], strict=True)
-        return self.table[[key not in left_out for key in keys]]
+        return self.table.drop(index=self.doubted)
 
     def write_kept(self, path: Path) -> dict[str, Any]:
         """Write the rows that are kept as a table: text, label, group if there are groups, file and line.
@@ -158,22 +158,24 @@ def _confirmed(table: pd.DataFrame, path: Path) -> dict[int, str]:
 
     cells, lines, _ = read_columns(str(path), roles, DataSettings())
     names = {Path(file).name: file for file in sorted(table["file"].unique())}  # a name is enough
-    numbers = {key: row for row, key in enumerate(zip(table["file"], map(str, table["line"]), strict=True))}
+    numbers = table.groupby([table["file"], table["line"].astype("str")]).indices
     found = {}
     for where, file, line, label in zip(lines, *(cells[name] for name in _CORRECTION), strict=True):
-        row = numbers.get((names.get(str(file), str(file)), str(line)))
-        if row is None:
-            raise JabertError(f"{path}, line {where}: the data have no row of {file!r}, line {line}")
+        rows = numbers.get((names.get(str(file), str(file)), str(line)), [])
+        if len(rows) != 1:
+            count = "several rows" if len(rows) else "no row"
+            raise JabertError(f"{path}, line {where}: the data have {count} of {file!r}, line {line}")
         if not label:
             raise JabertError(f"{path}, line {where}: there is no label; a row that is right has its own")
-        found[row] = label
+        found[rows[0]] = label
     return found
 
 
 def _with_splits(table: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
     """The rows with the splits of a retraining, null where that drops them."""
-    splits = read.set_index(["file", "line"])["split"].to_dict()
-    keys = zip(table["file"], table["line"], strict=True)
+    place = ["file", "line", "text"]  # rows of a JSON array may share a line
+    splits = read.set_index(place)["split"].to_dict()
+    keys = table[place].itertuples(index=False, name=None)
     return table.assign(split=pd.Series([splits.get(key) for key in keys], index=table.index, dtype="object"))
 
 
@@ -204,6 +206,7 @@ class _Check:
         unknown = int((~np.isfinite(probabilities).all(axis=1)).sum())
         return Checked(
             table=self._table,
+            doubted=[each.row for each in doubts],
             suspects=[self._shown(each.row, **self._doubt(each)) for each in doubts],
             duplicates=self._duplicates(means),
             outliers=self._outliers(means),

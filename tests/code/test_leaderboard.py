@@ -1,6 +1,7 @@
 """A leaderboard: its methods, its folds, its children, what is found again and what fails."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import toy
 import toy_method
 
+from jabert.cli import main
 from jabert.config import load_settings
 from jabert.errors import JabertError
+from jabert.evaluation import Failure, FoldScore, make_leaderboard
 from jabert.experiments import leaderboard as boards
 from jabert.experiments import steps
 from jabert.experiments.folds import fold_tables
@@ -240,3 +243,41 @@ def test_overrides_give_a_retraining_the_method_of_the_winner(toy_table):
     again = load_settings("sample", boards.overrides_for(own))
     assert again.method == own.method
     assert again.training == own.training
+
+
+def said(capsys, *words, code):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["leaderboard", *words])
+    assert ended.value.code == code
+    return capsys.readouterr()
+
+
+def test_the_command_shows_what_was_measured_and_ends_with_1_if_a_child_failed(
+    capsys, monkeypatch, toy_table
+):
+    fold = FoldScore(0, 1, 40, 0.8, 0.8, 0.8, 1.0, 2.0, 100)
+    folds = [fold, replace(fold, fold=2, weighted_f1=0.9)]
+    failure = Failure("broken", "seed 0, fold 2: out of luck", (fold,))
+    board = make_leaderboard({"tfidf": folds}, {"tfidf": None}, [failure], folds=2, protocol="40 rows")
+    result = {"run_id": "abc", **board.to_dict()}
+    given = []
+
+    def flow(name, recipe, overrides, **options):
+        given.append(options)
+        raise boards.ChildrenFailedError([failure], result)
+
+    monkeypatch.setattr("jabert.cli.commands._run_flow", flow)
+    words = ["--set", f"data.path={toy_table}", "--set", 'leaderboard.methods=["tfidf"]', "--jobs", "2"]
+    as_json = said(capsys, *words, "--json", code=1)
+    assert json.loads(as_json.out) == json.loads(json.dumps(result))
+    assert as_json.err.endswith("jabert: broken failed: seed 0, fold 2: out of luck\n")
+    shown = said(capsys, *words, code=1).out
+    assert "Tfidf is the only method" in shown and "0.8500" in shown and "out of luck" in shown
+    assert given[0] == {"article": False, "promote": False, "jobs": 2}
+
+
+def test_a_wrong_method_is_said_before_prefect_is_loaded(capsys, monkeypatch, toy_table):
+    monkeypatch.setattr("jabert.cli.commands._run_flow", None)
+    words = ["--set", f"data.path={toy_table}", "--set", 'leaderboard.methods=["tfidff"]']
+    assert "the nearest is 'tfidf'" in said(capsys, *words, code=1).err

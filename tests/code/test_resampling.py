@@ -100,63 +100,65 @@ def test_what_failed_is_named_and_known_in_part():
     assert board_of({}, [failure]).verdict == "no method could be measured; broken failed"
 
 
-CLASSES = {0: 1540, 1: 1560, 2: 560, 3: 526}
-"""About as many rows for each class as in the KNB corpus, and 249 articles."""
+SHARES = (0.37, 0.37, 0.13, 0.13)
+"""Of the classes, about as in the KNB corpus, which has 4,186 rows in 249 articles."""
 
 
-def corpus(random, articles=249, rows=4186):
-    """Class and article of each row; a fold of each article, the articles of a class evenly spread."""
-    shares = np.array(list(CLASSES.values())) / sum(CLASSES.values())
-    of_article = np.repeat(np.arange(4), np.round(shares * articles).astype(int))
+def corpus(random, size):
+    """Class, article and fold of each row, so many times as large as the KNB corpus; an article has one class."""
+    of_article = np.repeat(np.arange(4), np.round(np.array(SHARES) * 249 * size).astype(int))
     folds = np.concatenate([random.permutation(np.arange((of_article == c).sum()) % 5) for c in range(4)])
-    article = np.sort(random.integers(len(of_article), size=rows))
+    article = np.sort(random.integers(len(of_article), size=4186 * size))
     return of_article[article], article, folds[article]
 
 
-def simulated(random, gain, seeds=1, **size):
-    """A leaderboard of two methods whose true accuracies are 0.8 and `gain` more.
+def simulated(random, gain, seeds, size):
+    """A leaderboard of two methods whose true accuracies are 0.75 and `gain` more.
 
-    What is hard in a row and in an article is hard for both, in half; the other half is each method's own.
+    What is hard is mostly hard for both, and more so in some articles: the errors of two methods correlate by
+    0.54, and the difference of two accuracies varies as if only every second row counted, as it does with tfidf
+    and mean-pooling on the KNB corpus (0.56, and every second row).
     """
-    true, article, folds = corpus(random, **size)
-    thresholds = stats.norm.ppf([0.8 + gain, 0.8])
+    true, article, folds = corpus(random, size)
+    rows, articles = len(true), int(article.max()) + 1
 
-    def hardness():
-        return np.sqrt(0.2) * random.normal(size=article.max() + 1)[article] + np.sqrt(0.8) * random.normal(
-            size=len(true)
-        )
+    def hardness(of_articles):
+        own, common = random.normal(size=rows), random.normal(size=articles)[article]
+        return np.sqrt(of_articles) * common + np.sqrt(1 - of_articles) * own
 
-    shared, own = hardness(), [hardness(), hardness()]
-    scores = {"first": [], "second": []}
-    counts = {}
+    shared, own = hardness(0.3), [hardness(0.3), hardness(0.3)]
+    scores, counts = {"first": [], "second": []}, {}
     for seed in range(seeds):
-        for name, threshold, part in zip(scores, thresholds, own, strict=True):
-            luck = 0.3 * random.normal(size=len(true))  # of one training
-            hard = (shared / np.sqrt(2) + part / np.sqrt(2) + luck) / np.sqrt(1.09)
-            predicted = np.where(hard < threshold, true, (true + random.integers(1, 4, size=len(true))) % 4)
+        folds = folds if seed == 0 else (random.permutation(articles) % 5)[article]
+        for name, accuracy, part in zip(scores, (0.75 + gain, 0.75), own, strict=True):
+            luck = 0.3 * random.normal(size=rows)  # of one training
+            hard = (np.sqrt(0.85) * shared + np.sqrt(0.15) * part + luck) / np.sqrt(1.09)
+            wrong = (true + random.integers(1, 4, size=rows)) % 4
+            predicted = np.where(hard < stats.norm.ppf(accuracy), true, wrong)
             for fold in range(5):
-                rows = folds == fold
-                f1 = weighted_f1(true[rows], predicted[rows], 4)
-                scores[name].append(FoldScore(seed, fold, int(rows.sum()), f1, f1, f1, 1.0, 1.0, 1))
+                tested = folds == fold
+                f1 = weighted_f1(true[tested], predicted[tested], 4)
+                scores[name].append(FoldScore(seed, fold + 1, int(tested.sum()), f1, f1, f1, 1.0, 1.0, 1))
             counts[name] = class_counts(true, predicted, 4, article)
     return make_leaderboard(scores, counts, [], folds=5)
 
 
-def shares(simulations, gain, **more):
+def shares(simulations, gain, seeds, size=1):
     """How often one of the two was found better, and how often that was the first."""
     random = np.random.default_rng(0)
-    boards = [simulated(random, gain, **more) for _ in range(simulations)]
+    boards = [simulated(random, gain, seeds, size) for _ in range(simulations)]
     found = [board.standings[0].method for board in boards if board.standings[1].is_surely_worse]
     return len(found) / simulations, found.count("first") / simulations
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("seeds", [1, 5])
 def test_of_two_equal_methods_one_is_rarely_found_better(seeds):
-    assert shares(200, 0.0, seeds=seeds)[0] <= 0.08
+    assert shares(200, 0.0, seeds)[0] <= 0.08
 
 
 @pytest.mark.slow
-def test_three_points_are_found():
-    found, right = shares(100, 0.03)
+@pytest.mark.parametrize(("seeds", "size"), [(5, 1), (1, 4)])
+def test_three_points_are_found_by_repeated_folds_or_on_four_times_the_rows(seeds, size):
+    found, right = shares(100, 0.03, seeds, size)
     assert found == right >= 0.8

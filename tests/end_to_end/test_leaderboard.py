@@ -1,14 +1,14 @@
-"""The leaderboard as a command: its JSON, what is found again, processes, failures, the winner's gate."""
+"""The leaderboard as a flow: its JSON, what is found again, processes, failures, the winner's gate."""
 
 import json
 
 import pytest
-import toy
 
-from jabert.cli import main
+from flows.leaderboard import leaderboard
 from jabert.config import load_settings
 from jabert.encoder import Tokenizer
 from jabert.experiments import leaderboard as boards
+from jabert.experiments.leaderboard import ChildrenFailedError
 from jabert.methods.tfidf import Tfidf
 from jabert.registry import open_registry
 from jabert.tracking import connect
@@ -26,19 +26,13 @@ OWN = {
 
 
 @pytest.fixture
-def board(capsys, overrides):
-    """Runs the command, with 3 folds; returns its JSON, or what it said on stderr for another exit code."""
+def board(overrides):
+    """Runs the flow with 3 folds."""
     own = [override for override in overrides if not override.startswith("method.")]
 
-    def call(*methods, options=(), code=0):
+    def call(*methods, **options):
         named = [f"leaderboard.methods=[{', '.join(map(as_toml, methods))}]", "leaderboard.folds=3"]
-        words = [word for override in [*own, *named] for word in ("--set", override)]
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(["leaderboard", "--json", *words, *options])
-        said = capsys.readouterr()
-        assert ended.value.code == code, said.err
-        return json.loads(said.out), said.err
+        return leaderboard("", [*own, *named], **options)
 
     return call
 
@@ -57,7 +51,7 @@ def test_methods_are_compared_texts_tokenized_once_and_one_more_costs_only_itsel
     tokenized, measured = [], []
     call, measure = Tokenizer.__call__, boards.measure
     monkeypatch.setattr(Tokenizer, "__call__", lambda *given: tokenized.append(1) or call(*given))
-    first, _ = board("majority", "tfidf", "mean-pooling")
+    first = board("majority", "tfidf", "mean-pooling")
     assert len(tokenized) == 1
     assert set(first) >= {"run_id", "verdict", "methods"} and isinstance(first["verdict"], str)
     methods = {each["method"]: each for each in first["methods"]}
@@ -75,7 +69,7 @@ def test_methods_are_compared_texts_tokenized_once_and_one_more_costs_only_itsel
     assert methods["tfidf"]["weighted_f1"] > 0.8 > methods["majority"]["weighted_f1"]
     assert methods["majority"]["p_value"] < 0.05
 
-    again, _ = board("majority", "tfidf", "mean-pooling")
+    again = board("majority", "tfidf", "mean-pooling")
     assert figures(again) == figures(first), "times included, in the same order"
 
     def count(settings, data):
@@ -85,9 +79,7 @@ def test_methods_are_compared_texts_tokenized_once_and_one_more_costs_only_itsel
     monkeypatch.setattr(boards, "measure", count)
     fits = []
     monkeypatch.setattr(Tfidf, "fit", lambda *_: fits.append(1))
-    more, _ = board(
-        "majority", "tfidf", "mean-pooling", {"name": "sharp", "kind": "mean-pooling", "alpha": 3}
-    )
+    more = board("majority", "tfidf", "mean-pooling", {"name": "sharp", "kind": "mean-pooling", "alpha": 3})
     assert len(measured) == 12 and not fits
     assert {each["method"]: each["folds"] for each in more["methods"]}["tfidf"] == methods["tfidf"]["folds"]
     assert open_registry(load_settings()).listing() == []
@@ -99,28 +91,29 @@ def test_methods_are_compared_texts_tokenized_once_and_one_more_costs_only_itsel
 
 
 def test_several_processes_say_the_same(board):
-    alone, _ = board("majority", "tfidf")
-    together, _ = board("majority", "tfidf", options=["--jobs", "2"])
+    alone = board("majority", "tfidf")
+    together = board("majority", "tfidf", jobs=2)
     assert figures(together) == figures(alone)
-    new, _ = board("majority", {"kind": "tfidf", "c": 0.3}, options=["--jobs", "2"])
+    new = board("majority", {"kind": "tfidf", "c": 0.3}, jobs=2)
     assert {each["method"] for each in new["methods"]} == {"majority", "tfidf (c 0.3)"}
 
 
-def test_a_child_that_fails_is_named_and_makes_the_exit_code_1(board, monkeypatch):
+def test_a_child_that_fails_is_named_and_the_flow_fails_at_the_end(board, monkeypatch):
     def fails(*_):
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(Tfidf, "fit", fails)
-    result, said = board("tfidf", "majority", code=1)
+    with pytest.raises(ChildrenFailedError, match=r"^tfidf failed: seed 0, fold 1: out of luck$") as caught:
+        board("tfidf", "majority")
+    result = caught.value.result
     (good, bad) = result["methods"]
     assert (good["method"], bad["method"]) == ("majority", "tfidf")
     assert "out of luck" in bad["error"] and bad["weighted_f1"] is None
     assert "tfidf failed" in result["verdict"]
-    assert "jabert: tfidf failed: seed 0, fold 1: out of luck" in said
 
 
 def test_the_winner_is_retrained_on_all_but_the_test_rows_and_judged(board):
-    result, _ = board("majority", {"kind": "tfidf", "c": 3.5}, options=["--promote"])
+    result = board("majority", {"kind": "tfidf", "c": 3.5}, promote=True)
     promotion = result["promotion"]
     assert (result["winner"], promotion["outcome"]) == ("tfidf (c 3.5)", "promoted")
     rows = promotion["rows"]
@@ -128,12 +121,3 @@ def test_the_winner_is_retrained_on_all_but_the_test_rows_and_judged(board):
     assert in_folds == rows["train"] + rows["validation"] == 160 - rows["test"]
     run = open_registry(load_settings()).run(promotion["model_version"])
     assert (run.data.params["method.kind"], run.data.params["method.c"]) == ("tfidf", "3.5")
-    assert len(toy.LABELS) == 4
-
-
-def test_a_wrong_method_is_said_before_anything_starts(overrides, capsys):
-    words = [word for override in overrides for word in ("--set", override)]
-    with pytest.raises(SystemExit) as ended:
-        main(["leaderboard", *words, "--set", 'leaderboard.methods=["tfidff"]'])
-    assert ended.value.code == 1
-    assert "the nearest is 'tfidf'" in capsys.readouterr().err
