@@ -6,6 +6,7 @@ together. No row is dropped as a duplicate before.
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from jabert.dataset.writing import write_table
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
 from jabert.evaluation.labels import Doubt, Gain, doubted, gain_of_more, with_groups
+from jabert.evaluation.likeness import near_duplicates, remoteness
 from jabert.experiments import steps
 from jabert.experiments.folds import with_columns
 from jabert.experiments.steps import Data
@@ -34,9 +36,6 @@ _METHOD = "mean-pooling"
 _FOLDS = 5
 _SHARES = (0.1, 0.2, 0.4, 0.7)  # of the rows to learn from, for the learning curve
 _MORE = 500  # rows
-_BLOCK = 1000  # rows that are compared with all others at a time
-_ALIKE_CHARACTERS, _ALIKE_VECTORS = 0.85, 0.97  # cosine
-_NEIGHBOURS = 5
 _FAR = 3.5  # robust standard deviations
 _Array = npt.NDArray[np.float64]
 _CORRECTION = ("file", "line", "label")
@@ -139,11 +138,12 @@ def check(settings: Settings, corrections: Path | None = None) -> Checked:
 
 
 def _require_rows(table: pd.DataFrame) -> None:
-    for row in table.itertuples():
-        fault = fault_of(row.text)
-        if fault or pd.isna(row.label):
+    places = zip(table["file"], table["line"], table["text"], table["label"].isna(), strict=True)
+    for file, line, text, unlabelled in places:
+        fault = fault_of(text)
+        if fault or unlabelled:
             what = f"the text is {fault}" if fault else "the row has no label"
-            raise JabertError(f"{row.file}, line {row.line}: {what}; `jabert validate` lists all such rows")
+            raise JabertError(f"{file}, line {line}: {what}; `jabert validate` lists all such rows")
     if table["label"].nunique() < 2:
         raise JabertError("the rows have one label only; there is nothing that it could be mistaken for")
 
@@ -276,15 +276,9 @@ class _Check:
         return standardized
 
     def _duplicates(self, means: _Array) -> list[dict[str, Any]]:
-        """Groups of texts that are nearly the same, by characters or vectors, where that does harm."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
-        pairs = np.concatenate([_alike_by_characters(self._table["text"]), _alike_by_vectors(means)])
-        graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(means), len(means)))
-        component = connected_components(graph, directed=False)[1]
+        """Groups of texts that are nearly the same where that does harm."""
         found = []
-        for _, own in self._table.groupby(component):
+        for _, own in self._table.groupby(near_duplicates(self._rows.texts, means)):
             labels, splits = sorted(own["label"].unique()), sorted(own["split"].dropna().unique())
             if len(labels) > 1 or len(splits) > 1:
                 shown = [self._shown(row, split=self._table["split"].iloc[row]) for row in own.index]
@@ -293,14 +287,7 @@ class _Check:
 
     def _outliers(self, means: _Array) -> list[dict[str, Any]]:
         """Rows whose nearest neighbours are much farther away than is usual."""
-        from sklearn.neighbors import NearestNeighbors
-
-        near = min(_NEIGHBOURS, len(means) - 1)
-        distances = NearestNeighbors(n_neighbors=near).fit(means).kneighbors()[0].mean(axis=1)
-        logarithms = np.log(np.maximum(distances, 1e-9))
-        middle = np.median(logarithms)
-        usual = 1.4826 * np.median(np.abs(logarithms - middle)) or 1.0
-        far = (logarithms - middle) / usual
+        far = remoteness(means)
         rows = np.flatnonzero(far > _FAR)
         return [self._shown(int(row), score=float(far[row])) for row in rows[np.argsort(-far[rows])]]
 
@@ -308,10 +295,10 @@ class _Check:
         """Pairs of classes by how many rows of one look like the other, by their texts alone."""
         classes, labels = self._rows.classes, self._labels
         counts = np.bincount(classes, minlength=len(labels))
-        pairs = pd.Series([(doubt.label, doubt.likely) for doubt in doubted(classes, probabilities)])
+        pairs = Counter((doubt.label, doubt.likely) for doubt in doubted(classes, probabilities))
         return [
-            {"label": labels[a], "likely": labels[b], "rows": int(rows), "share": float(rows / counts[a])}
-            for (a, b), rows in pairs.value_counts().items()
+            {"label": labels[one], "likely": labels[other], "rows": rows, "share": float(rows / counts[one])}
+            for (one, other), rows in pairs.most_common()
         ]
 
     def _mixed_groups(self) -> list[dict[str, Any]]:
@@ -325,33 +312,6 @@ class _Check:
         mixed = [(str(name), of.value_counts()) for name, of in labels if of.nunique() > 1]
         mixed.sort(key=lambda each: int(each[1].iloc[0] - each[1].sum()))
         return [{"group": name, "labels": {str(k): int(n) for k, n in of.items()}} for name, of in mixed]
-
-
-def _alike_by_characters(texts: "pd.Series[str]") -> npt.NDArray[np.int64]:
-    """Pairs (pairs, 2) of rows whose n-grams of characters are nearly the same."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    forms = texts.map(in_reading_form)
-    grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), dtype=np.float32).fit_transform(forms)
-    return _pairs(lambda block: grams[block] @ grams.T, grams.shape[0], _ALIKE_CHARACTERS)
-
-
-def _alike_by_vectors(means: _Array) -> npt.NDArray[np.int64]:
-    """Pairs (pairs, 2) of rows whose vectors have nearly the same direction."""
-    lengths = np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
-    directions = (means / lengths).astype(np.float32)
-    return _pairs(lambda block: directions[block] @ directions.T, len(means), _ALIKE_VECTORS)
-
-
-def _pairs(likeness: Any, rows: int, least: float) -> npt.NDArray[np.int64]:
-    """Pairs (pairs, 2) of a row and a later one that are so much alike, a block of rows at a time."""
-    found = [np.empty((0, 2), dtype=np.int64)]
-    for start in range(0, rows, _BLOCK):
-        block = slice(start, min(rows, start + _BLOCK))
-        one, other = (likeness(block) >= least).nonzero()
-        later = other > one + start
-        found.append(np.stack([one[later] + start, other[later]], axis=1).astype(np.int64))
-    return np.concatenate(found)
 
 
 def _curve(curve: Sequence[tuple[list[int], list[float]]]) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ def data_check_html(found: Mapping[str, Any]) -> str:
     ]
     groups = [(each["group"], _counts(each["labels"])) for each in found["groups"]]
     curve = [(each["rows"], each["weighted_f1"], each["deviation"]) for each in found["learning_curve"]]
-    sections = {
+    sections: dict[str, tuple[list[str], list[Any]]] = {
         "Labels in doubt": (["score", "where", "label", "likely", "text"], suspects),
         "Near-duplicates under several labels or in several splits": (
             ["set", "where", "label", "split", "text"],

@@ -105,7 +105,7 @@ SHARES = (0.37, 0.37, 0.13, 0.13)
 
 
 def corpus(random, size):
-    """Class, article and fold of each row, so many times as large as the KNB corpus; an article has one class."""
+    """Class, article and fold of each row, so many times as many as in the KNB corpus."""
     of_article = np.repeat(np.arange(4), np.round(np.array(SHARES) * 249 * size).astype(int))
     folds = np.concatenate([random.permutation(np.arange((of_article == c).sum()) % 5) for c in range(4)])
     article = np.sort(random.integers(len(of_article), size=4186 * size))
@@ -116,8 +116,8 @@ def simulated(random, gain, seeds, size):
     """A leaderboard of two methods whose true accuracies are 0.75 and `gain` more.
 
     What is hard is mostly hard for both, and more so in some articles: the errors of two methods correlate by
-    0.54, and the difference of two accuracies varies as if only every second row counted, as it does with tfidf
-    and mean-pooling on the KNB corpus (0.56, and every second row).
+    0.54, and the difference of two accuracies varies as if only every second row counted, as it does with
+    tfidf and mean-pooling on the KNB corpus (0.56, and every second row).
     """
     true, article, folds = corpus(random, size)
     rows, articles = len(true), int(article.max()) + 1
