@@ -56,8 +56,8 @@ def leaderboard(
         settings = with_local_encoder(settings)
         methods = boards.methods_of(settings, article=article)  # a wrong one is said before anything is read
         data = stages.read(settings, run)
-        stages.validate(settings, data, run)
         plan = boards.make_plan(settings, data, methods, without_test=promote)
+        stages.validate(settings, data, run)
         if plan.with_tokens:
             tokens = stages.tokenize(plan.with_tokens, data, run)
             if plan.with_vectors:

@@ -58,12 +58,12 @@ def fold_tables(settings: Settings, data: Data, seed: int, *, without_test: bool
 
 
 def _rows(settings: Settings, table: pd.DataFrame) -> Rows:
-    """The rows with the names of what must stay together as their groups."""
+    """The rows, what must stay together as their groups; what is null is left for validation to refuse."""
     groups = groups_of(settings, table)
-    forms = table["text"].map(in_reading_form)
+    forms = table["text"].fillna("").map(in_reading_form)
     if not groups and forms.duplicated().any():
         groups = forms.tolist()
-    classes = pd.factorize(table["label"], sort=True)[0].astype(np.int32)
+    classes = pd.factorize(table["label"].fillna(""), sort=True)[0].astype(np.int32)
     return Rows(table["text"].tolist(), classes, groups)
 
 

@@ -150,6 +150,14 @@ def test_rows_that_cannot_be_divided_are_one_sentence(rows, sentence):
         fold_tables(settings, steps.read(settings), seed=0)
 
 
+def test_rows_without_text_or_label_are_left_for_validation_to_refuse():
+    rows = toy.toy_rows()
+    rows.loc[3, "text"], rows.loc[9, "label"] = None, None
+    rows.to_json("null.jsonl", orient="records", lines=True, force_ascii=False)
+    settings = settings_of("null.jsonl", "leaderboard.folds=2")
+    assert len(fold_tables(settings, steps.read(settings), seed=0)) == 2
+
+
 def run(settings, *, stop_after=None):
     """What the flow does, without Prefect: the leaderboard, and what its run holds."""
     data = steps.read(settings)
