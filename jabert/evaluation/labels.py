@@ -48,8 +48,8 @@ def doubted(labels: Indices, probabilities: Probabilities) -> list[Doubt]:
     sums = np.bincount(given, weights=own, minlength=found.shape[1])
     counts = np.bincount(given, minlength=found.shape[1])
     thresholds = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
-    above = np.where(found >= thresholds, found + 1, found)  # those first, then any that is more probable
-    likely = above.argmax(axis=1)
+    confident = np.where(found >= thresholds, found + 1, found).argmax(axis=1)  # those above come first
+    likely = np.where(confident != given, confident, found.argmax(axis=1))
     off = np.flatnonzero(likely != given)
     suspicion = np.log(np.maximum(found[off, likely[off]], _LEAST)) - np.log(np.maximum(own[off], _LEAST))
     return [
