@@ -246,6 +246,34 @@ def retrain(
     given.show(result, print_summary, settings)
 
 
+@_command(app.command())
+def leaderboard(
+    given: Given,
+    article: Annotated[
+        bool, typer.Option("--article", help="The article's procedure and its word2vec, too.")
+    ] = False,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Retrain the winner, and promote it if it is better.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Local processes.")] = 1,
+) -> None:
+    """Measure methods on the same folds, and say which one to use."""
+    from jabert.cli.summary import print_leaderboard
+    from jabert.dataset.readers import location_of
+    from jabert.experiments.leaderboard import ChildrenFailedError, methods_of
+    from jabert.tracking import with_local_encoder
+
+    location_of(given.settings.data)
+    methods_of(with_local_encoder(given.settings), article=article)
+    options = {"article": article, "promote": promote, "jobs": jobs}
+    try:
+        result = _run_flow("leaderboard", given.recipe, given.overrides, **options)
+    except ChildrenFailedError as failed:
+        given.show(failed.result, print_leaderboard)
+        raise
+    given.show(result, print_leaderboard)
+
+
 @_command(app.command("validate"))
 def validate_command(given: Given) -> None:
     """Check the data against their suite of expectations, without training."""
@@ -624,6 +652,47 @@ def data_texts(
         raise JabertError(f"no row has the split {split!r}; --split takes {', '.join(set(table['split']))}")
     documents = write_documents(chosen, out)
     given.show({"file": str(out), "texts": len(chosen), "documents": documents})
+
+
+@_command(data_app.command("check"))
+def data_check(
+    given: Given,
+    write_kept: Annotated[
+        Path | None, typer.Option("--write-kept", metavar="FILE", help="Write the rows that are not doubted.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels", metavar="FILE", help="Labels that were looked at, by file and line: they hold."
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="FILE", help="Write what was found as a web page.")
+    ] = None,
+    suspects: Annotated[
+        Path | None, typer.Option("--suspects", metavar="FILE", help="Write the doubted rows as a table.")
+    ] = None,
+) -> None:
+    """Rank labels that are probably wrong; find near-duplicates, outliers, and what more labels bring."""
+    from jabert.cli.summary import print_data_check
+    from jabert.experiments import retraining
+    from jabert.experiments.data_check import check
+    from jabert.experiments.recording import tell
+    from jabert.files import write_text
+    from jabert.report.data_check import data_check_html
+    from jabert.tracking import with_local_encoder
+
+    settings = retraining.load(given.recipe, given.overrides)  # split as a retraining does it
+    checked = check(with_local_encoder(settings), labels)
+    tell(checked.notes)
+    found = checked.to_dict()
+    if write_kept:
+        found["written"] = checked.write_kept(write_kept)
+    if suspects:
+        checked.write_suspects(suspects)
+    if page:
+        write_text(page, data_check_html(found))
+    given.show(found, print_data_check)
 
 
 @encoder_app.command("inspect")

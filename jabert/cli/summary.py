@@ -1,13 +1,14 @@
-"""The summary that `jabert retrain` prints at its end."""
+"""What `jabert retrain`, `jabert leaderboard` and `jabert data check` print at their end."""
 
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from jabert.cli.output import grid, print_rich, say
+from jabert.cli.output import grid, print_listing, print_rich, say
 from jabert.config import Settings, TrackingSettings, load_settings
 from jabert.safe import printable
 
+_SHOWN_SUSPECTS = 20
 _EXAMPLE = "紅葉の京都を一日歩いた。"
 
 
@@ -31,6 +32,55 @@ def print_summary(result: dict[str, Any], settings: Settings) -> None:
     print_rich("", printable(headline), "", grid(_facts(result, settings).items()), "", "Try next:")
     for command in _commands(settings.tracking):
         say(f"  {command}")  # without rich, which would fold it: it is there to be copied
+
+
+def print_leaderboard(result: dict[str, Any]) -> None:
+    """Print the verdict of a leaderboard, its table, and what failed.
+
+    Args:
+        result: returned by the flow `leaderboard`.
+    """
+    scores = ("weighted_f1", "interval", "difference_to_best", "p_value")
+    measured = [each for each in result["methods"] if each["weighted_f1"] is not None]
+    print_listing(measured, ("method", *scores, "fit_seconds", "serve_ms"), "")
+    for each in result["methods"]:
+        if each["weighted_f1"] is None:
+            say(f"{each['method']} failed: {each['error']}")
+    print_rich("", f"{result['verdict'][0].upper()}{result['verdict'][1:]}.", "", result["protocol"] + ".")
+    if promotion := result.get("promotion"):
+        print_rich(f"Version {promotion['model_version']}: {promotion['outcome']}, {promotion['reason']}.")
+    print_rich(f"Report: leaderboard/leaderboard.html among the artifacts of run {result['run_id']}.")
+
+
+def print_data_check(found: dict[str, Any]) -> None:
+    """Print what `jabert data check` found: counts, and the most suspicious labels.
+
+    Args:
+        found: of `Checked.to_dict`, with `written` where the rows to keep were written.
+    """
+    suspects, last = found["suspects"], found["learning_curve"][-1]
+    more = found["more_labels"]
+    facts = {
+        "rows": f"{found['rows']:,}, checked in {found['seconds']:.0f} s",
+        "labels in doubt": f"{len(suspects):,}",
+        "near-duplicates": f"{len(found['duplicates']):,} sets of texts, under several labels or in several "
+        "splits",
+        "outliers": f"{len(found['outliers']):,}",
+        "classes that overlap": ", ".join(
+            f"{each['label']} → {each['likely']} {each['share']:.1%}" for each in found["overlaps"][:3]
+        ),
+        "weighted F1": f"{last['weighted_f1']:.3f} by mean-pooling of {last['rows']:,} rows",
+        f"{more['rows']} more labels": f"{more['gain']:+.3f} ({more['low']:+.3f} to {more['high']:+.3f})",
+    }
+    if written := found.get("written"):
+        facts["written"] = (
+            f"{written['kept']:,} rows to {written['file']}; {written['left_out']:,} are left out"
+        )
+    print_rich(grid(facts.items()), "")
+    shown = [{**each, "file": Path(each["file"]).name} for each in suspects[:_SHOWN_SUSPECTS]]
+    print_listing(shown, ("score", "file", "line", "label", "likely", "text"), "no label is in doubt")
+    if len(suspects) > len(shown):
+        say(f"… and {len(suspects) - len(shown):,} more: --json, --suspects FILE or --page FILE shows all")
 
 
 def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:

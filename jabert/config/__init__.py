@@ -100,6 +100,9 @@ log = logging.getLogger("jabert")
 RENAMED = {"classifier.units": "method.units", "classifier.dropout": "method.dropout"}
 """Present names of settings by the names that they had in an earlier version."""
 
+_OF_THE_RUN = ("seed", "watch", "work_path")
+"""Settings of the group `training` that a method does not bring along."""
+
 _DEFAULT_KINDS = ("stack", "bi-lstm")
 """Of a recipe that names none: the first that has its settings. Earlier versions had only the last."""
 
@@ -143,26 +146,40 @@ def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = (
     return _with_defaults_resolved(settings)
 
 
-def with_method_of(settings: Settings, recipe: str) -> Settings:
+def with_method_of(settings: Settings, recipe: str | Mapping[str, Any]) -> Settings:
     """The same settings with the method of a recipe: its groups `method` and `training`.
 
     The seed, the rows that choose and the folder of the run stay.
 
     Args:
         settings: of a run.
-        recipe: name or path of a recipe, or a kind of method, which then has its defaults.
+        recipe: name or path of a recipe, or a kind of method, which then has its defaults; or the settings of
+            the group `method` themselves, those of `training` among them under that name.
 
     Raises:
         JabertError: no such recipe, or it is not a good one.
     """
+    if isinstance(recipe, Mapping):
+        own = {key: value for key, value in recipe.items() if key != "training"}
+        return _with_groups(settings, {"method": own, "training": recipe.get("training", {})})
     names_kind = recipe in method_kinds() and recipe not in bundled_recipes()
     chosen = load_settings(None, [f"method.kind={recipe}"]) if names_kind else load_settings(recipe)
     training = {} if names_kind else _read_recipe(recipe)[0].get("training", {})
-    kept = {"seed", "watch", "work_path"}
-    tree = settings.model_dump()
-    tree["method"] = chosen.method.model_dump()
-    tree["training"].update({key: value for key, value in training.items() if key not in kept})
-    return type(chosen).model_validate(tree)
+    return _with_groups(settings, {"method": chosen.method.model_dump(), "training": training})
+
+
+def _with_groups(settings: Settings, chosen: dict[str, Any]) -> Settings:
+    """The settings with another group `method`, and some of the group `training` changed."""
+    model, tree = _choose_method(chosen, {}, None), settings.model_dump()
+    tree["method"] = chosen["method"]
+    training = chosen["training"]
+    if not isinstance(training, dict):
+        raise JabertError(f"setting training cannot be {training!r}: it is a table of settings")
+    tree["training"].update({key: value for key, value in training.items() if key not in _OF_THE_RUN})
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise JabertError(_sentence(error, None, model)) from None
 
 
 def rename_settings(tree: dict[str, Any]) -> list[str]:

@@ -357,6 +357,19 @@ class ExperimentSettings(_Group):
     """`retrain` fits `tfidf` and `majority` on the same rows too, and shows them beside the model"""
 
 
+class LeaderboardSettings(_Group):
+    """What `jabert leaderboard` measures."""
+
+    methods: tuple[Name | dict[str, Any], ...] = ()
+    """kinds of methods, recipes, of which `[method]` and `[training]` count, or inline tables, e.g. `{name =
+    "wide", kind = "bi-lstm", units = 512, training = {epochs = 9}}`; without any: majority, tfidf,
+    mean-pooling, stack, bi-lstm, finetune"""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """parts of the rows, each classified by what learned from the others; groups stay together"""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)] = (0,)
+    """one cross-validation each, with its own folds and training seed"""
+
+
 class CorpusSettings(_Group):
     """Raw text for pretraining: one sentence a line, a blank line between documents, UTF-8."""
 
@@ -456,6 +469,7 @@ class Settings(_Group):
     training: TrainingSettings = TrainingSettings()
     package: PackageSettings = PackageSettings()
     experiment: ExperimentSettings = ExperimentSettings()
+    leaderboard: LeaderboardSettings = LeaderboardSettings()
     corpus: CorpusSettings = CorpusSettings()
     vocabulary: VocabularySettings = VocabularySettings()
     pretraining: PretrainingSettings = PretrainingSettings()

@@ -11,7 +11,8 @@ from jabert.evaluation.baselines import (
 from jabert.evaluation.calibration import Calibration, calibrate, scaled
 from jabert.evaluation.comparison import Comparison, compare
 from jabert.evaluation.context import Context
-from jabert.evaluation.metrics import weighted_f1
+from jabert.evaluation.leaderboard import Failure, FoldScore, Leaderboard, Standing, make_leaderboard
+from jabert.evaluation.metrics import class_counts, weighted_f1
 from jabert.evaluation.report import SHORT_TEXT, EvaluationReport, evaluate, predictions
 
 __all__ = [
@@ -21,12 +22,18 @@ __all__ = [
     "Comparison",
     "Context",
     "EvaluationReport",
+    "Failure",
+    "FoldScore",
+    "Leaderboard",
+    "Standing",
     "advice",
     "baseline_metrics",
     "baselines_of",
     "calibrate",
+    "class_counts",
     "compare",
     "evaluate",
+    "make_leaderboard",
     "measure_baseline",
     "measure_chance",
     "predictions",

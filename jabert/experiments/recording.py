@@ -1,23 +1,25 @@
 """What a step leaves in its MLflow run: metrics, tables and pictures."""
 
 import logging
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from jabert.config import Settings
 from jabert.dataset import row_digests, table_digest
 from jabert.dataset.splits import SPLITS
-from jabert.evaluation import Baseline, baseline_metrics, predictions
+from jabert.evaluation import Baseline, Leaderboard, baseline_metrics, predictions
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
 from jabert.methods import Epoch, encoder_of, method_of
 from jabert.registry import Move, Verdict
 from jabert.report import plots
 from jabert.report.card import Card, Facts
+from jabert.report.leaderboard import leaderboard_html, leaderboard_page, leaderboard_plots
 from jabert.report.metrics import evaluation_metrics
 from jabert.report.page import report_page
 from jabert.report.pages import comparison_page, evaluation_page
@@ -153,6 +155,25 @@ def record_baselines(baselines: list[Baseline], evaluated: Evaluated, run: Run) 
     """Their numbers as metrics, and the report once more, with them."""
     run.metrics(baseline_metrics(baselines))
     run.text("report/report.md", evaluation_page(evaluated.report, baselines))
+
+
+def record_leaderboard(board: Leaderboard, result: Mapping[str, Any], run: Run) -> None:
+    """The leaderboard as Markdown, as a page with its pictures, as JSON, and its figures as metrics."""
+    run.tags({"verdict": board.verdict, "mlflow.note.content": board.verdict})
+    for standing in board.standings:
+        slug = re.sub(r"[^A-Za-z0-9_. /-]", "-", standing.method)
+        figures = {name: getattr(standing, name) for name in ("weighted_f1", "macro_f1", "serve_ms")}
+        run.metrics({f"{name}/{slug}": value for name, value in figures.items()})
+    run.json("leaderboard/leaderboard.json", dict(result))
+    run.text("leaderboard/leaderboard.md", leaderboard_page(board))
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = {
+            f"{name}.png": plots.save(figure, Path(folder) / f"{name}.png")
+            for name, figure in leaderboard_plots(board).items()
+        }
+        for picture in pictures.values():
+            run.file(picture, "leaderboard")
+        run.text("leaderboard/leaderboard.html", leaderboard_html(board, pictures))
 
 
 def record_card(card: Card, evaluated: Evaluated, run: Run) -> None:

@@ -9,6 +9,7 @@ vectors lie in the feature store, each by a key of its own. Steps know neither P
 import hashlib
 import logging
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -190,12 +191,21 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted classifier: what its method is given, with the folder of its files, and what the fit did."""
+    """A fitted classifier.
+
+    Attributes:
+        job: what its method is given, with the folder of its files.
+        key: of the result.
+        learned_from: splits whose rows it learned from.
+        fitted: what the fit did.
+        seconds: that it took, in all processes that were at it.
+    """
 
     job: Job
     key: str
     learned_from: list[Split]
     fitted: Fitted
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -235,8 +245,8 @@ def _read(settings: Settings, folder: Path) -> dict[str, Any]:
     columns = [name for name in ("text", "label", "group", "split") if name in corpus.table]
     return {
         "digest": table_digest(corpus.table),
-        "rows_digest": _digest_in_order(corpus.table[columns]),
-        "texts_digest": _digest_in_order(corpus.table[["text"]]),
+        "rows_digest": digest_in_order(corpus.table[columns]),
+        "texts_digest": digest_in_order(corpus.table[["text"]]),
         "source": corpus.source,
         "split_by": corpus.split_by,
         "counts": corpus.counts,
@@ -246,7 +256,8 @@ def _read(settings: Settings, folder: Path) -> dict[str, Any]:
     }
 
 
-def _digest_in_order(table: pd.DataFrame) -> str:
+def digest_in_order(table: pd.DataFrame) -> str:
+    """SHA-256 of the rows of a table of texts, in their order, in hexadecimal."""
     digest = hashlib.sha256("\0".join(map(str, table)).encode())
     for row in table.fillna("\1").itertuples(index=False):  # no text has either sign
         digest.update("\0".join(("", *row)).encode())
@@ -386,14 +397,20 @@ def fit(
         if left and not any(folder.iterdir()):
             shutil.copytree(left.pop(), folder, dirs_exist_ok=True)
         first: list[Split] = ["train"] if method.chooses else learned_from
-        train, validation = (_rows(settings, data, tokens, splits) for splits in (first, watched))
-        return asdict(method.fit(job(folder), train, validation, tell))
+        train, validation = (rows_of(settings, data, tokens, splits) for splits in (first, watched))
+        started = time.perf_counter()
+        fitted = method.fit(job(folder), train, validation, tell)
+        before = sum(epoch["seconds"] for epoch in fitted.history[: fitted.resumed])
+        return {**asdict(fitted), "seconds": time.perf_counter() - started + before}
 
     folder, record = find_or_make(_work(settings), "fit", key, make, resumes=True)
+    seconds = record.pop("seconds", None)
     fitted = Fitted(**record)
+    if seconds is None:  # fitted before they were noted
+        seconds = sum(epoch["seconds"] for epoch in fitted.history)
     for epoch in fitted.history[len(told) :]:
         on_epoch(epoch)
-    return Fit(job(folder), key, learned_from, fitted)
+    return Fit(job(folder), key, learned_from, fitted, seconds)
 
 
 def _vectors_of(settings: Settings) -> list[Any]:
@@ -403,7 +420,7 @@ def _vectors_of(settings: Settings) -> list[Any]:
     return [origin, features.dtype]
 
 
-def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Split]) -> Rows:
+def rows_of(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Split]) -> Rows:
     """The rows of some splits, with what the method needs of them."""
     chosen = np.flatnonzero(data.table["split"].isin(splits))
     table = data.table.iloc[chosen]
@@ -417,10 +434,10 @@ def _rows(settings: Settings, data: Data, tokens: Tokens | None, splits: list[Sp
         encoder = folder_of(settings.encoder)
         store, longest = open_store(encoder, settings), longest_row(encoder, settings.encoder)
         vectors = StoredVectors.find(store, ids, longest)
-    return Rows(table["text"].tolist(), classes, _groups(settings, table), ids, vectors)
+    return Rows(table["text"].tolist(), classes, groups_of(settings, table), ids, vectors)
 
 
-def _groups(settings: Settings, table: pd.DataFrame) -> list[str | None]:
+def groups_of(settings: Settings, table: pd.DataFrame) -> list[str | None]:
     """Groups that folds keep together: none where the split does not, for folds imitate it."""
     if "group" not in table or settings.data.split == "sentence":
         return []
@@ -434,7 +451,7 @@ def baseline(settings: Settings, data: Data, kind: str, measured_on: Split) -> n
     """
     own = settings_with_method(kind).model_validate({**settings.model_dump(), "method": {}})
     fitted = fit(own, data, None, measured_on, on_epoch=lambda _: None)
-    return method_of(own).predict(fitted.job, _rows(own, data, None, [measured_on]))
+    return method_of(own).predict(fitted.job, rows_of(own, data, None, [measured_on]))
 
 
 def calibrate(settings: Settings, data: Data, tokens: Tokens | None, fitted: Fit) -> Calibration:
@@ -473,7 +490,7 @@ def _not_learned_from(
     apart = fitted
     if "validation" in fitted.learned_from:
         apart = fit(settings, data, tokens, "validation", on_epoch=lambda _: None)
-    return rows, method.predict(apart.job, _rows(settings, data, tokens, ["validation"]))
+    return rows, method.predict(apart.job, rows_of(settings, data, tokens, ["validation"]))
 
 
 def _neighbours(table: pd.DataFrame, most: int) -> Neighbours | None:

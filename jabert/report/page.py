@@ -17,6 +17,7 @@ from jabert.report.card import sections
 from jabert.report.card.sections import Facts
 from jabert.report.card.webpage import STYLE, encoded, font_face, rendered
 from jabert.report.pages import SLICES
+from jabert.safe import printable
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -158,7 +159,7 @@ def _of_the_result(
 def _of_the_making(facts: Facts, told: Sequence[str]) -> Iterator[Part]:
     from markupsafe import escape
 
-    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in told)
+    said = "".join(f"<li>{escape(printable(sentence))}</li>" for sentence in told)
     yield Part("Data", (f"<ul>{said}</ul>" if said else "") + rendered(sections.data(facts), {}))
     usual = neutral_values(facts.settings.method.kind)
     own = [
@@ -211,4 +212,10 @@ def _template() -> "Template":
 def _shown(cell: Any) -> str:
     if cell is None:
         return ""
-    return f"{cell:.3f}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell)
+    return (
+        f"{cell:.3f}"
+        if isinstance(cell, float)
+        else f"{cell:,}"
+        if isinstance(cell, int)
+        else printable(str(cell))
+    )

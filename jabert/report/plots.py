@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from jabert.evaluation import EvaluationReport
+from jabert.evaluation import EvaluationReport, Leaderboard
+from jabert.evaluation.resampling import critical_difference
 from jabert.files import atomic_path
 from jabert.methods import Layer
 
@@ -257,6 +258,68 @@ def model_structure(layers: Sequence[Layer]) -> "Figure":
     total = sum(layer.parameters * layer.repeated for layer in layers)
     axes.text(_LEFT, height - 0.25, f"{total:,} parameters in all", color=_GREY, size=10)
     return figure
+
+
+@_style()
+def fold_scores(board: Leaderboard) -> "Figure":
+    """Weighted F1 of each method on each fold, with mean and interval."""
+    figure = _figure(8, 1.2 + 0.5 * len(board.standings))
+    axes = figure.add_subplot(xlabel="weighted F1", title="Each fold, mean and interval")
+    for at, of in enumerate(board.standings):
+        axes.plot(of.interval, (at, at), color=_LIGHT_BLUE, linewidth=6, solid_capstyle="round", zorder=1)
+        axes.plot([fold.weighted_f1 for fold in of.folds], [at] * len(of.folds), ".", color=_GREY, zorder=2)
+        axes.plot([of.weighted_f1], [at], "D", color=_BLUE, zorder=3)
+    _name_rows(axes, board)
+    axes.grid(axis="x")
+    return figure
+
+
+@_style()
+def mean_ranks(board: Leaderboard) -> "Figure":
+    """Mean ranks over the folds, and from the best one as far as chance may reach (Nemenyi)."""
+    figure = _figure(8, 1.4 + 0.5 * len(board.standings))
+    axes = figure.add_subplot(xlabel="mean rank, 1 is the best", title="Mean ranks over the folds")
+    ranks = [of.rank for of in board.standings]
+    reach = critical_difference(len(ranks), len(board.standings[0].folds))
+    axes.axvspan(min(ranks), min(ranks) + reach, color=_ORANGE, alpha=0.15, linewidth=0)
+    axes.plot(ranks, range(len(ranks)), "D", color=_BLUE)
+    axes.text(min(ranks), len(ranks) - 0.35, f" critical difference {reach:.2f}", color=_ORANGE, va="bottom")
+    axes.set_xlim(0.8, len(ranks) + 0.2)
+    _name_rows(axes, board)
+    axes.grid(axis="x")
+    return figure
+
+
+@_style()
+def scores_and_costs(board: Leaderboard) -> "Figure":
+    """Weighted F1 against milliseconds a text; the line joins those that no other beats in both."""
+    figure = _figure(8, 4.6)
+    axes = figure.add_subplot(
+        xlabel="ms to serve a text", ylabel="weighted F1", title="Accuracy against cost"
+    )
+    by_cost = sorted(board.standings, key=lambda of: (of.serve_ms, -of.weighted_f1))
+    best = np.maximum.accumulate([of.weighted_f1 for of in by_cost])
+    front = [
+        of
+        for at, of in enumerate(by_cost)
+        if of.weighted_f1 == best[at] and best[:at].max(initial=0) < best[at]
+    ]
+    axes.plot([of.serve_ms for of in front], [of.weighted_f1 for of in front], color=_ORANGE, zorder=1)
+    for of in by_cost:
+        axes.plot([of.serve_ms], [of.weighted_f1], "o", color=_BLUE, zorder=2)
+        axes.annotate(
+            _printable(of.method), (of.serve_ms, of.weighted_f1), (6, 4), textcoords="offset points", size=9
+        )
+    axes.set_xscale("log")
+    axes.margins(x=0.2, y=0.15)
+    axes.grid()
+    return figure
+
+
+def _name_rows(axes: "Axes", board: Leaderboard) -> None:
+    axes.set_yticks(range(len(board.standings)), [_printable(of.method) for of in board.standings])
+    axes.set_ylim(len(board.standings) - 0.3, -0.7)
+    axes.tick_params(axis="y", length=0)
 
 
 def _figure(width: float, height: float) -> "Figure":

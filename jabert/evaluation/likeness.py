@@ -1,0 +1,67 @@
+"""Texts that are nearly the same, and texts that are like no other."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jabert.texts import in_reading_form
+
+_BLOCK = 1000  # rows that are compared with all others at a time
+_CHARACTERS, _VECTORS = 0.85, 0.97  # least cosine
+_NEIGHBOURS = 5
+_Array = npt.NDArray[np.float64]
+_Likeness = Callable[[slice], Any]
+
+
+def near_duplicates(texts: Sequence[str], vectors: _Array) -> npt.NDArray[np.int64]:
+    """A number for each text, (texts,), the same for those that are nearly the same.
+
+    They are if the TF-IDF of their n-grams of characters, up to three, or their vectors have nearly the same
+    direction; or if a chain of such texts joins them.
+
+    Args:
+        texts: to compare.
+        vectors: (texts, columns), standardized.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    forms = [in_reading_form(text) for text in texts]
+    grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), dtype=np.float32).fit_transform(forms)
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    directions = (vectors / lengths).astype(np.float32)
+    by_characters = _pairs(lambda block: grams[block] @ grams.T, len(forms), _CHARACTERS)
+    by_vectors = _pairs(lambda block: directions[block] @ directions.T, len(forms), _VECTORS)
+    pairs = np.concatenate([by_characters, by_vectors])
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(forms), len(forms)))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def _pairs(likeness: _Likeness, rows: int, least: float) -> npt.NDArray[np.int64]:
+    """Pairs (pairs, 2) of a row and a later one that are so much alike, a block of rows at a time."""
+    found = [np.empty((0, 2), dtype=np.int64)]
+    for start in range(0, rows, _BLOCK):
+        one, other = (likeness(slice(start, min(rows, start + _BLOCK))) >= least).nonzero()
+        later = other > one + start
+        found.append(np.stack([one[later] + start, other[later]], axis=1).astype(np.int64))
+    return np.concatenate(found)
+
+
+def remoteness(vectors: _Array) -> _Array:
+    """How far each row, (rows,), is from its nearest neighbours, in robust deviations of the logarithm.
+
+    Args:
+        vectors: (rows, columns), two rows at least.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    near = min(_NEIGHBOURS, len(vectors) - 1)
+    distances = NearestNeighbors(n_neighbors=near).fit(vectors).kneighbors()[0].mean(axis=1)
+    logarithms = np.log(np.maximum(distances, 1e-9))
+    middle = np.median(logarithms)
+    usual = 1.4826 * np.median(np.abs(logarithms - middle)) or 1.0
+    found: _Array = (logarithms - middle) / usual
+    return found
