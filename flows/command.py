@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import signal
 import sys
 from importlib import import_module
@@ -22,6 +23,8 @@ from jabert.process import (
     with_last_words,
 )
 from jabert.validation.suites import import_great_expectations
+
+_ADDRESSES = ("Starting temporary server", "View at")
 
 
 def run_flow(name: str, *arguments: Any, **options: Any) -> Any:
@@ -90,9 +93,15 @@ def _is_news(record: logging.LogRecord) -> bool:
     """Keep off the console what the command line says itself, in a sentence; the API gets it all.
 
     That is a `JabertError`, whose traceback Prefect logs for the task and again for its flow, and that a
-    signal ends the flow, which Prefect calls a crash.
+    signal ends the flow, which Prefect calls a crash. What Prefect tells of its work is shown where its level
+    was asked for; otherwise only the addresses of its server and pages are.
     """
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, JabertError) and not (
-        record.name.startswith("prefect") and received_signal()
-    )
+    if isinstance(error, JabertError):
+        return False
+    if not record.name.startswith("prefect"):
+        return True
+    if received_signal():
+        return False
+    is_asked_for = record.levelno > logging.INFO or "PREFECT_LOGGING_LEVEL" in os.environ
+    return is_asked_for or record.getMessage().startswith(_ADDRESSES)

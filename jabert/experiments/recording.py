@@ -1,6 +1,7 @@
 """What a step leaves in its MLflow run: metrics, tables and pictures."""
 
 import logging
+import math
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,12 +35,13 @@ log = logging.getLogger("jabert")
 CARD = "card/card.md"
 CARD_PAGE = "card/card.html"
 REPORT_PAGE = "report.html"
+_SECONDS_BETWEEN = 5  # about, of the lines about epochs
 
 
 def record_data(data: Data, settings: Settings, run: Run) -> None:
     """Digests as tags, counts as metrics, the rows of each split as datasets."""
     if settings.note:
-        log.warning(settings.note)
+        log.info("%s", settings.note)
     run.tags({"data_digest": data.digest, "model_name": settings.tracking.model_name})
     if encoder := encoder_of(settings):
         run.tags({"encoder_fingerprint": encoder.fingerprint})
@@ -102,10 +104,12 @@ def record_features(features: Featurized, run: Run) -> None:
 
 
 def record_epoch(epoch: Epoch, settings: Settings, run: Run) -> None:
-    """Metrics of one epoch: `loss` as `train/loss`, `val_loss` as `validation/loss`, and so on."""
+    """Metrics of one epoch: `loss` as `train/loss`, and so on; of quick epochs only some are logged."""
     run.metrics_once(by_split(epoch), step=int(epoch["epoch"]))
-    monitor = settings.training.monitor
-    log.info("epoch %d: loss %.3f, %s %.4f", epoch["epoch"], epoch["loss"], monitor, epoch[monitor])
+    number, monitor = int(epoch["epoch"]), settings.training.monitor
+    if number == 1 or number % math.ceil(_SECONDS_BETWEEN / max(epoch["seconds"], 0.1)) == 0:
+        watched = f", {monitor} {epoch[monitor]:.4f}" if monitor in epoch else ""
+        log.info("epoch %d: loss %.3f%s", number, epoch["loss"], watched)
 
 
 def by_split(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -1,8 +1,9 @@
 """The versions of a registered model: find, load, list, promote and roll them back."""
 
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -257,7 +258,8 @@ class Registry:
         import mlflow
 
         known = [version.version for version in self.all() if version.source == model_uri]
-        version = str(known[0] if known else mlflow.register_model(model_uri, self.name).version)
+        with redirect_stderr(io.StringIO()):  # MLflow prints there that it has done it
+            version = str(known[0] if known else mlflow.register_model(model_uri, self.name).version)
         self.anchor(version)
         return version
 

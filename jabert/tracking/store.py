@@ -1,5 +1,6 @@
 """The MLflow store: connect to it, its experiments and runs."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -44,6 +45,8 @@ def connect(settings: TrackingSettings) -> "MlflowClient":
     from mlflow.tracking import MlflowClient
     from sqlalchemy.exc import SQLAlchemyError
 
+    # Again: where MLflow was imported before, the variable came too late.
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])
     uri, whole = str(settings.uri), revealed(settings.uri or "")
     database = local_database(uri)
     if database:

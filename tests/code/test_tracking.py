@@ -113,14 +113,14 @@ def test_an_encoder_elsewhere_is_fetched_once_by_a_process_and_removed_at_its_en
 
 
 def test_a_place_of_artifacts_with_a_secret_is_refused_as_mlflow_would_record_it():
-    for place in ("ftp://me:secret@host/x", "https://host/x?sig=secret", "sftp://secret@host/x"):
+    for place in ("ftp://me:pa55word@host/x", "https://host/x?sig=pa55word", "sftp://pa55word@host/x"):
         settings = load_settings(None, [f"tracking.artifacts={place}"])
         with (
             pytest.raises(JabertError, match=r"^tracking\.artifacts \w+://host/x holds a secret") as error,
             tracked_run(settings),
         ):
             pass
-        assert "secret@" not in str(error.value) and "=secret" not in str(error.value)
+        assert "pa55word" not in str(error.value)
 
 
 def test_no_password_is_recorded():
