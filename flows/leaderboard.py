@@ -8,15 +8,12 @@ does not end the others; what a killed run has measured is found by the next.
 from collections.abc import Callable
 from typing import Any
 
-import flows  # noqa: F401  the settings come before Prefect
-
-from prefect import flow  # isort: skip
-
 from flows import stages
+from flows.flow import flow
 from flows.pages import show_markdown
 from flows.retrain import prefect_tags, retrain
 from flows.stage import stage
-from jabert.config import load_settings
+from jabert.config import Settings, load_settings
 from jabert.evaluation import Leaderboard
 from jabert.experiments import leaderboard as boards
 from jabert.experiments.leaderboard import Child, ChildrenFailedError
@@ -66,7 +63,7 @@ def leaderboard(
             waiting = [(child, submit(boards.measure_child, child, run.id)) for child in plan.children]
             results = [_result(child, wait) for child, wait in waiting]
         board = boards.collect(plan, results)
-        result = report(board, run)
+        result = report(settings, board, run)
         if promote and board.winner:
             winner = boards.overrides_for(methods[board.winner])
             result["promotion"] = retrain(recipe, [*given, *winner])
@@ -90,7 +87,7 @@ def measure(_: Child, wait: Callable[[], Measured]) -> Measured:
 
 
 @stage("Report")
-def report(board: Leaderboard, run: Run) -> dict[str, Any]:
+def report(_: Settings, board: Leaderboard, run: Run) -> dict[str, Any]:
     """The table, the verdict and the pictures."""
     result = {"run_id": run.id, **board.to_dict()}
     record_leaderboard(board, result, run)

@@ -37,11 +37,12 @@ def stage(name: str, *, days: int = 1) -> Callable[[Callable[P, R]], Task[P, R]]
 
 
 def _told_if_full(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, whose first argument is the settings, with a sentence for a full disk."""
+    """The function, one of whose arguments is the settings or has them, with a sentence for a full disk."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        settings = next(each for each in (*args, *kwargs.values()) if isinstance(each, Settings))
+        given = (getattr(each, "settings", each) for each in (*args, *kwargs.values()))
+        settings = next(each for each in given if isinstance(each, Settings))
         with told_if_full(settings):
             return function(*args, **kwargs)
 
