@@ -103,5 +103,8 @@ def _is_news(record: logging.LogRecord) -> bool:
         return True
     if received_signal():
         return False
-    is_asked_for = record.levelno > logging.INFO or "PREFECT_LOGGING_LEVEL" in os.environ
-    return is_asked_for or record.getMessage().startswith(_ADDRESSES)
+    if record.levelno > logging.INFO or "PREFECT_LOGGING_LEVEL" in os.environ:
+        return True
+    record.msg = record.getMessage().partition("\n")[0]  # the next line is an advertisement
+    record.args = None
+    return str(record.msg).startswith(_ADDRESSES)

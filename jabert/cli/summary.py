@@ -1,7 +1,10 @@
 """What `jabert retrain`, `jabert leaderboard` and `jabert data check` print at their end."""
 
+import os
+import sys
 from pathlib import Path
 from shlex import quote
+from shutil import which
 from typing import Any
 
 from jabert.cli.output import grid, print_listing, print_rich, say
@@ -87,7 +90,7 @@ def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
     champion_f1, features = result["champion_weighted_f1"], result["features"]
     stages, baselines, rows = result["stages"], result["baselines"], result["rows"]
     by_stage = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
-    report = Path(settings.tracking.artifacts or "") / result["run_id"] / "artifacts" / "report" / "report.md"
+    report = Path(settings.tracking.artifacts or "") / result["run_id"] / "artifacts" / "report.html"
     before = "no champion before" if champion_f1 is None else f"the champion before: {champion_f1:.4f}"
     return {
         "weighted F1": f"{result['weighted_f1']:.4f} on the test rows ({before})",
@@ -100,7 +103,7 @@ def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
         "recipe": f"{settings.recipe or 'none'}, settings {result['config_digest'][:12]}",
         "data": f"{settings.data.path}, digest {result['data_digest'][:12]}",
         "run": result["run_id"],
-        "report": str(report) if report.is_file() else "report/report.md among the artifacts of the run",
+        "report": str(report) if report.is_file() else "report.html among the artifacts of the run",
         "model": f"models:/{settings.tracking.model_name}/{result['model_version']}",
     }
 
@@ -116,6 +119,12 @@ def _commands(settings: TrackingSettings) -> list[str]:
     changed = [name for name in ("uri", "model_name") if getattr(settings, name) != getattr(default, name)]
     values = {name: getattr(settings, name) for name in changed}
     options = "".join(f" --set {quote(f'tracking.{name}={value}')}" for name, value in values.items())
-    uri = str(settings.uri)
-    ui = f"open {uri}" if uri.startswith("http") else f"jabert ui{options}"
-    return [f'jabert predict "{_EXAMPLE}"{options}', f"jabert models{options}", ui]
+    jabert, uri = _typed(), str(settings.uri)
+    ui = f"open {uri}" if uri.startswith("http") else f"{jabert} ui{options}"
+    predict = f'{jabert} predict "{_EXAMPLE}"{options}'
+    return [predict, f"{jabert} report{options}", f"{jabert} models{options}", ui]
+
+
+def _typed() -> str:
+    """What a shell finds this program by."""
+    return "jabert" if which("jabert") else quote(os.path.relpath(sys.argv[0]))

@@ -477,7 +477,8 @@ def test_data_knbc_writes_a_table(say, tmp_path):
     assert json.loads(say("data", "knbc", str(tmp_path), "all.csv", "--keep-tags", "--json")[1])["rows"] == 8
 
 
-def test_the_summary_says_what_became_of_the_run(capsys):
+def test_the_summary_says_what_became_of_the_run(capsys, monkeypatch):
+    monkeypatch.setattr("jabert.cli.summary.which", lambda name: f"/bin/{name}")
     settings = load_settings("knbc", ["data.path=/corpus/knbc"])
 
     print_summary(RESULT, settings)
@@ -499,10 +500,16 @@ def test_the_summary_says_what_became_of_the_run(capsys):
     commands = out.partition("Try next:\n")[2].splitlines()
     assert [command.split()[:2] for command in commands] == [
         ["jabert", "predict"],
+        ["jabert", "report"],
         ["jabert", "models"],
         ["jabert", "ui"],
     ]
     assert "--set" not in out
+
+    monkeypatch.setattr("jabert.cli.summary.which", lambda _: None)
+    monkeypatch.setattr("sys.argv", [str(Path(".venv/bin/jabert").absolute()), "retrain"])
+    print_summary(RESULT, settings)
+    assert "\n  .venv/bin/jabert ui\n" in capsys.readouterr().out, "no shell finds the program otherwise"
 
 
 def test_the_summary_of_a_model_that_was_not_promoted(capsys):
@@ -518,7 +525,7 @@ def test_the_summary_of_a_model_that_was_not_promoted(capsys):
     assert reason in out
     commands = out.partition("Try next:\n")[2].splitlines()
     assert "--set tracking.uri=http://mlflow:5000 --set tracking.model_name=news" in commands[0]
-    assert commands[2].strip() == "open http://mlflow:5000"
+    assert commands[3].strip() == "open http://mlflow:5000"
 
 
 def test_the_summary_has_each_warning_on_a_line_and_knows_where_there_is_no_champion_yet(capsys):
