@@ -127,4 +127,4 @@ def _commands(settings: TrackingSettings) -> list[str]:
 
 def _typed() -> str:
     """What a shell finds this program by."""
-    return "jabert" if which("jabert") else quote(os.path.relpath(sys.argv[0]))
+    return "jabert" if which("jabert") else quote(min(sys.argv[0], os.path.relpath(sys.argv[0]), key=len))

@@ -569,7 +569,7 @@ def test_the_summary_shows_no_password(capsys):
 
 def test_the_summary_of_the_first_champion_points_to_the_report(capsys, tmp_path):
     settings = load_settings()
-    report = Path(settings.tracking.artifacts) / RESULT["run_id"] / "artifacts" / "report" / "report.md"
+    report = Path(settings.tracking.artifacts) / RESULT["run_id"] / "artifacts" / "report.html"
     report.parent.mkdir(parents=True)
     report.touch()
 
