@@ -308,7 +308,7 @@ def _two_threads() -> Iterator[ThreadPoolExecutor]:
     try:
         yield threads
     except Exception:
-        threads.shutdown(cancel_futures=True)
+        threads.shutdown()  # what was computed is written
         raise
     except BaseException:
         threads.shutdown(wait=False, cancel_futures=True)

@@ -62,7 +62,7 @@ def test_a_fit_is_packaged_and_answers(kind, settings, tmp_path):
 
 def test_what_is_predicted_of_rows_is_what_is_served(kind, settings, tmp_path):
     data, tokens, fit = results_of(settings)
-    rows = steps._rows(settings, data, tokens, ["test"])
+    rows = steps.rows_of(settings, data, tokens, ["test"])
 
     predicted = method_of(settings).predict(fit.job, rows)
 
@@ -78,7 +78,7 @@ def test_every_way_of_a_method_is_another_fit_and_is_served_as_it_predicts(
     fits, predicted = [], []
     for settings in (settings_of(kind, toy_table, toy_encoder, UNEVEN, *more) for more in (way, [])):
         data, tokens, fit = results_of(settings)
-        rows = steps._rows(settings, data, tokens, ["test"])
+        rows = steps.rows_of(settings, data, tokens, ["test"])
         predicted.append(method_of(settings).predict(fit.job, rows))
         fits.append(fit)
 
@@ -102,7 +102,7 @@ def test_vectors_of_two_layers_are_learned_from_served_and_drawn(kind, toy_table
         for count in (1, 2)
     )
     data, tokens, fit = results_of(two)
-    rows = steps._rows(two, data, tokens, ["test"])
+    rows = steps.rows_of(two, data, tokens, ["test"])
 
     predicted = method_of(two).predict(fit.job, rows)
 
@@ -171,7 +171,7 @@ def test_only_a_method_that_chooses_spares_the_validation_rows(kind, settings):
 
 def test_the_rows_of_a_method_come_with_what_it_asked_for(settings, kind):
     data, tokens, _ = results_of(settings)
-    rows = steps._rows(settings, data, tokens, ["train"])
+    rows = steps.rows_of(settings, data, tokens, ["train"])
 
     train = data.table[data.table["split"] == "train"]
     assert rows.texts == train["text"].tolist()

@@ -487,7 +487,7 @@ def test_a_character_that_the_encoding_lacks_is_named_and_nothing_is_written(own
     [
         ("out.csv", {"encoding": "latin-9000"}, r"--encoding latin-9000: there is no such encoding"),
         ("out.csv", {"encoding": "cp932", "bom": True}, r"--bom: cp932 has no byte order mark"),
-        ("out.jsonl", {"bom": True}, r"--encoding and --bom are for \.csv and \.tsv"),
+        ("out.jsonl", {"bom": True}, r"--encoding, --bom and --safe-cells are for \.csv and \.tsv"),
     ],
 )
 def test_an_encoding_that_cannot_be_written_is_refused_at_once(own, tmp_path, target, options, message):

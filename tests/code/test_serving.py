@@ -852,7 +852,7 @@ def test_health_tells_of_a_registry_that_does_not_answer(monkeypatch):
         return Version("7", "models:/jabert/7")
 
     monkeypatch.setattr("jabert.serving.follower.find_version", find)
-    monkeypatch.setattr("jabert.serving.follower.load", lambda version, _: SimpleNamespace(version=version))
+    monkeypatch.setattr("jabert.serving.follower.load", lambda version, *_: SimpleNamespace(version=version))
     monkeypatch.setattr("jabert.serving.follower._SECONDS_TO_ANSWER", 0.1)
     client = SimpleNamespace(tracking_uri="http://localhost")
     address = address_of("models:/jabert@champion")

@@ -354,7 +354,7 @@ def test_json_in_lines_or_one_array(tmp_path):
     assert read(tmp_path / "v.json").table["line"].tolist() == [2, 6]
     for data, message in (
         ('[{"text": "a"}, 5]', r"w\.json, line 1: a JSON object is expected, not 5"),
-        ('[{"text": "a"}\n{"text"', r"w\.json, line 1: not JSON"),
+        ('[{"text": "a"}\n{"text"', r"w\.json, line 2: not JSON"),
         ('{"data": [\n{"text": "a"}]}', r"w\.json, line 1: not JSON .*an object on each line, or one array"),
     ):
         with pytest.raises(JabertError, match=message):

@@ -423,7 +423,7 @@ def test_markdown_is_a_line_and_a_table_that_no_text_can_break(tmp_path: Path) -
     rows = [line for line in lines if line.startswith("| ")]
     assert len(rows) == len(lines) - 2
     assert {row.replace("\\|", "").count("|") for row in rows} == {8}
-    assert check(good_table(), tmp_path).to_markdown() == "Suite `labelled_texts` passed: 0 of 24 not met.\n"
+    assert check(good_table(), tmp_path).to_markdown() == "Suite `labelled_texts` passed: 0 of 27 not met.\n"
 
 
 def test_a_suite_of_ones_own_with_ids_runs_by_path(tmp_path: Path) -> None:
