@@ -211,7 +211,7 @@ def timed(run: Callable[[int], None], times: int) -> Seconds:
 
 
 def tables(result: dict[str, Any]) -> list[str]:
-    """The README's tables."""
+    """The docs' tables."""
     labels = {
         "article": f"the article's: 512 steps, no mask (extrapolated from {ARTICLE_ROWS} rows)",
         "keras": "Keras's layer, masked, batches of similar length",

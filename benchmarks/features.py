@@ -133,7 +133,7 @@ def write_vectors(folder: Path, path: Path) -> None:
 
 
 def tables(result: dict[str, Any]) -> list[str]:
-    """The README's tables."""
+    """The docs' tables."""
     cold = result["states"]["cold"]["seconds"]
     states = [
         (

@@ -301,7 +301,7 @@ def in_order(*parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The README's table."""
+    """The docs' table."""
     headings = [
         "contender",
         "ms a text",

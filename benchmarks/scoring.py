@@ -52,7 +52,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The README's table."""
+    """The docs' table."""
     raw = result["raw"]["rows_per_second"]
     rows = [
         (f"{run['rows']:,}", f"{run['seconds']:.1f}", f"{run['rows_per_second']:,.0f}",

@@ -7,7 +7,7 @@ DATA is KNBC, STORE the URI of the MLflow store. Both servers, and the model wit
 turns on the same texts; the results are medians of the rounds. The client is wrk (`apt install wrk`), which
 uses little of the cores that it shares with the server; it keeps connections open and sends one text per
 request. With `--requests` the memory of `jabert serve` over that many requests of 64 clients is measured
-instead. Linux only. Prints the tables of the README and writes `serving.json` or `serving-memory.json`.
+instead. Linux only. Prints the tables of the docs and writes `serving.json` or `serving-memory.json`.
 """
 
 import argparse
