@@ -151,7 +151,11 @@ def _signature(*, takes_neighbours: bool) -> Any:
         ColSpec(DataType.double, "score"),
         ColSpec(Map(DataType.double), "probabilities"),
     ]
-    params = [ParamSpec("top_k", DataType.long, None), ParamSpec("threshold", DataType.double, None)]
+    params = [
+        ParamSpec("top_k", DataType.long, None),
+        ParamSpec("threshold", DataType.double, None),
+        ParamSpec("output", DataType.string, None),
+    ]
     inputs: list[Any] = [ColSpec(DataType.string, "text")]
     if takes_neighbours:
         inputs += [ColSpec(Array(DataType.string), name, required=False) for name in ("before", "after")]

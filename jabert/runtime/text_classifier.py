@@ -112,7 +112,7 @@ class TextClassifier(PythonModel):
         context: PythonModelContext,  # noqa: ARG002
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
-    ) -> pd.DataFrame:
+    ) -> pd.DataFrame | pd.Series:  # type: ignore[type-arg]  # MLflow evaluates it, and a Series takes none
         """Classify texts.
 
         Args:
@@ -122,7 +122,8 @@ class TextClassifier(PythonModel):
                 article, talk or other group, the nearest last and first.
             params: `top_k`, how many labels `probabilities` holds, the most probable first (without it
                 all, in the order of training); `threshold`, the probability below which a text gets no label
-                (without it that of the package, if it has one; 0: every text gets one).
+                (without it that of the package, if it has one; 0: every text gets one); `output`, `label` for
+                the labels alone, as a column, which tools that evaluate classifiers want.
 
         Returns:
             `label` (str, or None below the threshold), `score` (float, the highest probability) and
@@ -133,7 +134,7 @@ class TextClassifier(PythonModel):
                 texts; there are too many texts; or a parameter has no such value. Rows are named by the index
                 of the input.
         """
-        top_k, threshold = _checked(params or {})
+        top_k, threshold, output = _checked(params or {})
         if threshold is None:
             threshold = self.about.get("threshold", 0.0)
         self._check_texts(model_input["text"])
@@ -141,9 +142,14 @@ class TextClassifier(PythonModel):
         best, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
         labels = self.about["labels"]
         named = [labels[i] if score >= threshold else None for i, score in zip(best, scores, strict=True)]
+        column = pd.Series(
+            named, index=model_input.index, dtype=object, name="label"
+        )  # else None becomes NaN
+        if output == "label":
+            return column
         return pd.DataFrame(
             {
-                "label": pd.Series(named, index=model_input.index, dtype=object),  # else None becomes NaN
+                "label": column,
                 "score": scores,
                 "probabilities": [self._by_label(row, top_k) for row in probabilities],
             },
@@ -634,13 +640,15 @@ def _check_files(folder: Path) -> None:
                 raise MlflowException(f"the file {name} of the model package has changed since it was made")
 
 
-def _checked(params: dict[str, Any]) -> tuple[int | None, float | None]:
-    top_k, threshold = params.get("top_k"), params.get("threshold")
+def _checked(params: dict[str, Any]) -> tuple[int | None, float | None, str | None]:
+    top_k, threshold, output = (params.get(name) for name in ("top_k", "threshold", "output"))
     if top_k is not None and top_k < 1:
         raise BadInput(f"top_k is {top_k}, but at least one label is shown")
     if threshold is not None and not 0 <= threshold <= 1:
         raise BadInput(f"threshold is {threshold}, but a probability is between 0 and 1")
-    return top_k, threshold
+    if output not in (None, "label"):
+        raise BadInput(f"output is {output!r}, but it can only be 'label'; without it there are all columns")
+    return top_k, threshold, output
 
 
 mlflow.models.set_model(TextClassifier())

@@ -1,7 +1,7 @@
 """The model that is served: its URI, the version that it refers to at present, and that version loaded."""
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,7 @@ class LoadedVersion:
         texts: list[str],
         params: dict[str, Any],
         neighbours: Mapping[str, list[list[str]]] = MappingProxyType({}),
-    ) -> list[dict[Hashable, Any]]:
+    ) -> list[Any]:
         """Predict texts, at least one.
 
         Args:
@@ -80,19 +80,22 @@ class LoadedVersion:
             neighbours: by column of `NEIGHBOURS`, the texts beside each text; ignored likewise.
 
         Returns:
-            One JSON-ready row per text, with the columns of the model's table.
+            One JSON-ready row per text, with the columns of the model's table; where its answer is a single
+            column, such as with `output`, the values.
 
         Raises:
             MlflowException: the model rejects a text or a parameter.
-            TypeError: the model does not return a table with one row per text.
+            TypeError: the model does not return a table or column with one row per text.
         """
         import pandas as pd
 
         known = {name: value for name, value in params.items() if name in self._params}
         beside = {name: rows for name, rows in neighbours.items() if name in self.neighbours}
         table = self._model.predict(pd.DataFrame({"text": texts, **beside}), params=known or None)
-        if not isinstance(table, pd.DataFrame) or len(table) != len(texts):
+        if not isinstance(table, pd.DataFrame | pd.Series) or len(table) != len(texts):
             raise TypeError("the model does not return a table with one row per text")
+        if isinstance(table, pd.Series):
+            return table.tolist()
         # Not table.to_dict, which takes half a millisecond for one row.
         columns = [table[name].tolist() for name in table]
         return [dict(zip(table, values, strict=True)) for values in zip(*columns, strict=True)]

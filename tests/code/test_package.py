@@ -236,11 +236,20 @@ def test_below_the_threshold_there_is_no_label(predict):
     assert predicted["label"].notna().any()
 
 
+def test_the_labels_alone_can_be_had(predict):
+    alone = predict(TEXTS, params={"output": "label"})
+    assert alone.name == "label" and alone.tolist() == predict(TEXTS)["label"].tolist()
+
+
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
         ({"top_k": 0}, "top_k is 0, but at least one label is shown"),
         ({"threshold": 1.5}, "threshold is 1.5, but a probability is between 0 and 1"),
+        (
+            {"output": "score"},
+            "output is 'score', but it can only be 'label'; without it there are all columns",
+        ),
         ({"threshold": float("nan")}, "threshold is nan, but a probability is between 0 and 1"),
     ],
 )
