@@ -112,7 +112,7 @@ class TextClassifier(PythonModel):
         context: PythonModelContext,  # noqa: ARG002
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
-    ) -> pd.DataFrame | pd.Series:  # type: ignore[type-arg]  # MLflow evaluates it, and a Series takes none
+    ) -> pd.DataFrame | pd.Series:
         """Classify texts.
 
         Args:
