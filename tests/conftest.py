@@ -13,6 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # --import-mode=importlib leaves it out
 import toy
 
+from jabert import redaction
+
 # Read when the libraries are first imported, so they are set before any test module is.
 _STATE = tempfile.TemporaryDirectory(prefix="jabert-tests-")
 atexit.register(_STATE.cleanup)
@@ -39,8 +41,9 @@ hypothesis.settings.load_profile("jabert")
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    """Each test runs in a folder of its own, where built-in default paths lead."""
+    """Each test runs in a folder of its own, where built-in default paths lead, and knows no secret of others."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("jabert.redaction._known", redaction._Known())
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # mlflow.set_tracking_uri sets it
 
 

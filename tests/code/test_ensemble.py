@@ -50,7 +50,7 @@ def test_fits_with_other_seeds_are_heads_of_one_network(ensemble_of, tmp_path):
         singles.append(np.log(open_package(package).classify(TEXTS)))
     mean = np.exp(np.mean(singles, axis=0))
     assert classifier.classify(TEXTS) == pytest.approx(mean / mean.sum(axis=1, keepdims=True), abs=1e-5)
-    rows = steps._rows(settings, data, tokens, ["test"])
+    rows = steps.rows_of(settings, data, tokens, ["test"])
     predicted = method_of(settings).predict(fit.job, rows)
     assert predicted == pytest.approx(classifier.classify(list(rows.texts)), abs=2e-3)
 
@@ -103,7 +103,7 @@ def test_an_ensemble_is_a_member_like_any_other(toy_table, toy_encoder, tmp_path
     classifier = open_package(build_package(fit.job, tmp_path / "package"))
 
     assert len(classifier.about["members"]) == 2
-    rows = steps._rows(settings, data, tokens, ["test"])
+    rows = steps.rows_of(settings, data, tokens, ["test"])
     predicted = method_of(settings).predict(fit.job, rows)
     assert predicted == pytest.approx(classifier.classify(list(rows.texts)), abs=2e-3)
 

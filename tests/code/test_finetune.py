@@ -46,7 +46,7 @@ def fitted(settings, measured_on="test"):
     data = steps.read(settings)
     tokens = steps.tokenize(settings, data)
     fit = steps.fit(settings, data, tokens, measured_on, on_epoch=lambda epoch: None)
-    return fit, steps._rows(settings, data, tokens, ["test"])
+    return fit, steps.rows_of(settings, data, tokens, ["test"])
 
 
 def bert_of(toy_encoder, **options):
@@ -135,7 +135,7 @@ def test_training_begins_with_a_regression_on_the_encoder_as_it_was(toy_settings
     tokens = steps.tokenize(regression, data)
     steps.featurize(regression, tokens)
     frozen = steps.fit(regression, data, tokens, "test", on_epoch=lambda epoch: None)
-    expected = method_of(regression).predict(frozen.job, steps._rows(regression, data, tokens, ["test"]))
+    expected = method_of(regression).predict(frozen.job, steps.rows_of(regression, data, tokens, ["test"]))
     assert method_of(at_rest).predict(fit.job, rows) == pytest.approx(expected, abs=1e-4)
 
 

@@ -152,7 +152,7 @@ def fitted(settings):
 def test_what_is_served_is_what_was_learned(long_table, toy_encoder, tmp_path, method, keep):
     settings = settings_of(long_table, toy_encoder, f"data.long_texts={keep}", *method)
     data, tokens, fit = fitted(settings)
-    rows = steps._rows(settings, data, tokens, ["test"])
+    rows = steps.rows_of(settings, data, tokens, ["test"])
     assert rows.ids.lengths.min() > 7
 
     predicted = method_of(settings).predict(fit.job, rows)
@@ -190,7 +190,7 @@ def test_a_model_made_before_long_texts_had_a_choice_keeps_the_head(long_table, 
 def test_the_vectors_of_a_text_are_those_of_its_windows(long_table, toy_encoder):
     settings = settings_of(long_table, toy_encoder, "data.long_texts=windows", "method.kind=mean-pooling")
     data, tokens, _ = fitted(settings)
-    rows = steps._rows(settings, data, tokens, ["train"])
+    rows = steps.rows_of(settings, data, tokens, ["train"])
     encoder = load_encoder(open_folder(toy_encoder), settings.encoder)
 
     windows = rows.ids[1:2].divided(12)
@@ -208,7 +208,7 @@ def test_the_vectors_of_a_text_are_those_of_its_windows(long_table, toy_encoder)
 def test_a_shortened_text_has_means_of_its_neighbours(long_table, toy_encoder):
     settings = settings_of(long_table, toy_encoder, "data.long_texts=windows", "method.kind=mean-pooling")
     data, tokens, _ = fitted(settings)
-    stored = steps._rows(settings, data, tokens, ["train"]).stored_vectors()
+    stored = steps.rows_of(settings, data, tokens, ["train"]).stored_vectors()
 
     short = stored.shortened(10)
 

@@ -36,7 +36,7 @@ def test_what_is_served_is_scikit_learn_s_answer(results, tmp_path):
     from sklearn.preprocessing import StandardScaler
 
     settings, data, tokens, fit = results
-    rows = steps._rows(settings, data, tokens, ["train", "validation"])
+    rows = steps.rows_of(settings, data, tokens, ["train", "validation"])
     means = np.stack([rows.vectors.read(n).astype(np.float64).mean(axis=0) for n in range(len(rows))])
     z = StandardScaler().fit_transform(means)
 

@@ -63,7 +63,7 @@ def fitted(encoder, toy_table, kind="mean-pooling"):
         kind, toy_table, encoder, *precise, "training.precision=float32", "training.epochs=1"
     )
     data, tokens, fit = results_of(settings)
-    rows = steps._rows(settings, data, tokens, ["test"])
+    rows = steps.rows_of(settings, data, tokens, ["test"])
     assert method_of(settings).describe(fit.job, fit.fitted).layers[0].parameters == 0
     expected = method_of(settings).predict(fit.job, rows)
     return rows.texts, expected, build_package(fit.job, Path("package"))
@@ -114,7 +114,7 @@ def test_parts_on_one_such_encoder_share_it(encoders, toy_table):
     data, tokens, fit = results_of(settings)
     package = build_package(fit.job, Path("package"))
     assert len(list(package.rglob("tokenizer.json"))) == len(list(package.rglob("encoder.xml"))) == 1
-    rows = steps._rows(settings, data, tokens, ["test"])
+    rows = steps.rows_of(settings, data, tokens, ["test"])
     served = open_package(package)
     np.testing.assert_allclose(
         served.classify(rows.texts), method_of(settings).predict(fit.job, rows), atol=1e-3

@@ -73,7 +73,7 @@ def test_few_rows_may_not_tell_how_often_a_class_stands():
 def test_folds_keep_groups_together_where_the_split_does(split, kept, toy_table, toy_encoder):
     settings = settings_of("stack", toy_table, toy_encoder, f"data.split={split}")
     settings = settings.model_copy(update={"method": settings_of("tfidf", toy_table, toy_encoder).method})
-    rows = steps._rows(settings, steps.read(settings), None, ["train"])
+    rows = steps.rows_of(settings, steps.read(settings), None, ["train"])
 
     assert bool(list(rows.groups)) == kept
 
@@ -118,7 +118,7 @@ def test_networks_on_one_encoder_are_heads_of_one_member(members, toy_table, toy
         "stack/mean-pooling": ["stack/mean-pooling/head.xml", "stack/bi-lstm/head.xml"],
     }
     assert len(list(package.rglob("encoder.bin"))) == 1
-    rows = steps._rows(settings, data, tokens, ["test"])
+    rows = steps.rows_of(settings, data, tokens, ["test"])
     predicted = method_of(settings).predict(fit.job, rows)
     assert predicted == pytest.approx(open_package(package).classify(list(rows.texts)), abs=2e-3)
 
@@ -247,7 +247,7 @@ def test_the_teacher_of_a_member_learns_nothing_from_the_rows_that_weigh_it(
 def test_vectors_are_read_once_however_many_folds_are_made_of_them(toy_table, toy_encoder, monkeypatch):
     settings = settings_of("mean-pooling", toy_table, toy_encoder)
     data, tokens, _ = results_of(settings)
-    rows = steps._rows(settings, data, tokens, ["train"])
+    rows = steps.rows_of(settings, data, tokens, ["train"])
     numbers, reads, truly = np.array([5, 2, 3]), [], StoredVectors.read
     monkeypatch.setattr(
         StoredVectors, "read", lambda self, number: reads.append(number) or truly(self, number)
@@ -265,7 +265,7 @@ def test_vectors_are_read_once_however_many_folds_are_made_of_them(toy_table, to
 def test_rows_of_two_splits_are_joined_with_all_that_came_with_them(toy_table, toy_encoder):
     settings = settings_of("mean-pooling", toy_table, toy_encoder)
     data, tokens, _ = results_of(settings)
-    train, validation = (steps._rows(settings, data, tokens, [split]) for split in ("train", "validation"))
+    train, validation = (steps.rows_of(settings, data, tokens, [split]) for split in ("train", "validation"))
     joined = train.joined(validation)
     assert len(joined) == len(train) + len(validation)
     assert joined.groups == [*train.groups, *validation.groups]

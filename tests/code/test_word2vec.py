@@ -34,7 +34,7 @@ def vectors_of(fit):
 
 def test_what_is_served_is_what_keras_answers(word2vec, tmp_path):
     data, tokens, fit = word2vec()
-    rows = steps._rows(fit.job.settings, data, tokens, ["test"])
+    rows = steps.rows_of(fit.job.settings, data, tokens, ["test"])
     predicted = method_of(fit.job.settings).predict(fit.job, rows)
     served = open_package(build_package(fit.job, tmp_path / "package")).classify(list(rows.texts))
     assert served == pytest.approx(predicted, abs=1e-4)
@@ -51,7 +51,7 @@ def test_the_vectors_are_named_unlike_those_of_the_encoder(word2vec, toy_encoder
 def test_vectors_are_those_of_the_pieces_that_the_training_rows_have(word2vec):
     data, tokens, fit = word2vec()
     table = vectors_of(fit)
-    rows = steps._rows(fit.job.settings, data, tokens, ["train"])
+    rows = steps.rows_of(fit.job.settings, data, tokens, ["train"])
     counts = np.bincount(rows.ids.flat, minlength=len(table))
     tokenizer = Tokenizer(fit.job.encoder, fit.job.settings.encoder)
     counts[[tokenizer.cls_id, tokenizer.sep_id]] = 0

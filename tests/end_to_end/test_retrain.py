@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 import mlflow
@@ -104,6 +105,8 @@ def test_a_first_run_trains_registers_and_promotes(overrides):
     ((status, run),) = runs()
     assert status == "FINISHED"
     assert run.info.run_id == result["run_id"]
+    assert re.fullmatch(r"own [a-z-]+ 0\.\d{3} promoted v1", run.info.run_name)
+    assert client().get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"]
     assert run.data.params["training.epochs"] == "3"
     assert run.data.params["resolved.lower_case"] == "True"
     assert run.data.tags["prefect.flow_run_id"]
@@ -120,6 +123,7 @@ def test_a_first_run_trains_registers_and_promotes(overrides):
         "card/card.html",
         "card/card.md",
         "config.toml",
+        "report.html",
         "report/confusion_matrix.png",
         "report/coverage.png",
         "report/reliability.png",
