@@ -41,7 +41,7 @@ hypothesis.settings.load_profile("jabert")
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    """Each test runs in a folder of its own, where built-in default paths lead, and knows no secret of others."""
+    """Each test runs in a folder of its own, where default paths lead, and knows no secret of others."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("jabert.redaction._known", redaction._Known())
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # mlflow.set_tracking_uri sets it
