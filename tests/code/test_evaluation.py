@@ -196,7 +196,7 @@ def test_markdown_keeps_hostile_texts_inside_their_cells():
     markdown = evaluation_page(report)
     lines = markdown.splitlines()
     hostile = next(line for line in lines if "縦" in line)
-    assert r"縦\|棒 改行 \<b\>\*強調\*\</b\> \`code\`" in hostile
+    assert r"縦\|棒 改行\\x00\<b\>\*強調\*\</b\> \`code\`" in hostile
     assert len(re.findall(r"(?<!\\)\|", hostile)) == 6  # five cells
     assert max(map(len, lines)) < 200
     for heading in ("## Classes", "## Slices", "## Confusion matrix", "## Most confident mistakes"):
