@@ -25,7 +25,7 @@ os.environ |= {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MPLBACKEND": "agg",
     "PREFECT_HOME": f"{_STATE.name}/prefect",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # as flows sets it, where a test imports Prefect first
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # as flows sets it, too late here
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "TF_USE_LEGACY_KERAS": "1",
 }
