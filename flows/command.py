@@ -105,6 +105,8 @@ def _is_news(record: logging.LogRecord) -> bool:
         return False
     if record.levelno > logging.INFO or "PREFECT_LOGGING_LEVEL" in os.environ:
         return True
-    record.msg = record.getMessage().partition("\n")[0]  # the next line is an advertisement
-    record.args = None
-    return str(record.msg).startswith(_ADDRESSES)
+    address = record.getMessage().partition("\n")[0]  # the next line is an advertisement
+    if not address.startswith(_ADDRESSES):
+        return False  # as it is: other handlers get the same record
+    record.msg, record.args = address, None
+    return True
