@@ -526,22 +526,21 @@ def report(
 
     from jabert.experiments.recording import REPORT_PAGE
     from jabert.files import write_text
-    from jabert.tracking import connect, list_runs, read_artifact
+    from jabert.tracking import connect, get_or_none, list_runs, read_artifact
 
     tracking = given.settings.tracking
     client = connect(tracking)
-    newest = [found["run_id"] for found in list_runs(client, tracking.experiment, 1)]
-    if not (run or newest):
-        raise JabertError(f"no run in experiment {tracking.experiment!r} yet; `jabert retrain` makes one")
-    page = read_artifact(client, run or newest[0], REPORT_PAGE)
+    if run is None:
+        newest = list_runs(client, tracking.experiment, 1)
+        if not newest:
+            raise JabertError(f"no run in experiment {tracking.experiment!r} yet; `jabert retrain` makes one")
+        run = newest[0]["run_id"]
+    page = get_or_none(lambda: read_artifact(client, run, REPORT_PAGE), invalid=True)
     if page is None:
-        raise JabertError(f"run {run or newest[0]} has no {REPORT_PAGE}; `jabert runs --json` lists others")
-    if out:
-        print(write_text(out, page.decode()))
-        return
-    path = write_text(Path(given.settings.training.work_path) / REPORT_PAGE, page.decode())
-    print(path)
-    if sys.stdout.isatty():
+        raise JabertError(f"there is no run {run} with a {REPORT_PAGE}; `jabert runs --json` lists runs")
+    path = write_text(out or Path(given.settings.training.work_path) / REPORT_PAGE, page.decode())
+    say(path)
+    if out is None and sys.stdout.isatty():
         webbrowser.open(path.resolve().as_uri())
 
 

@@ -581,6 +581,19 @@ def test_the_summary_of_the_first_champion_points_to_the_report(capsys, tmp_path
     assert str(report) in out
 
 
+def test_the_report_of_a_run_is_written_or_a_sentence_says_that_there_is_none(say):
+    from jabert.tracking import tracked_run
+
+    with tracked_run(load_settings()) as run:
+        run.text("report.html", "<p>京都</p>")
+    assert say("report", "--out", "newest.html") == (0, "newest.html\n", "")
+    assert say("report", run.id, "--out", "named.html")[0] == 0
+    assert Path("newest.html").read_text("utf-8") == Path("named.html").read_text("utf-8") == "<p>京都</p>"
+    for unknown in ("0" * 32, "no such/run"):
+        code, _, errors = say("report", unknown)
+        assert code == 1 and errors.startswith(f"jabert: there is no run {unknown} with a report.html")
+
+
 def test_a_reader_that_leaves_early_gets_no_traceback(start):
     read_end, write_end = os.pipe()
     os.close(read_end)
