@@ -1,6 +1,7 @@
 """A script: judge a version again and again, killed at a different call to the registry each time.
 
-Arguments are two model URIs, of the champion and the challenger, and a prefix for names of registered models.
+Arguments are two model URIs, of the champion and the challenger, a prefix for names of registered models, and
+a number n, for a kill at each n-th call only.
 It prints one line of JSON per kill: the state of the registry right after it and after a rerun. Each step
 runs in a process forked from this one.
 """
@@ -93,13 +94,13 @@ class Case:
         return {"aliases": aliases, "history": history}
 
 
-def main(champion, challenger, name):
+def main(champion, challenger, name, every):
     import mlflow.pyfunc  # noqa: F401  once here, not in every child
     import sklearn.metrics  # noqa: F401
 
     toy_registry.toy_registry("nothing", "tracking.uri=sqlite:///elsewhere.db").listing()
     for before in (True, False):
-        for deadly_call in itertools.count(1):
+        for deadly_call in itertools.count(1, int(every)):
             case = Case(f"{name}-{deadly_call}-{before}", champion, challenger, deadly_call, before)
             if in_a_process(case.prepare_and_judge) is not None:  # it ended before the deadly call
                 break

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -57,7 +58,6 @@ def test_methods_are_measured_on_the_same_test_rows(toy_table, toy_encoder):
     assert f"| tfidf | 0 | {sum(found) / 2:.3f}, " in printed
 
 
-@pytest.mark.slow
 def test_epochs_of_three_bi_lstms_and_the_reading_of_batches_are_timed(toy_table, toy_encoder):
     result, printed = run("bi_lstm.py", toy_table, toy_encoder, "--rows", 8, "--epochs", 1)
     assert result["rows"] == 8

@@ -31,7 +31,15 @@ def settings_for(kind, overrides):
     return [*own, f"method.kind={kind}"] if kind != "bi-lstm" else overrides
 
 
-@pytest.mark.parametrize("kind", [kind for kind in method_kinds() if kind != "bi-lstm"])
+OFTEN = {"stack", "tfidf"}  # the others, half a minute each, are for `make test-slow`
+KINDS = [
+    pytest.param(kind, marks=() if kind in OFTEN else pytest.mark.slow)
+    for kind in method_kinds()
+    if kind != "bi-lstm"
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_method_has_all_rights_and_uses_what_another_one_made(overrides, kind, capsys, monkeypatch):
     first = retrain("", overrides)
     tokenized = []
