@@ -222,7 +222,7 @@ def test_every_section_is_there_with_its_facts(facts_of):
         "Confusion matrix": [CONFUSION_MATRIX],
         "Slices": ["at most 10 characters"],
         "Most confident mistakes": ["| 二 | 京都 | グルメ | 0.812 | g |"],
-        "Data": ["https://me:\\*\\*\\*@host", "3 rows dropped", "| test | 4 | 1 |", "| 京都 | 0 | 2 | 2 |"],
+        "Data": ["https://host/texts.csv", "3 rows dropped", "| test | 4 | 1 |", "| 京都 | 0 | 2 | 2 |"],
         "Validation": ["`labelled_texts` passed", "`pieces` passed"],
         "Protocol": [
             "no group",
