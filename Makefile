@@ -42,7 +42,7 @@ deploy: setup ## put prefect.yaml's deployments and the automations on the serve
 	$(BIN)/python -m deploy.deployments
 
 test: setup ## the tests, without the slow ones; TESTS_AT_ONCE=4 takes 5 GB each
-	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile -m "not slow and not gpu and not servers and not kills and not attack"
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --max-worker-restart 0 -m "not slow and not gpu and not servers and not kills and not attack"
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

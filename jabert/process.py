@@ -35,7 +35,8 @@ def handle_signals() -> None:
     _received.clear()
     _is_ending.clear()
     for number in _NUMBERS:
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+        # Once more where it is there: a library of C may have taken its place, of which Python knows nothing.
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler, _raise):
             signal.signal(number, _raise)
 
 
