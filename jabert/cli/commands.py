@@ -274,6 +274,34 @@ def leaderboard(
     given.show(result, print_leaderboard)
 
 
+@_command(app.command())
+def sweep(
+    given: Given,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Write the recipe of the best trial here.")
+    ] = Path("best.toml"),
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Local processes.")] = 1,
+) -> None:
+    """Try settings of a method on validation rows, and write the best as a recipe."""
+    from jabert.cli.summary import print_sweep
+    from jabert.dataset.readers import location_of
+    from jabert.experiments.leaderboard import ChildrenFailedError
+    from jabert.experiments.sweep import load
+    from jabert.methods import encoder_of
+    from jabert.tracking import with_local_encoder
+
+    location_of(given.settings.data)
+    encoder_of(with_local_encoder(load(given.recipe, given.overrides)))
+    if given.recipe and out.resolve() == Path(given.recipe).resolve():
+        raise JabertError(f"--out {out} is the recipe itself; name another file")
+    try:
+        result = _run_flow("sweep", given.recipe, given.overrides, out=str(out), jobs=jobs)
+    except ChildrenFailedError as failed:
+        given.show(failed.result, print_sweep)
+        raise
+    given.show(result, print_sweep)
+
+
 @_command(app.command("validate"))
 def validate_command(given: Given) -> None:
     """Check the data against their suite of expectations, without training."""

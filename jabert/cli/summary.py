@@ -1,4 +1,4 @@
-"""What `jabert retrain`, `jabert leaderboard` and `jabert data check` print at their end."""
+"""What `jabert retrain`, `leaderboard`, `sweep` and `data check` print at their end."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ from jabert.config import Settings, TrackingSettings, load_settings
 from jabert.safe import printable
 
 _SHOWN_SUSPECTS = 20
+_SHOWN_TRIALS = 10
 _EXAMPLE = "紅葉の京都を一日歩いた。"
 
 
@@ -53,6 +54,28 @@ def print_leaderboard(result: dict[str, Any]) -> None:
     if promotion := result.get("promotion"):
         print_rich(f"Version {promotion['model_version']}: {promotion['outcome']}, {promotion['reason']}.")
     print_rich(f"Report: leaderboard/leaderboard.html among the artifacts of run {result['run_id']}.")
+
+
+def print_sweep(result: dict[str, Any]) -> None:
+    """Print the best trials of a sweep, what failed, the honest figure, and what to do with the recipe.
+
+    Args:
+        result: returned by the flow `sweep`.
+    """
+    trials = result["trials"]
+    complete = sorted(
+        (each for each in trials if each["weighted_f1"] is not None), key=lambda each: -each["weighted_f1"]
+    )
+    shown = [{**each, "trial": each["number"], **each["values"]} for each in complete[:_SHOWN_TRIALS]]
+    print_listing(shown, ("trial", "weighted_f1", *shown[0]["values"]), "")
+    for each in trials:
+        if each["state"] == "failed":
+            say(f"trial {each['number']} failed: {each['error']}")
+    pruned = sum(each["state"] == "pruned" for each in trials)
+    print_rich("", f"{len(trials)} trials, {pruned} of them pruned; {result['protocol']}.")
+    print_rich(f"{result['verdict'][0].upper()}{result['verdict'][1:]}.")
+    print_rich(f"Report: sweep/sweep.html among the artifacts of run {result['run_id']}.", "", "Try next:")
+    say(f"  {_typed()} retrain --recipe {quote(result['recipe'])}")
 
 
 def print_data_check(found: dict[str, Any]) -> None:
