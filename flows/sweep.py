@@ -14,7 +14,7 @@ from flows.flow import flow
 from flows.pages import show_markdown
 from flows.retrain import prefect_tags
 from flows.stage import stage
-from jabert.evaluation import Failure, Sweep, Tested
+from jabert.evaluation import Failure, OnTestRows, Sweep
 from jabert.experiments import sweep as sweeps
 from jabert.experiments.leaderboard import ChildrenFailedError
 from jabert.experiments.parallel import Pending, first_finished, local_processes
@@ -102,7 +102,7 @@ def measure(_: Trial, wait: Pending) -> float | None:
 
 
 @stage("Test")
-def test(plan: Plan, found: Sweep, run: Run) -> Tested | None:
+def test(plan: Plan, found: Sweep, run: Run) -> OnTestRows | None:
     """The recipe of the best trial on the test rows."""
     return sweeps.test_once(plan, found.best.values, run.id)
 

@@ -394,7 +394,7 @@ class SweepSettings(_Group):
     """in all, those of earlier calls included"""
     folds: Annotated[int, Field(ge=0), AfterValidator(_not_one)] = 0
     """0: the validation rows choose; else as many inner folds of all but the test rows, 2 at least"""
-    pruner: Literal["median", "hyperband", "none"] = "median"
+    pruner: Literal["median", "hyperband", "off"] = "median"
     """what ends a trial early, by its weighted F1 after each epoch, or after each fold"""
     seed: int = Field(0, ge=0, lt=2**31)
     """of the sampler (TPE)"""

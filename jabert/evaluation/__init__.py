@@ -14,7 +14,7 @@ from jabert.evaluation.context import Context
 from jabert.evaluation.leaderboard import Failure, FoldScore, Leaderboard, Standing, make_leaderboard
 from jabert.evaluation.metrics import class_counts, weighted_f1
 from jabert.evaluation.report import SHORT_TEXT, EvaluationReport, evaluate, predictions
-from jabert.evaluation.sweep import Sweep, Tested, Tried
+from jabert.evaluation.sweep import OnTestRows, Sweep, Tried
 
 __all__ = [
     "SHORT_TEXT",
@@ -26,9 +26,9 @@ __all__ = [
     "Failure",
     "FoldScore",
     "Leaderboard",
+    "OnTestRows",
     "Standing",
     "Sweep",
-    "Tested",
     "Tried",
     "advice",
     "baseline_metrics",

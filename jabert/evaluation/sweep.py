@@ -35,7 +35,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Tested:
+class OnTestRows:
     """The recipe of the best trial on the test rows, which are looked at once.
 
     Attributes:
@@ -68,7 +68,7 @@ class Sweep:
     scales: Mapping[str, Scale]
     importance: Mapping[str, float]
     protocol: str
-    tested: Tested | None
+    tested: OnTestRows | None
 
     @property
     def complete(self) -> list[Tried]:

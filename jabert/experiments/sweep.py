@@ -25,7 +25,7 @@ from jabert.config import (
     with_values,
 )
 from jabert.errors import JabertError, reason_of
-from jabert.evaluation import Sweep, Tested, Tried, weighted_f1
+from jabert.evaluation import OnTestRows, Sweep, Tried, weighted_f1
 from jabert.evaluation.sweep import Scale, State, interval_of
 from jabert.experiments import retraining, steps
 from jabert.experiments.folds import fold_tables
@@ -211,7 +211,7 @@ def _storage(plan: Plan) -> "RDBStorage":
 def _pruner(plan: Plan) -> "BasePruner":
     from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 
-    if plan.sweep.pruner == "none":
+    if plan.sweep.pruner == "off":
         return NopPruner()
     if plan.sweep.pruner == "median":
         return MedianPruner(n_startup_trials=_PATIENT_TRIALS)
@@ -385,7 +385,7 @@ def _importance(study: "Study") -> dict[str, float]:
     return get_param_importances(study)
 
 
-def test_once(plan: Plan, values: Mapping[str, Any], parent: str) -> Tested | None:
+def test_once(plan: Plan, values: Mapping[str, Any], parent: str) -> OnTestRows | None:
     """How good a recipe is on the test rows, recorded as an MLflow run; None without test rows.
 
     Args:
@@ -403,4 +403,6 @@ def test_once(plan: Plan, values: Mapping[str, Any], parent: str) -> Tested | No
         run.metrics({f"test/{name}": value for name, value in scores.items()})
     rows = data.table[data.table["split"] == "test"]
     true = pd.Index(data.labels).get_indexer(pd.Index(rows["label"]))
-    return Tested(found.rows, **scores, interval=interval_of(rows, true, found.predicted, len(data.labels)))
+    return OnTestRows(
+        found.rows, **scores, interval=interval_of(rows, true, found.predicted, len(data.labels))
+    )
