@@ -78,6 +78,37 @@ def print_sweep(result: dict[str, Any]) -> None:
     say(f"  {_typed()} retrain --recipe {quote(result['recipe'])}")
 
 
+def print_quick_check(found: dict[str, Any]) -> None:
+    """Print what `jabert validate --check` found: the most suspicious labels, near-duplicates, mixed groups.
+
+    Args:
+        found: of `quick_check`.
+    """
+    say("")
+    _print_suspects(found["suspects"], "`validate --json`")
+    rows = [
+        {"set": number, "place": _place(row), **row}
+        for number, each in enumerate(found["duplicates"][:_SHOWN_SUSPECTS], 1)
+        for row in each["rows"]
+    ]
+    say("")
+    print_listing(rows, ("set", "place", "split", "label", "text"), "no text is nearly the same as another")
+    mixed = [{**each, "labels": str(each["labels"])} for each in found["groups"][:_SHOWN_SUSPECTS]]
+    say("")
+    print_listing(mixed, ("group", "labels"), "no group stands out with several labels")
+
+
+def _print_suspects(suspects: list[dict[str, Any]], where: str) -> None:
+    shown = [{**each, "file": Path(each["file"]).name} for each in suspects[:_SHOWN_SUSPECTS]]
+    print_listing(shown, ("score", "file", "line", "label", "likely", "text"), "no label is in doubt")
+    if len(suspects) > len(shown):
+        say(f"… and {len(suspects) - len(shown):,} more: {where} shows all")
+
+
+def _place(row: dict[str, Any]) -> str:
+    return f"{Path(row['file']).name}, line {row['line']}"
+
+
 def print_data_check(found: dict[str, Any]) -> None:
     """Print what `jabert data check` found: counts, and the most suspicious labels.
 
@@ -102,11 +133,10 @@ def print_data_check(found: dict[str, Any]) -> None:
         facts["written"] = (
             f"{written['kept']:,} rows to {written['file']}; {written['left_out']:,} are left out"
         )
+    if "to_label" in found:
+        facts["to be labelled first"] = f"{len(found['to_label']):,} texts"
     print_rich(grid(facts.items()), "")
-    shown = [{**each, "file": Path(each["file"]).name} for each in suspects[:_SHOWN_SUSPECTS]]
-    print_listing(shown, ("score", "file", "line", "label", "likely", "text"), "no label is in doubt")
-    if len(suspects) > len(shown):
-        say(f"… and {len(suspects) - len(shown):,} more: --json, --suspects FILE or --page FILE shows all")
+    _print_suspects(suspects, "--json, --suspects FILE or --page FILE")
 
 
 def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:

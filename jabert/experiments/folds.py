@@ -1,6 +1,6 @@
 """The folds of a cross-validation, each as a split table of its own that the steps take like any other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -117,11 +117,26 @@ def _require_all_classes(labels: "pd.Series[str]", folds: npt.NDArray[np.int64],
 def with_columns(settings: Settings, data: Data, **columns: Sequence[str]) -> Data:
     """The table with other splits or labels, as a step of its own; its texts and their order stay."""
 
-    def make(folder: Path) -> dict[str, Any]:
+    def changed() -> pd.DataFrame:
         given = {
             name: pd.Series(cells, index=data.table.index, dtype="str") for name, cells in columns.items()
         }
-        table = data.table.assign(**given)
+        return data.table.assign(**given)
+
+    key = key_of(_TABLE, data.key, {name: list(cells) for name, cells in columns.items()})
+    return _made(settings, data, key, changed)
+
+
+def with_rows(settings: Settings, data: Data, table: pd.DataFrame) -> Data:
+    """Another table of texts, with the columns of the data's, as a step of its own."""
+    texts = digest_in_order(table[["text"]])
+    key = key_of(_TABLE, data.key, texts, digest_in_order(table[["label", "split"]]))
+    return replace(_made(settings, data, key, lambda: table), texts_digest=texts)
+
+
+def _made(settings: Settings, data: Data, key: str, table_of: Callable[[], pd.DataFrame]) -> Data:
+    def make(folder: Path) -> dict[str, Any]:
+        table = table_of()
         table.to_parquet(folder / "table.parquet")
         names = [name for name in ("text", "label", "group", "split") if name in table]
         counts = table["split"].value_counts()
@@ -131,6 +146,5 @@ def with_columns(settings: Settings, data: Data, **columns: Sequence[str]) -> Da
             "counts": {split: int(counts.get(split, 0)) for split in SPLITS},
         }
 
-    key = key_of(_TABLE, data.key, {name: list(cells) for name, cells in columns.items()})
     folder, record = find_or_make(Path(settings.training.work_path), "table", key, make)
     return replace(data, folder=folder, key=key, **{**record, "counts": {**data.counts, **record["counts"]}})

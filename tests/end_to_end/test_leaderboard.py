@@ -152,7 +152,7 @@ def test_after_a_kill_only_the_folds_that_were_not_measured_are_computed(overrid
     after = measured()
     assert len(after) == 9
     assert {path: after[path] for path in before} == before, (
-        "their times included: nothing was measured again"
+        "times included: nothing was measured again"
     )
     seconds = {fold["fit_seconds"] for each in json.loads(again.stdout)["methods"] for fold in each["folds"]}
     assert {json.loads(done)["record"]["fit_seconds"] for done in before.values()} <= seconds
