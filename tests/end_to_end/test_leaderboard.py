@@ -151,8 +151,6 @@ def test_after_a_kill_only_the_folds_that_were_not_measured_are_computed(overrid
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     after = measured()
     assert len(after) == 9
-    assert {path: after[path] for path in before} == before, (
-        "times included: nothing was measured again"
-    )
+    assert {path: after[path] for path in before} == before, "times included: nothing was measured again"
     seconds = {fold["fit_seconds"] for each in json.loads(again.stdout)["methods"] for fold in each["folds"]}
     assert {json.loads(done)["record"]["fit_seconds"] for done in before.values()} <= seconds
