@@ -79,7 +79,7 @@ def _start_temporary_server(name: str) -> None:
     starting = Thread(target=start, daemon=True)  # a daemon, so that Ctrl-C does not wait for it
     starting.start()
     import_module(f"flows.{name}")
-    if name in ("featurize", "leaderboard", "retrain"):
+    if name in ("featurize", "leaderboard", "retrain", "sweep"):
         import_great_expectations()
     if name == "retrain":
         import_module("mlflow.pyfunc")

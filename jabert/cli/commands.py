@@ -274,10 +274,46 @@ def leaderboard(
     given.show(result, print_leaderboard)
 
 
+@_command(app.command())
+def sweep(
+    given: Given,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Write the recipe of the best trial here.")
+    ] = Path("best.toml"),
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Local processes.")] = 1,
+) -> None:
+    """Try settings of a method on validation rows, and write the best as a recipe."""
+    from jabert.cli.summary import print_sweep
+    from jabert.dataset.readers import location_of
+    from jabert.experiments.leaderboard import ChildrenFailedError
+    from jabert.experiments.sweep import load
+    from jabert.methods import encoder_of
+    from jabert.tracking import with_local_encoder
+
+    location_of(given.settings.data)
+    encoder_of(with_local_encoder(load(given.recipe, given.overrides)))
+    if given.recipe and out.resolve() == Path(given.recipe).resolve():
+        raise JabertError(f"--out {out} is the recipe itself; name another file")
+    try:
+        result = _run_flow("sweep", given.recipe, given.overrides, out=str(out), jobs=jobs)
+    except ChildrenFailedError as failed:
+        given.show(failed.result, print_sweep)
+        raise
+    given.show(result, print_sweep)
+
+
 @_command(app.command("validate"))
-def validate_command(given: Given) -> None:
+def validate_command(
+    given: Given,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Name doubtful labels, near-duplicates and mixed groups too."),
+    ] = False,
+) -> None:
     """Check the data against their suite of expectations, without training."""
+    from jabert.cli.summary import print_quick_check
     from jabert.experiments import retraining, steps
+    from jabert.experiments.data_check import quick_check
     from jabert.experiments.recording import tell
 
     settings = retraining.load(given.recipe, given.overrides)
@@ -287,15 +323,19 @@ def validate_command(given: Given) -> None:
     tell(warnings if given.as_json else data.notes)  # the findings are in the table of the report
     counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in data.counts.items() if count)
     text = f"{counts}\n\n{report.to_markdown()}\ndata docs: {report.page}"
+    quick = quick_check(settings) if check else None
     facts = {
         "rows": data.counts,
         **report.to_dict(),
+        "check": quick,
         "warnings": warnings,
         **data.form,
         "guessed": data.form,
         "files": data.forms,
     }
     given.show(facts, lambda _: say(text))
+    if quick and not given.as_json:
+        print_quick_check(quick)
     report.raise_if_critical()
 
 
@@ -656,6 +696,7 @@ def data_texts(
 @_command(data_app.command("check"))
 def data_check(
     given: Given,
+    *,
     write_kept: Annotated[
         Path | None, typer.Option("--write-kept", metavar="FILE", help="Write the rows that are not doubted.")
     ] = None,
@@ -671,20 +712,35 @@ def data_check(
     suspects: Annotated[
         Path | None, typer.Option("--suspects", metavar="FILE", help="Write the doubted rows as a table.")
     ] = None,
+    unlabelled: Annotated[
+        Path | None, typer.Option("--unlabelled", metavar="FILE", help="A table of texts without labels.")
+    ] = None,
+    to_label: Annotated[
+        Path | None,
+        typer.Option("--to-label", metavar="FILE", help="Write those whose labels would teach most."),
+    ] = None,
+    most: Annotated[int, typer.Option("--most", min=1, help="At most so many.")] = 100,
 ) -> None:
     """Rank labels that are probably wrong; find near-duplicates, outliers, and what more labels bring."""
     from jabert.cli.summary import print_data_check
     from jabert.experiments import retraining
     from jabert.experiments.data_check import check
+    from jabert.experiments.labelling import most_worth, write_to_label
     from jabert.experiments.recording import tell
     from jabert.files import write_text
     from jabert.report.data_check import data_check_html
     from jabert.tracking import with_local_encoder
 
+    if bool(unlabelled) != bool(to_label):
+        raise JabertError("--unlabelled FILE and --to-label FILE go together: a table to read, one to write")
     settings = retraining.load(given.recipe, given.overrides)  # split as a retraining does it
-    checked = check(with_local_encoder(settings), labels)
+    settings = with_local_encoder(settings)
+    checked = check(settings, labels)
     tell(checked.notes)
     found = checked.to_dict()
+    if unlabelled and to_label:
+        found["to_label"] = most_worth(settings, unlabelled, most)
+        write_to_label(found["to_label"], to_label)
     if write_kept:
         found["written"] = checked.write_kept(write_kept)
     if suspects:

@@ -1,4 +1,4 @@
-"""What `jabert retrain`, `jabert leaderboard` and `jabert data check` print at their end."""
+"""What `jabert retrain`, `leaderboard`, `sweep` and `data check` print at their end."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ from jabert.config import Settings, TrackingSettings, load_settings
 from jabert.safe import printable
 
 _SHOWN_SUSPECTS = 20
+_SHOWN_TRIALS = 10
 _EXAMPLE = "紅葉の京都を一日歩いた。"
 
 
@@ -55,6 +56,59 @@ def print_leaderboard(result: dict[str, Any]) -> None:
     print_rich(f"Report: leaderboard/leaderboard.html among the artifacts of run {result['run_id']}.")
 
 
+def print_sweep(result: dict[str, Any]) -> None:
+    """Print the best trials of a sweep, what failed, the honest figure, and what to do with the recipe.
+
+    Args:
+        result: returned by the flow `sweep`.
+    """
+    trials = result["trials"]
+    complete = sorted(
+        (each for each in trials if each["weighted_f1"] is not None), key=lambda each: -each["weighted_f1"]
+    )
+    shown = [{**each, "trial": each["number"], **each["values"]} for each in complete[:_SHOWN_TRIALS]]
+    print_listing(shown, ("trial", "weighted_f1", *shown[0]["values"]), "")
+    for each in trials:
+        if each["state"] == "failed":
+            say(f"trial {each['number']} failed: {each['error']}")
+    pruned = sum(each["state"] == "pruned" for each in trials)
+    print_rich("", f"{len(trials)} trials, {pruned} of them pruned; {result['protocol']}.")
+    print_rich(f"{result['verdict'][0].upper()}{result['verdict'][1:]}.")
+    print_rich(f"Report: sweep/sweep.html among the artifacts of run {result['run_id']}.", "", "Try next:")
+    say(f"  {_typed()} retrain --recipe {quote(result['recipe'])}")
+
+
+def print_quick_check(found: dict[str, Any]) -> None:
+    """Print what `jabert validate --check` found: the most suspicious labels, near-duplicates, mixed groups.
+
+    Args:
+        found: of `quick_check`.
+    """
+    say("")
+    _print_suspects(found["suspects"], "`validate --json`")
+    rows = [
+        {"set": number, "place": _place(row), **row}
+        for number, each in enumerate(found["duplicates"][:_SHOWN_SUSPECTS], 1)
+        for row in each["rows"]
+    ]
+    say("")
+    print_listing(rows, ("set", "place", "split", "label", "text"), "no text is nearly the same as another")
+    mixed = [{**each, "labels": str(each["labels"])} for each in found["groups"][:_SHOWN_SUSPECTS]]
+    say("")
+    print_listing(mixed, ("group", "labels"), "no group stands out with several labels")
+
+
+def _print_suspects(suspects: list[dict[str, Any]], where: str) -> None:
+    shown = [{**each, "file": Path(each["file"]).name} for each in suspects[:_SHOWN_SUSPECTS]]
+    print_listing(shown, ("score", "file", "line", "label", "likely", "text"), "no label is in doubt")
+    if len(suspects) > len(shown):
+        say(f"… and {len(suspects) - len(shown):,} more: {where} shows all")
+
+
+def _place(row: dict[str, Any]) -> str:
+    return f"{Path(row['file']).name}, line {row['line']}"
+
+
 def print_data_check(found: dict[str, Any]) -> None:
     """Print what `jabert data check` found: counts, and the most suspicious labels.
 
@@ -79,11 +133,10 @@ def print_data_check(found: dict[str, Any]) -> None:
         facts["written"] = (
             f"{written['kept']:,} rows to {written['file']}; {written['left_out']:,} are left out"
         )
+    if "to_label" in found:
+        facts["to be labelled first"] = f"{len(found['to_label']):,} texts"
     print_rich(grid(facts.items()), "")
-    shown = [{**each, "file": Path(each["file"]).name} for each in suspects[:_SHOWN_SUSPECTS]]
-    print_listing(shown, ("score", "file", "line", "label", "likely", "text"), "no label is in doubt")
-    if len(suspects) > len(shown):
-        say(f"… and {len(suspects) - len(shown):,} more: --json, --suspects FILE or --page FILE shows all")
+    _print_suspects(suspects, "--json, --suspects FILE or --page FILE")
 
 
 def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:

@@ -9,6 +9,7 @@ The resolved settings can be written back as a recipe that repeats the run.
 import difflib
 import logging
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
@@ -36,6 +37,7 @@ from jabert.config.settings import (
     ServingSettings,
     Settings,
     Share,
+    SweepSettings,
     TrackingSettings,
     TrainingSettings,
     VocabularySettings,
@@ -53,6 +55,7 @@ __all__ = [
     "CONTEXT",
     "LONG_TEXTS",
     "RENAMED",
+    "SQLITE",
     "ClassWeights",
     "Count",
     "DataSettings",
@@ -69,10 +72,12 @@ __all__ = [
     "ServingSettings",
     "Settings",
     "Share",
+    "SweepSettings",
     "TrackingSettings",
     "TrainingSettings",
     "Url",
     "VocabularySettings",
+    "about",
     "below",
     "bundled",
     "bundled_recipes",
@@ -93,6 +98,7 @@ __all__ = [
     "revealed",
     "settings_with_method",
     "with_method_of",
+    "with_values",
 ]
 
 log = logging.getLogger("jabert")
@@ -102,6 +108,9 @@ RENAMED = {"classifier.units": "method.units", "classifier.dropout": "method.dro
 
 _OF_THE_RUN = ("seed", "watch", "work_path")
 """Settings of the group `training` that a method does not bring along."""
+
+_SPACE = re.compile(r"sweep\.[^.]+\.")
+"""Begins an override that gives a sweep a setting to choose, as `sweep.method.units=[64, 256]`."""
 
 _DEFAULT_KINDS = ("stack", "bi-lstm")
 """Of a recipe that names none: the first that has its settings. Earlier versions had only the last."""
@@ -131,7 +140,7 @@ def load_settings(recipe: str | Path | None = None, overrides: Iterable[str] = (
         chosen.setdefault(group, {})[key] = value
     model = _choose_method(tree, chosen, recipe)
     for name in (f"{group}.{key}" for group, values in chosen.items() for key in values):
-        if name not in fields(model):
+        if name not in fields(model) and not _SPACE.match(name):
             raise JabertError(_unknown(name, model))
     _make_absolute(tree, folder, model)
     _make_absolute(chosen, Path.cwd(), model)
@@ -176,6 +185,24 @@ def _with_groups(settings: Settings, chosen: dict[str, Any]) -> Settings:
     if not isinstance(training, dict):
         raise JabertError(f"setting training cannot be {training!r}: it is a table of settings")
     tree["training"].update({key: value for key, value in training.items() if key not in _OF_THE_RUN})
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise JabertError(_sentence(error, None, model)) from None
+
+
+def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """The same settings with other values of some, by dotted name.
+
+    Raises:
+        JabertError: a name is not a setting, or its value does not fit.
+    """
+    model, tree = type(settings), settings.model_dump()
+    for name, value in values.items():
+        if name not in fields(model):
+            raise JabertError(_unknown(name, model))
+        group, key = name.split(".")
+        tree[group][key] = value
     try:
         return model.model_validate(tree)
     except ValidationError as error:

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from jabert.config.locations import is_url
@@ -63,6 +71,12 @@ def _lockable(location: str | None) -> str | None:
     if location and is_url(location) and not location.startswith("postgresql"):
         raise ValueError("it is neither a path nor the URL of a PostgreSQL database")
     return location
+
+
+def _not_one(folds: int) -> int:
+    if folds == 1:
+        raise ValueError("one fold would leave nothing to learn from; it is 0, or 2 or more")
+    return folds
 
 
 def _codec(name: str) -> str:
@@ -370,6 +384,35 @@ class LeaderboardSettings(_Group):
     """one cross-validation each, with its own folds and training seed"""
 
 
+class SweepSettings(_Group):
+    """What `jabert sweep` tries; a quoted name of a setting in this group, with values, is one to choose."""
+
+    space: dict[str, tuple[Any, ...]] = {}
+    """values of each setting to choose: two numbers are the ends of a range, `[1e-5, 1e-4, "log"]` one on a
+    logarithmic scale; any other list, and `[64, 256, "choose"]`, names the values themselves"""
+    trials: Count = 20
+    """in all, those of earlier calls included"""
+    folds: Annotated[int, Field(ge=0), AfterValidator(_not_one)] = 0
+    """0: the validation rows choose; else as many inner folds of all but the test rows, 2 at least"""
+    pruner: Literal["median", "hyperband", "off"] = "median"
+    """what ends a trial early, by its weighted F1 after each epoch, or after each fold"""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """of the sampler (TPE)"""
+    storage: Annotated[Location | None, AfterValidator(_lockable)] = _location()
+    """SQLite file, or URL of a PostgreSQL database, with the trials; without it sweep.db in the folder of
+    work"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, given: Any) -> Any:
+        """Take each entry whose name has a dot for a part of the space."""
+        if not isinstance(given, dict):
+            return given
+        named = {name: values for name, values in given.items() if "." in name}
+        own = {name: value for name, value in given.items() if "." not in name}
+        return {**own, "space": {**own.get("space", {}), **named}} if named else own
+
+
 class CorpusSettings(_Group):
     """Raw text for pretraining: one sentence a line, a blank line between documents, UTF-8."""
 
@@ -470,6 +513,7 @@ class Settings(_Group):
     package: PackageSettings = PackageSettings()
     experiment: ExperimentSettings = ExperimentSettings()
     leaderboard: LeaderboardSettings = LeaderboardSettings()
+    sweep: SweepSettings = SweepSettings()
     corpus: CorpusSettings = CorpusSettings()
     vocabulary: VocabularySettings = VocabularySettings()
     pretraining: PretrainingSettings = PretrainingSettings()

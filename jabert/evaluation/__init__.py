@@ -14,6 +14,7 @@ from jabert.evaluation.context import Context
 from jabert.evaluation.leaderboard import Failure, FoldScore, Leaderboard, Standing, make_leaderboard
 from jabert.evaluation.metrics import class_counts, weighted_f1
 from jabert.evaluation.report import SHORT_TEXT, EvaluationReport, evaluate, predictions
+from jabert.evaluation.sweep import OnTestRows, Sweep, Tried
 
 __all__ = [
     "SHORT_TEXT",
@@ -25,7 +26,10 @@ __all__ = [
     "Failure",
     "FoldScore",
     "Leaderboard",
+    "OnTestRows",
     "Standing",
+    "Sweep",
+    "Tried",
     "advice",
     "baseline_metrics",
     "baselines_of",

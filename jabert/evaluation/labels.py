@@ -15,6 +15,7 @@ from jabert.evaluation.metrics import Indices, Probabilities
 
 _Numbers = npt.NDArray[np.float64]
 _LEAST = 1e-12
+_CANDIDATES = 4  # unsure rows for each that is wanted
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,30 @@ class Doubt:
     label: int
     likely: int
     score: float
+
+
+def most_teaching(probabilities: Probabilities, vectors: _Numbers, count: int) -> npt.NDArray[np.int64]:
+    """Which unlabelled rows would teach most: numbers of so many, the least certain first.
+
+    Of those about which the classifier is least certain, four times as many as are wanted, one of each
+    cluster of similar ones is taken, for the others would teach the same. (Uncertain and diverse: as Zhdanov,
+    Diverse Mini-batch Active Learning, 2019, but by the margin within a cluster, which did better here.)
+
+    Args:
+        probabilities: (rows, classes).
+        vectors: (rows, columns), standardized.
+        count: rows wanted; there may be fewer.
+    """
+    from sklearn.cluster import KMeans
+
+    highest = np.sort(probabilities, axis=1)[:, -2:]
+    margins = highest[:, 1] - highest[:, 0]
+    unsure = np.argsort(margins, kind="stable")[: _CANDIDATES * count]
+    if len(unsure) <= count:
+        return unsure
+    clusters = KMeans(count, n_init=1, random_state=0).fit_predict(vectors[unsure])
+    first = np.unique(clusters, return_index=True)[1]  # of each cluster, in the order of the margins
+    return unsure[np.sort(first)]
 
 
 def doubted(labels: Indices, probabilities: Probabilities) -> list[Doubt]:

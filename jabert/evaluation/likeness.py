@@ -15,7 +15,7 @@ _Array = npt.NDArray[np.float64]
 _Likeness = Callable[[slice], Any]
 
 
-def near_duplicates(texts: Sequence[str], vectors: _Array) -> npt.NDArray[np.int64]:
+def near_duplicates(texts: Sequence[str], vectors: _Array | None = None) -> npt.NDArray[np.int64]:
     """A number for each text, (texts,), the same for those that are nearly the same.
 
     They are if the TF-IDF of their n-grams of characters, up to three, or their vectors have nearly the same
@@ -23,7 +23,7 @@ def near_duplicates(texts: Sequence[str], vectors: _Array) -> npt.NDArray[np.int
 
     Args:
         texts: to compare.
-        vectors: (texts, columns), standardized.
+        vectors: (texts, columns), standardized; without them characters alone are compared.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -31,11 +31,12 @@ def near_duplicates(texts: Sequence[str], vectors: _Array) -> npt.NDArray[np.int
 
     forms = [in_reading_form(text) for text in texts]
     grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), dtype=np.float32).fit_transform(forms)
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    directions = (vectors / lengths).astype(np.float32)
-    by_characters = _pairs(lambda block: grams[block] @ grams.T, len(forms), _CHARACTERS)
-    by_vectors = _pairs(lambda block: directions[block] @ directions.T, len(forms), _VECTORS)
-    pairs = np.concatenate([by_characters, by_vectors])
+    pairs = _pairs(lambda block: grams[block] @ grams.T, len(forms), _CHARACTERS)
+    if vectors is not None:
+        lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        directions = (vectors / lengths).astype(np.float32)
+        by_vectors = _pairs(lambda block: directions[block] @ directions.T, len(forms), _VECTORS)
+        pairs = np.concatenate([pairs, by_vectors])
     graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(forms), len(forms)))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
@@ -48,6 +49,14 @@ def _pairs(likeness: _Likeness, rows: int, least: float) -> npt.NDArray[np.int64
         later = other > one + start
         found.append(np.stack([one[later] + start, other[later]], axis=1).astype(np.int64))
     return np.concatenate(found)
+
+
+def standardized(vectors: _Array) -> _Array:
+    """The same with a mean of 0 and a deviation of 1 in each column; one that is the same everywhere is 0."""
+    scale = vectors.std(axis=0)
+    scale[scale == 0] = 1.0
+    found: _Array = (vectors - vectors.mean(axis=0)) / scale
+    return found
 
 
 def remoteness(vectors: _Array) -> _Array:

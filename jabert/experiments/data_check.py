@@ -24,7 +24,7 @@ from jabert.dataset.writing import write_table
 from jabert.errors import JabertError
 from jabert.evaluation import weighted_f1
 from jabert.evaluation.labels import Doubt, Gain, doubted, gain_of_more, with_groups
-from jabert.evaluation.likeness import near_duplicates, remoteness
+from jabert.evaluation.likeness import near_duplicates, remoteness, standardized
 from jabert.experiments import steps
 from jabert.experiments.folds import with_columns
 from jabert.experiments.steps import Data
@@ -33,7 +33,7 @@ from jabert.texts import fault_of, in_reading_form
 from jabert.training.folds import assign_folds
 from jabert.training.rows import Rows
 
-_METHOD = "mean-pooling"
+_METHOD, _QUICK_METHOD = "mean-pooling", "tfidf"
 _FOLDS = 5
 _SHARES = (0.1, 0.2, 0.4, 0.7)  # of the rows to learn from, for the learning curve
 _MORE = 500  # rows
@@ -125,10 +125,9 @@ def check(settings: Settings, corrections: Path | None = None) -> Checked:
     own = settings if settings.method.kind == _METHOD else with_method_of(settings, _METHOD)
     encoder_of(own)  # said before anything is read
     splits = steps.read(own).table
-    whole = own.data.model_copy(update={"drop_duplicates": False, "test_rows": None})
-    own = own.model_copy(update={"data": whole})
+    own = _with_all_rows(own)
     data = steps.read(own)
-    _require_rows(data.table)
+    require_rows(data.table)
     confirmed = _confirmed(data.table, corrections) if corrections else {}
     labels = [confirmed.get(row, label) for row, label in enumerate(data.table["label"])]
     data = with_columns(own, data, label=labels, split=["train"] * len(labels))  # of all rows, of all labels
@@ -138,7 +137,47 @@ def check(settings: Settings, corrections: Path | None = None) -> Checked:
     return _Check(own, data, rows, _with_splits(data.table, splits), set(confirmed)).found(started)
 
 
-def _require_rows(table: pd.DataFrame) -> None:
+def quick_check(settings: Settings) -> dict[str, Any]:
+    """What characters alone tell of the data: doubted labels, near-duplicates, groups with several labels.
+
+    It takes no encoder. Rows without a text or a label are left out.
+
+    Args:
+        settings: the data.
+
+    Returns:
+        JSON-ready, each list as `Checked` has it.
+
+    Raises:
+        JabertError: the data cannot be read.
+    """
+    started = time.perf_counter()
+    own = with_method_of(settings, _QUICK_METHOD)
+    splits = steps.read(own).table
+    own = _with_all_rows(own)
+    data = steps.read(own)
+    faulty = data.table["text"].map(fault_of).notna() | data.table["label"].isna()
+    split = np.where(faulty, "left out", "train").tolist()
+    data = with_columns(own, data, label=data.table["label"].fillna("").tolist(), split=split)
+    table = _with_splits(data.table, splits)[~faulty.to_numpy()].reset_index(drop=True)
+    if table["label"].nunique() < 2:
+        return {"suspects": [], "duplicates": [], "groups": [], "seconds": 0.0}
+    found = _Check(own, data, steps.rows_of(own, data, None, ["train"]), table, set()).quick()
+    return {**found, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def _with_all_rows(settings: Settings) -> Settings:
+    """Settings that read the rows which a retraining drops, too."""
+    whole = settings.data.model_copy(update={"drop_duplicates": False, "test_rows": None})
+    return settings.model_copy(update={"data": whole})
+
+
+def require_rows(table: pd.DataFrame) -> None:
+    """Refuse rows without a text or a label, and a single label.
+
+    Raises:
+        JabertError: names file and line.
+    """
     places = zip(table["file"], table["line"], table["text"], table["label"].isna(), strict=True)
     for file, line, text, unlabelled in places:
         fault = fault_of(text)
@@ -202,14 +241,13 @@ class _Check:
         with tempfile.TemporaryDirectory() as scratch:
             job = Job(self._settings, self._labels, encoder_of(self._settings), Path(scratch))
             probabilities, curve = self._out_of_fold(job)
-        means, classes = self._means(), self._rows.classes
-        doubts = doubted(classes, with_groups(classes, probabilities, self._units))
-        doubts = [doubt for doubt in doubts if doubt.row not in self._confirmed]
+        means = standardized(self._rows.stored_vectors().means)
+        doubts = self._doubts(probabilities)
         unknown = int((~np.isfinite(probabilities).all(axis=1)).sum())
         return Checked(
             table=self._table,
             doubted=[each.row for each in doubts],
-            suspects=[self._shown(each.row, **self._doubt(each)) for each in doubts],
+            suspects=self._suspects(doubts),
             duplicates=self._duplicates(means),
             outliers=self._outliers(means),
             overlaps=self._overlaps(probabilities),
@@ -224,8 +262,25 @@ class _Check:
             seconds=round(time.perf_counter() - started, 3),
         )
 
-    def _doubt(self, doubt: Doubt) -> dict[str, Any]:
-        return {"likely": self._labels[doubt.likely], "score": doubt.score}
+    def quick(self) -> dict[str, Any]:
+        """The parts that take no vectors."""
+        with tempfile.TemporaryDirectory() as scratch:
+            job = Job(self._settings, self._labels, None, Path(scratch))
+            probabilities, _ = self._out_of_fold(job, with_curve=False)
+        return {
+            "suspects": self._suspects(self._doubts(probabilities)),
+            "duplicates": self._duplicates(None),
+            "groups": self._mixed_groups(),
+        }
+
+    def _doubts(self, probabilities: _Array) -> list[Doubt]:
+        """By texts and groups, the most suspicious first, without those that a person has confirmed."""
+        classes = self._rows.classes
+        found = doubted(classes, with_groups(classes, probabilities, self._units))
+        return [doubt for doubt in found if doubt.row not in self._confirmed]
+
+    def _suspects(self, doubts: Sequence[Doubt]) -> list[dict[str, Any]]:
+        return [self._shown(each.row, likely=self._labels[each.likely], score=each.score) for each in doubts]
 
     def _shown(self, row: int, **more: Any) -> dict[str, Any]:
         """File, line, text and label of a row, and more."""
@@ -238,7 +293,9 @@ class _Check:
             **more,
         }
 
-    def _out_of_fold(self, job: Job) -> tuple[_Array, list[tuple[list[int], list[float]]]]:
+    def _out_of_fold(
+        self, job: Job, *, with_curve: bool = True
+    ) -> tuple[_Array, list[tuple[list[int], list[float]]]]:
         """Probabilities (rows, classes), NaN where there are none; of each fold rows and F1 of its curve."""
         method, rows = method_of(self._settings), self._rows
         folds = assign_folds(rows, _FOLDS, self._settings.training.seed)
@@ -251,7 +308,7 @@ class _Check:
         for fold in range(int(folds.max()) + 1):
             learned, asked = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
             sizes, scores = [], []
-            for part in (*self._parts(learned, fold), learned):
+            for part in (*(self._parts(learned, fold) if with_curve else ()), learned):
                 method.fit(job, rows.take(part), rows.take(np.arange(0)), lambda _: None)
                 predicted = method.predict(job, rows.take(asked))
                 sizes.append(len(part))
@@ -269,15 +326,7 @@ class _Check:
         for share in _SHARES:
             yield np.sort(order[: max(int(is_first.sum()), round(share * len(order)))])
 
-    def _means(self) -> _Array:
-        """Mean vectors (rows, columns), each column standardized."""
-        means = self._rows.stored_vectors().means
-        scale = means.std(axis=0)
-        scale[scale == 0] = 1.0  # of a column that is the same everywhere
-        standardized: _Array = (means - means.mean(axis=0)) / scale
-        return standardized
-
-    def _duplicates(self, means: _Array) -> list[dict[str, Any]]:
+    def _duplicates(self, means: _Array | None) -> list[dict[str, Any]]:
         """Groups of texts that are nearly the same where that does harm."""
         found = []
         for _, own in self._table.groupby(near_duplicates(self._rows.texts, means)):

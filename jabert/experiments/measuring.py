@@ -3,6 +3,7 @@
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import numpy.typing as npt
 from jabert.config import Settings
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package, open_package
-from jabert.experiments.steps import Data, Fit
+from jabert.experiments.steps import Data, Fit, Split, Tokens
 from jabert.experiments.store import find_or_make, key_of
-from jabert.methods import method_of
+from jabert.methods import Epoch, method_of
 
 _MEASURE = 1  # raised when what is measured, or how, changes
 _TIMED_TEXTS = 50
@@ -59,12 +60,8 @@ def measure(settings: Settings, data: Data) -> Measured:
     Raises:
         JabertError: as the steps.
     """
-    method, tokens, calibration = method_of(settings), None, None
-    if method.needs_tokens:
-        tokens = steps.tokenize(settings, data)
-    if tokens and "vectors" in method.needs:
-        steps.featurize(settings, tokens)
-    fit = steps.fit(settings, data, tokens, "test", on_epoch=lambda _: None)
+    calibration = None
+    tokens, fit = fitted(settings, data, "test", lambda _: None)
     if settings.data.context:
         calibration = steps.calibrate(settings, data, tokens, fit)
 
@@ -84,6 +81,18 @@ def measure(settings: Settings, data: Data) -> Measured:
     folder, record = find_or_make(Path(settings.training.work_path), "measure", key, make)
     predicted = np.load(folder / "predicted.npy", allow_pickle=False)
     return Measured(**record, fit=fit.fitted.metrics, predicted=predicted)
+
+
+def fitted(
+    settings: Settings, data: Data, measured_on: Split, on_epoch: Callable[[Epoch], None]
+) -> tuple[Tokens | None, Fit]:
+    """Token ids, if the method needs them, and its fit; arguments as of `steps.fit`."""
+    method, tokens = method_of(settings), None
+    if method.needs_tokens:
+        tokens = steps.tokenize(settings, data)
+    if tokens and "vectors" in method.needs:
+        steps.featurize(settings, tokens)
+    return tokens, steps.fit(settings, data, tokens, measured_on, on_epoch=on_epoch)
 
 
 def _costs(fit: Fit, package: Path, texts: list[str]) -> dict[str, float]:

@@ -3,10 +3,11 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import SpawnContext
 from threading import Thread
@@ -14,8 +15,35 @@ from typing import Any
 
 from jabert.errors import JabertError
 
-Submit = Callable[..., Callable[[], Any]]
-"""Takes a function and its arguments; returns a function that waits for the result, or raises the error."""
+
+@dataclass(frozen=True)
+class Pending:
+    """A call that was submitted: called itself, it waits for the result, or raises the error.
+
+    Attributes:
+        result: waits.
+        future: of the process that is at it; None if the call is made when its result is asked for.
+    """
+
+    result: Callable[[], Any]
+    future: Future[Any] | None = None
+
+    def __call__(self) -> Any:
+        """The result."""
+        return self.result()
+
+
+Submit = Callable[..., Pending]
+"""Takes a function and its arguments."""
+
+
+def first_finished(pending: Sequence[Pending]) -> Pending:
+    """Wait until one of the calls has ended, or is one that is made when its result is asked for."""
+    at_it = {call.future: call for call in pending if call.future}
+    if len(at_it) < len(pending):
+        return next(call for call in pending if not call.future)
+    done = wait(at_it, return_when=FIRST_COMPLETED).done
+    return next(call for future, call in at_it.items() if future in done)
 
 
 @contextmanager
@@ -26,25 +54,25 @@ def local_processes(jobs: int) -> Iterator[Submit]:
     more, in a process of its own, so that only the call that it died of fails.
     """
     if jobs == 1:
-        yield partial
+        yield lambda function, *arguments, **named: Pending(partial(function, *arguments, **named))
         return
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     pool = _pool(jobs, context)
 
-    def submit(function: Callable[..., Any], *arguments: Any, **named: Any) -> Callable[[], Any]:
+    def submit(function: Callable[..., Any], *arguments: Any, **named: Any) -> Pending:
         again = partial(_alone, context, function, *arguments, **named)
         try:
             future = pool.submit(function, *arguments, **named)
         except BrokenProcessPool:
-            return again
+            return Pending(again)
 
-        def wait() -> Any:
+        def result() -> Any:
             try:
                 return future.result()
             except BrokenProcessPool:
                 return again()
 
-        return wait
+        return Pending(result, future)
 
     try:
         yield submit

@@ -4,7 +4,8 @@ import logging
 import math
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 from jabert.config import Settings
 from jabert.dataset import row_digests, table_digest
 from jabert.dataset.splits import SPLITS
-from jabert.evaluation import Baseline, Leaderboard, baseline_metrics, predictions
+from jabert.evaluation import Baseline, Leaderboard, Sweep, baseline_metrics, predictions
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
 from jabert.methods import Epoch, encoder_of, method_of
@@ -24,6 +25,7 @@ from jabert.report.leaderboard import leaderboard_html, leaderboard_page, leader
 from jabert.report.metrics import evaluation_metrics
 from jabert.report.page import report_page
 from jabert.report.pages import comparison_page, evaluation_page
+from jabert.report.sweep import sweep_html, sweep_page, sweep_plots
 from jabert.tracking import Run, name_of
 from jabert.validation import ValidationReport
 
@@ -170,14 +172,36 @@ def record_leaderboard(board: Leaderboard, result: Mapping[str, Any], run: Run) 
         run.metrics({f"{name}/{slug}": value for name, value in figures.items()})
     run.json("leaderboard/leaderboard.json", dict(result))
     run.text("leaderboard/leaderboard.md", leaderboard_page(board))
-    with tempfile.TemporaryDirectory() as folder:
+    with _pictures(leaderboard_plots(board), "leaderboard", run) as pictures:
+        run.text("leaderboard/leaderboard.html", leaderboard_html(board, pictures))
+
+
+def record_sweep(sweep: Sweep, result: Mapping[str, Any], recipe: str, run: Run) -> None:
+    """The trials as Markdown, as a page with its pictures and as JSON, and the recipe of the best."""
+    run.tags({"verdict": sweep.verdict, "mlflow.note.content": sweep.verdict})
+    run.metrics({"validation/best_weighted_f1": sweep.best.weighted_f1 or 0.0})
+    if tested := sweep.tested:
+        run.metrics(
+            {f"test/{name}": getattr(tested, name) for name in ("weighted_f1", "macro_f1", "accuracy")}
+        )
+    run.json("sweep/sweep.json", dict(result))
+    run.text("sweep/best.toml", recipe)
+    run.text("sweep/sweep.md", sweep_page(sweep))
+    with _pictures(sweep_plots(sweep), "sweep", run) as pictures:
+        run.text("sweep/sweep.html", sweep_html(sweep, pictures))
+
+
+@contextmanager
+def _pictures(figures: "Mapping[str, Figure]", folder: str, run: Run) -> Iterator[dict[str, Path]]:
+    """Files of figures by their names, which are among the artifacts too."""
+    with tempfile.TemporaryDirectory() as scratch:
         pictures = {
-            f"{name}.png": plots.save(figure, Path(folder) / f"{name}.png")
-            for name, figure in leaderboard_plots(board).items()
+            f"{name}.png": plots.save(figure, Path(scratch) / f"{name}.png")
+            for name, figure in figures.items()
         }
         for picture in pictures.values():
-            run.file(picture, "leaderboard")
-        run.text("leaderboard/leaderboard.html", leaderboard_html(board, pictures))
+            run.file(picture, folder)
+        yield pictures
 
 
 def record_card(card: Card, evaluated: Evaluated, run: Run) -> None:

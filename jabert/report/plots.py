@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from jabert.evaluation import EvaluationReport, Leaderboard
+from jabert.evaluation import EvaluationReport, Leaderboard, Sweep
 from jabert.evaluation.resampling import critical_difference
 from jabert.files import atomic_path
 from jabert.methods import Layer
@@ -310,10 +311,105 @@ def scores_and_costs(board: Leaderboard) -> "Figure":
         axes.annotate(
             _printable(of.method), (of.serve_ms, of.weighted_f1), (6, 4), textcoords="offset points", size=9
         )
-    axes.set_xscale("log")
+    _make_logarithmic(axes)
     axes.margins(x=0.2, y=0.15)
     axes.grid()
     return figure
+
+
+@_style()
+def importances(sweep: Sweep) -> "Figure":
+    """Share of each setting in what made trials good."""
+    names = list(sweep.importance)
+    figure = _figure(8, 1.2 + 0.45 * len(names))
+    axes = figure.add_subplot(xlabel="importance (PED-ANOVA)", title="What mattered")
+    bars = axes.barh(range(len(names)), list(sweep.importance.values()), 0.6, color=_BLUE)
+    axes.bar_label(bars, fmt="{:.2f}", padding=3, size=9)
+    axes.set_yticks(range(len(names)), [_printable(name, 32) for name in names])
+    axes.set(xlim=(0, 1.1), ylim=(len(names) - 0.5, -0.5))
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+@_style()
+def slices(sweep: Sweep) -> "Figure":
+    """Weighted F1 of each trial against each setting, later trials darker."""
+    names, trials = list(sweep.scales), sweep.complete
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure = _figure(1 + 3.5 * columns, 0.6 + 3 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+    scores = [trial.weighted_f1 for trial in trials]
+    for axes, name in zip(panels, names, strict=False):
+        places, ticks = _places(sweep, name)
+        axes.scatter(places, scores, c=range(len(trials)), cmap="Blues", vmin=-len(trials) / 2, zorder=3)
+        axes.plot(places[trials.index(sweep.best)], sweep.best.weighted_f1, "o", color=_ORANGE, zorder=4)
+        axes.set_xlabel(_printable(name, 32))
+        if sweep.scales[name] == "log":
+            _make_logarithmic(axes)
+        if ticks:
+            axes.set_xticks(range(len(ticks)), ticks)
+            axes.margins(x=0.2)
+        axes.grid()
+    for axes in list(panels):  # that are left
+        axes.axis("off")
+    figure.supylabel("weighted F1", size=11)
+    return figure
+
+
+@_style()
+def parallel_coordinates(sweep: Sweep) -> "Figure":
+    """Each trial as a line over its settings to its weighted F1, the best in another colour."""
+    names, trials = list(sweep.scales), sweep.complete
+    scores = np.array([trial.weighted_f1 for trial in trials])
+    heights = [_heights(*_places(sweep, name), log=sweep.scales[name] == "log") for name in names]
+    lines = np.array([*heights, _heights(scores, [])]).T  # (trials, settings + 1)
+    figure = _figure(2 + 2.2 * len(names), 4.4)
+    axes = figure.add_subplot(title="Settings and weighted F1 of each trial")
+    for line, trial in zip(lines, trials, strict=True):
+        own = (
+            {"color": _ORANGE, "zorder": 4, "linewidth": 2} if trial is sweep.best else {"color": _LIGHT_BLUE}
+        )
+        axes.plot(line, **own)
+    for at, name in enumerate([*names, "weighted F1"]):
+        axes.axvline(at, color=_GREY, linewidth=1, zorder=1)
+        values = scores.tolist() if at == len(names) else [trial.values[name] for trial in trials]
+        for height, value in {round(h, 2): v for h, v in zip(lines[:, at], values, strict=True)}.items():
+            if sweep.scales.get(name) == "choose" or height in (0, 1):
+                axes.text(at + 0.03, height, _value(value), size=9, va="center", color=_INK)
+    axes.set_xticks(range(len(names) + 1), [_printable(name, 28) for name in [*names, "weighted F1"]])
+    axes.set(yticks=[], ylim=(-0.06, 1.06), xlim=(-0.1, len(names) + 0.5))
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def _places(sweep: Sweep, name: str) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """The place of each trial's value on its axis, and the names of the places where they are no numbers."""
+    values = [trial.values[name] for trial in sweep.complete]
+    if sweep.scales[name] != "choose":
+        return np.array(values, dtype=np.float64), []
+    shown = [_value(value) for value in values]
+    names = list(dict.fromkeys(shown))
+    return np.array([names.index(each) for each in shown], dtype=np.float64), names
+
+
+def _heights(places: npt.NDArray[np.float64], _: list[str], *, log: bool = False) -> npt.NDArray[np.float64]:
+    """Places between 0 and 1."""
+    along = np.log(places) if log else places
+    span = np.ptp(along)
+    heights: npt.NDArray[np.float64] = (along - along.min()) / span if span else np.full(len(along), 0.5)
+    return heights
+
+
+def _value(value: Any) -> str:
+    return _printable(f"{value:.3g}" if isinstance(value, float) else str(value), 16)
+
+
+def _make_logarithmic(axes: "Axes") -> None:
+    """Make the x axis one, with plain numbers: powers would be drawn as math, which is switched off."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
 
 
 def _name_rows(axes: "Axes", board: Leaderboard) -> None:

@@ -11,8 +11,9 @@ import toy
 from jabert.cli import main
 from jabert.config import load_settings
 from jabert.errors import JabertError
-from jabert.evaluation.labels import doubted, gain_of_more, with_groups
-from jabert.experiments.data_check import check
+from jabert.evaluation.labels import doubted, gain_of_more, most_teaching, with_groups
+from jabert.experiments.data_check import check, quick_check
+from jabert.experiments.labelling import most_worth
 
 RNG = np.random.default_rng(0)
 
@@ -189,3 +190,70 @@ def test_the_command_tells_writes_and_refuses_to_overwrite_the_data(toy_encoder,
     assert f"{len(found['suspects'])}" in out and found["suspects"][0]["text"] in out
     refused = said("--write-kept", "flipped.csv", code=1)
     assert "is a file of the data" in refused.err
+
+
+def test_characters_alone_find_flipped_labels_copies_and_mixed_groups(flipped):
+    rows = pd.read_csv("flipped.csv").to_dict("records")
+    rows += [{**rows[0], "label": "スポーツ"}, {"text": " ", "label": "京都"}, {"text": "お寺の門"}]
+    pd.DataFrame(rows).to_csv("quick.csv", index=False)
+    found = quick_check(load_settings(None, ["data.path=quick.csv"]))
+    first = [suspect["line"] for suspect in found["suspects"][:12]]
+    assert len(flipped.intersection(first)) >= 7, "chance finds one"
+    assert {row["line"] for row in found["duplicates"][0]["rows"]} >= {2, 162}
+    assert found["groups"] == [] and found["seconds"] > 0
+    grouped = toy.toy_rows()
+    grouped.loc[5, "label"] = toy.LABELS[2]
+    grouped.to_csv("mixed.csv", index=False)
+    mixed = quick_check(load_settings(None, ["data.path=mixed.csv"]))
+    assert [each["group"] for each in mixed["groups"]] == [grouped["group"][5]]
+    assert mixed["suspects"][0]["line"] == 7
+
+
+def test_validate_checks_the_labels_on_demand_without_an_encoder(flipped, capsys):
+    def said(*more):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["validate", "--set", "data.path=flipped.csv", *more])
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    plain, checked = json.loads(said("--json")), json.loads(said("--json", "--check"))
+    assert plain["check"] is None and set(plain) == set(checked)
+    suspects = checked["check"]["suspects"]
+    assert suspects and suspects[0]["text"] in said("--check")
+
+
+def test_the_least_certain_rows_are_taken_and_of_similar_ones_one():
+    probabilities = np.array([[0.9, 0.1], [0.51, 0.49], [0.52, 0.48], [0.6, 0.4], [0.99, 0.01]])
+    vectors = np.array([[9.0, 9.0], [0.0, 0.0], [0.01, 0.0], [5.0, 5.0], [9.0, 0.0]])
+    assert most_teaching(probabilities, vectors, 1).tolist() == [1]
+    assert most_teaching(probabilities, vectors, 3).tolist()[:2] == [1, 3], "the third is like the second"
+    assert most_teaching(probabilities, vectors, 9).tolist() == [1, 2, 3, 0, 4]
+
+
+def test_the_texts_to_label_first_are_neither_labelled_nor_copies(toy_encoder, capsys):
+    rows = toy.toy_rows(rows=200)
+    rows[:100].to_csv("labelled.csv", index=False)
+    pool = [*rows["text"][90:], rows["text"][199], " "]
+    pd.DataFrame({"text": pool}).to_csv("pool.csv", index=False)
+    words = ["--set", "data.path=labelled.csv", "--set", f"encoder.path={toy_encoder}"]
+    options = ["--unlabelled", "pool.csv", "--to-label", "label.csv", "--most", "12", "--json"]
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "check", *words, *options])
+    assert ended.value.code == 0
+    told = json.loads(capsys.readouterr().out)["to_label"]
+    table = pd.read_csv("label.csv")
+    assert list(table) == ["text", "label", "likely", "score", "file", "line"] and table["label"].isna().all()
+    assert table["text"].tolist() == [each["text"] for each in told]
+    assert len(set(table["text"])) == 12 and not set(table["text"]) & set(rows["text"][:100])
+    lines = Path("pool.csv").read_text(encoding="utf-8").splitlines()
+    assert all(lines[each["line"] - 1] == each["text"] for each in told)
+    with pytest.raises(SystemExit):
+        main(["data", "check", *words, "--to-label", "label.csv"])
+    assert "--unlabelled FILE and --to-label FILE go together" in capsys.readouterr().err
+    rows[:50].drop(columns="label").to_csv("known.csv", index=False)
+    with pytest.raises(JabertError, match=r"known.csv has no text that is not labelled already"):
+        most_worth(settings_of(toy_encoder, "labelled.csv"), Path("known.csv"), 5)
+    Path("other.csv").write_text("body\na\n", encoding="utf-8")
+    with pytest.raises(JabertError, match=r"other.csv has no column 'text'"):
+        most_worth(settings_of(toy_encoder, "labelled.csv"), Path("other.csv"), 5)

@@ -1,6 +1,11 @@
 """The leaderboard as a flow: its JSON, what is found again, processes, failures, the winner's gate."""
 
 import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +126,31 @@ def test_the_winner_is_retrained_on_all_but_the_test_rows_and_judged(board):
     assert in_folds == rows["train"] + rows["validation"] == 160 - rows["test"]
     run = open_registry(load_settings()).run(promotion["model_version"])
     assert (run.data.params["method.kind"], run.data.params["method.c"]) == ("tfidf", "3.5")
+
+
+def measured():
+    """What each finished measurement of a method on a fold left, by its folder."""
+    return {path: path.read_text() for path in Path(".jabert/work").glob("steps/measure-*/done.json")}
+
+
+@pytest.mark.slow
+def test_after_a_kill_only_the_folds_that_were_not_measured_are_computed(overrides):
+    own = [each for each in overrides if not each.startswith("method.")]
+    named = 'leaderboard.methods=["tfidf", "mean-pooling", {kind = "bi-lstm", units = 8}]'
+    settings = [word for each in (*own, named, "leaderboard.folds=3") for word in ("--set", each)]
+    command = [shutil.which("jabert", path=Path(sys.executable).parent), "leaderboard", *settings, "--json"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as lost:
+        for _ in range(1200):
+            assert lost.poll() is None, "the process ended before it was killed"
+            if len(measured()) >= 4:
+                break
+            time.sleep(0.05)
+        lost.kill()
+    before = measured()
+    assert 4 <= len(before) < 9
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    after = measured()
+    assert len(after) == 9
+    assert {path: after[path] for path in before} == before, "times included: nothing was measured again"
+    seconds = {fold["fit_seconds"] for each in json.loads(again.stdout)["methods"] for fold in each["folds"]}
+    assert {json.loads(done)["record"]["fit_seconds"] for done in before.values()} <= seconds
