@@ -15,6 +15,7 @@ are joined by a softmax layer on their logarithms, whose weights stand in `packa
 one kind of member needs are imported by that kind, so a model wants no packages but those of its members.
 """
 
+import difflib
 import hashlib
 import json
 import re
@@ -23,9 +24,10 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from itertools import chain
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,7 @@ _SPACES = re.compile(r"\s\s+")
 _CONTENT = frozenset({"名詞", "動詞", "形容詞", "形状詞", "副詞", "接頭辞", "接尾辞"})
 _MOST_PIECES = 4  # of a character, where pieces are bytes; one more is set before a text
 _SUDACHI_MOST = 10_000  # characters; Sudachi takes 49,149 bytes
+_PARAMS = ("top_k", "threshold", "output")
 _SMALLEST = 1e-7  # probability whose logarithm is taken
 _Ints = npt.NDArray[np.int32]
 _Numbers = npt.NDArray[Any]
@@ -73,8 +76,24 @@ class BadInput(MlflowException):
         return answer
 
 
+class _Model:
+    """A model's folder in a pickle; what comes out of the pickle is the model, as MLflow loads it from there.
+
+    The name of this module is made up by MLflow when a model is loaded, so no other process knows it: a
+    pickle must name nothing of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(mlflow.pyfunc.load_model, suppress_warnings=True), (str(self._folder),)
+
+
 class TextClassifier(PythonModel):
     """A classifier of texts behind MLflow's pyfunc interface.
+
+    A copy (`copy.deepcopy`, `pickle`) of one that MLflow has loaded opens the files of the model again.
 
     Attributes, once it is loaded:
         about: what `package.json` says.
@@ -85,10 +104,28 @@ class TextClassifier(PythonModel):
     about: dict[str, Any]
     digest: str
     members: "list[Network | Ngrams]"
+    _package: Path | None = None
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the package among the artifacts; see `load`."""
-        self.load(Path(context.artifacts["classifier"]))
+        self._package = Path(context.artifacts["classifier"])
+        self.load(self._package)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """What a copy is made of: the folder that MLflow has loaded the model from.
+
+        Raises:
+            MlflowException: the folder is gone, as one that was downloaded for the loading alone.
+        """
+        if self._package is None:
+            return super().__reduce__()
+        folder = next((above for above in self._package.parents if (above / "MLmodel").is_file()), None)
+        if folder is None:
+            raise MlflowException(
+                f"the model cannot be copied, because its files are gone from {self._package}; load it with "
+                "mlflow.pyfunc.load_model from a folder that stays"
+            )
+        return methodcaller("unwrap_python_model"), (_Model(folder),)
 
     def load(self, folder: Path) -> "TextClassifier":
         """Check the files of a package, then read its members.
@@ -109,17 +146,18 @@ class TextClassifier(PythonModel):
 
     def predict(
         self,
-        context: PythonModelContext,  # noqa: ARG002
+        context: PythonModelContext | None,
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame | pd.Series:
         """Classify texts.
 
         Args:
-            context: not used.
+            context: its `model_config` may hold `output`, for callers of MLflow that pass no parameters.
             model_input: one row a text, in the string column `text`. A model with context takes two more, if
                 they are there: `before` and `after`, lists of the texts before and after it in the same
-                article, talk or other group, the nearest last and first.
+                article, talk or other group, the nearest last and first. A single row with a list of texts
+                stands for as many rows: MLflow makes it of `{"text": ["…", "…"]}`.
             params: `top_k`, how many labels `probabilities` holds, the most probable first (without it
                 all, in the order of training); `threshold`, the probability below which a text gets no label
                 (without it that of the package, if it has one; 0: every text gets one); `output`, `label` for
@@ -131,10 +169,12 @@ class TextClassifier(PythonModel):
 
         Raises:
             BadInput: a text is null, not a string, not Unicode or blank; `before` or `after` is no list of
-                texts; there are too many texts; or a parameter has no such value. Rows are named by the index
-                of the input.
+                texts; there are too many texts; there is no such parameter, or it has no such value. Rows
+                are named by the index of the input.
         """
-        top_k, threshold, output = _checked(params or {})
+        configured = (context.model_config if context else None) or {}
+        top_k, threshold, output = _checked(params or {}, configured)
+        model_input = _by_row(model_input)
         if threshold is None:
             threshold = self.about.get("threshold", 0.0)
         self._check_texts(model_input["text"])
@@ -640,8 +680,23 @@ def _check_files(folder: Path) -> None:
                 raise MlflowException(f"the file {name} of the model package has changed since it was made")
 
 
-def _checked(params: dict[str, Any]) -> tuple[int | None, float | None, str | None]:
-    top_k, threshold, output = (params.get(name) for name in ("top_k", "threshold", "output"))
+def _by_row(model_input: pd.DataFrame) -> pd.DataFrame:
+    """The input with a row for each text, also where all texts are in one row, as a list."""
+    if len(model_input) != 1 or not isinstance(texts := model_input["text"].iloc[0], list | np.ndarray):
+        return model_input
+    return pd.DataFrame({"text": pd.Series(list(texts), dtype=object)})
+
+
+def _checked(
+    params: dict[str, Any], otherwise: dict[str, Any]
+) -> tuple[int | None, float | None, str | None]:
+    """The parameters, each of them None where neither the caller nor the configuration gives it."""
+    for name in params.keys() - set(_PARAMS):
+        near = difflib.get_close_matches(name, _PARAMS, n=1)
+        hint = f"the nearest is {near[0]}" if near else f"there are: {', '.join(_PARAMS)}"
+        raise BadInput(f"there is no parameter {name}; {hint}")
+    given = {name: value for name, value in params.items() if value is not None}  # MLflow adds None
+    top_k, threshold, output = ({**otherwise, **given}.get(name) for name in _PARAMS)
     if top_k is not None and top_k < 1:
         raise BadInput(f"top_k is {top_k}, but at least one label is shown")
     if threshold is not None and not 0 <= threshold <= 1:
