@@ -443,7 +443,7 @@ def test_a_dict_of_lists_is_read_as_rows(model_uri, predict):
     assert found.index.tolist() == list(range(len(TEXTS)))
     assert len(model.predict({"text": ["電話"]})) == len(model.predict({"text": "電話"})) == 1
     assert len(model.predict({"text": []})) == 0
-    with pytest.raises(MlflowException, match="^row 1: text is 5, not a string"):
+    with pytest.raises(MlflowException, match=r"^row 1: text is 5, not a string$"):
         model.predict({"text": ["電話", 5]})
 
 
