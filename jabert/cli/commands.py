@@ -4,7 +4,6 @@ import atexit
 import functools
 import inspect
 import io
-import json
 import logging
 import os
 import sys
@@ -317,54 +316,27 @@ def pretrain(given: Given) -> None:
 
 @_command(app.command())
 def predict(
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT…")],
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]…", help="Or - for the lines of stdin.")
+    ] = None,
     before: Annotated[str | None, typer.Option(metavar="JSON", help=_HELP_BEFORE)] = None,
     after: Annotated[str | None, typer.Option(metavar="JSON", help="The same of those after it.")] = None,
+    file: Annotated[str | None, typer.Option(metavar="FILE", help="Classify its lines.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell how much each piece of a text spoke for its label.")
+    ] = False,
     *,
     given: Given,
 ) -> None:
     """Classify texts with the champion."""
-    from jabert.texts import fault_of, is_unicode
+    from jabert.cli.predicting import given_texts, predictions, print_predictions, texts_beside
 
-    for number, text in enumerate(texts, 1):
-        if not is_unicode(text):  # bytes that Python could not decode
-            raise JabertError(f"text {number} is not in the encoding of the locale")
-        if fault := fault_of(text):
-            raise JabertError(f"text {number} is {fault}")
-    options = {"before": before, "after": after}
-    beside = {name: [_texts_of(name, option)] for name, option in options.items() if option is not None}
-    if beside and len(texts) > 1:
-        raise JabertError(f"--before and --after are of one TEXT, but {len(texts)} are given")
-    import pandas as pd
-
-    from jabert.registry import context_of, cut_of, open_registry
-
-    registry = open_registry(given.settings)
-    model = registry.load_champion()
-    if beside and not context_of(model):
-        reason = "looks at a text alone; `jabert retrain` with data.context makes one that takes neighbours"
-        raise JabertError(f"--before and --after: the champion of {registry.name!r} {reason}")
-    predicted = model.predict(pd.DataFrame({"text": texts, **beside}))
-    cut = cut_of(model, texts)
-    answers = zip(texts, predicted["label"], predicted["probabilities"], cut, strict=True)
-    rows = [
-        {"text": text, "label": label, "probabilities": of, "cut": part} for text, label, of, part in answers
-    ]
-    for number in [number for number, part in enumerate(cut, 1) if part]:
-        say(f"text {number} is longer than the model takes and was cut", error=True)
-    scored = [{**row, "score": max(row["probabilities"].values())} for row in rows]
-    given.show(rows, lambda _: print_listing(scored, ("text", "label", "score"), ""))
-
-
-def _texts_of(name: str, option: str) -> list[str]:
-    """The texts that an option gives as JSON."""
-    try:
-        texts = json.loads(option)
-    except (ValueError, RecursionError):
-        texts = None
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise JabertError(f"--{name} {option!a} is not a JSON array of texts")
-    return texts
+    if bool(texts) == bool(file):
+        raise typer.BadParameter("give either TEXT… or --file FILE")
+    chosen = given_texts(texts or [], file)
+    beside = texts_beside(chosen, before=before, after=after)
+    rows = predictions(given.settings, chosen, beside, explained=explain)
+    given.show(rows, print_predictions)
 
 
 @_command(app.command())

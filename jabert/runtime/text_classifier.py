@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib import import_module
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ _Ints = npt.NDArray[np.int32]
 _Numbers = npt.NDArray[Any]
 _Probabilities = npt.NDArray[np.float64]
 _Encode = Callable[[str], list[int]]
+_Begins = Callable[[str], list[tuple[int, bool]]]
 _Run = Callable[[_Numbers, _Ints], npt.NDArray[np.float32]]
 
 
@@ -249,6 +250,14 @@ class TextClassifier(PythonModel):
         """Whether a member sees only some of each text, because it is longer than its encoder takes."""
         return [any(member.cuts(text) for member in self.members) for text in texts]
 
+    def parts(self, text: str) -> list[tuple[str, bool]]:
+        """The pieces of a text as the first encoder's tokenizer cuts it, each with whether it is known.
+
+        Together they are the text, or the form of it that MeCab has cut. Without an encoder: its characters.
+        """
+        networks = [member for member in self.members if isinstance(member, Network)]
+        return networks[0].parts(text) if networks else [(character, True) for character in text]
+
     def join(self, parts: list[_Probabilities]) -> _Probabilities:
         """The probabilities of the package from those of its members, each (texts, heads * classes)."""
         weights = self.about.get("join")
@@ -397,6 +406,10 @@ class Network:
             ids += framed + [0] * ((habits["pad_to"] or 0) - len(framed))
         return np.array(ids, dtype=np.int32)
 
+    def parts(self, text: str) -> list[tuple[str, bool]]:
+        """The pieces of a text, cut or not, each with whether it is in the vocabulary."""
+        return self._encode.parts(text)
+
     def cuts(self, text: str) -> bool:
         """Whether pieces of a text are in none of its token ids."""
         most = self._habits["max_characters"]
@@ -539,36 +552,83 @@ def in_one_form(text: str) -> str:
     return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).lower())
 
 
-def tokenizer_of(folder: Path, habits: dict[str, Any]) -> _Encode:
+@dataclass(frozen=True)
+class Tokenizer:
     """What turns a text into token ids, without those around it.
+
+    Attributes:
+        encode: a prepared text to token ids.
+        begins: a prepared text to where each piece begins, in characters, and whether it is known.
+        prepare: what is done with a text beforehand.
+    """
+
+    encode: _Encode
+    begins: _Begins
+    prepare: Callable[[str], str]
+
+    def __call__(self, text: str) -> list[int]:
+        """Token ids of a text."""
+        return self.encode(self.prepare(text))
+
+    def parts(self, text: str) -> list[tuple[str, bool]]:
+        """The pieces of a text, spaces with the one before, and whether each is known.
+
+        They are cut from the text itself, unless its preparation has changed its length.
+        """
+        prepared, known = self.prepare(text), {0: True}
+        for begin, is_known in self.begins(prepared):  # several pieces of one character begin with it
+            known[begin] = known.get(begin, True) and is_known
+        shown = text if len(prepared) == len(text) else prepared
+        spans = pairwise([*sorted(known), len(shown)])
+        return [(shown[begin:end], known[begin]) for begin, end in spans if shown[begin:end]]
+
+
+def tokenizer_of(folder: Path, habits: dict[str, Any]) -> Tokenizer:
+    """The tokenizer of an encoder.
 
     Args:
         folder: with `sentencepiece.model` or `tokenizer.json`.
         habits: `lower_case`, and perhaps `words`, the dictionary with which MeCab cuts a text beforehand.
     """
-    encode = json_tokenizer(folder) or sentencepiece_model(folder)
+    encode, begins = json_tokenizer(folder) or sentencepiece_model(folder)
     part = mecab(habits["words"]) if habits.get("words") else str
-    return lambda text: encode(part(text).lower() if habits["lower_case"] else part(text))
+    return Tokenizer(encode, begins, lambda text: part(text).lower() if habits["lower_case"] else part(text))
 
 
-def sentencepiece_model(folder: Path) -> _Encode:
-    """The SentencePiece model in a folder."""
+def sentencepiece_model(folder: Path) -> tuple[_Encode, _Begins]:
+    """The SentencePiece model in a folder: token ids, and where pieces begin."""
     import sentencepiece
 
-    path = folder / "sentencepiece.model"
-    encode: _Encode = sentencepiece.SentencePieceProcessor(model_file=str(path)).encode
-    return encode
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
+    unknown = processor.unk_id()
+
+    def begins(text: str) -> list[tuple[int, bool]]:
+        sizes = accumulate((len(character.encode()) for character in text), initial=0)
+        characters = {begin: number for number, begin in enumerate(sizes)}  # by their first byte
+        found = processor.encode(text, return_type="proto").pieces
+        return [(characters[piece.begin], piece.id != unknown) for piece in found if piece.surface]
+
+    return processor.encode, begins
 
 
-def json_tokenizer(folder: Path) -> _Encode | None:
-    """The tokenizer of the library tokenizers in a folder, None if there is none."""
+def json_tokenizer(folder: Path) -> tuple[_Encode, _Begins] | None:
+    """The same of the tokenizer of the library tokenizers in a folder, None if there is none."""
     path = folder / "tokenizer.json"
     if not path.exists():
         return None
     import tokenizers
 
     tokenizer = tokenizers.Tokenizer.from_file(str(path))
-    return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
+    unknown = getattr(tokenizer.model, "unk_token", None)
+
+    def encoded(text: str) -> Any:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    def begins(text: str) -> list[tuple[int, bool]]:
+        found = encoded(text)
+        return [(span[0], name != unknown) for span, name in zip(found.offsets, found.tokens, strict=True)]
+
+    return lambda text: list(encoded(text).ids), begins
 
 
 def mecab(dictionary: str) -> Callable[[str], str]:
