@@ -170,9 +170,9 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
 
 
 @stage("Describe")
-def describe(settings: Settings, data: Data, run: Run, results: Results) -> None:
-    """The model card."""
-    show_markdown("card", retraining.describe(settings, data, run, results).to_description())
+def describe(settings: Settings, data: Data, run: Run, results: Results, attempt: Attempt) -> None:
+    """Report and model card."""
+    show_markdown("card", retraining.describe(settings, data, run, results, attempt).to_description())
 
 
 def _announce(tracking: TrackingSettings, verdict: Verdict, run: Run) -> None:

@@ -32,6 +32,42 @@ class Piece:
     effect: float | None
 
 
+@dataclass(frozen=True)
+class Similar:
+    """A text that was learned from and is like another.
+
+    Attributes:
+        text: of it.
+        label: its own.
+        likeness: cosine of their mean token vectors, or of their n-grams of characters.
+    """
+
+    text: str
+    label: str
+    likeness: float
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A text that was classified wrongly, and what speaks for why.
+
+    Attributes:
+        text: of the row.
+        label: its true label.
+        predicted: the label that it was given.
+        score: the probability of that label.
+        pieces: of the text, with what each spoke for `predicted`.
+        similar: texts that were learned from, the most similar first.
+    """
+
+    text: str
+    label: str
+    predicted: str
+    score: float
+    pieces: Sequence[Piece]
+    similar: Sequence[Similar]
+
+
 def occlude(
     divided: Sequence[Divided], classes: Sequence[int] | None, answer: Answer, work: int | None = None
 ) -> list[list[Piece]]:

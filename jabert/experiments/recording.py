@@ -14,6 +14,7 @@ from jabert.config import Settings
 from jabert.dataset import row_digests, table_digest
 from jabert.dataset.splits import SPLITS
 from jabert.evaluation import Baseline, Leaderboard, baseline_metrics, predictions
+from jabert.evaluation.occlusion import Explained
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
 from jabert.methods import Epoch, encoder_of, method_of
@@ -189,7 +190,14 @@ def record_card(card: Card, evaluated: Evaluated, run: Run) -> None:
 
 
 def record_report(
-    facts: Facts, evaluated: Evaluated, fit: Fit, verdict: Verdict, told: Sequence[str], *, run: Run
+    facts: Facts,
+    evaluated: Evaluated,
+    fit: Fit,
+    verdict: Verdict,
+    told: Sequence[str],
+    *,
+    explained: Sequence[Explained],
+    run: Run,
 ) -> None:
     """All of it as one page, with the sentences that were `told`; the run is named by the result."""
     rows, answers = evaluated.rows, evaluated.answers
@@ -197,7 +205,7 @@ def record_report(
     flips = verdict.comparison.flips if verdict.comparison else ()
     best = fit.fitted.best_epoch
     history = [{**epoch, "best": epoch["epoch"] == best} for epoch in fit.fitted.history]
-    run.text(REPORT_PAGE, report_page(facts, predicted, history, flips, told))
+    run.text(REPORT_PAGE, report_page(facts, predicted, history, flips, told, explained=explained))
     score = f"{evaluated.report.weighted_f1:.3f} {verdict.outcome} v{verdict.version}"
     run.rename(f"{name_of(facts.settings)} {score}")
 

@@ -22,6 +22,7 @@ from jabert.config import (
 from jabert.dataset import class_shares
 from jabert.evaluation import Baseline, Calibration, advice, baselines_of, measure_baseline
 from jabert.experiments import steps
+from jabert.experiments.explaining import explain_mistakes
 from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
 from jabert.experiments.packaging import SUMS, build_package, is_whole, log_package
 from jabert.experiments.recording import record_card, record_comparison, record_report, record_verdict
@@ -298,7 +299,7 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     return verdict
 
 
-def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card:
+def describe(settings: Settings, data: Data, run: Run, results: Results, attempt: Attempt) -> Card:
     """Write report and model card into the run, and the card's short form as the version's description."""
     method, encoder, tokens = method_of(settings), encoder_of(settings), results.tokens
     facts = Facts(
@@ -326,7 +327,10 @@ def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card
     card = make_card(facts)
     record_card(card, results.evaluated, run)
     told = [*_told(data, results), *results.verdict.warnings]
-    record_report(facts, results.evaluated, results.fit, results.verdict, told, run=run)
+    fit, evaluated = results.fit, results.evaluated
+    packaged = package(fit, evaluated.report.calibration, attempt)
+    explained = explain_mistakes(settings, data, tokens, fit, evaluated, package=packaged)
+    record_report(facts, evaluated, fit, results.verdict, told, explained=explained, run=run)
     registry.open_registry(settings).describe(results.verdict.version, card.to_description())
     return card
 
