@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import chain
 from pathlib import Path
+from shlex import quote
 from traceback import format_exception
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +28,7 @@ from jabert.cli.output import (
     say,
 )
 from jabert.errors import JabertError, reason_of
-from jabert.logs import make_logs_safe, shown
+from jabert.logs import choose_loudness, make_logs_safe, shown
 from jabert.process import collect_garbage_rarely, let_signals_kill, received_signal
 from jabert.redaction import keep_out
 from jabert.sockets import reach_directly
@@ -40,6 +42,7 @@ _OPTIONS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
 }
+_ANYWHERE = {"debug": ("--debug",), "verbose": ("-v", "--verbose"), "quiet": ("-q", "--quiet")}
 _SIGNS_OF_A_LOST_STORE = (  # of its database, its server or its files
     "API request to",
     "DatabaseError",
@@ -64,15 +67,36 @@ app.add_typer(features_app, name="features")
 app.add_typer(data_app, name="data")
 app.add_typer(encoder_app, name="encoder")
 
+
+def _recipes(begun: str) -> list[str]:
+    """For completion in a shell."""
+    from jabert.config import bundled_recipes
+
+    return [name for name in bundled_recipes() if name.startswith(begun)]
+
+
+def _settings(begun: str) -> list[str]:
+    from jabert.config import list_settings
+
+    return [f"{name}=" for each in list_settings() if (name := each["setting"]).startswith(begun)]
+
+
 RecipeOption = Annotated[
     str | None,
     typer.Option(
         "--recipe",
         help="A bundled recipe (sample, knbc, seed, the kind of a method) or a TOML file.",
+        autocompletion=_recipes,
     ),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="GROUP.KEY=VALUE", help="Override a setting; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="GROUP.KEY=VALUE",
+        help="Override a setting; repeatable.",
+        autocompletion=_settings,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, everything else on stderr.")]
 
@@ -140,11 +164,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
 
     A `JabertError` is printed as its sentence, another error with its traceback, all without secrets;
-    `--debug`, wherever it stands, gives the traceback of both.
+    `--debug` gives the traceback of both. Like `--verbose` and `--quiet`, it may stand anywhere.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     texts = given.index("--") if "--" in given else len(given)  # behind it everything is meant literally
-    debug = "--debug" in given[:texts]
+    asked = {name: bool(set(words) & set(given[:texts])) for name, words in _ANYWHERE.items()}
+    choose_loudness(verbose=asked["verbose"], quiet=asked["quiet"])
     collect_garbage_rarely()
     reach_directly()
     make_logs_safe()
@@ -156,7 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         try:
             code = app(
-                [word for word in given[:texts] if word != "--debug"] + given[texts:], standalone_mode=False
+                [word for word in given[:texts] if word not in chain(*_ANYWHERE.values())] + given[texts:],
+                standalone_mode=False,
             )
             sys.exit(code if isinstance(code, int) else 0)
         except typer.TyperException as error:  # wrong usage
@@ -173,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sentence = str(error) if isinstance(error, JabertError) else _trouble_with_a_server(error)
         if received_signal():
             raise
-        if debug or not sentence:
+        if asked["debug"] or not sentence:
             say(shown("".join(format_exception(error)).rstrip("\n")), error=True)
         else:
             say(f"jabert: {shown(sentence)}", error=True)
@@ -203,7 +229,10 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    # These three are read by `main`.
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that is told.")] = False,  # noqa: ARG001
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors only.")] = False,  # noqa: ARG001
     version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -359,6 +388,52 @@ def score(
     form: dict[str, Any] = {"encoding": encoding, "bom": bom, "safe_cells": safe_cells}
     open_job(given.settings, source, target, **form)  # said before Prefect is loaded
     given.show(_run_flow("score", source, target, given.recipe, given.overrides, **form))
+
+
+@app.command()
+def init(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Of labelled texts: a file or its URL.")],
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Recipe to write; must not be there. Else it is printed."),
+    ] = None,
+) -> None:
+    """Make a commented recipe for a table: its columns, classes and groups, and shares that suit it."""
+    from jabert.config import expanded, is_url, location
+    from jabert.dataset.suggesting import suggest_recipe
+    from jabert.files import write_text
+
+    target = expanded(out) if out else None
+    if target and target.exists():
+        raise JabertError(f"{out} is there already; name another file")
+    path, shown = location(table), str(location(table))
+    if not is_url(table):
+        path = str(expanded(table).absolute())
+        shown = os.path.relpath(path, target.absolute().parent if target else Path.cwd())
+    recipe = suggest_recipe(path, out or "recipe.toml", shown)
+    if target is None:
+        say(recipe.rstrip("\n"))
+        return
+    write_text(target, recipe)
+    say(f"{out} is written; look at it, then: jabert validate --recipe {quote(str(out))}")
+
+
+@app.command()
+def settings(
+    group: Annotated[
+        str | None, typer.Argument(metavar="[GROUP]", help="Such as data or encoder; or one.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the settings: name, default, meaning."""
+    from jabert.config import list_settings
+
+    listed = list_settings(group)
+    named = [
+        {**each, "setting": each["setting"] + (f" ({each['kind']})" if each["kind"] else "")}
+        for each in listed
+    ]
+    print_json(listed) if as_json else print_listing(named, ("setting", "default", "meaning"), "")
 
 
 @app.command()

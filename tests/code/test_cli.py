@@ -240,6 +240,47 @@ def test_what_the_user_can_put_right_is_one_sentence(say, words, sentence):
     assert list(Path().rglob("*")) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [((), True), (("-v",), True), (("-q",), False)],
+)
+def test_the_console_shows_what_was_asked_for(words, warned, tmp_path):
+    """A process of its own, as pytest shows logs too; the table has a text twice, which is told."""
+    (tmp_path / "t.csv").write_text(
+        "text,label\n" + "".join(f"文{n},{'ab'[n % 2]}\n文0,a\n" for n in range(40))
+    )
+    command = [JABERT, "validate", *words, "--set", f"data.path={tmp_path}/t.csv", "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    assert json.loads(done.stdout)["rows"]["duplicates"] == 40
+    assert ("repeat an earlier text" in done.stderr) is warned
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ((), ["a warning", "an error"]),
+        (("--verbose",), ["Prefect's work", "a warning", "an error"]),
+        (("-v", "--quiet"), ["an error"]),
+    ],
+)
+def test_a_flow_shows_what_was_asked_for(say, words, shown):
+    import logging
+
+    from flows.command import _is_news
+
+    say("--version", *words)
+    records = [
+        logging.makeLogRecord({"name": name, "levelno": level, "msg": text})
+        for name, level, text in (
+            ("prefect.flow_runs", logging.INFO, "Prefect's work"),
+            ("jabert", logging.WARNING, "a warning"),
+            ("jabert", logging.ERROR, "an error"),
+        )
+    ]
+    assert [record.msg for record in records if _is_news(record)] == shown
+    say("--version")
+
+
 @pytest.mark.parametrize("words", [("--debug", "runs", "--set", "x"), ("runs", "--set", "x", "--debug")])
 def test_debug_gives_the_traceback_wherever_it_stands(say, words):
     code, out, err = say(*words)

@@ -1,6 +1,5 @@
 """What the report says of the surest mistakes."""
 
-
 import numpy as np
 import pytest
 import toy
