@@ -467,7 +467,7 @@ def models_promote(
     from jabert.experiments.retraining import load
 
     verdict = promote(load(given.recipe, given.overrides), version, force=force)
-    facts = verdict.facts()
+    facts = verdict.facts() | {"evidence": verdict.evidence}
     given.show({"promoted": verdict.promoted, **facts}, lambda _: print_pairs(facts))
 
 

@@ -225,19 +225,19 @@ def record_comparison(verdict: Verdict, run: Run, folder: str = "promotion") -> 
 
 def record_verdict(verdict: Verdict, note: str, history: list[Move], run: Run) -> None:
     """Tags that runs can be filtered by, the gain, and the history of the champion as a table."""
-    facts = verdict.facts()
+    facts, said = verdict.facts(), [f"{sentence[0].upper()}{sentence[1:]}." for sentence in verdict.evidence]
     run.tags(
         {
             "promotion": verdict.outcome,
             "promoted": str(verdict.promoted).lower(),
             "reason": verdict.reason,
             "mlflow.note.content": "\n\n".join(
-                filter(None, [note, f"Verdict: {verdict.reason}.", *verdict.warnings])
+                filter(None, [note, f"Verdict: {verdict.reason}.", *said, *verdict.warnings])
             ),
             **({"below_best": verdict.below_best} if verdict.below_best else {}),
         }
     )
-    names = ("champion_weighted_f1", "compared_rows", "gain", "gain_low", "gain_high")
+    names = ("champion_weighted_f1", "compared_rows", "gain", "gain_low", "gain_high", "judged_before")
     run.metrics({f"test/{name}": facts[name] for name in names if name in facts})
     columns = {name: [getattr(move, name) for move in history] for name in Move.__annotations__}
     run.table("promotion/history.json", columns)

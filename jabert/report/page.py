@@ -17,7 +17,7 @@ from jabert.report import plots
 from jabert.report.card import sections
 from jabert.report.card.sections import Facts
 from jabert.report.card.webpage import STYLE, encoded, font_face, rendered
-from jabert.report.pages import SLICES
+from jabert.report.pages import SLICES, evidence_of
 from jabert.safe import printable
 
 if TYPE_CHECKING:
@@ -122,16 +122,8 @@ def report_page(
 
 def verdict_sentence(verdict: Any) -> str:
     """What the gate decided, why, and whether a gain is more than chance; of `Verdict.facts`."""
-    sentence = f"{verdict['outcome'].capitalize()}: {verdict['reason']}."
-    if "gain" not in verdict:
-        return sentence
-    low, high = verdict["gain_low"], verdict["gain_high"]
-    chance = "may be chance" if low <= 0 <= high else "is more than chance"
-    return (
-        f"{sentence} On {verdict['compared_rows']:,} rows {verdict['became_right']:,} texts became right and "
-        f"{verdict['became_wrong']:,} wrong; the 95 % interval of the gain is {low:+.3f} to {high:+.3f}, so "
-        f"the difference {chance}."
-    )
+    evidence = (f" {sentence[0].upper()}{sentence[1:]}." for sentence in evidence_of(verdict))
+    return f"{verdict['outcome'].capitalize()}: {verdict['reason']}.{''.join(evidence)}"
 
 
 def _of_the_result(

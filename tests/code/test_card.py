@@ -21,6 +21,7 @@ from jabert.features import Featurized
 from jabert.methods import Description, Fitted, Job, method_of
 from jabert.report import plots
 from jabert.report.card import CONFUSION_MATRIX, Facts, make_card
+from jabert.report.pages import evidence_of
 
 HEADINGS = [
     "Result",
@@ -430,6 +431,29 @@ def test_the_report_page_has_all_of_it_and_asks_nobody(facts_of):
     for said in ("3 rows were dropped", "飛んだ", "2 of 4 test rows", "may be chance", "data.path"):
         assert said in page, said
     assert page.index("Promoted: better") < page.index("<h2>"), "the verdict comes first"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ({}, []),
+        ({"judged_before": 0}, []),
+        ({"gain_low": -0.06, "gain_high": 0.06}, ["may be chance"]),
+        ({"gain_low": 0.001, "gain_high": 0.06}, ["is more than chance"]),
+        ({"gain_low": -0.2, "gain_high": -0.1}, ["is more than chance"]),
+        (
+            {"gain_low": 0.003, "gain_high": 0.003, "judged_before": 1},
+            ["may be chance", "1 other version was"],
+        ),
+        ({"judged_before": 1200}, ["1,200 other versions were judged on these test rows before"]),
+    ],
+)
+def test_the_evidence_says_whether_a_gain_is_more_than_chance(verdict, said):
+    counts = {"gain": 0.003, "compared_rows": 149, "became_right": 7, "became_wrong": 6}
+    found = evidence_of(verdict | counts if "gain_low" in verdict else verdict)
+    assert len(found) == len(said) and all(
+        part in sentence for part, sentence in zip(said, found, strict=True)
+    )
 
 
 def explained_of(*pieces, label="京都", similar="お寺"):

@@ -58,6 +58,10 @@ RESULT = {
     "stages": {"validate": 8.0, "train": 100.25},
     "config_digest": "c" * 64,
     "data_digest": "d" * 64,
+    "evidence": [
+        "the gain of +0.0312 may be chance",
+        "2 other versions were judged on these test rows before",
+    ],
 }
 
 
@@ -536,6 +540,7 @@ def test_the_summary_says_what_became_of_the_run(capsys, monkeypatch):
         "/corpus/knbc, digest dddddddddddd",
         RESULT["run_id"],
         "models:/jabert/4",
+        *RESULT["evidence"],
     ):
         assert fact in out
     commands = out.partition("Try next:\n")[2].splitlines()
