@@ -293,6 +293,7 @@ def leaderboard(
 
     location_of(given.settings.data)
     methods_of(with_local_encoder(given.settings), article=article)
+    _read_early(given.settings)
     options = {"article": article, "promote": promote, "jobs": jobs}
     try:
         result = _run_flow("leaderboard", given.recipe, given.overrides, **options)
@@ -808,10 +809,21 @@ def encoder_export(
 
 
 def _require_inputs(settings: "Settings") -> None:
-    """Look for data and encoder, so that a lack is said before Prefect and TensorFlow are loaded."""
+    """Look for data and encoder, so that a fault is told once, before Prefect and TensorFlow are loaded."""
     from jabert.dataset.readers import location_of
     from jabert.methods import encoder_of
     from jabert.tracking import with_local_encoder
 
     location_of(settings.data)
     encoder_of(with_local_encoder(settings))
+    _read_early(settings)
+
+
+def _read_early(settings: "Settings") -> None:
+    """Read the data, which the flow then finds; but not those that would be fetched once more."""
+    from jabert.config import is_url
+    from jabert.experiments import steps
+
+    path = settings.data.path
+    if not any(is_url(each) for each in ((path,) if isinstance(path, str) else path or ())):
+        steps.read(settings)

@@ -178,6 +178,25 @@ print(*sys.modules)
     assert HEAVY & loaded == set()
 
 
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        (None, "there is no such file or folder"),
+        ("text,class\n京都,a\n", "has no column 'label'"),
+        ("text,label\n", "has no rows"),
+    ],
+)
+def test_wrong_data_are_told_once_before_prefect_starts(say, tmp_path, monkeypatch, table, sentence):
+    monkeypatch.setattr("jabert.cli.commands._run_flow", lambda *_, **__: pytest.fail("Prefect starts"))
+    if table:
+        (tmp_path / "t.csv").write_text(table, encoding="utf-8")
+    methods = ["--set", "method.kind=tfidf", "--set", 'leaderboard.methods=["tfidf"]']
+    for command in ("retrain", "leaderboard"):
+        code, out, err = say(command, *methods, "--set", f"data.path={tmp_path}/t.csv")
+        assert (code, out) == (1, "")
+        assert err.startswith("jabert: ") and err.count("\n") == 1 and sentence in err
+
+
 def test_version(say):
     assert say("--version") == (0, f"jabert {jabert.__version__}\n", "")
 
