@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
-from jabert import config
 from jabert.cli.commands import app
+from jabert.config import list_settings
 from jabert.methods import list_methods
 
 FOLDER = Path(__file__).parent
@@ -16,19 +15,16 @@ FOLDER = Path(__file__).parent
 def settings() -> str:
     """Every setting with its default and meaning."""
     rows = ["| setting | default | |", "| --- | --- | --- |"]
-    for name, field in config.fields().items():
-        rows.append(_row(name, field))
-        if name == "method.kind":
-            for kind in config.method_kinds():
-                own = config.fields(config.settings_with_method(kind)).items()
-                rows += [_row(of, field, f" ({kind})") for of, field in own if of not in config.fields()]
+    for each in list_settings():
+        kind = f" ({each['kind']})" if each["kind"] else ""
+        default = "" if each["default"] in (None, []) else f"`{_shown(each['default']).lower()}`"
+        meaning = each["meaning"].replace("|", "\\|")
+        rows.append(f"| `{each['setting']}`{kind} | {default} | {meaning} |")
     return "\n".join(rows)
 
 
-def _row(name: str, field: FieldInfo, kind: str = "") -> str:
-    default = "" if field.default in (None, ()) else f"`{str(field.default).lower()}`"
-    meaning = " ".join((field.description or "").split()).replace("|", "\\|")
-    return f"| `{name}`{kind} | {default} | {meaning} |"
+def _shown(default: object) -> str:
+    return str(tuple(default) if isinstance(default, list) else default)
 
 
 def methods() -> str:

@@ -16,6 +16,7 @@ from prefect.logging.handlers import PrefectConsoleHandler  # isort: skip
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED  # isort: skip
 
 from jabert.errors import JabertError
+from jabert.logs import is_quiet, is_verbose
 from jabert.process import (
     ended_soon_by_signals,
     raise_missed_signals,
@@ -94,16 +95,16 @@ def _is_news(record: logging.LogRecord) -> bool:
 
     That is a `JabertError`, whose traceback Prefect logs for the task and again for its flow, and that a
     signal ends the flow, which Prefect calls a crash. What Prefect tells of its work is shown where its level
-    was asked for; otherwise only the addresses of its server and pages are.
+    or `--verbose` was asked for; otherwise only the addresses of its server and pages are.
     """
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, JabertError):
+    if isinstance(error, JabertError) or (is_quiet() and record.levelno < logging.ERROR):
         return False
     if not record.name.startswith("prefect"):
         return True
     if received_signal():
         return False
-    if record.levelno > logging.INFO or "PREFECT_LOGGING_LEVEL" in os.environ:
+    if record.levelno > logging.INFO or "PREFECT_LOGGING_LEVEL" in os.environ or is_verbose():
         return True
     address = record.getMessage().partition("\n")[0]  # the next line is an advertisement
     if not address.startswith(_ADDRESSES):

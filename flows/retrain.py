@@ -69,7 +69,7 @@ def retrain(
                     version = stages.register(settings, data, fit, calibration, attempt=attempt, run=run)
                     verdict = stages.promote(settings, data, run, version)
                 results = Results(validated, tokens, pieces, features, fit, evaluated, baselines, verdict)
-                stages.describe(settings, data, run, results)
+                stages.describe(settings, data, run, results, attempt)
             retraining.finish(settings, attempt)
         return retraining.summary(settings, data, run, results).to_dict()
 

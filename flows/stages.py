@@ -161,7 +161,7 @@ def withdraw(begun: Transaction) -> None:
 def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     """The champion changes if weighted F1 is strictly higher on the same rows, now."""
     verdict = retraining.promote(settings, data, run, version)
-    show_table("verdict", verdict.facts())
+    show_table("verdict", {**verdict.facts(), "evidence": "; ".join(verdict.evidence)})
     if verdict.comparison:
         show_markdown("comparison", comparison_page(verdict.comparison))
     if verdict.promoted:
@@ -170,9 +170,9 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
 
 
 @stage("Describe")
-def describe(settings: Settings, data: Data, run: Run, results: Results) -> None:
-    """The model card."""
-    show_markdown("card", retraining.describe(settings, data, run, results).to_description())
+def describe(settings: Settings, data: Data, run: Run, results: Results, attempt: Attempt) -> None:
+    """Report and model card."""
+    show_markdown("card", retraining.describe(settings, data, run, results, attempt).to_description())
 
 
 def _announce(tracking: TrackingSettings, verdict: Verdict, run: Run) -> None:
@@ -190,5 +190,8 @@ def _announce(tracking: TrackingSettings, verdict: Verdict, run: Run) -> None:
             "prefect.resource.id": f"jabert.model.{tracking.model_name}.{verdict.version}",
             "prefect.resource.name": f"{tracking.model_name} {verdict.version}",
         },
-        payload={"reason": verdict.reason, "links": "\n".join(filter(None, links))},
+        payload={
+            "reason": "; ".join([verdict.reason, *verdict.evidence]),
+            "links": "\n".join(filter(None, links)),
+        },
     )

@@ -1,7 +1,14 @@
-"""How long work will take, told while it has just begun."""
+"""How long work will take: a bar with rate and remaining time on a terminal, and one line in the log."""
 
 import logging
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 log = logging.getLogger("jabert")
 
@@ -35,6 +42,48 @@ class Estimate:
         left = (self._total - self._done) * (now - started) / (self._done - before)
         if left >= _WORTH_TELLING:
             log.info("%s: about %s to go", self._work, duration(left))
+
+
+class Bar(Estimate):
+    """The same, and a bar on the terminal.
+
+    Args:
+        work, total: as for `Estimate`.
+        progress: that draws it.
+        unit: plural noun, e.g. `tokens`.
+    """
+
+    def __init__(self, work: str, total: int, progress: "Progress", unit: str) -> None:
+        super().__init__(work, total)
+        self._progress, self._unit = progress, unit
+        self._bar = progress.add_task(work, total=total, rate="")
+
+    def add(self, units: int) -> None:
+        """As `Estimate.add`."""
+        super().add(units)
+        speed = self._progress.tasks[self._bar].speed
+        rate = f"{speed:,.0f} {self._unit}/s" if speed else ""
+        self._progress.update(self._bar, advance=units, rate=rate)
+
+
+@contextmanager
+def estimating(work: str, total: int, unit: str, *, quiet: bool = False) -> Iterator[Estimate]:
+    """What tells how long work will take; a bar is removed at the end, also after an error.
+
+    Args:
+        work, total: as for `Estimate`.
+        unit: of the total, a plural noun, e.g. `tokens`.
+        quiet: whether no bar is shown, also on a terminal.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield Estimate(work, total)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        yield Bar(work, total, progress, unit)
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 from jabert.redaction import redacted
 from jabert.safe import printable
 
+_chosen = {"verbose": False, "quiet": False}
+
 
 def make_logs_safe() -> None:
     """Make every record safe that is logged in this process from now on, libraries' included."""
@@ -28,6 +30,31 @@ class _Safe:
         if record.exc_info:
             record.exc_text = shown(logging.Formatter().formatException(record.exc_info))
         return record
+
+
+def choose_loudness(*, verbose: bool = False, quiet: bool = False) -> None:
+    """Choose what the console shows from now on; what is kept of a run elsewhere is always whole.
+
+    Args:
+        verbose: all that is told, also what Prefect tells of its own work.
+        quiet: errors only, whatever `verbose` says.
+    """
+    _chosen.update(verbose=verbose and not quiet, quiet=quiet)
+    if logging.lastResort:  # what shows records where nobody has set up a handler, as Prefect does
+        level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
+        logging.lastResort.setLevel(level)
+    if verbose:
+        logging.getLogger("jabert").setLevel(logging.INFO)
+
+
+def is_verbose() -> bool:
+    """Whether the console shows all that is told."""
+    return _chosen["verbose"]
+
+
+def is_quiet() -> bool:
+    """Whether the console shows errors only."""
+    return _chosen["quiet"]
 
 
 def shown(text: str) -> str:

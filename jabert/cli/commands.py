@@ -4,14 +4,15 @@ import atexit
 import functools
 import inspect
 import io
-import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import chain
 from pathlib import Path
+from shlex import quote
 from traceback import format_exception
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,7 @@ from jabert.cli.output import (
     say,
 )
 from jabert.errors import JabertError, reason_of
-from jabert.logs import make_logs_safe, shown
+from jabert.logs import choose_loudness, make_logs_safe, shown
 from jabert.process import collect_garbage_rarely, let_signals_kill, received_signal
 from jabert.redaction import keep_out
 from jabert.sockets import reach_directly
@@ -41,6 +42,7 @@ _OPTIONS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
 }
+_ANYWHERE = {"debug": ("--debug",), "verbose": ("-v", "--verbose"), "quiet": ("-q", "--quiet")}
 _SIGNS_OF_A_LOST_STORE = (  # of its database, its server or its files
     "API request to",
     "DatabaseError",
@@ -65,15 +67,36 @@ app.add_typer(features_app, name="features")
 app.add_typer(data_app, name="data")
 app.add_typer(encoder_app, name="encoder")
 
+
+def _recipes(begun: str) -> list[str]:
+    """For completion in a shell."""
+    from jabert.config import bundled_recipes
+
+    return [name for name in bundled_recipes() if name.startswith(begun)]
+
+
+def _settings(begun: str) -> list[str]:
+    from jabert.config import list_settings
+
+    return [f"{name}=" for each in list_settings() if (name := each["setting"]).startswith(begun)]
+
+
 RecipeOption = Annotated[
     str | None,
     typer.Option(
         "--recipe",
         help="A bundled recipe (sample, knbc, seed, the kind of a method) or a TOML file.",
+        autocompletion=_recipes,
     ),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="GROUP.KEY=VALUE", help="Override a setting; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="GROUP.KEY=VALUE",
+        help="Override a setting; repeatable.",
+        autocompletion=_settings,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, everything else on stderr.")]
 
@@ -141,11 +164,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
 
     A `JabertError` is printed as its sentence, another error with its traceback, all without secrets;
-    `--debug`, wherever it stands, gives the traceback of both.
+    `--debug` gives the traceback of both. Like `--verbose` and `--quiet`, it may stand anywhere.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     texts = given.index("--") if "--" in given else len(given)  # behind it everything is meant literally
-    debug = "--debug" in given[:texts]
+    asked = {name: bool(set(words) & set(given[:texts])) for name, words in _ANYWHERE.items()}
+    choose_loudness(verbose=asked["verbose"], quiet=asked["quiet"])
     collect_garbage_rarely()
     reach_directly()
     make_logs_safe()
@@ -157,7 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         try:
             code = app(
-                [word for word in given[:texts] if word != "--debug"] + given[texts:], standalone_mode=False
+                [word for word in given[:texts] if word not in chain(*_ANYWHERE.values())] + given[texts:],
+                standalone_mode=False,
             )
             sys.exit(code if isinstance(code, int) else 0)
         except typer.TyperException as error:  # wrong usage
@@ -174,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sentence = str(error) if isinstance(error, JabertError) else _trouble_with_a_server(error)
         if received_signal():
             raise
-        if debug or not sentence:
+        if asked["debug"] or not sentence:
             say(shown("".join(format_exception(error)).rstrip("\n")), error=True)
         else:
             say(f"jabert: {shown(sentence)}", error=True)
@@ -204,7 +229,10 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    # These three are read by `main`.
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that is told.")] = False,  # noqa: ARG001
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors only.")] = False,  # noqa: ARG001
     version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -265,6 +293,7 @@ def leaderboard(
 
     location_of(given.settings.data)
     methods_of(with_local_encoder(given.settings), article=article)
+    _read_early(given.settings)
     options = {"article": article, "promote": promote, "jobs": jobs}
     try:
         result = _run_flow("leaderboard", given.recipe, given.overrides, **options)
@@ -357,54 +386,27 @@ def pretrain(given: Given) -> None:
 
 @_command(app.command())
 def predict(
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT…")],
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]…", help="Or - for the lines of stdin.")
+    ] = None,
     before: Annotated[str | None, typer.Option(metavar="JSON", help=_HELP_BEFORE)] = None,
     after: Annotated[str | None, typer.Option(metavar="JSON", help="The same of those after it.")] = None,
+    file: Annotated[str | None, typer.Option(metavar="FILE", help="Classify its lines.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell how much each piece of a text spoke for its label.")
+    ] = False,
     *,
     given: Given,
 ) -> None:
     """Classify texts with the champion."""
-    from jabert.texts import fault_of, is_unicode
+    from jabert.cli.predicting import given_texts, predictions, print_predictions, texts_beside
 
-    for number, text in enumerate(texts, 1):
-        if not is_unicode(text):  # bytes that Python could not decode
-            raise JabertError(f"text {number} is not in the encoding of the locale")
-        if fault := fault_of(text):
-            raise JabertError(f"text {number} is {fault}")
-    options = {"before": before, "after": after}
-    beside = {name: [_texts_of(name, option)] for name, option in options.items() if option is not None}
-    if beside and len(texts) > 1:
-        raise JabertError(f"--before and --after are of one TEXT, but {len(texts)} are given")
-    import pandas as pd
-
-    from jabert.registry import context_of, cut_of, open_registry
-
-    registry = open_registry(given.settings)
-    model = registry.load_champion()
-    if beside and not context_of(model):
-        reason = "looks at a text alone; `jabert retrain` with data.context makes one that takes neighbours"
-        raise JabertError(f"--before and --after: the champion of {registry.name!r} {reason}")
-    predicted = model.predict(pd.DataFrame({"text": texts, **beside}))
-    cut = cut_of(model, texts)
-    answers = zip(texts, predicted["label"], predicted["probabilities"], cut, strict=True)
-    rows = [
-        {"text": text, "label": label, "probabilities": of, "cut": part} for text, label, of, part in answers
-    ]
-    for number in [number for number, part in enumerate(cut, 1) if part]:
-        say(f"text {number} is longer than the model takes and was cut", error=True)
-    scored = [{**row, "score": max(row["probabilities"].values())} for row in rows]
-    given.show(rows, lambda _: print_listing(scored, ("text", "label", "score"), ""))
-
-
-def _texts_of(name: str, option: str) -> list[str]:
-    """The texts that an option gives as JSON."""
-    try:
-        texts = json.loads(option)
-    except (ValueError, RecursionError):
-        texts = None
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise JabertError(f"--{name} {option!a} is not a JSON array of texts")
-    return texts
+    if bool(texts) == bool(file):
+        raise typer.BadParameter("give either TEXT… or --file FILE")
+    chosen = given_texts(texts or [], file)
+    beside = texts_beside(chosen, before=before, after=after)
+    rows = predictions(given.settings, chosen, beside, explained=explain)
+    given.show(rows, print_predictions)
 
 
 @_command(app.command())
@@ -427,6 +429,52 @@ def score(
     form: dict[str, Any] = {"encoding": encoding, "bom": bom, "safe_cells": safe_cells}
     open_job(given.settings, source, target, **form)  # said before Prefect is loaded
     given.show(_run_flow("score", source, target, given.recipe, given.overrides, **form))
+
+
+@app.command()
+def init(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Of labelled texts: a file or its URL.")],
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Recipe to write; must not be there. Else it is printed."),
+    ] = None,
+) -> None:
+    """Make a commented recipe for a table: its columns, classes and groups, and shares that suit it."""
+    from jabert.config import expanded, is_url, location
+    from jabert.dataset.suggesting import suggest_recipe
+    from jabert.files import write_text
+
+    target = expanded(out) if out else None
+    if target and target.exists():
+        raise JabertError(f"{out} is there already; name another file")
+    path, shown = location(table), str(location(table))
+    if not is_url(table):
+        path = str(expanded(table).absolute())
+        shown = os.path.relpath(path, target.absolute().parent if target else Path.cwd())
+    recipe = suggest_recipe(path, out or "recipe.toml", shown)
+    if target is None:
+        say(recipe.rstrip("\n"))
+        return
+    write_text(target, recipe)
+    say(f"{out} is written; look at it, then: jabert validate --recipe {quote(str(out))}")
+
+
+@app.command()
+def settings(
+    group: Annotated[
+        str | None, typer.Argument(metavar="[GROUP]", help="Such as data or encoder; or one.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the settings: name, default, meaning."""
+    from jabert.config import list_settings
+
+    listed = list_settings(group)
+    named = [
+        {**each, "setting": each["setting"] + (f" ({each['kind']})" if each["kind"] else "")}
+        for each in listed
+    ]
+    print_json(listed) if as_json else print_listing(named, ("setting", "default", "meaning"), "")
 
 
 @app.command()
@@ -460,7 +508,7 @@ def models_promote(
     from jabert.experiments.retraining import load
 
     verdict = promote(load(given.recipe, given.overrides), version, force=force)
-    facts = verdict.facts()
+    facts = verdict.facts() | {"evidence": verdict.evidence}
     given.show({"promoted": verdict.promoted, **facts}, lambda _: print_pairs(facts))
 
 
@@ -817,10 +865,21 @@ def encoder_export(
 
 
 def _require_inputs(settings: "Settings") -> None:
-    """Look for data and encoder, so that a lack is said before Prefect and TensorFlow are loaded."""
+    """Look for data and encoder, so that a fault is told once, before Prefect and TensorFlow are loaded."""
     from jabert.dataset.readers import location_of
     from jabert.methods import encoder_of
     from jabert.tracking import with_local_encoder
 
     location_of(settings.data)
     encoder_of(with_local_encoder(settings))
+    _read_early(settings)
+
+
+def _read_early(settings: "Settings") -> None:
+    """Read the data, which the flow then finds; but not those that would be fetched once more."""
+    from jabert.config import is_url
+    from jabert.experiments import steps
+
+    path = settings.data.path
+    if not any(is_url(each) for each in ((path,) if isinstance(path, str) else path or ())):
+        steps.read(settings)

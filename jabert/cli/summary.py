@@ -149,6 +149,7 @@ def _facts(result: dict[str, Any], settings: Settings) -> dict[str, str]:
         "weighted F1": f"{result['weighted_f1']:.4f} on the test rows ({before})",
         **({"baselines": ", ".join(map(_baseline, baselines, baselines.values()))} if baselines else {}),
         "reason": result["reason"],
+        **({"evidence": "\n".join(evidence)} if (evidence := result.get("evidence")) else {}),
         **({"warnings": "\n".join(result["warnings"])} if result["warnings"] else {}),
         "rows": f"{sum(rows.values()):,}: {', '.join(f'{split} {count:,}' for split, count in rows.items())}",
         "features": f"{features['computed']:,} texts computed, {features['reused']:,} reused",

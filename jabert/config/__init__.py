@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from jabert.config.locations import BUNDLED, SQLITE, bundled, expanded, is_url, local_database, local_path
 from jabert.config.settings import (
@@ -85,6 +86,7 @@ __all__ = [
     "expanded",
     "fields",
     "is_url",
+    "list_settings",
     "load_settings",
     "local_database",
     "local_path",
@@ -111,6 +113,7 @@ _OF_THE_RUN = ("seed", "watch", "work_path")
 
 _SPACE = re.compile(r"sweep\.[^.]+\.")
 """Begins an override that gives a sweep a setting to choose, as `sweep.method.units=[64, 256]`."""
+_FAR = 0.4  # likeness of a name that is only perhaps meant
 
 _DEFAULT_KINDS = ("stack", "bi-lstm")
 """Of a recipe that names none: the first that has its settings. Earlier versions had only the last."""
@@ -207,6 +210,42 @@ def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
         return model.model_validate(tree)
     except ValidationError as error:
         raise JabertError(_sentence(error, None, model)) from None
+
+
+def list_settings(group: str | None = None) -> list[dict[str, Any]]:
+    """Every setting, those of each kind of method behind `method.kind`: what `jabert settings` lists.
+
+    Args:
+        group: name of a group, or of one setting; None for all.
+
+    Returns:
+        For each `setting`, its dotted name; `kind`, of method that has it, None for all; `default`, None
+        without; and `meaning`, one line.
+
+    Raises:
+        JabertError: there is no such group or setting; names the nearest.
+    """
+    found: list[dict[str, Any]] = []
+    for name, field in fields().items():
+        found.append(_listed(name, field))
+        if name == "method.kind":
+            for kind in method_kinds():
+                own = fields(settings_with_method(kind)).items()
+                found += [_listed(of, field, kind) for of, field in own if of not in fields()]
+    chosen = [each for each in found if group in (None, each["setting"], each["setting"].partition(".")[0])]
+    if not chosen:
+        raise JabertError(_unknown(str(group), Settings, [each["setting"] for each in found]))
+    return chosen
+
+
+def _listed(name: str, field: FieldInfo, kind: str | None = None) -> dict[str, Any]:
+    default = field.default
+    return {
+        "setting": name,
+        "kind": kind,
+        "default": list(default) if isinstance(default, tuple) else default,
+        "meaning": " ".join((field.description or "").split()),
+    }
 
 
 def rename_settings(tree: dict[str, Any]) -> list[str]:
@@ -364,9 +403,9 @@ def _with_defaults_resolved(settings: Settings) -> Settings:
     return type(settings).model_validate(tree)
 
 
-def _unknown(name: str, model: type[Settings]) -> str:
+def _unknown(name: str, model: type[Settings], known: Iterable[str] = ()) -> str:
     # The right key in the wrong group is as likely as a misspelt one.
-    names = list(fields(model))
+    names = list(known or fields(model))
     by_key = {known.split(".")[1]: known for known in names}
     group, dot, key = name.partition(".")
     near = difflib.get_close_matches(name, names, n=1) if dot else []
@@ -376,7 +415,9 @@ def _unknown(name: str, model: type[Settings]) -> str:
         return f"there is no setting {name}; the nearest is {near[0] if near else by_key[near_key[0]]}"
     if near_group:
         return f"there is no setting {name}; the nearest group is {near_group[0]}"
-    return f"there is no setting {name}; there are: {', '.join(names)}"
+    near = difflib.get_close_matches(name, names, n=1, cutoff=_FAR)
+    hint = f"the nearest is {near[0]}, and " if near else ""
+    return f"there is no setting {name}; {hint}`jabert settings` lists all"
 
 
 def _sentence(error: ValidationError, recipe: str | Path | None, model: type[Settings]) -> str:

@@ -252,6 +252,8 @@ class FeaturesSettings(_Group):
     """of the stored vectors"""
     layers: Count = 1
     """of the encoder, the last ones, whose vectors stand side by side; the store grows with them"""
+    max_bytes: Count = 100_000_000_000
+    """of vectors that one run may add to the store"""
 
 
 class MethodSettings(_Group):
@@ -561,7 +563,7 @@ class Settings(_Group):
         )
 
 
-_WITHOUT_EFFECT = ("encoder.device", "encoder.checkpoint", "data.max_bytes")
+_WITHOUT_EFFECT = ("encoder.device", "encoder.checkpoint", "data.max_bytes", "features.max_bytes")
 
 
 def decisive(settings: Settings, names: Iterable[str], without: Iterable[str] = ()) -> dict[str, Any]:

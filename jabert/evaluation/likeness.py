@@ -27,17 +27,14 @@ def near_duplicates(texts: Sequence[str], vectors: _Array | None = None) -> npt.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
-    from sklearn.feature_extraction.text import TfidfVectorizer
 
-    forms = [in_reading_form(text) for text in texts]
-    grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), dtype=np.float32).fit_transform(forms)
-    pairs = _pairs(lambda block: grams[block] @ grams.T, len(forms), _CHARACTERS)
+    grams = directions_of_texts(texts)
+    pairs = _pairs(lambda block: grams[block] @ grams.T, len(texts), _CHARACTERS)
     if vectors is not None:
-        lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-        directions = (vectors / lengths).astype(np.float32)
-        by_vectors = _pairs(lambda block: directions[block] @ directions.T, len(forms), _VECTORS)
+        directions = _of_length_1(vectors).astype(np.float32)
+        by_vectors = _pairs(lambda block: directions[block] @ directions.T, len(texts), _VECTORS)
         pairs = np.concatenate([pairs, by_vectors])
-    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(forms), len(forms)))
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(texts), len(texts)))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
@@ -74,3 +71,38 @@ def remoteness(vectors: _Array) -> _Array:
     usual = 1.4826 * np.median(np.abs(logarithms - middle)) or 1.0
     found: _Array = (logarithms - middle) / usual
     return found
+
+
+def nearest(queries: Any, others: Any, most: int) -> list[list[tuple[int, float]]]:
+    """The rows that are most like each query, the nearest first, with the cosine of the angle between them.
+
+    Args:
+        queries: (queries, columns), rows of length 1; an array or a sparse matrix.
+        others: (rows, columns), of the same kind.
+        most: rows for each query.
+    """
+    found = queries @ others.T
+    cosines = np.asarray(found.todense() if hasattr(found, "todense") else found)
+    order = np.argsort(-cosines, axis=1, kind="stable")[:, :most]
+    return [
+        [(int(row), float(likeness[row])) for row in rows]
+        for rows, likeness in zip(order, cosines, strict=True)
+    ]
+
+
+def directions_of_vectors(vectors: _Array) -> _Array:
+    """Vectors (rows, columns), standardized by column, as rows of length 1."""
+    return _of_length_1(standardized(vectors))
+
+
+def _of_length_1(vectors: _Array) -> _Array:
+    directions: _Array = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return directions
+
+
+def directions_of_texts(texts: Sequence[str]) -> Any:
+    """TF-IDF of the n-grams of characters, up to three, as sparse rows of length 1."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    forms = [in_reading_form(text) for text in texts]
+    return TfidfVectorizer(analyzer="char", ngram_range=(1, 3), dtype=np.float32).fit_transform(forms)

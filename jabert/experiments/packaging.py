@@ -118,6 +118,7 @@ def log_package(package: Path, learned_from: Path, run: Run) -> str:
         model_id=model.model_id,
         python_model=str(_CODE),
         artifacts={"classifier": str(package), "learned_from": str(learned_from), "sbom": str(sbom)},
+        model_config={"output": None},  # which callers may override that can pass no parameters
         signature=_signature(takes_neighbours="context" in about),
         input_example=pd.DataFrame({"text": [_EXAMPLE]}),
         pip_requirements=requirements,

@@ -7,6 +7,7 @@ from jabert.config import Settings
 from jabert.dataset import class_shares, read_corpus
 from jabert.errors import JabertError
 from jabert.experiments.recording import record_comparison, record_verdict
+from jabert.experiments.retraining import judged_before
 from jabert.registry import Gate, Registry, Verdict, open_registry
 from jabert.tracking import Run
 
@@ -38,6 +39,7 @@ def promote(settings: Settings, version: str, *, force: bool) -> Verdict:
         record=lambda verdict: record_comparison(verdict, run, folder),
         shares=class_shares(table),
         seed=settings.data.seed,
+        judged_before=judged_before(table[table["split"] == "test"], settings, run, str(entry.version)),
     )
     verdict = gate.judge(str(entry.version), force=force)
     record_verdict(verdict, settings.note, registry.history(), run)

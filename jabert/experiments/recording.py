@@ -15,6 +15,7 @@ from jabert.config import Settings
 from jabert.dataset import row_digests, table_digest
 from jabert.dataset.splits import SPLITS
 from jabert.evaluation import Baseline, Leaderboard, Sweep, baseline_metrics, predictions
+from jabert.evaluation.occlusion import Explained
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
 from jabert.methods import Epoch, encoder_of, method_of
@@ -213,7 +214,14 @@ def record_card(card: Card, evaluated: Evaluated, run: Run) -> None:
 
 
 def record_report(
-    facts: Facts, evaluated: Evaluated, fit: Fit, verdict: Verdict, told: Sequence[str], *, run: Run
+    facts: Facts,
+    evaluated: Evaluated,
+    fit: Fit,
+    verdict: Verdict,
+    told: Sequence[str],
+    *,
+    explained: Sequence[Explained],
+    run: Run,
 ) -> None:
     """All of it as one page, with the sentences that were `told`; the run is named by the result."""
     rows, answers = evaluated.rows, evaluated.answers
@@ -221,7 +229,7 @@ def record_report(
     flips = verdict.comparison.flips if verdict.comparison else ()
     best = fit.fitted.best_epoch
     history = [{**epoch, "best": epoch["epoch"] == best} for epoch in fit.fitted.history]
-    run.text(REPORT_PAGE, report_page(facts, predicted, history, flips, told))
+    run.text(REPORT_PAGE, report_page(facts, predicted, history, flips, told, explained=explained))
     score = f"{evaluated.report.weighted_f1:.3f} {verdict.outcome} v{verdict.version}"
     run.rename(f"{name_of(facts.settings)} {score}")
 
@@ -241,19 +249,19 @@ def record_comparison(verdict: Verdict, run: Run, folder: str = "promotion") -> 
 
 def record_verdict(verdict: Verdict, note: str, history: list[Move], run: Run) -> None:
     """Tags that runs can be filtered by, the gain, and the history of the champion as a table."""
-    facts = verdict.facts()
+    facts, said = verdict.facts(), [f"{sentence[0].upper()}{sentence[1:]}." for sentence in verdict.evidence]
     run.tags(
         {
             "promotion": verdict.outcome,
             "promoted": str(verdict.promoted).lower(),
             "reason": verdict.reason,
             "mlflow.note.content": "\n\n".join(
-                filter(None, [note, f"Verdict: {verdict.reason}.", *verdict.warnings])
+                filter(None, [note, f"Verdict: {verdict.reason}.", *said, *verdict.warnings])
             ),
             **({"below_best": verdict.below_best} if verdict.below_best else {}),
         }
     )
-    names = ("champion_weighted_f1", "compared_rows", "gain", "gain_low", "gain_high")
+    names = ("champion_weighted_f1", "compared_rows", "gain", "gain_low", "gain_high", "judged_before")
     run.metrics({f"test/{name}": facts[name] for name in names if name in facts})
     columns = {name: [getattr(move, name) for move in history] for name in Move.__annotations__}
     run.table("promotion/history.json", columns)

@@ -3,11 +3,13 @@
 import json
 import logging
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from jabert import registry
 from jabert.config import (
@@ -19,9 +21,10 @@ from jabert.config import (
     names_method,
     names_setting,
 )
-from jabert.dataset import class_shares
+from jabert.dataset import class_shares, table_digest
 from jabert.evaluation import Baseline, Calibration, advice, baselines_of, measure_baseline
 from jabert.experiments import steps
+from jabert.experiments.explaining import explain_mistakes
 from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
 from jabert.experiments.packaging import SUMS, build_package, is_whole, log_package
 from jabert.experiments.recording import record_card, record_comparison, record_report, record_verdict
@@ -32,7 +35,7 @@ from jabert.files import set_aside, write_json
 from jabert.methods import encoder_of, method_of
 from jabert.registry import Gate, Verdict
 from jabert.report.card import Card, Facts, make_card
-from jabert.tracking import Attempt, Run, find_run, provenance, with_local_encoder
+from jabert.tracking import Attempt, Run, find_run, provenance, versions_judged, with_local_encoder
 from jabert.validation import ValidationReport
 
 log = logging.getLogger("jabert")
@@ -69,6 +72,8 @@ class Retrained:
         promoted: whether this run made the version the champion.
         outcome: the gate's word for it, or `unchanged`: an earlier run judged the same.
         reason: a sentence.
+        evidence: sentences: whether the gain is more than chance, and how many versions were judged on the
+            same test rows before; none where unchanged.
         warnings: sentences.
         rows: of each split.
         features: vectors `computed` and `reused`, in texts; 0 where unchanged, or without vectors.
@@ -90,6 +95,7 @@ class Retrained:
     stages: dict[str, float]
     config_digest: str
     data_digest: str
+    evidence: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -283,13 +289,15 @@ def withdraw(settings: Settings, version: str) -> None:
 def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     """Let the champion change if the version is better on the same rows; or find what was decided before."""
     registered = registry.open_registry(settings)
+    rows = data.table[data.table["split"] == "test"]
     gate = Gate(
         registered,
-        data.table[data.table["split"] == "test"],
+        rows,
         settings.promotion,
         record=lambda verdict: record_comparison(verdict, run),
         shares=class_shares(data.table),
         seed=settings.data.seed,
+        judged_before=judged_before(rows, settings, run, version),
     )
     verdict = gate.judge_once(version)
     record_verdict(verdict, settings.note, registered.history(), run)
@@ -298,7 +306,13 @@ def promote(settings: Settings, data: Data, run: Run, version: str) -> Verdict:
     return verdict
 
 
-def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card:
+def judged_before(rows: pd.DataFrame, settings: Settings, run: Run, version: str) -> int:
+    """How many other versions of the model were judged on these test rows, by runs that are still there."""
+    name = settings.tracking.model_name
+    return len(versions_judged(run.client, run.experiment_id, name, table_digest(rows)) - {version})
+
+
+def describe(settings: Settings, data: Data, run: Run, results: Results, attempt: Attempt) -> Card:
     """Write report and model card into the run, and the card's short form as the version's description."""
     method, encoder, tokens = method_of(settings), encoder_of(settings), results.tokens
     facts = Facts(
@@ -326,7 +340,10 @@ def describe(settings: Settings, data: Data, run: Run, results: Results) -> Card
     card = make_card(facts)
     record_card(card, results.evaluated, run)
     told = [*_told(data, results), *results.verdict.warnings]
-    record_report(facts, results.evaluated, results.fit, results.verdict, told, run=run)
+    fit, evaluated = results.fit, results.evaluated
+    packaged = package(fit, evaluated.report.calibration, attempt)
+    explained = explain_mistakes(settings, data, tokens, fit, evaluated, package=packaged)
+    record_report(facts, evaluated, fit, results.verdict, told, explained=explained, run=run)
     registry.open_registry(settings).describe(results.verdict.version, card.to_description())
     return card
 
@@ -359,6 +376,7 @@ def summary(settings: Settings, data: Data, run: Run, results: Results) -> Retra
         stages=dict(run.seconds),
         config_digest=settings.digest(),
         data_digest=data.digest,
+        evidence=verdict.evidence,
     )
 
 

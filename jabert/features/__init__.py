@@ -24,9 +24,10 @@ from jabert.encoder import (
 )
 from jabert.encoder.batching import token_budget_batches
 from jabert.errors import JabertError
-from jabert.estimates import Estimate
+from jabert.estimates import estimating
 from jabert.features.store import FeatureStore, row_keys
 from jabert.files import exclusive
+from jabert.logs import is_quiet
 
 log = logging.getLogger("jabert")
 
@@ -96,7 +97,8 @@ def featurize(
 
     Raises:
         JabertError: the device does not exist, the encoder has fewer layers than asked for, the checkpoint
-            does not fit its configuration, or the disk is full. Batches written before the error stay, and
+            does not fit its configuration, the vectors are more than `features.max_bytes`, or the disk is
+            full. Batches written before the error stay, and
             the next run reuses them.
     """
     beginning = time.perf_counter()
@@ -148,18 +150,19 @@ def _compute(
 
     While the engine computes a batch, a thread writes the previous one.
     """
-    layers = settings.features.layers
-    if layers > 1:
-        megabytes = len(ids.flat) * store.hidden_size * store.dtype.itemsize / 1e6
-        log.info("token vectors of %d layers: about %s MB in %s", layers, f"{megabytes:,.1f}", store.path)
+    _tell_size(ids, store, settings)
     loading = time.perf_counter()
-    encoder = load_encoder(folder, settings.encoder, layers)
+    encoder = load_encoder(folder, settings.encoder, settings.features.layers)
     setup_seconds = time.perf_counter() - loading
     budget = token_budget(folder, settings.encoder)
     done, writing = 0, Future[None]()
-    estimate = Estimate(f"featurizing {len(ids.flat):,} tokens", len(ids.flat))
+    work, total = f"featurizing {len(ids.flat):,} tokens", len(ids.flat)
     writing.set_result(None)
-    with store.writer() as writer, ThreadPoolExecutor(1) as thread:
+    with (
+        estimating(work, total, "tokens", quiet=is_quiet()) as estimate,
+        store.writer() as writer,
+        ThreadPoolExecutor(1) as thread,
+    ):
         for batch in token_budget_batches(ids.lengths, budget, encoder.width_step):
             texts = ids.take(batch)
             vectors = encoder(texts)  # (tokens, hidden)
@@ -174,6 +177,20 @@ def _compute(
         if on_progress:
             on_progress(done, len(ids))
     return setup_seconds
+
+
+def _tell_size(ids: TokenIds, store: FeatureStore, settings: Settings) -> None:
+    """Say how large the vectors will be, and refuse those that are larger than `features.max_bytes`."""
+    size, most = len(ids.flat) * store.hidden_size * store.dtype.itemsize, settings.features.max_bytes
+    layers = settings.features.layers
+    what = f"token vectors of {layers} layers" if layers > 1 else "token vectors"
+    if size > most:
+        raise JabertError(
+            f"the {what} of {len(ids):,} rows would take {size / 1e6:,.1f} MB in {store.path}, more than "
+            f"features.max_bytes = {most:,}: raise it, or lower data.windows or encoder.max_tokens; "
+            "method.kind = 'tfidf' and 'finetune' store none"
+        )
+    log.info("%s: about %s MB in %s", what, f"{size / 1e6:,.1f}", store.path)
 
 
 def _refuse_infinite(

@@ -3,7 +3,7 @@
 from jabert.registry.gate import Gate, Verdict
 from jabert.registry.leaks import write_training_digests
 from jabert.registry.moves import Move
-from jabert.registry.versions import Registry, classify, context_of, cut_of, open_registry
+from jabert.registry.versions import Registry, classify, context_of, cut_of, explain, open_registry, predict
 
 __all__ = [
     "Gate",
@@ -13,6 +13,8 @@ __all__ = [
     "classify",
     "context_of",
     "cut_of",
+    "explain",
     "open_registry",
+    "predict",
     "write_training_digests",
 ]

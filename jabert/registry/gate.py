@@ -24,6 +24,7 @@ from jabert.evaluation.intervals import resampling_units
 from jabert.registry.leaks import is_comparable, seen_rows
 from jabert.registry.smoke import smoke_check
 from jabert.registry.versions import Registry, classify
+from jabert.report.pages import evidence_of
 from jabert.tracking import anchor_of
 
 Outcome = Literal["promoted", "kept", "refused"]
@@ -35,7 +36,7 @@ _FLOOR_REMEDY = (
 )
 _NAMED_LABELS = 5
 _SCORES = ("weighted_f1", "champion_weighted_f1", "gain", "gain_low", "gain_high")
-_COUNTS = ("compared_rows", "became_right", "became_wrong")
+_COUNTS = ("compared_rows", "became_right", "became_wrong", "judged_before")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Verdict:
         gain_low, gain_high: ends of the 95 % interval of the gain.
         became_right, became_wrong: number of texts that only the version, only the champion classifies
             rightly.
+        judged_before: number of other versions that were judged on the same test rows before.
         comparison: both models in detail.
         below_best: a former champion that is better than the version, if there is one.
         warnings: sentences that did not influence the outcome.
@@ -74,9 +76,15 @@ class Verdict:
     gain_high: float | None = None
     became_right: int | None = None
     became_wrong: int | None = None
+    judged_before: int | None = None
     comparison: Comparison | None = field(default=None, repr=False)
     below_best: str | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def evidence(self) -> list[str]:
+        """Sentences without a full stop: whether the gain is more than chance, and what else was judged."""
+        return evidence_of(self.facts())
 
     @property
     def promoted(self) -> bool:
@@ -123,6 +131,7 @@ class Gate:
         record: called with each verdict before it takes effect.
         shares: of the classes among the training rows, by label; without it those of the test rows.
         seed: of the bootstrap.
+        judged_before: number of other versions that were judged on these rows before, None if not known.
         smoke_check: a function with the signature of `jabert.registry.smoke.smoke_check`.
     """
 
@@ -132,6 +141,7 @@ class Gate:
     record: Callable[[Verdict], None]
     shares: Mapping[str, float] | None = None
     seed: int = 0
+    judged_before: int | None = None
     smoke_check: Callable[[str, str, list[str], pd.DataFrame, Mapping[str, str] | None], str | None] = (
         smoke_check
     )
@@ -174,7 +184,14 @@ class Gate:
         """Apply the rules, but neither force nor the smoke check."""
         unseen = self._unseen_rows(*filter(None, (version, champion)))
         own_f1, count = self._weighted_f1(version, unseen), int(unseen.sum())
-        verdict = partial(Verdict, version, champion=champion, weighted_f1=own_f1, compared_rows=count)
+        verdict = partial(
+            Verdict,
+            version,
+            champion=champion,
+            weighted_f1=own_f1,
+            compared_rows=count,
+            judged_before=self.judged_before,
+        )
         if not is_comparable(count, len(self.rows)):
             reason = (
                 f"of {len(self.rows):,} test rows only {count:,} are new to both versions; "

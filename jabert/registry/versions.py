@@ -10,11 +10,13 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy.typing as npt
 import pandas as pd
 
 from jabert.config import Settings
 from jabert.dataset.context import with_neighbours
 from jabert.errors import JabertError, reason_of
+from jabert.evaluation.occlusion import Piece, occlude
 from jabert.files import digest_of_file
 from jabert.registry.leaks import TRAINING_DIGESTS_FILE, TrainingDigests, read_training_digests
 from jabert.registry.lock import lock_location, promotion_lock
@@ -39,6 +41,7 @@ from jabert.tracking import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     from mlflow.entities import Run as TrackedRun
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
@@ -404,6 +407,29 @@ def cut_of(model: Any, texts: Sequence[str]) -> list[bool | None]:
     with suppress(MlflowException):  # it is of another flavor
         cut = getattr(model.unwrap_python_model(), "cut", None)
     return list(cut(list(texts))) if cut else [None] * len(texts)
+
+
+def explain(model: Any, rows: pd.DataFrame) -> list[list[Piece]]:
+    """The pieces of texts, and how much each spoke for the label that a pyfunc model gives the text.
+
+    A model of an earlier version, or one that is not jabert's, cannot tell its pieces: those are characters.
+
+    Args:
+        model: as of `Registry.load`.
+        rows: column text, not blank, and perhaps `before` and `after`, which stay beside what is left of it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    parts: Any = None
+    with suppress(MlflowException):  # it is of another flavor
+        parts = getattr(model.unwrap_python_model(), "parts", None)
+    divided = [parts(text) if parts else [(character, True) for character in text] for text in rows["text"]]
+
+    def answer(texts: list[str], origins: list[int]) -> "npt.NDArray[np.float64]":
+        variants = rows.iloc[origins].assign(text=texts).reset_index(drop=True)
+        return pd.DataFrame(list(predict(model, variants)["probabilities"])).to_numpy(dtype=float)
+
+    return occlude(divided, None, answer)
 
 
 def predict(model: Any, texts: pd.DataFrame) -> pd.DataFrame:

@@ -12,16 +12,29 @@ import pandas as pd
 from jabert.config import neutral_values
 from jabert.evaluation import EvaluationReport
 from jabert.evaluation.comparison import Flip
+from jabert.evaluation.occlusion import Explained
 from jabert.report import plots
 from jabert.report.card import sections
 from jabert.report.card.sections import Facts
 from jabert.report.card.webpage import STYLE, encoded, font_face, rendered
-from jabert.report.pages import SLICES
+from jabert.report.pages import SLICES, evidence_of
 from jabert.safe import printable
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from matplotlib.figure import Figure
+
+
+_NAMED = 3  # pieces for and against
+_SHOWN = 120  # characters of a similar text
+_STRONGEST = 0.6  # of a colour
+_ABOUT_PIECES = (
+    "<p>A piece is coloured by how much less probable the predicted class is without it: "
+    '<span class="piece for" style="--strength: 0.4">for it</span>, '
+    '<span class="piece against" style="--strength: 0.4">against it</span>. '
+    '<span class="unknown">Dotted</span> pieces are not in the vocabulary. '
+    "In long texts neighbouring pieces are taken together.</p>"
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,7 @@ class Part:
         tables: behind the text.
         pictures: in Base64, each with a description.
         matrix: of the test rows by true and predicted class.
+        explained: mistakes, as the template draws them.
     """
 
     heading: str
@@ -60,11 +74,12 @@ class Part:
     tables: Sequence[Table] = ()
     pictures: Sequence[dict[str, str]] = ()
     matrix: dict[str, Any] | None = None
+    explained: Sequence[dict[str, Any]] = ()
 
     @property
     def id(self) -> str:
         """The anchor of the section."""
-        return self.heading.lower().replace(" ", "-")
+        return self.heading.lower().replace(" ", "-").replace(",", "")
 
 
 def report_page(
@@ -73,6 +88,8 @@ def report_page(
     history: Sequence[dict[str, float]],
     flips: Sequence[Flip],
     told: Sequence[str],
+    *,
+    explained: Sequence[Explained] = (),
 ) -> str:
     """The report as HTML that asks no other host for anything; texts in it are escaped.
 
@@ -83,6 +100,7 @@ def report_page(
         history: metrics of each epoch; empty for a method without epochs.
         flips: texts that only the version or only the champion before it classifies correctly.
         told: sentences about the data and the result that the run has said.
+        explained: the surest mistakes.
     """
     report, verdict = facts.report, facts.verdict
     low, high = report.weighted_f1_interval
@@ -94,7 +112,7 @@ def report_page(
         ("test rows", f"{report.rows:,}"),
         *((f"weighted F1 of {each.kind}", f"{each.weighted_f1:.3f}") for each in facts.baselines),
     ]
-    parts = [*_of_the_result(facts, predicted, history, flips), *_of_the_making(facts, told)]
+    parts = [*_of_the_result(facts, predicted, history, flips, explained), *_of_the_making(facts, told)]
     title = f"{facts.settings.tracking.model_name}, version {facts.version}"
     page = _template().render(
         title=title, style=STYLE, verdict=verdict_sentence(verdict), figures=figures, parts=parts
@@ -104,20 +122,16 @@ def report_page(
 
 def verdict_sentence(verdict: Any) -> str:
     """What the gate decided, why, and whether a gain is more than chance; of `Verdict.facts`."""
-    sentence = f"{verdict['outcome'].capitalize()}: {verdict['reason']}."
-    if "gain" not in verdict:
-        return sentence
-    low, high = verdict["gain_low"], verdict["gain_high"]
-    chance = "may be chance" if low <= 0 <= high else "is more than chance"
-    return (
-        f"{sentence} On {verdict['compared_rows']:,} rows {verdict['became_right']:,} texts became right and "
-        f"{verdict['became_wrong']:,} wrong; the 95 % interval of the gain is {low:+.3f} to {high:+.3f}, so "
-        f"the difference {chance}."
-    )
+    evidence = (f" {sentence[0].upper()}{sentence[1:]}." for sentence in evidence_of(verdict))
+    return f"{verdict['outcome'].capitalize()}: {verdict['reason']}.{''.join(evidence)}"
 
 
 def _of_the_result(
-    facts: Facts, predicted: pd.DataFrame, history: Sequence[dict[str, float]], flips: Sequence[Flip]
+    facts: Facts,
+    predicted: pd.DataFrame,
+    history: Sequence[dict[str, float]],
+    flips: Sequence[Flip],
+    explained: Sequence[Explained],
 ) -> Iterator[Part]:
     report = facts.report
     classes = [(s.label, s.precision, s.recall, s.f1, s.support) for s in report.per_class]
@@ -140,6 +154,12 @@ def _of_the_result(
     yield Part(
         "Mistakes", f"<p>{len(rows):,} of {report.rows:,} test rows, the surest first.</p>", [mistakes]
     )
+    if explained:
+        yield Part(
+            "Surest mistakes, explained",
+            _ABOUT_PIECES,
+            explained=[_shown_mistake(each) for each in explained],
+        )
     if flips:
         lines = [(f.text, f.label, f.champion, f.challenger, f.became) for f in flips]
         columns = ["text", "label", "champion", "this version", "became"]
@@ -154,6 +174,41 @@ def _of_the_result(
         watched = f"{facts.settings.training.watch} rows"
         curves = plots.learning_curves(pd.DataFrame(history), watched)
         yield Part("Learning curves", pictures=[_picture(curves, "Loss, accuracy and weighted F1 by epoch")])
+
+
+def _shown_mistake(mistake: Explained) -> dict[str, Any]:
+    """A mistake as the template draws it; the piece with the largest effect has the strongest colour."""
+    effects = [piece.effect for piece in mistake.pieces if piece.effect is not None]
+    largest = max(map(abs, effects), default=0.0) or 1.0
+    pieces = [
+        {
+            "text": printable(piece.text),
+            "effect": "" if piece.effect is None else f"{piece.effect:+.3f}",
+            "known": piece.known,
+            "side": "against" if (piece.effect or 0) < 0 else "for",
+            "strength": f"{_STRONGEST * abs(piece.effect or 0) / largest:.2f}",
+        }
+        for piece in mistake.pieces
+    ]
+    similar = [(each.text[:_SHOWN], each.label, each.likeness) for each in mistake.similar]
+    columns = ["texts that it learned from, the most similar first", "label", "likeness"]
+    by_effect = sorted((p for p in mistake.pieces if p.effect), key=lambda piece: -(piece.effect or 0))
+    sides = {
+        "for": [piece for piece in by_effect[:_NAMED] if (piece.effect or 0) > 0],
+        "against": [piece for piece in by_effect[::-1][:_NAMED] if (piece.effect or 0) < 0],
+    }
+    return {
+        "label": mistake.label,
+        "predicted": mistake.predicted,
+        "score": f"{mistake.score:.3f}",
+        "pieces": pieces,
+        "said": [
+            f"{side}: " + ", ".join(f"{printable(each.text)} {each.effect:+.3f}" for each in named)
+            for side, named in sides.items()
+            if named
+        ],
+        "similar": Table(columns, similar, sorts=False),
+    }
 
 
 def _of_the_making(facts: Facts, told: Sequence[str]) -> Iterator[Part]:

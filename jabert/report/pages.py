@@ -1,6 +1,6 @@
 """Evaluations and comparisons as Markdown pages; texts in them are escaped and shortened."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jabert.evaluation import SHORT_TEXT, Baseline, Comparison, EvaluationReport, advice
@@ -60,6 +60,33 @@ def baseline_table(report: EvaluationReport, baselines: Sequence[Baseline]) -> s
     shown = table(columns, [("this model", report.weighted_f1, None, None), *rows])
     advised = advice(baselines, report.weighted_f1)
     return f"{shown}\n\n**{escaped(advised[0].upper() + advised[1:])}.**" if advised else shown
+
+
+def evidence_of(verdict: Mapping[str, Any]) -> list[str]:
+    """Whether a gain is more than chance, and how many versions were judged on the same rows before.
+
+    Args:
+        verdict: of the gate, as from `Verdict.facts`.
+
+    Returns:
+        Sentences without a full stop; none where there was no comparison.
+    """
+    sentences = []
+    if "gain" in verdict:
+        gain, low, high = (verdict[name] for name in ("gain", "gain_low", "gain_high"))
+        is_chance = low <= 0 <= high or low == high  # of a single group the interval has no width
+        rows, right, wrong = (verdict[name] for name in ("compared_rows", "became_right", "became_wrong"))
+        sentences.append(
+            f"the gain of {gain:+.4f} {'may be' if is_chance else 'is more than'} chance (95 % interval "
+            f"{low:+.4f} to {high:+.4f}; of {rows:,} texts {right:,} became right and {wrong:,} wrong)"
+        )
+    if count := verdict.get("judged_before"):
+        were = "other version was" if count == 1 else "other versions were"
+        sentences.append(
+            f"{count:,} {were} judged on these test rows before; with each the best of them is likelier to "
+            "be the best by chance"
+        )
+    return sentences
 
 
 def comparison_page(comparison: Comparison) -> str:

@@ -15,6 +15,7 @@ are joined by a softmax layer on their logarithms, whose weights stand in `packa
 one kind of member needs are imported by that kind, so a model wants no packages but those of its members.
 """
 
+import difflib
 import hashlib
 import json
 import re
@@ -23,9 +24,10 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
-from itertools import chain
+from itertools import accumulate, chain, pairwise
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +54,13 @@ _SPACES = re.compile(r"\s\s+")
 _CONTENT = frozenset({"名詞", "動詞", "形容詞", "形状詞", "副詞", "接頭辞", "接尾辞"})
 _MOST_PIECES = 4  # of a character, where pieces are bytes; one more is set before a text
 _SUDACHI_MOST = 10_000  # characters; Sudachi takes 49,149 bytes
+_PARAMS = ("top_k", "threshold", "output")
 _SMALLEST = 1e-7  # probability whose logarithm is taken
 _Ints = npt.NDArray[np.int32]
 _Numbers = npt.NDArray[Any]
 _Probabilities = npt.NDArray[np.float64]
 _Encode = Callable[[str], list[int]]
+_Begins = Callable[[str], list[tuple[int, bool]]]
 _Run = Callable[[_Numbers, _Ints], npt.NDArray[np.float32]]
 
 
@@ -73,8 +77,24 @@ class BadInput(MlflowException):
         return answer
 
 
+class _Model:
+    """A model's folder in a pickle; what comes out of the pickle is the model, as MLflow loads it from there.
+
+    The name of this module is made up by MLflow when a model is loaded, so no other process knows it: a
+    pickle must name nothing of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(mlflow.pyfunc.load_model, suppress_warnings=True), (str(self._folder),)
+
+
 class TextClassifier(PythonModel):
     """A classifier of texts behind MLflow's pyfunc interface.
+
+    A copy (`copy.deepcopy`, `pickle`) of one that MLflow has loaded opens the files of the model again.
 
     Attributes, once it is loaded:
         about: what `package.json` says.
@@ -85,10 +105,28 @@ class TextClassifier(PythonModel):
     about: dict[str, Any]
     digest: str
     members: "list[Network | Ngrams]"
+    _package: Path | None = None
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the package among the artifacts; see `load`."""
-        self.load(Path(context.artifacts["classifier"]))
+        self._package = Path(context.artifacts["classifier"])
+        self.load(self._package)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """What a copy is made of: the folder that MLflow has loaded the model from.
+
+        Raises:
+            MlflowException: the folder is gone, as one that was downloaded for the loading alone.
+        """
+        if self._package is None:
+            return super().__reduce__()
+        folder = next((above for above in self._package.parents if (above / "MLmodel").is_file()), None)
+        if folder is None:
+            raise MlflowException(
+                f"the model cannot be copied, because its files are gone from {self._package}; load it with "
+                "mlflow.pyfunc.load_model from a folder that stays"
+            )
+        return methodcaller("unwrap_python_model"), (_Model(folder),)
 
     def load(self, folder: Path) -> "TextClassifier":
         """Check the files of a package, then read its members.
@@ -109,17 +147,18 @@ class TextClassifier(PythonModel):
 
     def predict(
         self,
-        context: PythonModelContext,  # noqa: ARG002
+        context: PythonModelContext | None,
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame | pd.Series:
         """Classify texts.
 
         Args:
-            context: not used.
+            context: its `model_config` may hold `output`, for callers of MLflow that pass no parameters.
             model_input: one row a text, in the string column `text`. A model with context takes two more, if
                 they are there: `before` and `after`, lists of the texts before and after it in the same
-                article, talk or other group, the nearest last and first.
+                article, talk or other group, the nearest last and first. A single row with a list of texts
+                stands for as many rows: MLflow makes it of `{"text": ["…", "…"]}`.
             params: `top_k`, how many labels `probabilities` holds, the most probable first (without it
                 all, in the order of training); `threshold`, the probability below which a text gets no label
                 (without it that of the package, if it has one; 0: every text gets one); `output`, `label` for
@@ -131,10 +170,12 @@ class TextClassifier(PythonModel):
 
         Raises:
             BadInput: a text is null, not a string, not Unicode or blank; `before` or `after` is no list of
-                texts; there are too many texts; or a parameter has no such value. Rows are named by the index
-                of the input.
+                texts; there are too many texts; there is no such parameter, or it has no such value. Rows
+                are named by the index of the input.
         """
-        top_k, threshold, output = _checked(params or {})
+        configured = (context.model_config if context else None) or {}
+        top_k, threshold, output = _checked(params or {}, configured)
+        model_input = _by_row(model_input)
         if threshold is None:
             threshold = self.about.get("threshold", 0.0)
         self._check_texts(model_input["text"])
@@ -208,6 +249,14 @@ class TextClassifier(PythonModel):
     def cut(self, texts: list[str]) -> list[bool]:
         """Whether a member sees only some of each text, because it is longer than its encoder takes."""
         return [any(member.cuts(text) for member in self.members) for text in texts]
+
+    def parts(self, text: str) -> list[tuple[str, bool]]:
+        """The pieces of a text as the first encoder's tokenizer cuts it, each with whether it is known.
+
+        Together they are the text, or the form of it that MeCab has cut. Without an encoder: its characters.
+        """
+        networks = [member for member in self.members if isinstance(member, Network)]
+        return networks[0].parts(text) if networks else [(character, True) for character in text]
 
     def join(self, parts: list[_Probabilities]) -> _Probabilities:
         """The probabilities of the package from those of its members, each (texts, heads * classes)."""
@@ -357,6 +406,10 @@ class Network:
             ids += framed + [0] * ((habits["pad_to"] or 0) - len(framed))
         return np.array(ids, dtype=np.int32)
 
+    def parts(self, text: str) -> list[tuple[str, bool]]:
+        """The pieces of a text, cut or not, each with whether it is in the vocabulary."""
+        return self._encode.parts(text)
+
     def cuts(self, text: str) -> bool:
         """Whether pieces of a text are in none of its token ids."""
         most = self._habits["max_characters"]
@@ -499,36 +552,83 @@ def in_one_form(text: str) -> str:
     return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).lower())
 
 
-def tokenizer_of(folder: Path, habits: dict[str, Any]) -> _Encode:
+@dataclass(frozen=True)
+class Tokenizer:
     """What turns a text into token ids, without those around it.
+
+    Attributes:
+        encode: a prepared text to token ids.
+        begins: a prepared text to where each piece begins, in characters, and whether it is known.
+        prepare: what is done with a text beforehand.
+    """
+
+    encode: _Encode
+    begins: _Begins
+    prepare: Callable[[str], str]
+
+    def __call__(self, text: str) -> list[int]:
+        """Token ids of a text."""
+        return self.encode(self.prepare(text))
+
+    def parts(self, text: str) -> list[tuple[str, bool]]:
+        """The pieces of a text, spaces with the one before, and whether each is known.
+
+        They are cut from the text itself, unless its preparation has changed its length.
+        """
+        prepared, known = self.prepare(text), {0: True}
+        for begin, is_known in self.begins(prepared):  # several pieces of one character begin with it
+            known[begin] = known.get(begin, True) and is_known
+        shown = text if len(prepared) == len(text) else prepared
+        spans = pairwise([*sorted(known), len(shown)])
+        return [(shown[begin:end], known[begin]) for begin, end in spans if shown[begin:end]]
+
+
+def tokenizer_of(folder: Path, habits: dict[str, Any]) -> Tokenizer:
+    """The tokenizer of an encoder.
 
     Args:
         folder: with `sentencepiece.model` or `tokenizer.json`.
         habits: `lower_case`, and perhaps `words`, the dictionary with which MeCab cuts a text beforehand.
     """
-    encode = json_tokenizer(folder) or sentencepiece_model(folder)
+    encode, begins = json_tokenizer(folder) or sentencepiece_model(folder)
     part = mecab(habits["words"]) if habits.get("words") else str
-    return lambda text: encode(part(text).lower() if habits["lower_case"] else part(text))
+    return Tokenizer(encode, begins, lambda text: part(text).lower() if habits["lower_case"] else part(text))
 
 
-def sentencepiece_model(folder: Path) -> _Encode:
-    """The SentencePiece model in a folder."""
+def sentencepiece_model(folder: Path) -> tuple[_Encode, _Begins]:
+    """The SentencePiece model in a folder: token ids, and where pieces begin."""
     import sentencepiece
 
-    path = folder / "sentencepiece.model"
-    encode: _Encode = sentencepiece.SentencePieceProcessor(model_file=str(path)).encode
-    return encode
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
+    unknown = processor.unk_id()
+
+    def begins(text: str) -> list[tuple[int, bool]]:
+        sizes = accumulate((len(character.encode()) for character in text), initial=0)
+        characters = {begin: number for number, begin in enumerate(sizes)}  # by their first byte
+        found = processor.encode(text, return_type="proto").pieces
+        return [(characters[piece.begin], piece.id != unknown) for piece in found if piece.surface]
+
+    return processor.encode, begins
 
 
-def json_tokenizer(folder: Path) -> _Encode | None:
-    """The tokenizer of the library tokenizers in a folder, None if there is none."""
+def json_tokenizer(folder: Path) -> tuple[_Encode, _Begins] | None:
+    """The same of the tokenizer of the library tokenizers in a folder, None if there is none."""
     path = folder / "tokenizer.json"
     if not path.exists():
         return None
     import tokenizers
 
     tokenizer = tokenizers.Tokenizer.from_file(str(path))
-    return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
+    unknown = getattr(tokenizer.model, "unk_token", None)
+
+    def encoded(text: str) -> Any:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    def begins(text: str) -> list[tuple[int, bool]]:
+        found = encoded(text)
+        return [(span[0], name != unknown) for span, name in zip(found.offsets, found.tokens, strict=True)]
+
+    return lambda text: list(encoded(text).ids), begins
 
 
 def mecab(dictionary: str) -> Callable[[str], str]:
@@ -640,8 +740,23 @@ def _check_files(folder: Path) -> None:
                 raise MlflowException(f"the file {name} of the model package has changed since it was made")
 
 
-def _checked(params: dict[str, Any]) -> tuple[int | None, float | None, str | None]:
-    top_k, threshold, output = (params.get(name) for name in ("top_k", "threshold", "output"))
+def _by_row(model_input: pd.DataFrame) -> pd.DataFrame:
+    """The input with a row for each text, also where all texts are in one row, as a list."""
+    if len(model_input) != 1 or not isinstance(texts := model_input["text"].iloc[0], list | np.ndarray):
+        return model_input
+    return pd.DataFrame({"text": pd.Series(list(texts), dtype=object)})
+
+
+def _checked(
+    params: dict[str, Any], otherwise: dict[str, Any]
+) -> tuple[int | None, float | None, str | None]:
+    """The parameters, each of them None where neither the caller nor the configuration gives it."""
+    for name in params.keys() - set(_PARAMS):
+        near = difflib.get_close_matches(name, _PARAMS, n=1)
+        hint = f"the nearest is {near[0]}" if near else f"there are: {', '.join(_PARAMS)}"
+        raise BadInput(f"there is no parameter {name}; {hint}")
+    given = {name: value for name, value in params.items() if value is not None}  # MLflow adds None
+    top_k, threshold, output = ({**otherwise, **given}.get(name) for name in _PARAMS)
     if top_k is not None and top_k < 1:
         raise BadInput(f"top_k is {top_k}, but at least one label is shown")
     if threshold is not None and not 0 <= threshold <= 1:

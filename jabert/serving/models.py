@@ -1,6 +1,8 @@
 """The model that is served: its URI, the version that it refers to at present, and that version loaded."""
 
+import difflib
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jabert.config import local_database
 from jabert.errors import JabertError
 from jabert.registry import cut_of
+from jabert.serving.errors import RequestError
 from jabert.serving.formats import NEIGHBOURS
 from jabert.tracking import TrustedKey, get_or_none, load_model
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 _ALIAS = re.compile(r"models:/(?P<name>[^/:@]+)@(?P<alias>[^/:@]+)")
 _FIXED = re.compile(r"models:/(?P<name>[^/:@]+)/(?P<version>\d+)|models:/(?P<id>m-[^/:@]+)|runs:/[^/]+/.+")
+_LONGEST_NAME = 100  # of a parameter that is looked for
 _SHORT, _LONG = "京都。", "京都の食堂で昼ごはんを食べた。" * 4
 
 
@@ -76,22 +80,24 @@ class LoadedVersion:
 
         Args:
             texts: not blank.
-            params: parameters; those that are not in the model's signature are ignored, as MLflow does.
-            neighbours: by column of `NEIGHBOURS`, the texts beside each text; ignored likewise.
+            params: parameters of the model's signature.
+            neighbours: by column of `NEIGHBOURS`, the texts beside each text; those that are not in the
+                model's signature are ignored.
 
         Returns:
             One JSON-ready row per text, with the columns of the model's table; where its answer is a single
             column, such as with `output`, the values.
 
         Raises:
-            MlflowException: the model rejects a text or a parameter.
+            RequestError: 400 for a parameter that the signature does not have; MLflow would ignore it.
+            MlflowException: the model rejects a text or the value of a parameter.
             TypeError: the model does not return a table or column with one row per text.
         """
         import pandas as pd
 
-        known = {name: value for name, value in params.items() if name in self._params}
+        self._check_names(params)
         beside = {name: rows for name, rows in neighbours.items() if name in self.neighbours}
-        table = self._model.predict(pd.DataFrame({"text": texts, **beside}), params=known or None)
+        table = self._model.predict(pd.DataFrame({"text": texts, **beside}), params=params or None)
         if not isinstance(table, pd.DataFrame | pd.Series) or len(table) != len(texts):
             raise TypeError("the model does not return a table with one row per text")
         if isinstance(table, pd.Series):
@@ -99,6 +105,15 @@ class LoadedVersion:
         # Not table.to_dict, which takes half a millisecond for one row.
         columns = [table[name].tolist() for name in table]
         return [dict(zip(table, values, strict=True)) for values in zip(*columns, strict=True)]
+
+    def _check_names(self, params: dict[str, Any]) -> None:
+        for name in params:
+            if name not in self._params:
+                near = difflib.get_close_matches(name[:_LONGEST_NAME], self._params, n=1)
+                there = f"there are: {', '.join(sorted(self._params))}" if self._params else "it has none"
+                hint = f"the nearest is {near[0]}" if near else there
+                sentence = f"the model has no parameter {reprlib.repr(name)}; {hint}"
+                raise RequestError(400, sentence)
 
     def cut(self, texts: list[str]) -> list[bool | None]:
         """Whether the model sees only some of each text; None where it cannot tell."""

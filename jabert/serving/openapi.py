@@ -56,7 +56,7 @@ _FORMATS: dict[str, tuple[dict[str, Any], Any]] = {  # each with its schema and 
 }
 _PARAMS = {
     "type": ["object", "null"],
-    "description": "Parameters of the model, such as `top_k` and `threshold`.",
+    "description": "Parameters of the model, such as `top_k` and `threshold`; others are refused.",
 }
 _JSON = {
     "schema": {

@@ -16,7 +16,7 @@ from jabert.tracking.full import told_if_full
 from jabert.tracking.provenance import provenance
 from jabert.tracking.run import Run, name_of, tracked_run
 from jabert.tracking.signing import SIGNATURE, TrustedKey, sign, signer_of, trusted_keys
-from jabert.tracking.store import connect, find_run, get_or_none, list_runs, read_artifact
+from jabert.tracking.store import connect, find_run, get_or_none, list_runs, read_artifact, versions_judged
 
 __all__ = [
     "ANCHOR",
@@ -43,5 +43,6 @@ __all__ = [
     "tracked_run",
     "trusted_keys",
     "unchecked_files",
+    "versions_judged",
     "with_local_encoder",
 ]

@@ -22,7 +22,7 @@ from jabert.process import raise_missed_signals, with_last_words
 from jabert.safe import printable
 from jabert.tracking.full import told_if_full
 from jabert.tracking.provenance import provenance
-from jabert.tracking.store import connect, get_or_none, open_experiment
+from jabert.tracking.store import DATASET_DIGEST, connect, get_or_none, open_experiment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +114,7 @@ class Run:
         # The entity itself: mlflow.data would guess the kind of source and warn that it has two guesses.
         dataset = Dataset(
             name=context,
-            digest=digest[:32],
+            digest=digest[:DATASET_DIGEST],
             source_type="remote" if is_url(source) else "local",
             source=json.dumps({"uri": source}),
             schema=json.dumps({"mlflow_colspec": [{"name": name, "type": "string"} for name in table]}),

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as TrackedRun
     from mlflow.tracking import MlflowClient
 
+DATASET_DIGEST = 32
+"""Characters of a digest that a dataset of a run has; MLflow's database takes 36."""
+
 T = TypeVar("T")
+_MOST_RUNS = 50_000  # that MLflow searches at a time
 _KIND, _TRAINING = "mlflow.experimentKind", "custom_model_development"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -193,6 +197,20 @@ def find_run(settings: TrackingSettings, tags: Mapping[str, str]) -> "TrackedRun
     """
     wanted = ["attributes.status = 'FINISHED'", *(f"tags.{name} = '{value}'" for name, value in tags.items())]
     return next(iter(_newest_runs(connect(settings), settings.experiment, 1, " AND ".join(wanted))), None)
+
+
+def versions_judged(client: "MlflowClient", experiment_id: str, model_name: str, digest: str) -> set[str]:
+    """Numbers of the versions of a model that runs of an experiment judged on the same rows.
+
+    Args:
+        client: of the store.
+        experiment_id: of the experiment.
+        model_name: of the registered model.
+        digest: of the rows, as for `Run.dataset`.
+    """
+    wanted = f"datasets.digest = '{digest[:DATASET_DIGEST]}' AND tags.model_name = '{model_name}'"
+    runs = client.search_runs([experiment_id], wanted, max_results=_MOST_RUNS)
+    return {run.data.tags["version"] for run in runs if {"promotion", "version"} <= run.data.tags.keys()}
 
 
 def list_runs(client: "MlflowClient", experiment: str, limit: int) -> list[dict[str, Any]]:

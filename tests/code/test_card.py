@@ -21,6 +21,7 @@ from jabert.features import Featurized
 from jabert.methods import Description, Fitted, Job, method_of
 from jabert.report import plots
 from jabert.report.card import CONFUSION_MATRIX, Facts, make_card
+from jabert.report.pages import evidence_of
 
 HEADINGS = [
     "Result",
@@ -400,7 +401,7 @@ def test_the_way_to_load_it_runs_as_python_and_hides_the_password(facts_of):
     assert "secret" not in markdown
 
 
-def report_of(facts, texts, flips=()):
+def report_of(facts, texts, flips=(), explained=()):
     """The report page of facts, whose test rows all get the first class."""
     from jabert.report.page import report_page
 
@@ -410,7 +411,7 @@ def report_of(facts, texts, flips=()):
     history = [
         {"epoch": n, "loss": 1.0 / n, "val_loss": 1.0, "val_weighted_f1": 0.5, "best": n == 2} for n in (1, 2)
     ]
-    return report_page(facts, predicted, history, flips, texts)
+    return report_page(facts, predicted, history, flips, texts, explained=explained)
 
 
 def test_the_report_page_has_all_of_it_and_asks_nobody(facts_of):
@@ -432,9 +433,61 @@ def test_the_report_page_has_all_of_it_and_asks_nobody(facts_of):
     assert page.index("Promoted: better") < page.index("<h2>"), "the verdict comes first"
 
 
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ({}, []),
+        ({"judged_before": 0}, []),
+        ({"gain_low": -0.06, "gain_high": 0.06}, ["may be chance"]),
+        ({"gain_low": 0.001, "gain_high": 0.06}, ["is more than chance"]),
+        ({"gain_low": -0.2, "gain_high": -0.1}, ["is more than chance"]),
+        (
+            {"gain_low": 0.003, "gain_high": 0.003, "judged_before": 1},
+            ["may be chance", "1 other version was"],
+        ),
+        ({"judged_before": 1200}, ["1,200 other versions were judged on these test rows before"]),
+    ],
+)
+def test_the_evidence_says_whether_a_gain_is_more_than_chance(verdict, said):
+    counts = {"gain": 0.003, "compared_rows": 149, "became_right": 7, "became_wrong": 6}
+    found = evidence_of(verdict | counts if "gain_low" in verdict else verdict)
+    assert len(found) == len(said) and all(
+        part in sentence for part, sentence in zip(said, found, strict=True)
+    )
+
+
+def explained_of(*pieces, label="京都", similar="お寺"):
+    from jabert.evaluation.occlusion import Explained, Piece, Similar
+
+    found = [Piece(text, known, effect) for text, known, effect in pieces]
+    text = "".join(piece.text for piece in found)
+    return Explained(text, label, "グルメ", 0.9, found, [Similar(similar, label, 0.5)])
+
+
+def test_the_report_page_explains_mistakes_piece_by_piece(facts_of):
+    pieces = [("京都", True, -0.2), ("の", True, 0.0), ("ラーメン", True, 0.4), ("㋿", False, None)]
+    page = report_of(facts_of(), [], explained=[explained_of(*pieces, similar="お寺" * 99)])
+    article = re.search(r"<article>(.*?)</article>", page, re.DOTALL)[1]
+    spans = re.findall(
+        r'<span class="([^"]+)" style="--strength: ([\d.]+)" title="([^"]*)">([^<]+)<', article
+    )
+    assert spans == [
+        ("piece against", "0.30", "-0.200", "京都"),
+        ("piece for", "0.00", "+0.000", "の"),
+        ("piece for", "0.60", "+0.400", "ラーメン"),
+        ("piece for unknown", "0.00", " unknown", "㋿"),
+    ]
+    for said in ("<b>グルメ</b> with probability 0.900", "for: ラーメン +0.400", "against: 京都 -0.200"):
+        assert said in article
+    assert "お寺" * 60 + "<" in article, "similar texts are cut"
+    assert set(re.findall(r'href="#([^"]+)"', page)) == set(re.findall(r'<section id="([^"]+)"', page))
+    assert "<article>" not in report_of(facts_of(), [])
+
+
 def test_nothing_hostile_runs_in_the_report_page(facts_of):
     facts = facts_of(texts=[f"{HOSTILE}{n}" for n in range(4)], labels=("</script><b>", HOSTILE))
-    page = report_of(facts, [HOSTILE])
+    mistake = explained_of((HOSTILE, False, 0.1), ('"><script>', True, -0.1), label=HOSTILE, similar=HOSTILE)
+    page = report_of(facts, [HOSTILE], explained=[mistake])
     plain = report_of(facts_of(), ["harmless"])
     assert page.count("<script") == plain.count("<script") == 1
     assert "<b></" not in page and "<script>alert" not in page

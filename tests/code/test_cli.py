@@ -58,6 +58,10 @@ RESULT = {
     "stages": {"validate": 8.0, "train": 100.25},
     "config_digest": "c" * 64,
     "data_digest": "d" * 64,
+    "evidence": [
+        "the gain of +0.0312 may be chance",
+        "2 other versions were judged on these test rows before",
+    ],
 }
 
 
@@ -174,6 +178,25 @@ print(*sys.modules)
     assert HEAVY & loaded == set()
 
 
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        (None, "there is no such file or folder"),
+        ("text,class\n京都,a\n", "has no column 'label'"),
+        ("text,label\n", "has no rows"),
+    ],
+)
+def test_wrong_data_are_told_once_before_prefect_starts(say, tmp_path, monkeypatch, table, sentence):
+    monkeypatch.setattr("jabert.cli.commands._run_flow", lambda *_, **__: pytest.fail("Prefect starts"))
+    if table:
+        (tmp_path / "t.csv").write_text(table, encoding="utf-8")
+    methods = ["--set", "method.kind=tfidf", "--set", 'leaderboard.methods=["tfidf"]']
+    for command in ("retrain", "leaderboard"):
+        code, out, err = say(command, *methods, "--set", f"data.path={tmp_path}/t.csv")
+        assert (code, out) == (1, "")
+        assert err.startswith("jabert: ") and err.count("\n") == 1 and sentence in err
+
+
 def test_version(say):
     assert say("--version") == (0, f"jabert {jabert.__version__}\n", "")
 
@@ -238,6 +261,47 @@ def test_what_the_user_can_put_right_is_one_sentence(say, words, sentence):
     assert err.startswith("jabert: ") and sentence in err
     assert err.count("\n") == 1
     assert list(Path().rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [((), True), (("-v",), True), (("-q",), False)],
+)
+def test_the_console_shows_what_was_asked_for(words, warned, tmp_path):
+    """A process of its own, as pytest shows logs too; the table has a text twice, which is told."""
+    (tmp_path / "t.csv").write_text(
+        "text,label\n" + "".join(f"文{n},{'ab'[n % 2]}\n文0,a\n" for n in range(40))
+    )
+    command = [JABERT, "validate", *words, "--set", f"data.path={tmp_path}/t.csv", "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    assert json.loads(done.stdout)["rows"]["duplicates"] == 40
+    assert ("repeat an earlier text" in done.stderr) is warned
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ((), ["a warning", "an error"]),
+        (("--verbose",), ["Prefect's work", "a warning", "an error"]),
+        (("-v", "--quiet"), ["an error"]),
+    ],
+)
+def test_a_flow_shows_what_was_asked_for(say, words, shown):
+    import logging
+
+    from flows.command import _is_news
+
+    say("--version", *words)
+    records = [
+        logging.makeLogRecord({"name": name, "levelno": level, "msg": text})
+        for name, level, text in (
+            ("prefect.flow_runs", logging.INFO, "Prefect's work"),
+            ("jabert", logging.WARNING, "a warning"),
+            ("jabert", logging.ERROR, "an error"),
+        )
+    ]
+    assert [record.msg for record in records if _is_news(record)] == shown
+    say("--version")
 
 
 @pytest.mark.parametrize("words", [("--debug", "runs", "--set", "x"), ("runs", "--set", "x", "--debug")])
@@ -495,6 +559,7 @@ def test_the_summary_says_what_became_of_the_run(capsys, monkeypatch):
         "/corpus/knbc, digest dddddddddddd",
         RESULT["run_id"],
         "models:/jabert/4",
+        *RESULT["evidence"],
     ):
         assert fact in out
     commands = out.partition("Try next:\n")[2].splitlines()

@@ -12,6 +12,7 @@ from jabert.config import (
     bundled,
     bundled_recipes,
     fields,
+    list_settings,
     load_settings,
     local_database,
     names_method,
@@ -130,9 +131,27 @@ def test_an_unknown_setting_of_a_misspelt_group_is_answered_with_the_group():
         load_settings(None, ["datta.zzz=1"])
 
 
-def test_a_setting_unlike_all_others_is_answered_with_the_list():
-    with pytest.raises(JabertError, match=r"there is no setting zzz\.qqq; there are: data\.path, "):
-        load_settings(None, ["zzz.qqq=1"])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("zzz.qqq", ""), ("dat.tst_shr", "the nearest is data.test_share")]
+)
+def test_a_setting_unlike_all_others_is_answered_with_where_they_are_listed(name, hint):
+    with pytest.raises(JabertError) as raised:
+        load_settings(None, [f"{name}=1"])
+    sentence = str(raised.value)
+    assert sentence.startswith(f"there is no setting {name}; {hint}") and len(sentence) < 150
+    assert hint or sentence.endswith("; `jabert settings` lists all")
+
+
+def test_the_settings_of_a_group_are_listed():
+    every = list_settings()
+    assert {each["setting"] for each in every} > set(fields())
+    assert all(each["meaning"].count("\n") == 0 for each in every)
+    chosen = list_settings("features")
+    assert [each["setting"] for each in chosen] == [name for name in fields() if name.startswith("features.")]
+    assert list_settings("data.seed") == [each for each in every if each["setting"] == "data.seed"]
+    assert {each["kind"] for each in list_settings("method.units")} >= {"bi-lstm"}
+    with pytest.raises(JabertError, match="the nearest group is features"):
+        list_settings("feature")
 
 
 @pytest.mark.parametrize("override", ["data.path", "path=x", "=x", "data.=x", ".path=x", ""])

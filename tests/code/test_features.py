@@ -1,6 +1,8 @@
 import errno
+import io
 import json
 import threading
+import time
 from dataclasses import asdict
 
 import numpy as np
@@ -13,6 +15,7 @@ from jabert import features
 from jabert.config import EncoderSettings, FeaturesSettings, Settings
 from jabert.encoder import TokenIds, Tokenizer, load_encoder, open_folder
 from jabert.errors import JabertError
+from jabert.estimates import estimating
 from jabert.features import featurize, open_store, row_keys
 from jabert.features.verification import verify
 
@@ -163,16 +166,48 @@ def test_layers_stand_side_by_side_and_the_size_of_their_store_is_told_before(fo
     one, two = (settings_of(tmp_path / "store", dtype="float32", layers=count) for count in (1, 2))
     with caplog.at_level("INFO", "jabert"):
         featurize(ids, folder, one)
-        assert not caplog.messages
         featurize(ids, folder, two)
         featurize(ids, folder, two)  # nothing is missing
     store = open_store(folder, two)
     told = len(ids.flat) * 2 * 16 * 4 / 1e6
-    assert caplog.messages == [f"token vectors of 2 layers: about {told:.1f} MB in {store.path}"]
+    assert caplog.messages == [
+        f"token vectors: about {told / 2:.1f} MB in {open_store(folder, one).path}",
+        f"token vectors of 2 layers: about {told:.1f} MB in {store.path}",
+    ]
     for row in ids:
         last = vectors_of(open_store(folder, one), row)
         assert vectors_of(store, row).shape == (len(row), 32)
         np.testing.assert_allclose(vectors_of(store, row)[:, 16:], last, atol=1e-5, rtol=0)
+
+
+def test_vectors_that_are_too_many_are_refused_before_the_encoder_is_loaded(folder, tmp_path, no_encoder):
+    ids, settings = ids_of(folder, TEXTS), settings_of(tmp_path)
+    few = settings.model_copy(update={"features": settings.features.model_copy(update={"max_bytes": 5000})})
+    size = len(ids.flat) * folder.config.hidden_size * 2 / 1e6
+    sentence = rf"would take {size:.1f} MB in .*, more than features\.max_bytes = 5,000: raise it, or"
+    with pytest.raises(JabertError, match=sentence):
+        featurize(ids, folder, few)
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_a_terminal_gets_a_bar_with_the_rate_and_others_none(monkeypatch):
+    for is_terminal, quiet in ((True, False), (True, True), (False, False)):
+        stream = io.StringIO()
+        stream.isatty = lambda is_terminal=is_terminal: is_terminal
+        monkeypatch.setattr("sys.stderr", stream)
+        with estimating("featurizing", 1000, "tokens", quiet=quiet) as estimate:
+            for _ in range(5):
+                estimate.add(100)
+                time.sleep(0.11)
+        shown = stream.getvalue()
+        assert ("featurizing" in shown and "tokens/s" in shown) is (is_terminal and not quiet)
+
+
+def test_what_is_stored_counts_no_more(folder, tmp_path):
+    ids, settings = ids_of(folder, TEXTS), settings_of(tmp_path)
+    featurize(ids, folder, settings)
+    few = settings.model_copy(update={"features": settings.features.model_copy(update={"max_bytes": 1})})
+    assert featurize(ids, folder, few).computed == 0
 
 
 def test_one_layer_has_the_partition_of_yesterday_and_more_say_so(folder, tmp_path):

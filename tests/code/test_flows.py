@@ -1,7 +1,9 @@
 """What every flow has in common, without a server."""
 
 import json
+from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from secret_urls import SECRET, secret_urls
@@ -26,6 +28,21 @@ def test_prefect_stores_no_secret_of_a_parameter(url):
         assert SECRET not in json.dumps(stored)
         assert stored["recipe"] == "sample" and stored["skip_unchanged"] is True
         assert stored["overrides"][2] == "data.seed=3" and stored["overrides"][0].startswith("data.path=")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ({"recipe": "knbc", "overrides": ["data.seed=1"]}, "retrain knbc"),
+        ({"recipe": "in/mine.toml", "overrides": ["data.path=x/reviews.csv"]}, "retrain mine reviews"),
+        ({"recipe": "", "overrides": [f"data.path=https://me:{SECRET}@host/a.csv?t={SECRET}"]}, "retrain a"),
+        ({"recipe": "", "source": "s3://bucket/texts.parquet"}, "retrain texts"),
+        ({}, "retrain"),
+    ],
+)
+def test_runs_are_named_by_recipe_data_and_day(parameters, name, monkeypatch):
+    monkeypatch.setattr(flows.flow, "flow_run", SimpleNamespace(parameters=parameters))
+    assert retrain.flow_run_name() == f"{name} {date.today().isoformat()}"
 
 
 def test_a_flow_is_that_of_its_function_and_its_errors_are_redacted():

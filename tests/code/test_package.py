@@ -1,7 +1,9 @@
 import ast
+import copy
 import importlib.metadata
 import json
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -251,6 +253,9 @@ def test_the_labels_alone_can_be_had(predict):
             "output is 'score', but it can only be 'label'; without it there are all columns",
         ),
         ({"threshold": float("nan")}, "threshold is nan, but a probability is between 0 and 1"),
+        ({"topk": 2}, "there is no parameter topk; the nearest is top_k"),
+        ({"topk": None}, "there is no parameter topk; the nearest is top_k"),
+        ({"x": 1}, "there is no parameter x; there are: top_k, threshold, output"),
     ],
 )
 def test_a_parameter_without_sense_is_refused(predict, params, sentence):
@@ -394,6 +399,72 @@ def test_the_logged_model_classifies_texts(model_uri, predict):
     model = mlflow.pyfunc.load_model(model_uri)
     predicted = model.predict(pd.DataFrame({"text": TEXTS}))
     np.testing.assert_array_equal(table_of(predicted), table_of(predict(TEXTS)))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_of_a_loaded_model_answers_as_it_does(model_uri, copied):
+    import mlflow.pyfunc
+
+    model = mlflow.pyfunc.load_model(model_uri)
+    other, texts = copied(model), pd.DataFrame({"text": TEXTS})
+    np.testing.assert_array_equal(table_of(other.predict(texts)), table_of(model.predict(texts)))
+    assert other.unwrap_python_model() is not model.unwrap_python_model()
+    assert other.predict(texts, params={"top_k": 1})["probabilities"].map(len).eq(1).all()
+
+
+def test_a_loaded_model_goes_into_another_process(model_uri, tmp_path):
+    """Which knows neither this file nor the module that MLflow made of the model's code."""
+    import mlflow.pyfunc
+
+    model, texts = mlflow.pyfunc.load_model(model_uri), pd.DataFrame({"text": TEXTS})
+    (tmp_path / "model").write_bytes(pickle.dumps((model, texts)))
+    code = "import pickle, sys; model, texts = pickle.load(open(sys.argv[1], 'rb')); "
+    code += "print(model.predict(texts, params={'output': 'label'}).to_json())"
+    told = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "model"], capture_output=True, check=True, timeout=100
+    )
+    assert list(json.loads(told.stdout).values()) == model.predict(texts)["label"].tolist()
+
+
+def test_a_model_whose_files_are_gone_says_why_it_cannot_be_copied(model_uri):
+    from jabert.tracking import load_model
+
+    model = load_model(model_uri)  # which leaves no files behind
+    with pytest.raises(MlflowException, match="cannot be copied, because its files are gone from"):
+        pickle.dumps(model)
+
+
+def test_a_dict_of_lists_is_read_as_rows(model_uri, predict):
+    import mlflow.pyfunc
+
+    model = mlflow.pyfunc.load_model(model_uri)
+    found = model.predict({"text": TEXTS})
+    np.testing.assert_array_equal(table_of(found), table_of(predict(TEXTS)))
+    assert found.index.tolist() == list(range(len(TEXTS)))
+    assert len(model.predict({"text": ["電話"]})) == len(model.predict({"text": "電話"})) == 1
+    assert len(model.predict({"text": []})) == 0
+    with pytest.raises(MlflowException, match=r"^row 1: text is 5, not a string$"):
+        model.predict({"text": ["電話", 5]})
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's evaluator uses what pandas 4 will not have
+def test_mlflow_evaluates_the_labels(model_uri, predict):
+    """As docs/models.md says, and without parameters by the model's configuration."""
+    import mlflow
+
+    model = mlflow.pyfunc.load_model(model_uri)
+    data = pd.DataFrame({"text": TEXTS, "label": predict(TEXTS)["label"]})
+    data.loc[0, "label"] = next(label for label in toy.LABELS if label != data.loc[0, "label"])
+    options = {"data": data, "targets": "label", "model_type": "classifier"}
+    with mlflow.start_run():
+        by_function = mlflow.models.evaluate(
+            lambda rows: model.predict(rows, params={"output": "label"}), **options
+        )
+    with mlflow.start_run():
+        by_uri = mlflow.models.evaluate(model_uri, model_config={"output": "label"}, **options)
+    expected = 1 - 1 / len(TEXTS)
+    for found in (by_function, by_uri):
+        assert found.metrics["accuracy_score"] == pytest.approx(expected)
 
 
 def test_the_signature_is_one_text_column(model_uri):

@@ -341,7 +341,7 @@ def test_answers_are_those_of_mlflows_own_server(registry, server, champion, tmp
     split = {"columns": ["n", "text"], "index": [3, 4], "data": [[1, "京都"], [2, "電話"]]}
     bodies = [
         {"dataframe_split": split},
-        {"dataframe_split": split, "params": {"top_k": 1, "unknown": 5}},
+        {"dataframe_split": split, "params": {"top_k": 1}},
         {"dataframe_split": {"columns": ["text"], "data": []}},
         {"dataframe_records": [{"text": "京都"}, {"text": "電話"}]},
         {"inputs": ["京都", "電話"]},
@@ -403,6 +403,16 @@ def test_parameters_reach_the_model(server, champion):
     predicted = server.post({"inputs": ["京都"], "params": {"top_k": 1}}).json()["predictions"]
     assert predicted[0]["probabilities"] == {"京都": 0.75}
     assert_refused(server.post({"inputs": ["京都"], "params": {"top_k": "x"}}), 400, "top_k")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("topk", "the nearest is top_k"), ("京都", "there are: top_k"), ("", "there are: top_k")],
+)
+def test_a_parameter_that_the_model_does_not_have_is_refused_with_the_nearest(server, champion, name, hint):
+    """MLflow's own server would answer without it."""
+    refused = server.post({"inputs": ["京都"], "params": {name: 2}})
+    assert_refused(refused, 400, f"the model has no parameter {name!r}; {hint}")
 
 
 def test_requests_that_wait_together_are_predicted_together(server, champion):

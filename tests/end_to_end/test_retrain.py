@@ -191,10 +191,16 @@ def test_a_better_model_becomes_champion_and_the_old_one_is_remembered(overrides
 
     assert better["weighted_f1"] > better["champion_weighted_f1"]
     assert better["outcome"] == "promoted"
+    chance, judged = better["evidence"]
+    assert "chance (95 % interval" in chance and f"{better['rows']['test']} texts" in chance
+    assert judged.startswith("1 other version was judged on these test rows before")
+    assert registry().get("2").tags["judged_before"] == "1"
     aliases = {version["version"]: version["aliases"] for version in registry().listing()}
     assert aliases == {"1": ["previous"], "2": ["champion"]}
     (_, run), _ = runs()
     assert run.data.tags["promotion"] == "promoted"
+    note = run.data.tags["mlflow.note.content"]
+    assert all(sentence[1:] in note for sentence in better["evidence"])
     assert run.data.metrics["test/gain"] == better["weighted_f1"] - better["champion_weighted_f1"]
     written = set(artifacts(run, "promotion"))
     assert {f"promotion/{name}" for name in COMPARISON} <= written

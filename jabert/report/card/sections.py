@@ -16,7 +16,7 @@ from jabert.evaluation import Baseline, EvaluationReport
 from jabert.features import Featurized
 from jabert.markdown import code, escaped, table
 from jabert.methods import Description
-from jabert.report.pages import baseline_table
+from jabert.report.pages import baseline_table, evidence_of
 
 _SHOWN_LABELS = 20
 _SPLITS = ("train", "validation", "test")
@@ -126,6 +126,8 @@ def gate(facts: Facts) -> str:
             "changed": f"{verdict['became_right']:,} texts became right, {verdict['became_wrong']:,} wrong",
         }
         parts.append(_pairs(compared))
+    if evidence := evidence_of(verdict):
+        parts.append(_bullets(f"{sentence[0].upper()}{sentence[1:]}." for sentence in evidence))
     if warnings := verdict.get("warnings"):
         parts.append(_bullets(f"Warning: {escaped(warning)}." for warning in warnings))
     now = "Decided when the version was registered; `jabert models` shows which version is the champion now."
