@@ -31,7 +31,7 @@ class FinetuneSettings(EnsembleSettings):
     """of the Bi-LSTM, in each direction"""
     epochs: Count = 3
     """in which the learning rate falls to 0"""
-    early_stopping: bool = True
+    early_stopping: bool = Field(False, json_schema_extra={"neutral": True})
     """whether the rows of training.watch choose the epoch, by training.monitor and .patience; else the last
     is kept, and the validation rows are learned from"""
     batch_size: Count = 32
@@ -56,10 +56,15 @@ class FinetuneSettings(EnsembleSettings):
     """share of hidden units dropped in training"""
     ema: Share = 0.98
     """decay of the exponential moving average of the weights, which is measured and kept; 0: none"""
-    frozen_layers: Annotated[int, Field(ge=0)] = 0
-    """lower layers that stay as they are"""
+    frozen_layers: Annotated[int, Field(ge=0)] | None = Field(None, json_schema_extra={"neutral": 0})
+    """lower layers that stay as they are; without it the lower half. What they make of the texts is computed
+    once"""
     c: Positive = 0.02
     """inverse strength of the regularization of the softmax layer that training begins with"""
+
+    def frozen_of(self, layers: int) -> int:
+        """How many of so many layers stay as they are."""
+        return layers // 2 if self.frozen_layers is None else self.frozen_layers
 
 
 class Finetune(Method):
@@ -131,7 +136,9 @@ class Finetune(Method):
             job.settings.training,
             len(job.labels),
         )
-        encoder, hidden = encoder_layers(job, own.frozen_layers)
+        assert job.encoder is not None, "the method needs tokens, so there is an encoder"
+        frozen_layers = own.frozen_of(job.encoder.config.num_hidden_layers)
+        encoder, hidden = encoder_layers(job, frozen_layers)
         pooling = {
             "mean": Layer("mean", "over the tokens", f"({hidden})", 0),
             "cls": Layer("[CLS]", "vector of the first token", f"({hidden})", 0),
@@ -145,9 +152,7 @@ class Finetune(Method):
         }
         columns = 2 * own.units if own.head == "bi-lstm" else hidden
         frozen = (
-            f"The embeddings and the {own.frozen_layers} lowest layers"
-            if own.frozen_layers
-            else "The embeddings"
+            f"The embeddings and the {frozen_layers} lowest layers" if frozen_layers else "The embeddings"
         )
         choice = (
             f"The {training.watch} rows chose the epoch, by {training.monitor}: epoch {fitted.best_epoch} of "

@@ -115,7 +115,8 @@ class Learner:
             ids: of their tokens.
             kept: a file for what the layers that do not learn make of them, if there are such.
         """
-        return Texts(ids, self._of_frozen, kept if self._own.frozen_layers else None, self._own.token_budget)
+        frozen = self._own.frozen_of(self.network.bert.config.num_hidden_layers)
+        return Texts(ids, self._of_frozen, kept if frozen else None, self._own.token_budget)
 
     def begin(self, texts: Texts, classes: npt.NDArray[np.int32]) -> None:
         """Fit the softmax layer on the encoder as it is: else the first steps would spoil the encoder."""
@@ -312,14 +313,15 @@ def new_learner(job: Job, dropout: float, steps: int, trained: Weights | None = 
     own, training, encoder = own_settings(job), job.settings.training, job.encoder
     assert encoder is not None, "the method needs tokens, so there is an encoder"
     layers = encoder.config.num_hidden_layers
-    if own.frozen_layers >= layers:
-        raise JabertError(f"method.frozen_layers is {own.frozen_layers}, but the encoder has {layers} layers")
+    frozen = own.frozen_of(layers)
+    if frozen >= layers:
+        raise JabertError(f"method.frozen_layers is {frozen}, but the encoder has {layers} layers")
     head = new_head(own.head, encoder.config.hidden_size, len(job.labels), own.units, training.seed)
     network = Network(
         {**read_variables(encoder), **head, **(trained or {})},
         encoder.config,
         own.head,
-        frozen=own.frozen_layers,
+        frozen=frozen,
         precision=precision_of(training),
         dropout=dropout,
         seed=training.seed,
