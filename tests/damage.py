@@ -489,11 +489,22 @@ def _alarm(*_: Any) -> None:
     raise Hang
 
 
+@contextlib.contextmanager
+def silent_and_bounded() -> Iterator[None]:
+    """Nothing is logged, and SIGALRM is a hang; afterwards both are as before, for other tests' sake."""
+    before = signal.signal(signal.SIGALRM, _alarm)
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        signal.signal(signal.SIGALRM, before)
+
+
+@silent_and_bounded()
 def attempt_cases(name: str, seeds: Iterator[int], tell: Callable[[dict[str, Any]], None]) -> None:
     """Try cases of a format, each named by its seed, and tell of each when it begins and what came of it."""
     form = FORMATS[name]
-    signal.signal(signal.SIGALRM, _alarm)
-    logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as scratch:
         sound, folder = Path(scratch, "sound"), Path(scratch, "case")
         folder.mkdir()

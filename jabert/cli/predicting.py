@@ -34,7 +34,8 @@ def given_texts(texts: Sequence[str], file: str | None) -> list[str]:
     name = "stdin" if file in (None, _STDIN) else str(file)
     try:
         content = sys.stdin.buffer.read() if name == "stdin" else expanded(name).read_bytes()
-        lines = content.decode("utf-8-sig").splitlines()
+        # By line feeds only: str.splitlines divides at signs that stand in texts, too.
+        lines = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except UnicodeDecodeError:
         raise JabertError(
             f"{name} is not UTF-8 text; `jabert score` reads tables in other encodings"

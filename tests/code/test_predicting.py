@@ -71,6 +71,7 @@ def on_stdin(monkeypatch, content):
 def test_a_dash_is_stdin_and_a_file_is_read_by_lines(champions, say, monkeypatch, tmp_path):
     """More than the model takes at a time; blank lines, line ends and mark of Windows don't count."""
     lines = [f"{text}{number}" for text in TEXTS for number in range(3)]
+    lines[0] += "\u2028\x0b\x85が続く"  # no ends of lines, though Python takes them for such
     content = ("\ufeff" + "\r\n".join(["", *lines, "　", ""])).encode()
     (tmp_path / "texts.txt").write_bytes(content)
     expected = json.loads(say(champions["linear"], "--json", *lines)[1])
