@@ -271,6 +271,8 @@ def retrain(
     from jabert.cli.summary import print_summary
 
     result = _run_flow("retrain", given.recipe, overrides, skip_unchanged)
+    if given.as_json:
+        del result["evidence"]  # what programs read has had the same fields since 0.1.0
     given.show(result, print_summary, settings)
 
 

@@ -60,7 +60,7 @@ def test_a_killed_process_can_be_run_again_and_goes_on_from_its_last_epoch(overr
     again = subprocess.run(command([*overrides, *LONG], "--json"), capture_output=True, text=True, check=True)
 
     result = json.loads(again.stdout)
-    assert result["promoted"]
+    assert result["promoted"] and "evidence" not in result, "the fields of --json stay as they are"
     assert result["features"]["computed"] == 0
     run = newest_run()
     assert run.info.run_id == result["run_id"]
@@ -72,13 +72,15 @@ def test_a_killed_process_can_be_run_again_and_goes_on_from_its_last_epoch(overr
     open_registry(load_settings()).load_champion()
 
 
-def test_what_a_stage_refuses_is_a_sentence_without_traceback(overrides):
+def test_a_wrong_column_is_said_once_before_anything_runs(overrides):
     words = command([*overrides, "data.label_column=topic"])
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert re.search(r"^jabert: .*toy\.csv has no column 'topic'", done.stderr, re.MULTILINE)
-    assert newest_run().info.status == "FAILED"
+    assert len(re.findall(r"^jabert: .*toy\.csv has no column 'topic'", done.stderr, re.MULTILINE)) == 1
+    assert "temporary server" not in done.stderr
+    experiments = connect(load_settings().tracking).search_experiments()
+    assert [experiment.name for experiment in experiments] == ["Default"]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -37,6 +37,7 @@ RESULT = {
     "stages",
     "config_digest",
     "data_digest",
+    "evidence",
 }
 COMPARISON = {
     "comparison.json",
