@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 from openvino import opset13 as ops
 
 from jabert.encoder.packed import Rows, graph, ints
@@ -65,5 +64,7 @@ def count_parameters(path: Path) -> int:
 
 
 def _model(path: Path) -> Any:
+    from jabert.encoder.openvino import core
+
     with refusing(f"{path} is not an ONNX model that OpenVINO reads"):
-        return openvino.Core().read_model(path)
+        return core().read_model(path)

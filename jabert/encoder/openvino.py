@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,10 @@ class OpenVinoEncoder:
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",  # all cores compute one batch
         }
-        core, layout = openvino.Core(), layout_graph(mask_id_zero=mask_id_zero)
+        layout = layout_graph(mask_id_zero=mask_id_zero)
         with ThreadPoolExecutor(1) as thread:
-            compiling = thread.submit(core.compile_model, layout, "CPU")
-            self._request = core.compile_model(bert, "CPU", hints).create_infer_request()
+            compiling = thread.submit(core().compile_model, layout, "CPU")
+            self._request = core().compile_model(bert, "CPU", hints).create_infer_request()
             self._layout = compiling.result().create_infer_request()
         self(_FIRST_BATCH)
 
@@ -84,6 +84,17 @@ class OpenVinoEncoder:
         inputs = {output.any_name: values for output, values in layout.items()}
         found = self._request.infer(inputs, share_inputs=True, share_outputs=True)["vectors"]
         return np.array(found[: len(ids.flat)])  # a copy, since the next batch overwrites `found`
+
+
+@cache
+def core() -> Any:
+    """OpenVINO, once for the process and never let go.
+
+    Its CPU plugin gives the thread that loads it a stack for signal handlers, and unmaps it in whichever
+    thread lets go of the plugin last. If that is another one, the next signal to the first, such as Ctrl-C,
+    is a segmentation fault (2026.4).
+    """
+    return openvino.Core()
 
 
 def _cached_graph(folder: EncoderFolder, cache: Path, layers: int) -> Any:
@@ -102,7 +113,7 @@ def _cached_graph(folder: EncoderFolder, cache: Path, layers: int) -> Any:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     try:
-        return openvino.Core().read_model(path)
+        return core().read_model(path)
     except RuntimeError:
         raise JabertError(f"{path} cannot be read; delete {path.parent}, and it is built again") from None
 

@@ -24,7 +24,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib import import_module
 from itertools import accumulate, chain, pairwise
 from operator import methodcaller
@@ -332,6 +332,19 @@ class Vectors:
     layers: int
 
 
+@cache
+def _openvino() -> Any:
+    """OpenVINO, once for the process and never let go.
+
+    Its CPU plugin gives the thread that loads it a stack for signal handlers, and unmaps it in whichever
+    thread lets go of the plugin last. If that is another one, the next signal to the first is a segmentation
+    fault (2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class Network:
     """A tokenizer, an encoder and heads, whatever their layers: token ids and lengths to probabilities.
 
@@ -351,11 +364,9 @@ class Network:
     """
 
     def __init__(self, folder: Path, classes: int, heads: Sequence[Path] = ()) -> None:
-        import openvino
-
         self._habits = json.loads((folder / "network.json").read_text(encoding="utf-8"))
         self._encode = tokenizer_of(folder, self._habits)
-        core = openvino.Core()
+        core = _openvino()
         fast = self._habits["precision"] == "bfloat16" and "BF16" in core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         )

@@ -209,3 +209,28 @@ def test_whoever_loses_a_signal_the_process_ends_soon(loss, number):
     assert ended - begun < 2.5
     is_forced = loss in ("a call of C", "whoever catches all, for ever")
     assert ("last words" in done.stdout) == is_forced
+
+
+LET_GO = """
+import signal, threading
+import numpy as np, openvino
+from openvino import opset13 as ops
+from {module} import {name}
+
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+given = ops.parameter([1, 4], dtype=np.float32)
+held = [{name}().compile_model(openvino.Model([ops.relu(given)], [given]), "CPU")]
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("jabert.encoder.openvino", "core"), ("jabert.runtime.text_classifier", "_openvino")]
+)
+def test_a_signal_is_heard_though_another_thread_let_go_of_the_last_network(module, name):
+    script = LET_GO.format(module=module, name=name)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
