@@ -1,6 +1,9 @@
 """What all tests share: a toy encoder and corpus, the real ones, and a wall around the user's own state."""
 
 import atexit
+import contextlib
+import functools
+import logging
 import os
 import signal
 import sys
@@ -80,13 +83,28 @@ def toy_table(tmp_path_factory):
 @pytest.fixture(scope="session")
 def prefect_server():
     """One temporary Prefect server for all tests of a process that run flows."""
+    _start_prefect()
+
+
+@functools.cache
+def _start_prefect():
+    """Start a server that runs until the process ends.
+
+    A worker of pytest-xdist that waits for more tests ends its session's fixtures, and a second server in the
+    same process is not found by Prefect's clients.
+    """
     import flows
 
     assert flows  # its settings must be there before Prefect is imported
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=90):
-        yield
+    running = contextlib.ExitStack()
+    running.enter_context(prefect_test_harness(server_startup_timeout=90))
+
+    @atexit.register
+    def stop():
+        logging.disable()  # pytest has closed what Prefect's log would be written to
+        running.close()
 
 
 @pytest.fixture
