@@ -24,7 +24,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from importlib import import_module
 from itertools import accumulate, chain, pairwise
 from operator import methodcaller
@@ -332,7 +332,6 @@ class Vectors:
     layers: int
 
 
-@cache
 def _openvino() -> Any:
     """OpenVINO, once for the process and never let go.
 
@@ -342,7 +341,8 @@ def _openvino() -> Any:
     """
     import openvino
 
-    return openvino.Core()
+    # Kept by the library's module: this one goes with its model, and another comes with the next.
+    return vars(openvino).setdefault("kept_for_good", openvino.Core())
 
 
 class Network:

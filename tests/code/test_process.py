@@ -212,14 +212,18 @@ def test_whoever_loses_a_signal_the_process_ends_soon(loss, number):
 
 
 LET_GO = """
-import signal, threading
+import runpy, signal, threading
 import numpy as np, openvino
 from openvino import opset13 as ops
-from {module} import {name}
+from jabert.encoder.openvino import core
+from jabert.runtime import text_classifier
 
 signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
 given = ops.parameter([1, 4], dtype=np.float32)
-held = [{name}().compile_model(openvino.Model([ops.relu(given)], [given]), "CPU")]
+model = openvino.Model([ops.relu(given)], [given])
+{how}
+held = [of_a_kind().compile_model(model, "CPU")]
+del of_a_kind
 thread = threading.Thread(target=held.clear)
 thread.start()
 thread.join()
@@ -228,9 +232,15 @@ signal.raise_signal(signal.SIGUSR1)
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("jabert.encoder.openvino", "core"), ("jabert.runtime.text_classifier", "_openvino")]
+    "how",
+    [
+        pytest.param("of_a_kind = core", id="features"),
+        pytest.param(
+            "of_a_kind = runpy.run_path(text_classifier.__file__)['_openvino']", id="a registered model"
+        ),
+    ],
 )
-def test_a_signal_is_heard_though_another_thread_let_go_of_the_last_network(module, name):
-    script = LET_GO.format(module=module, name=name)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+def test_a_signal_is_heard_though_another_thread_let_go_of_the_last_network(how):
+    script = [sys.executable, "-c", LET_GO.format(how=how)]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
