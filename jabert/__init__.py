@@ -12,9 +12,13 @@ All that a notebook or script needs is here, and is loaded when it is first used
     jabert.plot_confusion_matrix(report).savefig("confusion_matrix.png")
 """
 
+import sys
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+# With it, importing openvino tells its maker so, over the network and in a process of its own.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     from jabert.notebook import (

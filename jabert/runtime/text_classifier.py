@@ -20,6 +20,7 @@ import hashlib
 import json
 import re
 import reprlib
+import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -339,6 +340,8 @@ def _openvino() -> Any:
     thread lets go of the plugin last. If that is another one, the next signal to the first is a segmentation
     fault (2026.4).
     """
+    # With it, importing openvino tells its maker so, over the network and in a process of its own.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     # Kept by the library's module: this one goes with its model, and another comes with the next.

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import toy
 import toy_champion
+from ports import free_port
 
 import flows  # noqa: F401  the settings come before Prefect
 from jabert.config import load_settings
@@ -152,7 +153,7 @@ def server(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        server = SubprocessASGIServer()
+        server = SubprocessASGIServer(free_port())  # without a port it is that of the process
         server.start()
     yield server.api_url
     server.stop()

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 from prefect.exceptions import TerminationSignal
 
 from jabert.process import handle_signals, raise_missed_signals, received_signal
+from jabert.runtime import text_classifier
 
 pytestmark = pytest.mark.usefixtures("listening")
 
@@ -244,3 +246,18 @@ def test_a_signal_is_heard_though_another_thread_let_go_of_the_last_network(how)
     script = [sys.executable, "-c", LET_GO.format(how=how)]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    [
+        "import jabert, openvino",
+        "import runpy; runpy.run_path({path!r})['_openvino']()",
+    ],
+    ids=["features", "a registered model"],
+)
+def test_openvino_tells_nobody_that_it_is_imported(loaded):
+    path = str(Path(text_classifier.__file__))
+    told = "import sys; print([n for n in sys.modules if n.startswith('openvino_telemetry.')])"
+    script = [sys.executable, "-c", f"{loaded.format(path=path)}; {told}"]
+    assert subprocess.run(script, capture_output=True, text=True, check=True).stdout == "[]\n"
