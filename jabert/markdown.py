@@ -32,6 +32,11 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", _on_one_line(text))
 
 
+def as_sentence(words: str) -> str:
+    """Words as a sentence: `the gain is small` as `The gain is small.`."""
+    return f"{words[0].upper()}{words[1:]}."
+
+
 def code(text: str, language: str = "") -> str:
     """A code block of lines, with a fence that is longer than any in them."""
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])

@@ -118,14 +118,11 @@ def _secrets_in(parts: Parts) -> Iterator[str]:
     token = user if not password or len(user) >= _TOKEN else ""  # else a name that other texts have too
     yield from (each for each in (whole if password else "", password, token) if len(each) >= _SHORTEST)
     # A library that takes the URL apart in another way speaks of pieces.
-    words = {word for written in (password or user, unquote(password or user)) for word in _words(written)}
+    given = password or user
+    words = {word for written in (given, unquote(given)) for word in re.split(r"[/@:?#\s]", written)}
     pieces = [*words, parts.more[1:], *re.split("[&;#?]", parts.more)]
     values = [piece.partition("=")[2] for piece in pieces]
     yield from (each for each in (*pieces, *values) if len(each) >= _SHORTEST_PIECE)
-
-
-def _words(password: str) -> list[str]:
-    return re.split(r"[/@:?#\s]", password)
 
 
 def _ways_to_write(secret: str) -> set[str]:

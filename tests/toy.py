@@ -223,6 +223,14 @@ def quick_settings(table, encoder):
     ]
 
 
+def settings_of(table, *overrides):
+    """Settings with a table of which a quarter are test rows, and a quarter validation rows."""
+    from jabert.config import load_settings
+
+    shares = ["data.test_share=0.25", "data.validation_share=0.25"]
+    return load_settings(None, [f"data.path={table}", *shares, *overrides])
+
+
 def numpy_bert(weights, config, ids, attended=None, layers=1):
     """BERT's forward pass of one text, as keras-bert computes it, from the formulas.
 

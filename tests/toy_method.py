@@ -4,10 +4,11 @@ import sys
 from typing import ClassVar
 
 import numpy as np
+import toy
 from toy_package import write_ngrams
 
 from jabert import config
-from jabert.config import MethodSettings, Positive, load_settings
+from jabert.config import MethodSettings, Positive
 from jabert.methods import Description, Export, Fitted, Layer, Member, Method
 
 
@@ -57,5 +58,4 @@ def install(monkeypatch):
 
 def settings_of(table, *overrides):
     """Settings of a quick experiment with the toy method, on a toy table."""
-    shares = ["data.test_share=0.25", "data.validation_share=0.25"]
-    return load_settings(None, [f"data.path={table}", *shares, "method.kind=toy", *overrides])
+    return toy.settings_of(table, "method.kind=toy", *overrides)

@@ -9,6 +9,7 @@ from typing import Any
 
 from jabert.cli.output import grid, print_listing, print_rich, say
 from jabert.config import Settings, TrackingSettings, load_settings
+from jabert.markdown import as_sentence
 from jabert.safe import printable
 
 _SHOWN_SUSPECTS = 20
@@ -50,7 +51,7 @@ def print_leaderboard(result: dict[str, Any]) -> None:
     for each in result["methods"]:
         if each["weighted_f1"] is None:
             say(f"{each['method']} failed: {each['error']}")
-    print_rich("", f"{result['verdict'][0].upper()}{result['verdict'][1:]}.", "", result["protocol"] + ".")
+    print_rich("", as_sentence(result["verdict"]), "", result["protocol"] + ".")
     if promotion := result.get("promotion"):
         print_rich(f"Version {promotion['model_version']}: {promotion['outcome']}, {promotion['reason']}.")
     print_rich(f"Report: leaderboard/leaderboard.html among the artifacts of run {result['run_id']}.")
@@ -73,7 +74,7 @@ def print_sweep(result: dict[str, Any]) -> None:
             say(f"trial {each['number']} failed: {each['error']}")
     pruned = sum(each["state"] == "pruned" for each in trials)
     print_rich("", f"{len(trials)} trials, {pruned} of them pruned; {result['protocol']}.")
-    print_rich(f"{result['verdict'][0].upper()}{result['verdict'][1:]}.")
+    print_rich(as_sentence(result["verdict"]))
     print_rich(f"Report: sweep/sweep.html among the artifacts of run {result['run_id']}.", "", "Try next:")
     say(f"  {_typed()} retrain --recipe {quote(result['recipe'])}")
 

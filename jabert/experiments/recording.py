@@ -18,6 +18,7 @@ from jabert.evaluation import Baseline, Leaderboard, Sweep, baseline_metrics, pr
 from jabert.evaluation.occlusion import Explained
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.features import Featurized
+from jabert.markdown import as_sentence
 from jabert.methods import Epoch, encoder_of, method_of
 from jabert.registry import Move, Verdict
 from jabert.report import plots
@@ -249,7 +250,7 @@ def record_comparison(verdict: Verdict, run: Run, folder: str = "promotion") -> 
 
 def record_verdict(verdict: Verdict, note: str, history: list[Move], run: Run) -> None:
     """Tags that runs can be filtered by, the gain, and the history of the champion as a table."""
-    facts, said = verdict.facts(), [f"{sentence[0].upper()}{sentence[1:]}." for sentence in verdict.evidence]
+    facts, said = verdict.facts(), map(as_sentence, verdict.evidence)
     run.tags(
         {
             "promotion": verdict.outcome,

@@ -98,8 +98,7 @@ def featurize(
     Raises:
         JabertError: the device does not exist, the encoder has fewer layers than asked for, the checkpoint
             does not fit its configuration, the vectors are more than `features.max_bytes`, or the disk is
-            full. Batches written before the error stay, and
-            the next run reuses them.
+            full. Batches written before the error stay, and the next run reuses them.
     """
     beginning = time.perf_counter()
     choice, _ = choice_for(folder, settings.encoder), folder.fingerprint

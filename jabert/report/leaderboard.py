@@ -35,7 +35,7 @@ def leaderboard_page(board: Leaderboard, pictures: Mapping[str, Path] | None = N
     failed = [(each.method, each.error, len(each.folds)) for each in board.failures]
     parts = [
         "# Leaderboard",
-        f"**{markdown.escaped(board.verdict[0].upper() + board.verdict[1:])}.**",
+        f"**{markdown.escaped(markdown.as_sentence(board.verdict))}**",
         f"Protocol: {markdown.escaped(board.protocol)}.",
         *([markdown.table(_COLUMNS, rows), _NOTES] if rows else []),
     ]

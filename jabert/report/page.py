@@ -13,6 +13,7 @@ from jabert.config import neutral_values
 from jabert.evaluation import EvaluationReport
 from jabert.evaluation.comparison import Flip
 from jabert.evaluation.occlusion import Explained
+from jabert.markdown import as_sentence
 from jabert.report import plots
 from jabert.report.card import sections
 from jabert.report.card.sections import Facts
@@ -122,8 +123,8 @@ def report_page(
 
 def verdict_sentence(verdict: Any) -> str:
     """What the gate decided, why, and whether a gain is more than chance; of `Verdict.facts`."""
-    evidence = (f" {sentence[0].upper()}{sentence[1:]}." for sentence in evidence_of(verdict))
-    return f"{verdict['outcome'].capitalize()}: {verdict['reason']}.{''.join(evidence)}"
+    evidence = map(as_sentence, evidence_of(verdict))
+    return " ".join([f"{verdict['outcome'].capitalize()}: {verdict['reason']}.", *evidence])
 
 
 def _of_the_result(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jabert.evaluation import SHORT_TEXT, Baseline, Comparison, EvaluationReport, advice
-from jabert.markdown import escaped, table
+from jabert.markdown import as_sentence, escaped, table
 
 _SHOWN_FLIPS = 20
 _SCORES = {
@@ -59,7 +59,7 @@ def baseline_table(report: EvaluationReport, baselines: Sequence[Baseline]) -> s
     columns = ["", "weighted F1", "gain of the model", "its 95 % interval"]
     shown = table(columns, [("this model", report.weighted_f1, None, None), *rows])
     advised = advice(baselines, report.weighted_f1)
-    return f"{shown}\n\n**{escaped(advised[0].upper() + advised[1:])}.**" if advised else shown
+    return f"{shown}\n\n**{escaped(as_sentence(advised))}**" if advised else shown
 
 
 def evidence_of(verdict: Mapping[str, Any]) -> list[str]:

@@ -30,7 +30,7 @@ def sweep_page(sweep: Sweep, pictures: Mapping[str, Path] | None = None) -> str:
     rows = [_cells(trial, names) for trial in ranked]
     parts = [
         "# Sweep",
-        f"**{markdown.escaped(sweep.verdict[0].upper() + sweep.verdict[1:])}.**",
+        f"**{markdown.escaped(markdown.as_sentence(sweep.verdict))}**",
         f"Protocol: {markdown.escaped(sweep.protocol)}.",
         markdown.table(["trial", "weighted F1", "state", *names], rows, longest=None),
         _NOTES,

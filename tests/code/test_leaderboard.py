@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import toy
 import toy_method
+from toy import settings_of
 
 from jabert.cli import main
 from jabert.config import load_settings
@@ -25,16 +26,6 @@ from jabert.tracking import connect, tracked_run
 def toy_kind(monkeypatch):
     toy_method.install(monkeypatch)
     return toy_method.Toy
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return f"tracking.uri=sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-
-
-def settings_of(table, *overrides):
-    shares = ["data.test_share=0.25", "data.validation_share=0.25"]
-    return load_settings(None, [f"data.path={table}", *shares, *overrides])
 
 
 def methods(*names):

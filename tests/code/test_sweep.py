@@ -13,6 +13,7 @@ import pytest
 import toy
 import toy_method
 from optuna.trial import TrialState
+from toy import settings_of
 
 from jabert.cli import main
 from jabert.config import load_settings
@@ -50,16 +51,6 @@ def toy_kind(monkeypatch):
     monkeypatch.setattr(toy_method.Toy, "chooses", True)
     monkeypatch.setattr(toy_method.Toy, "fit", fit)
     return toy_method.Toy
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return f"tracking.uri=sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-
-
-def settings_of(table, *overrides):
-    shares = ["data.test_share=0.25", "data.validation_share=0.25"]
-    return load_settings(None, [f"data.path={table}", *shares, *overrides])
 
 
 SMOOTHING = "sweep.method.smoothing=[1.0, 20.0]"

@@ -67,6 +67,7 @@ class Network:
     Attributes:
         learning: the variables that learn, by name.
         bert: the encoder.
+        frozen: its layers that stay as they are, from below.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Network:
         seed: int = 0,
     ) -> None:
         self.bert = Bert(weights, config, precision=precision, dropout=dropout, seed=seed)
-        self._head, self._frozen, self._dropout = head, frozen, dropout
+        self._head, self.frozen, self._dropout = head, frozen, dropout
         own = {name: value for name, value in weights.items() if name.startswith("head/")}
         self._own = {name: tf.Variable(value, name=name) for name, value in own.items() if name not in LSTM}
         if head == "bi-lstm":
@@ -99,7 +100,7 @@ class Network:
             ids: int32 (tokens,), of texts one behind the other.
             windows: int32 (windows,), tokens of each row that the encoder reads at once.
         """
-        return self.bert.below(ids, windows, self._frozen)
+        return self.bert.below(ids, windows, self.frozen)
 
     def pool(self, x: Any, windows: Any, lengths: Any, *, training: bool = False) -> Any:
         """What the softmax layer looks at, float32 (texts, columns).
@@ -110,7 +111,7 @@ class Network:
             lengths: int32 (texts,), tokens of each text, those of all its windows.
             training: whether hidden units are dropped.
         """
-        vectors = self.bert.above(x, windows, self._frozen, training=training)
+        vectors = self.bert.above(x, windows, self.frozen, training=training)
         if self._head == "cls":
             return tf.gather(vectors, tf.cumsum(lengths, exclusive=True))
         if self._head == "bi-lstm":

@@ -115,8 +115,7 @@ class Learner:
             ids: of their tokens.
             kept: a file for what the layers that do not learn make of them, if there are such.
         """
-        frozen = self._own.frozen_of(self.network.bert.config.num_hidden_layers)
-        return Texts(ids, self._of_frozen, kept if frozen else None, self._own.token_budget)
+        return Texts(ids, self._of_frozen, kept if self.network.frozen else None, self._own.token_budget)
 
     def begin(self, texts: Texts, classes: npt.NDArray[np.int32]) -> None:
         """Fit the softmax layer on the encoder as it is: else the first steps would spoil the encoder."""

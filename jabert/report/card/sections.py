@@ -14,7 +14,7 @@ from jabert.dataset.readers import format_of
 from jabert.encoder import EncoderFolder
 from jabert.evaluation import Baseline, EvaluationReport
 from jabert.features import Featurized
-from jabert.markdown import code, escaped, table
+from jabert.markdown import as_sentence, code, escaped, table
 from jabert.methods import Description
 from jabert.report.pages import baseline_table, evidence_of
 
@@ -127,7 +127,7 @@ def gate(facts: Facts) -> str:
         }
         parts.append(_pairs(compared))
     if evidence := evidence_of(verdict):
-        parts.append(_bullets(f"{sentence[0].upper()}{sentence[1:]}." for sentence in evidence))
+        parts.append(_bullets(map(as_sentence, evidence)))
     if warnings := verdict.get("warnings"):
         parts.append(_bullets(f"Warning: {escaped(warning)}." for warning in warnings))
     now = "Decided when the version was registered; `jabert models` shows which version is the champion now."
