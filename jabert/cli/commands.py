@@ -342,7 +342,7 @@ def validate_command(
     ] = False,
 ) -> None:
     """Check the data against their suite of expectations, without training."""
-    from jabert.cli.summary import print_quick_check
+    from jabert.cli.summary import print_quick_check, print_validation
     from jabert.experiments import retraining, steps
     from jabert.experiments.data_check import quick_check
     from jabert.experiments.recording import tell
@@ -352,8 +352,6 @@ def validate_command(
     report = steps.validate(settings, data)
     warnings = [*data.notes, *report.warnings()]
     tell(warnings if given.as_json else data.notes)  # the findings are in the table of the report
-    counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in data.counts.items() if count)
-    text = f"{counts}\n\n{report.to_markdown()}\ndata docs: {report.page}"
     quick = quick_check(settings) if check else None
     facts = {
         "rows": data.counts,
@@ -364,7 +362,7 @@ def validate_command(
         "guessed": data.form,
         "files": data.forms,
     }
-    given.show(facts, lambda _: say(text))
+    given.show(facts, lambda _: print_validation(data.counts, report))
     if quick and not given.as_json:
         print_quick_check(quick)
     report.raise_if_critical()

@@ -1,16 +1,19 @@
-"""What `jabert retrain`, `leaderboard`, `sweep` and `data check` print at their end."""
+"""What `jabert retrain`, `validate`, `leaderboard`, `sweep` and `data check` print at their end."""
 
 import os
 import sys
 from pathlib import Path
 from shlex import quote
 from shutil import which
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jabert.cli.output import grid, print_listing, print_rich, say
 from jabert.config import Settings, TrackingSettings, load_settings
 from jabert.markdown import as_sentence
 from jabert.safe import printable
+
+if TYPE_CHECKING:
+    from jabert.validation.report import ValidationReport
 
 _SHOWN_SUSPECTS = 20
 _SHOWN_TRIALS = 10
@@ -77,6 +80,20 @@ def print_sweep(result: dict[str, Any]) -> None:
     print_rich(as_sentence(result["verdict"]))
     print_rich(f"Report: sweep/sweep.html among the artifacts of run {result['run_id']}.", "", "Try next:")
     say(f"  {_typed()} retrain --recipe {quote(result['recipe'])}")
+
+
+def print_validation(counts: dict[str, int], report: "ValidationReport") -> None:
+    """Print what was read, and which expectations are not met, each with its first row.
+
+    Args:
+        counts: rows read, left out and in each split.
+        report: the outcome of the suite.
+    """
+    say(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items() if count))
+    say(f"\n{report.outcome}\n")
+    for finding in report.findings:
+        say(f"{finding.severity}, {finding.short()}\n")
+    say(f"data docs: {report.page}")
 
 
 def print_quick_check(found: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from jabert.errors import JabertError
 
 _SEPARATORS = re.compile(r"[,;|/、，；｜／\t\n]")
 _MOST_SHOWN, _LONGEST_SHOWN = 10, 100  # labels in a sentence, and characters of each
-_LONGEST_LIST = 10_000  # characters
+_LONGEST_LABEL = 10_000  # characters; a suite warns from 200 on
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 _NULLS = {"", "nan", "null", "none", "na", "n/a", "#n/a", "nil", "<na>"}
 
@@ -32,8 +32,9 @@ def with_classes(rows: pd.DataFrame, settings: DataSettings) -> tuple[pd.DataFra
         settings: `labels` and `normalize_labels` are used.
 
     Raises:
-        JabertError: a cell holds several labels; names file and line.
+        JabertError: a cell holds several labels, or more than 10,000 characters; names file and line.
     """
+    _refuse_long(rows)
     counts = {str(label): int(count) for label, count in rows["label"].value_counts().items()}
     _refuse_several(rows, counts, settings.labels)
     notes: list[str] = []
@@ -106,6 +107,18 @@ def _shown(label: str) -> str:
     return repr(label if len(label) <= _LONGEST_SHOWN else f"{label[:_LONGEST_SHOWN]}…")
 
 
+def _refuse_long(rows: pd.DataFrame) -> None:
+    """Refuse a label that can be no name of a class: tables, plots and metrics repeat it in many places."""
+    lengths = rows["label"].str.len()
+    if lengths.max() > _LONGEST_LABEL:
+        row = rows.loc[lengths.idxmax()]
+        raise JabertError(
+            f"{row['file']}, line {row['line']}: the label has {len(row['label']):,} characters, and the name "
+            f"of a class has at most {_LONGEST_LABEL:,}: {_shown(row['label'])}; is data.label_column the "
+            "column of the labels?"
+        )
+
+
 def _refuse_several(rows: pd.DataFrame, counts: Mapping[str, int], allowed: Collection[str]) -> None:
     """Refuse a cell that is a list, or that is made of labels which also stand alone, or in another order."""
     known, orders = set(allowed), defaultdict(set)
@@ -132,7 +145,7 @@ def _parts(label: str) -> list[str]:
 
 
 def _is_list(label: str) -> bool:
-    if not (label.startswith("[") and label.endswith("]")) or len(label) > _LONGEST_LIST:
+    if not (label.startswith("[") and label.endswith("]")):
         return False
     for read in (json.loads, ast.literal_eval):
         try:

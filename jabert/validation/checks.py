@@ -122,16 +122,22 @@ def _measured_texts(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
 def _located(table: pd.DataFrame) -> pd.DataFrame:
     """The table with the start of each text in `excerpt`, and an index that says where a row comes from.
 
+    A text and a label are shortened there, as each expectation repeats them.
+
     With this index, Great Expectations names offending rows by file and line, in its pages too; its own
     option for it, `unexpected_index_column_names`, takes ten times as long as everything else.
     """
-    texts = table["text"].astype("str")
-    excerpts = texts.where(~(texts.str.len() > _EXCERPT), texts.str[:_EXCERPT] + "…")
+    excerpts = _excerpts(table["text"])
     quoted = excerpts.map(repr, na_action="ignore").fillna("no text")
     index = table["file"].astype("str") + " line " + table["line"].astype("str") + ": " + quoted
     if "label" in table:
-        index += " (" + table["label"].astype("str").fillna("no label") + ")"
+        index += " (" + _excerpts(table["label"]).fillna("no label") + ")"
     return table.assign(excerpt=excerpts).set_axis(pd.Index(index, name=None))
+
+
+def _excerpts(column: pd.Series) -> pd.Series:
+    texts = column.astype("str")
+    return texts.where(~(texts.str.len() > _EXCERPT), texts.str[:_EXCERPT] + "…")
 
 
 def _check(

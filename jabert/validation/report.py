@@ -71,6 +71,19 @@ class ValidationReport:
         return self.suite_file.stem
 
     @property
+    def outcome(self) -> str:
+        """Whether the data may be used, in one sentence. Great Expectations fails a suite for any finding."""
+        if not self.findings:
+            return f"Suite {self.suite} passed: all {self.evaluated} expectations are met."
+        not_met = f"{len(self.findings)} of {self.evaluated} expectations not met"
+        if self.success:
+            return (
+                f"Suite {self.suite} passed: {not_met}, none of them critical (its page says Failed for any)."
+            )
+        critical = sum(finding.severity == "critical" for finding in self.findings)
+        return f"Suite {self.suite} failed: {not_met}, {critical} critical."
+
+    @property
     def page(self) -> Path:
         """The page of the results. `index.html` links to it only with scripts from the network."""
         pages = (self.folder / "data_docs").glob("validations/**/*.html")
@@ -102,13 +115,11 @@ class ValidationReport:
 
     def to_markdown(self) -> str:
         """One line with the outcome, and a table of the findings."""
-        verdict = "passed" if self.success else "**failed**"
-        outcome = f"Suite `{self.suite}` {verdict}: {len(self.findings)} of {self.evaluated} not met.\n"
         if not self.findings:
-            return outcome
+            return f"{self.outcome}\n"
         headings = ["severity", "meaning", "expectation", "column", "found", "rows", "first"]
         rows = [
             [f.severity, f.meaning, f.expectation, f.column, f.observed, f.rows or "", (*f.examples, "")[0]]
             for f in self.findings
         ]
-        return f"{outcome}\n{markdown_table(headings, rows, longest=None)}\n"
+        return f"{self.outcome}\n\n{markdown_table(headings, rows, longest=None)}\n"

@@ -535,6 +535,12 @@ def test_a_label_that_looks_like_a_missing_one_is_told(tmp_path):
     )
 
 
+def test_a_label_that_is_no_name_is_refused_with_its_start(tmp_path):
+    with pytest.raises(JabertError, match=r"line 3: the label has 1,000,000 char.*label_column") as raised:
+        labelled(tmp_path, ["京都", "長" * 1_000_000])
+    assert len(str(raised.value)) < 500
+
+
 @pytest.mark.parametrize(
     "labels",
     [["a", "b", "a|b"], ["a", "b", "a, b"], ["a;b", "b;a"], ['["a", "b"]'], ["['a']"], ["a", "b", "a、b"]],

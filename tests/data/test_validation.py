@@ -419,11 +419,12 @@ def test_markdown_is_a_line_and_a_table_that_no_text_can_break(tmp_path: Path) -
     table = changed(good_table(), 0, text="縦棒|と\n改行", split="test")
     table = changed(table, 1, text="縦棒|と\n改行", label="京都")
     lines = check(table, tmp_path).to_markdown().splitlines()
-    assert lines[0].startswith("Suite `labelled_texts` **failed**: ")
+    assert lines[0] == "Suite labelled_texts failed: 3 of 27 expectations not met, 2 critical."
     rows = [line for line in lines if line.startswith("| ")]
     assert len(rows) == len(lines) - 2
     assert {row.replace("\\|", "").count("|") for row in rows} == {8}
-    assert check(good_table(), tmp_path).to_markdown() == "Suite `labelled_texts` passed: 0 of 27 not met.\n"
+    fine = check(good_table(), tmp_path).to_markdown()
+    assert fine == "Suite labelled_texts passed: all 27 expectations are met.\n"
 
 
 def test_a_suite_of_ones_own_with_ids_runs_by_path(tmp_path: Path) -> None:
@@ -590,3 +591,11 @@ def test_warnings_are_short_sentences(tmp_path: Path) -> None:
     (told,) = [warning for warning in report.warnings() if "spellings" in warning]
     assert told.startswith("not met: No label has several spellings")
     assert told.endswith(": 24 rows, the first 文.csv line 2: 'グルメについてtrainの0番目の文' (グルメ )")
+
+
+def test_long_texts_and_labels_are_shortened_wherever_a_row_is_named(tmp_path: Path) -> None:
+    table = changed(good_table(), 0, text="長" * 1_000_000, label="名" * 9_000)
+    report = check(table, tmp_path)
+    assert len(report.findings) > 1
+    assert max(len(example) for finding in report.findings for example in finding.examples) < 300
+    assert report.success and "none of them critical" in report.outcome
