@@ -113,7 +113,7 @@ def _refuse_long(rows: pd.DataFrame) -> None:
     if lengths.max() > _LONGEST_LABEL:
         row = rows.loc[lengths.idxmax()]
         raise JabertError(
-            f"{row['file']}, line {row['line']}: the label has {len(row['label']):,} characters, and the name "
+            f"{row['file']}, line {row['line']}: the label has {len(row['label']):,} characters, the name "
             f"of a class has at most {_LONGEST_LABEL:,}: {_shown(row['label'])}; is data.label_column the "
             "column of the labels?"
         )

@@ -598,4 +598,5 @@ def test_long_texts_and_labels_are_shortened_wherever_a_row_is_named(tmp_path: P
     report = check(table, tmp_path)
     assert len(report.findings) > 1
     assert max(len(example) for finding in report.findings for example in finding.examples) < 300
+    report = check(changed(good_table(), 0, text="長" * 1_000_000), tmp_path)
     assert report.success and "none of them critical" in report.outcome
