@@ -21,7 +21,8 @@ _OF_TAGGED_DEPLOYMENTS = ResourceSpecification(
     {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.jabert"}
 )
 _HEARTBEAT = "prefect.flow-run.heartbeat"
-_ENDS = {f"prefect.flow-run.{name}" for name in ("Completed", "Unchanged", "Failed", "Crashed", "Cancelled")}
+_GOOD_ENDS = ("Completed", "Promoted", "Kept", "Refused", "Unchanged")
+_ENDS = {f"prefect.flow-run.{name}" for name in (*_GOOD_ENDS, "Failed", "Crashed", "Cancelled")}
 _SILENCE = timedelta(seconds=100)  # three heartbeats of a worker's runs, see deploy/supervisord.conf
 _STARTUP = timedelta(minutes=5)
 _FAILURES, _PROMOTIONS = "jabert: failures", "jabert: promotions"

@@ -16,7 +16,7 @@ import flows  # noqa: F401  the settings come before Prefect
 from flows import stages
 from flows.flow import flow
 from jabert.experiments import retraining
-from jabert.experiments.retraining import Results
+from jabert.experiments.retraining import Results, Retrained
 from jabert.methods import method_of
 from jabert.tracking import tracked_run, with_local_encoder
 
@@ -31,11 +31,13 @@ def retrain(
         recipe: name of a bundled recipe (`sample`, `knbc`, `seed`) or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
         skip_unchanged: end at once, as Unchanged, if the same data, encoder and settings were judged before.
+
+    Returns:
+        As `Retrained.to_dict`, in a state named Promoted, Kept, Refused or Unchanged, of the type COMPLETED.
     """
     settings = retraining.load(recipe, overrides or [])
     if skip_unchanged and (judged := retraining.find_judged(settings)):
-        # Prefect makes a state that is returned that of the flow, and its data the result.
-        return Completed(name="Unchanged", message=judged.reason, data=judged.to_dict())  # type: ignore[return-value]
+        return ended(judged)
     method = method_of(settings)
     with tracked_run(settings, prefect_tags()) as run:
         settings = with_local_encoder(settings)
@@ -71,7 +73,12 @@ def retrain(
                 results = Results(validated, tokens, pieces, features, fit, evaluated, baselines, verdict)
                 stages.describe(settings, data, run, results, attempt)
             retraining.finish(settings, attempt)
-        return retraining.summary(settings, data, run, results).to_dict()
+        return ended(retraining.summary(settings, data, run, results))
+
+
+def ended(result: Retrained) -> Any:
+    """The state to end in: Prefect's lists show its name, the verdict, and its data are the flow's result."""
+    return Completed(name=result.outcome.capitalize(), message=result.reason, data=result.to_dict())
 
 
 def prefect_tags() -> dict[str, str]:

@@ -53,7 +53,8 @@ def print_checks(checks: Iterable["Check"]) -> None:
     """Print checks and their findings, and under each failed check its remedy."""
     rows = []
     for check in checks:
-        rows.append(("✓" if check.ok else "✗", check.what, check.found))
+        mark = "–" if check.absent else "✓" if check.ok else "✗"
+        rows.append((mark, check.what, check.found))
         if check.remedy:
             rows.append(("", "", f"→ {check.remedy}"))
     print_rich(grid(rows))

@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from jabert.config import Settings, TrackingSettings, local_database, local_path
-from jabert.doctor.check import Check, checked
+from jabert.doctor.check import Check, absent, checked
 from jabert.doctor.machine import nearest
 from jabert.encoder import Tokenizer, folder_of
 from jabert.encoder.inspection import check_weights
@@ -28,7 +28,7 @@ def encoder(settings: Settings) -> Check:
 
     path, database = settings.encoder.path, local_database(str(settings.tracking.uri))
     if path is None:
-        return checked("encoder", "encoder.path is not set; add --set encoder.path=… to check a folder")
+        return absent("encoder", "encoder.path is not set; add --set encoder.path=… to check a folder")
     try:
         if path.startswith("runs:/") and database and not database.exists():  # connecting would create it
             raise JabertError(f"encoder.path {path}: there are no runs, for {database} does not exist")
@@ -123,10 +123,11 @@ def _artifacts(experiment: "Experiment", runs: "list[TrackedRun]", setting: str 
 
 def _champion(client: "MlflowClient", name: str) -> Check:
     from jabert.registry.moves import read_state
+    from jabert.tracking import how_to_begin
 
     champion = read_state(client, name).champion
     if champion is None:
-        return checked("champion", f"model {name!r} has none yet; `jabert retrain` makes one")
+        return absent("champion", f"model {name!r} has none yet; {how_to_begin(client)}")
     uri = client.get_model_version_download_uri(name, champion)
     if not _is_gone(uri):
         return checked("champion", f"version {champion} of model {name!r}")

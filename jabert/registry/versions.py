@@ -30,6 +30,7 @@ from jabert.tracking import (
     differences,
     file_digests,
     get_or_none,
+    how_to_begin,
     load_model,
     model_files,
     parse_anchor,
@@ -187,7 +188,7 @@ class Registry:
         champion = self.champion()
         if champion is None:
             model = f"the registered model {self.name!r}"
-            raise JabertError(f"{model} has no champion yet; `jabert retrain` makes one")
+            raise JabertError(f"{model} has no champion yet; {how_to_begin(self.client)}")
         return champion
 
     def load_champion(self) -> Any:

@@ -16,7 +16,15 @@ from jabert.tracking.full import told_if_full
 from jabert.tracking.provenance import provenance
 from jabert.tracking.run import Run, name_of, tracked_run
 from jabert.tracking.signing import SIGNATURE, TrustedKey, sign, signer_of, trusted_keys
-from jabert.tracking.store import connect, find_run, get_or_none, list_runs, read_artifact, versions_judged
+from jabert.tracking.store import (
+    connect,
+    find_run,
+    get_or_none,
+    how_to_begin,
+    list_runs,
+    read_artifact,
+    versions_judged,
+)
 
 __all__ = [
     "ANCHOR",
@@ -30,6 +38,7 @@ __all__ = [
     "file_digests",
     "find_run",
     "get_or_none",
+    "how_to_begin",
     "list_runs",
     "load_model",
     "model_files",

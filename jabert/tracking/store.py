@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +25,7 @@ DATASET_DIGEST = 32
 """Characters of a digest that a dataset of a run has; MLflow's database takes 36."""
 
 T = TypeVar("T")
+_NAMED_MODELS = 5
 _MOST_RUNS = 50_000  # that MLflow searches at a time
 _KIND, _TRAINING = "mlflow.experimentKind", "custom_model_development"
 _ENVIRONMENT = {
@@ -240,3 +242,15 @@ def _newest_runs(client: "MlflowClient", experiment: str, limit: int, wanted: st
     found = client.get_experiment_by_name(experiment)
     order = ["attributes.start_time DESC"]
     return client.search_runs([found.experiment_id], wanted, 1, limit, order) if found else []
+
+
+def how_to_begin(client: "MlflowClient") -> str:
+    """What to do where a model is asked for that has no version: name those there are, or make one."""
+    names = [model.name for model in client.search_registered_models(max_results=_NAMED_MODELS)]
+    if names:
+        listed = ", ".join(f"--set tracking.model_name={quote(name)}" for name in sorted(names))
+        return f"what there is: {listed}"
+    return (
+        "`jabert retrain --recipe sample` makes one of texts that come with jabert, and `jabert retrain "
+        "--set data.path=… --set encoder.path=…` one of your own"
+    )

@@ -321,7 +321,14 @@ def test_an_empty_store_is_no_error(say):
         assert (code, json.loads(out)) == (0, [])
     code, out, err = say("predict", "--", "--debug")  # a text, for all its looks
     assert (code, out) == (1, "")
-    assert "has no champion yet; `jabert retrain` makes one" in err
+    assert "has no champion yet; `jabert retrain --recipe sample` makes one" in err
+
+
+def test_a_model_of_another_name_is_named(say, filled_store):
+    other = ("--set", "tracking.model_name=other")
+    code, _, err = say("predict", "京都", *other, filled_store)
+    assert code == 1
+    assert "'other' has no champion yet; what there is: --set tracking.model_name=jabert" in err
 
 
 def test_models_of_a_filled_store(say, filled_store):

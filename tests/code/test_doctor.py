@@ -73,7 +73,7 @@ def test_what_is_not_in_order_has_a_remedy_and_ends_with_1(capsys):
         main([*words, "--json"])
     checks = {check["what"]: check for check in json.loads(capsys.readouterr().out)}
     assert ended.value.code == 1
-    assert all(set(check) == {"what", "ok", "found", "remedy"} for check in checks.values())
+    assert all(set(check) == {"what", "ok", "found", "remedy", "absent"} for check in checks.values())
     assert all(check["ok"] == (check["remedy"] == "") for check in checks.values())
     assert not checks["encoder"]["ok"]
     assert "nowhere is not a folder" in checks["encoder"]["found"]
@@ -184,6 +184,7 @@ def test_a_store_in_order(project):
     assert "runs in experiment 'jabert': 2" in checks["MLflow store"].found
     assert "finished runs that have lost them: 0 of 1" in checks["artifacts"].found
     assert "model 'jabert' has none yet" in checks["champion"].found
+    assert [name for name, check in checks.items() if check.absent] == ["champion"]
 
 
 def test_a_moved_store_has_lost_its_artifacts_and_the_remedy_helps(project):

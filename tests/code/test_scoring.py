@@ -517,7 +517,7 @@ def test_an_output_that_cannot_be_is_refused_at_once(own, tmp_path, target, mess
 def test_a_registry_without_champion(own, tmp_path):
     table = write(tmp_path / "in.csv", [{"text": "電話"}])
     tracking = own.tracking.model_copy(update={"model_name": "another"})
-    with pytest.raises(JabertError, match=r"'another' has no champion yet; `jabert retrain` makes one"):
+    with pytest.raises(JabertError, match=r"'another' has no champion yet; what there is: --set"):
         open_job(own.model_copy(update={"tracking": tracking}), str(table), "out.csv")
 
 

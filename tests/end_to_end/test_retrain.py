@@ -161,7 +161,9 @@ def test_a_second_run_reuses_every_feature_and_a_tie_keeps_the_champion(override
 
 
 def test_nothing_new_is_nothing_done_unless_it_is_forced(cheap, toy_table):
-    first = retrain("", cheap, skip_unchanged=True)
+    promoted = retrain("", cheap, skip_unchanged=True, return_state=True)
+    first = promoted.result()
+    assert (promoted.name, promoted.message) == ("Promoted", first["reason"]) and promoted.is_completed()
     state = retrain("", cheap, skip_unchanged=True, return_state=True)
     second = state.result()
 

@@ -68,7 +68,7 @@ def test_a_schedule_fires_by_itself_and_only_changed_data_lead_to_a_new_version(
     shutil.copy(toy_table, table)
     overrides = host.settings(table, toy_encoder, *model)
     first = host.wait(host.schedule(overrides, "first", skip_unchanged=True))
-    assert first["name"] == "Completed", first["message"]
+    assert first["name"] == "Promoted", first["message"]
     assert registry(host, model).champion() == "1"
 
     again = [*overrides, model[0]]  # told apart from the first, and means the same
@@ -79,7 +79,7 @@ def test_a_schedule_fires_by_itself_and_only_changed_data_lead_to_a_new_version(
 
     toy.toy_rows(200, 50).to_csv(table, index=False)
     third = host.wait(host.schedule([*again, model[0]], "third", skip_unchanged=True))
-    assert third["name"] == "Completed", third["message"]
+    assert third["name"] in ("Promoted", "Kept"), third["message"]
     assert [version["version"] for version in registry(host, model).listing()] == ["2", "1"]
     assert {run.info.status for run in mlflow_runs(host, model)} == {"FINISHED"}
 
@@ -146,7 +146,7 @@ def test_a_flow_and_its_worker_that_are_killed_are_found_lost_and_the_next_run_g
     wait_until(lambda: running(host, again), "the next run")
     state = host.wait(lost)
     assert (state["name"], "no sign of life" in state["message"]) == ("Crashed", True)
-    assert host.wait(again)["name"] == "Completed"
+    assert host.wait(again)["type"] == "COMPLETED"
     after, before = mlflow_runs(host, model)
     assert (before.info.status, after.info.status) == ("KILLED", "FINISHED")
     assert after.data.tags["resumes"] == before.info.run_id
@@ -164,7 +164,7 @@ def test_what_runs_when_the_host_goes_down_is_gone_on_with_when_it_is_up_again(h
     up = host.make("up")
     assert up.returncode == 0, up.stderr
 
-    assert host.wait(host.queue([*overrides, *LONG]))["name"] == "Completed"
+    assert host.wait(host.queue([*overrides, *LONG]))["type"] == "COMPLETED"
     assert host.wait(lost)["name"] == "Crashed"
     after, before = mlflow_runs(host, model)
     assert (before.info.status, after.info.status) == ("KILLED", "FINISHED")
@@ -188,7 +188,7 @@ def test_a_store_that_is_away_and_a_database_that_restarts_are_waited_for(
     time.sleep(15)
     postgresql_server.start()
     state = host.wait(run, 600)
-    assert state["name"] == "Completed", state["message"]
+    assert state["name"] == "Promoted", state["message"]
     assert registry(host, model).champion() == "1"
     ((only,),) = [mlflow_runs(host, model)]
     assert only.info.status == "FINISHED"
@@ -197,7 +197,7 @@ def test_a_store_that_is_away_and_a_database_that_restarts_are_waited_for(
 def test_ten_retrainings_at_once_on_two_workers_end_with_the_best_as_champion(host, overrides, model):
     runs = [host.queue([*overrides, f"training.seed={seed}", "training.epochs=2"]) for seed in range(10)]
     states = [host.wait(run, 900) for run in runs]
-    assert {state["name"] for state in states} == {"Completed"}, [state["message"] for state in states]
+    assert {state["name"] for state in states} <= {"Promoted", "Kept"}, [state["message"] for state in states]
     versions = registry(host, model)
     moves = versions.history()
     assert [move.number for move in moves] == list(range(1, len(moves) + 1))

@@ -72,7 +72,7 @@ class Round:
         """Run it to its end; returns the seconds that takes."""
         begun, self.stored = time.monotonic(), len(self.store())
         state = self.host.wait(self.queue(), 600)
-        assert state["name"] in ("Completed", "Unchanged"), state["message"]
+        assert state["type"] == "COMPLETED", state["message"]
         self.was_done = state["name"] == "Unchanged"  # by a flow that outlived its worker
         return time.monotonic() - begun
 
