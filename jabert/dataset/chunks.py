@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jabert.config import DataSettings
-from jabert.dataset.dialects import DELIMITERS, composed, find_dialect, find_header
+from jabert.dataset.dialects import DELIMITERS, composed, find_dialect, find_header, line_ends
 from jabert.dataset.dialects import name_of as name_of_delimiter
 from jabert.dataset.encodings import name_of
 from jabert.dataset.records import (
@@ -279,6 +279,7 @@ def _csv_chunks(text: TextFile, rows: int, select: Select, settings: DataSetting
     dialect = find_dialect(
         text.lines,
         file,
+        newlines=line_ends(text.pieces()),
         delimiters=sorted(DELIMITERS, key=lambda each: each != usual)
         if settings.delimiter == "auto"
         else [settings.delimiter],

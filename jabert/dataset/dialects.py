@@ -18,7 +18,7 @@ from jabert.errors import JabertError
 
 Quoting = Literal["rfc4180", "none"]
 OpenLines = Callable[[str], Iterable[str]]
-"""Reads the lines of a file from its start, each with its end, which is the argument; any if that is ""."""
+"""Reads the lines of a file from its start, each with its end, which is the argument."""
 
 _Lines = Callable[[], Iterable[str]]
 
@@ -56,6 +56,7 @@ def find_dialect(
     open_lines: OpenLines,
     file: str,
     *,
+    newlines: Sequence[str],
     delimiters: Sequence[str],
     quoting: str,
     text_column: str,
@@ -66,6 +67,7 @@ def find_dialect(
     Args:
         open_lines: of the file; called several times.
         file: named in errors.
+        newlines: what can end a line, as from `line_ends`.
         delimiters: that are possible, the most likely first.
         quoting: `auto`, or what it is known to be.
         text_column: its name in the header tells which of two possible delimiters is meant.
@@ -75,7 +77,6 @@ def find_dialect(
         JabertError: there are several possibilities; names the file and the setting. A file that cannot be
             read at all is not refused here but at the row that is not as the others.
     """
-    newlines = _newlines(open_lines(""))
     dialects = [
         replace(_find(partial(open_lines, newline), file, delimiters, quoting, text_column), newline=newline)
         for newline in newlines
@@ -95,22 +96,30 @@ def find_dialect(
     return (fitting or dialects)[0]
 
 
-def _newlines(lines: Iterable[str]) -> list[str]:
+def line_ends(pieces: Iterable[str]) -> list[str]:
     """What can end a line: not a carriage return alone where the first stands before a line feed.
 
     Args:
-        lines: each with its end, which may be either, or both.
+        pieces: the text, of which nobody knows yet how long its lines are.
+
+    Example:
+        >>> line_ends(["text,label\r", "\n寺,京都\n"]), line_ends(["text\r寺\n"])
+        (['\n'], ['\n', '\r'])
     """
     fed = alone = False
-    for line in lines:
-        if line.endswith("\r\n"):
-            if not alone:
+    held = ""
+    for piece in pieces:
+        text = held + piece
+        held = "\r" if text.endswith("\r") else ""  # what stands behind it is in the next piece
+        first = text.find("\r", 0, len(text) - len(held))
+        if first >= 0 and not alone:
+            if text[first + 1] == "\n":
                 return ["\n"]
-            fed = True
-        elif line.endswith("\r"):
             alone = True
-        else:
-            fed = fed or line.endswith("\n")
+        fed = fed or "\n" in text
+        if fed and alone:
+            break
+    alone = alone or bool(held)
     return ["\n"] * (fed or not alone) + ["\r"] * alone
 
 
@@ -131,7 +140,8 @@ def _find(
             choice = " or ".join(name_of(reading.delimiter) for reading in wide if reading.fits)
             raise JabertError(f"{file} can be divided at {choice}: set data.delimiter to one of them")
     if fitting:
-        in_doubt = fitting[0].lines < _FEW and fitting[0] not in named
+        rows = fitting[0].lines if fitting[0].even else fitting[0].records
+        in_doubt = rows < _FEW and fitting[0] not in named
         return replace(_resolved(fitting[0], file), in_doubt=in_doubt)
     is_name = composed(first.strip('\r\n"')) == composed(text_column)
     if wide and not is_name:  # the row that is not as the first is refused when it is read
@@ -174,10 +184,10 @@ class _Reading:
         strict: whether all records follow RFC 4180 and have the same width.
         plain_names: the cells of the first line.
         names: those of the first record, with quoting if that is possible.
-        lines: that are not blank.
-        records: with quoting.
+        lines: that are not blank, like the next two up to the first that is not even.
         quotes: lines with a quote.
         opened: lines with a cell that begins with a quote.
+        records: with quoting.
         header_quoted: whether a cell of the first record is quoted.
         doubled: number of quoted cells with a quote inside, which had to be quoted.
         needless: by column the line of the first quoted cell that had no need to be.
@@ -198,9 +208,9 @@ class _Reading:
     plain_names: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     lines: int = 0
-    records: int = 0
     quotes: int = 0
     opened: int = 0
+    records: int = 0
     header_quoted: bool = False
     doubled: int = 0
     needless: dict[int, int] = field(default_factory=dict)
@@ -263,12 +273,17 @@ def has_width(cells: Sequence[str], width: int) -> bool:
 
 
 def _scanned(open_lines: _Lines, delimiter: str, quoting: str, *, by_name: bool) -> _Reading:
-    """The file read with one delimiter, with those of the two quotings that are possible."""
+    """The file read with one delimiter, with those of the two quotings that are possible.
+
+    Both end at the first line or record that rules them out: a bomb may have a thousand million lines.
+    """
     reading = _Reading(delimiter, by_name)
     for line in open_lines():
         if text := line.rstrip("\r\n"):
             reading.take_line(text)
             reading.line_ends[_end_of(line)] += 1
+            if not reading.even:  # without a quote so far, it is so with quoting, too
+                break
     if not reading.quotes or quoting == "none":
         reading.strict = reading.even and not reading.quotes
     else:

@@ -4,7 +4,9 @@ import csv
 import gzip
 import hashlib
 import io
+import itertools
 import json
+import re
 import sys
 import zipfile
 from collections import Counter
@@ -20,6 +22,7 @@ from jabert.cli import main
 from jabert.config import DataSettings, load_settings
 from jabert.dataset import read_corpus
 from jabert.dataset.chunks import read_chunks
+from jabert.dataset.dialects import find_dialect, line_ends
 from jabert.dataset.readers import read_files, side_of
 from jabert.errors import JabertError
 
@@ -633,3 +636,36 @@ def test_what_anyone_writes_is_read_back_or_refused(tmp_path_factory, table):
 @given(table=tables())
 def test_what_anyone_writes_is_read_back_or_refused_at_length(tmp_path_factory, table):
     read_back(tmp_path_factory.getbasetemp(), table)
+
+
+# How long it takes to find out
+
+
+@given(pieces=st.lists(st.text("a\r\n", max_size=4)))
+def test_what_can_end_a_line_is_the_same_however_the_text_is_cut(pieces):
+    ends = re.findall("\r\n|\r|\n", "".join(pieces))
+    first = next((end for end in ends if end != "\n"), None)
+    alone = first == "\r"
+    fed = {"\n", "\r\n"} & {*ends}
+    assert line_ends(pieces) == ["\n"] * bool(fed or not alone) + ["\r"] * alone
+
+
+@pytest.mark.parametrize("start", ['text,label\na,"', "text,label\na\n", "text\tlabel\na,b\n"])
+def test_what_rules_a_reading_out_ends_it(start):
+    read = Counter()
+
+    def open_lines(newline):
+        for number, line in enumerate(itertools.chain(start.splitlines(keepends=True), ["a\n"] * 1_000_000)):
+            read[newline] = max(read[newline], number)
+            yield line
+
+    dialect = find_dialect(
+        open_lines,
+        "bomb.csv",
+        newlines=["\n"],
+        delimiters=[",", "\t"],
+        quoting="auto",
+        text_column="text",
+    )
+    assert not dialect.fits
+    assert read["\n"] == (1_000_001 if '"' in start else 1), "a quote may be closed a long record later"
