@@ -11,11 +11,12 @@ from jabert.config import Settings, local_database, local_path
 from jabert.errors import JabertError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_WORDS = (  # of libraries that raise errors of their own: TensorFlow, Arrow, SQLite
+_WORDS = (  # of libraries that raise errors of their own: TensorFlow, Arrow, SQLite, OpenVINO
     "No space left on device",
     "Disk quota exceeded",
     "File too large",
     "database or disk is full",
+    "iostream error",  # whatever a C++ stream could not write; the folder is there and can be written to
     " requested and ",  # NumPy: "100 requested and 0 written"
 )
 _LITTLE = 4_000_000  # bytes

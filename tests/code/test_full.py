@@ -37,12 +37,23 @@ def of_tensorflow():
     raise tf.errors.ResourceExhaustedError(None, None, "/x/state.data; No space left on device")
 
 
+def of_openvino():
+    from openvino import Model, opset13, save_model
+
+    for ending in ("xml", "bin"):
+        Path(f"graph.{ending}").symlink_to(FULL)
+    given = opset13.parameter([2_000], np.float32, "x")
+    graph = Model([opset13.add(given, np.ones(2_000, np.float32))], [given])
+    save_model(graph, "graph.xml", compress_to_fp16=False)
+
+
 WAYS = {
     "Python": lambda: FULL.write_bytes(b"a" * 100_000),
     "NumPy": lambda: np.arange(100_000).tofile(FULL),
     "Parquet": of_parquet,
     "SQLite": of_sqlite,
     "TensorFlow": of_tensorflow,
+    "OpenVINO": of_openvino,
 }
 
 
