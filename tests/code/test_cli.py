@@ -187,7 +187,9 @@ print(*sys.modules)
     ],
 )
 def test_wrong_data_are_told_once_before_prefect_starts(say, tmp_path, monkeypatch, table, sentence):
-    monkeypatch.setattr("jabert.cli.commands._run_flow", lambda *_, **__: pytest.fail("Prefect starts"))
+    monkeypatch.setattr(
+        "jabert.cli.commands.training.run_flow", lambda *_, **__: pytest.fail("Prefect starts")
+    )
     if table:
         (tmp_path / "t.csv").write_text(table, encoding="utf-8")
     methods = ["--set", "method.kind=tfidf", "--set", 'leaderboard.methods=["tfidf"]']
@@ -396,7 +398,7 @@ def test_a_prefect_server_that_goes_away_is_one_sentence(say, monkeypatch):
     def lose(words, **_):
         raise httpx.ConnectError("All connection attempts failed")
 
-    monkeypatch.setattr("jabert.cli.commands.app", lose)
+    monkeypatch.setattr("jabert.cli.entry.app", lose)
     code, _, err = say("retrain")
     assert code == 1
     assert err == "jabert: Prefect's server went away (ConnectError: All connection attempts failed)\n"

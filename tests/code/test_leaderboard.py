@@ -266,7 +266,7 @@ def test_the_command_shows_what_was_measured_and_ends_with_1_if_a_child_failed(
         given.append(options)
         raise boards.ChildrenFailedError([failure], result)
 
-    monkeypatch.setattr("jabert.cli.commands._run_flow", flow)
+    monkeypatch.setattr("jabert.cli.commands.training.run_flow", flow)
     words = ["--set", f"data.path={toy_table}", "--set", 'leaderboard.methods=["tfidf"]', "--jobs", "2"]
     as_json = said(capsys, *words, "--json", code=1)
     assert json.loads(as_json.out) == json.loads(json.dumps(result))
@@ -277,6 +277,6 @@ def test_the_command_shows_what_was_measured_and_ends_with_1_if_a_child_failed(
 
 
 def test_a_wrong_method_is_said_before_prefect_is_loaded(capsys, monkeypatch, toy_table):
-    monkeypatch.setattr("jabert.cli.commands._run_flow", None)
+    monkeypatch.setattr("jabert.cli.commands.training.run_flow", None)
     words = ["--set", f"data.path={toy_table}", "--set", 'leaderboard.methods=["tfidff"]']
     assert "the nearest is 'tfidf'" in said(capsys, *words, code=1).err
