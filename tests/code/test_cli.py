@@ -192,9 +192,13 @@ def test_wrong_data_are_told_once_before_prefect_starts(say, tmp_path, monkeypat
     )
     if table:
         (tmp_path / "t.csv").write_text(table, encoding="utf-8")
-    methods = ["--set", "method.kind=tfidf", "--set", 'leaderboard.methods=["tfidf"]']
-    for command in ("retrain", "leaderboard"):
-        code, out, err = say(command, *methods, "--set", f"data.path={tmp_path}/t.csv")
+    given = ["method.kind=tfidf", f"data.path={tmp_path}/t.csv"]
+    for command, more in [
+        ("retrain", []),
+        ("leaderboard", ['leaderboard.methods=["tfidf"]']),
+        ("sweep", ["sweep.method.c=[0.1, 9.0]"]),
+    ]:
+        code, out, err = say(command, *(word for each in given + more for word in ("--set", each)))
         assert (code, out) == (1, "")
         assert err.startswith("jabert: ") and err.count("\n") == 1 and sentence in err
 

@@ -76,16 +76,12 @@ def sweep(
 ) -> None:
     """Try settings of a method on validation rows, and write the best as a recipe."""
     from jabert.cli.summary import print_sweep
-    from jabert.dataset.readers import location_of
     from jabert.experiments.leaderboard import ChildrenFailedError
     from jabert.experiments.sweep import load
-    from jabert.methods import encoder_of
-    from jabert.tracking import with_local_encoder
 
-    location_of(given.settings.data)
-    encoder_of(with_local_encoder(load(given.recipe, given.overrides)))
     if given.recipe and out.resolve() == Path(given.recipe).resolve():
         raise JabertError(f"--out {out} is the recipe itself; name another file")
+    _require_inputs(load(given.recipe, given.overrides))
     try:
         result = run_flow("sweep", given.recipe, given.overrides, out=str(out), jobs=jobs)
     except ChildrenFailedError as failed:
