@@ -30,7 +30,7 @@ def predict(
 
     if bool(texts) == bool(file):
         raise typer.BadParameter("give either TEXT… or --file FILE")
-    chosen = given_texts(texts or [], file)
+    chosen = given_texts(texts or [], file, given.settings.data.max_bytes)
     beside = texts_beside(chosen, before=before, after=after)
     rows = predictions(given.settings, chosen, beside, explained=explain)
     given.show(rows, print_predictions)
