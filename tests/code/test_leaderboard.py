@@ -255,7 +255,7 @@ def said(capsys, *words, code):
 def test_the_command_shows_what_was_measured_and_ends_with_1_if_a_child_failed(
     capsys, monkeypatch, toy_table
 ):
-    fold = FoldScore(0, 1, 40, 0.8, 0.8, 0.8, 1.0, 2.0, 100)
+    fold = FoldScore(40, 0.8, 0.8, 0.8, 1.0, 2.0, 100, seed=0, fold=1)
     folds = [fold, replace(fold, fold=2, weighted_f1=0.9)]
     failure = Failure("broken", "seed 0, fold 2: out of luck", (fold,))
     board = make_leaderboard({"tfidf": folds}, {"tfidf": None}, [failure], folds=2, protocol="40 rows")
