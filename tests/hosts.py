@@ -64,7 +64,10 @@ def wait_until(ready, what, seconds=400):
 
 
 class PostgreSQL:
-    """A server on an empty data folder; it refuses to run as root, so then it runs as nobody."""
+    """A server on an empty data folder; it refuses to run as root, so then it runs as nobody.
+
+    Its superuser needs no password, another role does.
+    """
 
     def __init__(self, folder):
         self.folder, self.port = folder, free_port()
@@ -73,6 +76,9 @@ class PostgreSQL:
             shutil.chown(folder, "nobody")
         command = [binary("initdb"), "-D", f"{folder}/data", "-U", "jabert", "--auth=trust", "-E", "UTF8"]
         subprocess.run(command, check=True, capture_output=True, cwd=folder, **self.user)
+        rules = Path(folder, "data/pg_hba.conf")
+        others = "host all jabert all trust\nhost all all all scram-sha-256\n"  # the first that fits counts
+        rules.write_text(others + rules.read_text(encoding="utf-8"), encoding="utf-8")
         self.url = f"postgresql://jabert@127.0.0.1:{self.port}/postgres"
 
     def start(self):
@@ -84,6 +90,15 @@ class PostgreSQL:
         engine = sqlalchemy.create_engine(self.url)
         wait_until(lambda: engine.connect().close(), "PostgreSQL")
         engine.dispose()
+
+    def database_of(self, role, password):
+        """URL of a new, empty database of a new role."""
+        engine = sqlalchemy.create_engine(self.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+            connection.exec_driver_sql(f"CREATE DATABASE {role} OWNER {role}")
+        engine.dispose()
+        return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{role}"
 
     def stop(self):
         self.running.send_signal(signal.SIGINT)  # its fast shutdown: connections are cut
@@ -135,13 +150,13 @@ class Host:
         answer.raise_for_status()
         return answer.json()
 
-    def deployment(self):
-        return self.api("deployments/name/retrain/retrain")
+    def deployment(self, flow="retrain"):
+        return self.api(f"deployments/name/{flow}/{flow}")
 
-    def queue(self, overrides, **parameters):
-        """Queue a retraining now; returns the id of the flow run."""
+    def queue(self, overrides, flow="retrain", **parameters):
+        """Queue a run of a flow now; returns its id."""
         given = {"recipe": "", "overrides": overrides, **parameters}
-        path = f"deployments/{self.deployment()['id']}/create_flow_run"
+        path = f"deployments/{self.deployment(flow)['id']}/create_flow_run"
         return self.api(path, state={"type": "SCHEDULED"}, parameters=given, enforce_parameter_schema=True)[
             "id"
         ]

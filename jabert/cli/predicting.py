@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -14,15 +15,16 @@ from jabert.texts import fault_of, is_unicode
 _STDIN = "-"
 
 
-def given_texts(texts: Sequence[str], file: str | None) -> list[str]:
+def given_texts(texts: Sequence[str], file: str | None, most: int) -> list[str]:
     """The texts to classify: those on the command line, or the lines of a file or of stdin.
 
     Args:
         texts: as typed; a single `-` stands for stdin.
         file: its lines are classified, blank ones left out; None: the texts are.
+        most: bytes of the lines that are held, `data.max_bytes`.
 
     Raises:
-        JabertError: a text is blank or no text; or the lines cannot be read, or there are none.
+        JabertError: a text is blank or no text; or the lines cannot be read, are too many, or there are none.
     """
     if file is None and list(texts) != [_STDIN]:
         for number, text in enumerate(texts, 1):
@@ -33,7 +35,13 @@ def given_texts(texts: Sequence[str], file: str | None) -> list[str]:
         return list(texts)
     name = "stdin" if file in (None, _STDIN) else str(file)
     try:
-        content = sys.stdin.buffer.read() if name == "stdin" else expanded(name).read_bytes()
+        with nullcontext(sys.stdin.buffer) if name == "stdin" else expanded(name).open("rb") as source:
+            content = source.read(most + 1)
+        if len(content) > most:
+            raise JabertError(
+                f"{name} has more bytes than the {most:,} that data.max_bytes allows to be held in memory; "
+                "`jabert score` classifies a table of any size"
+            )
         # By line feeds only: str.splitlines divides at signs that stand in texts, too.
         lines = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except UnicodeDecodeError:

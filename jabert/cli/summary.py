@@ -1,4 +1,4 @@
-"""What `jabert retrain`, `validate`, `leaderboard`, `sweep` and `data check` print at their end."""
+"""What `jabert retrain`, `validate`, `leaderboard`, `sweep`, `score` and `data check` print at their end."""
 
 import os
 import sys
@@ -94,6 +94,24 @@ def print_validation(counts: dict[str, int], report: "ValidationReport") -> None
     for finding in report.findings:
         say(f"{finding.severity}, {finding.short()}\n")
     say(f"data docs: {report.page}")
+
+
+def print_scored(result: dict[str, Any]) -> None:
+    """Print what a scoring wrote, and what it could not score; that texts were cut is told by the flow.
+
+    Args:
+        result: returned by the flow `score`.
+    """
+    say(f"{result['output']}: {result['scored']:,} of {result['rows']:,} rows scored")
+    for name, meaning in (
+        ("failed", "without a text that can be classified; their label is empty"),
+        ("resumed", "scored by an earlier run that did not finish"),
+    ):
+        if result[name]:
+            say(f"  {result[name]:,} {meaning}")
+    speed = f"{result['rows_per_second']:,.0f} rows a second, {result['seconds']:.1f} s"
+    loading = f"{result['setup_seconds']:.1f} s to load version {result['model_version']}"
+    say(f"  {speed}, and {loading}")
 
 
 def print_quick_check(found: dict[str, Any]) -> None:

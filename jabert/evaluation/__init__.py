@@ -11,7 +11,7 @@ from jabert.evaluation.baselines import (
 from jabert.evaluation.calibration import Calibration, calibrate, scaled
 from jabert.evaluation.comparison import Comparison, compare
 from jabert.evaluation.context import Context
-from jabert.evaluation.leaderboard import Failure, FoldScore, Leaderboard, Standing, make_leaderboard
+from jabert.evaluation.leaderboard import Failure, FoldScore, Leaderboard, Score, Standing, make_leaderboard
 from jabert.evaluation.metrics import class_counts, weighted_f1
 from jabert.evaluation.report import SHORT_TEXT, EvaluationReport, evaluate, predictions
 from jabert.evaluation.sweep import OnTestRows, Sweep, Tried
@@ -27,6 +27,7 @@ __all__ = [
     "FoldScore",
     "Leaderboard",
     "OnTestRows",
+    "Score",
     "Standing",
     "Sweep",
     "Tried",

@@ -14,11 +14,10 @@ _SURE = 0.05
 
 
 @dataclass(frozen=True)
-class FoldScore:
-    """A method on the test rows of one fold.
+class Score:
+    """A method on the test rows of a split: how good it is, and what it costs.
 
     Attributes:
-        seed, fold: which fold, numbered from 1.
         rows: test rows.
         weighted_f1, macro_f1, accuracy: on them.
         fit_seconds: of the fit, without the token vectors of a frozen encoder, which methods share.
@@ -26,8 +25,6 @@ class FoldScore:
         bytes: of the registered model's files.
     """
 
-    seed: int
-    fold: int
     rows: int
     weighted_f1: float
     macro_f1: float
@@ -35,6 +32,18 @@ class FoldScore:
     fit_seconds: float
     serve_ms: float
     bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldScore(Score):
+    """A method on the test rows of one fold.
+
+    Attributes:
+        seed, fold: which fold, numbered from 1.
+    """
+
+    seed: int
+    fold: int
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ validation rows or inner folds of its training rows. Each child is a step of its
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from jabert.config import (
     with_method_of,
 )
 from jabert.errors import JabertError
-from jabert.evaluation import Failure, FoldScore, Leaderboard, class_counts, make_leaderboard
+from jabert.evaluation import Failure, FoldScore, Leaderboard, Score, class_counts, make_leaderboard
 from jabert.evaluation.intervals import resampling_units
 from jabert.experiments.folds import fold_tables
 from jabert.experiments.measuring import Measured, measure
@@ -251,8 +251,8 @@ def collect(plan: Plan, results: Sequence[Measured | Exception]) -> Leaderboard:
 
 
 def _score(child: Child, measured: Measured) -> FoldScore:
-    of = {name: getattr(measured, name) for name in FoldScore.__annotations__ if name not in ("seed", "fold")}
-    return FoldScore(seed=child.seed, fold=child.fold, **of)
+    same = {each.name: getattr(measured, each.name) for each in fields(Score)}
+    return FoldScore(**same, seed=child.seed, fold=child.fold)
 
 
 def _counts(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jabert.config import Settings
+from jabert.evaluation import Score
 from jabert.experiments import steps
 from jabert.experiments.packaging import build_package, open_package
 from jabert.experiments.steps import Data, Fit, Split, Tokens
@@ -23,26 +24,14 @@ _TIMED_TEXTS = 50
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A method on the test rows of a split.
+class Measured(Score):
+    """A method on the test rows of a split, and what it answers there.
 
     Attributes:
-        rows: test rows.
-        weighted_f1, macro_f1, accuracy: on them.
-        fit_seconds: of the fit, without token vectors, which methods share.
-        serve_ms: to classify one text from its characters, the median of 50.
-        bytes: of the registered model's files.
         fit: numbers about the fit, by name.
         predicted: int64 (rows,), index of the predicted label of each test row.
     """
 
-    rows: int
-    weighted_f1: float
-    macro_f1: float
-    accuracy: float
-    fit_seconds: float
-    serve_ms: float
-    bytes: int
     fit: dict[str, float]
     predicted: npt.NDArray[np.int64]
 

@@ -10,10 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import SpawnContext
+from multiprocessing.reduction import ForkingPickler
 from threading import Thread
 from typing import Any
 
+from jabert.config import Url, revealed
 from jabert.errors import JabertError
+from jabert.logs import make_logs_safe
+
+# Whole, for a process of one's own opens it, but only here: what others pickle may end in a file. What this
+# pickler writes goes through a pipe.
+ForkingPickler.register(Url, lambda url: (Url, (revealed(url),)))
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ def _pool(jobs: int, context: SpawnContext) -> ProcessPoolExecutor:
 
 def _follow_parent() -> None:
     """End with the parent: a worker waits in a pipe that never ends. Ctrl-C is for the parent to handle."""
+    make_logs_safe()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 

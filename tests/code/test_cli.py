@@ -187,12 +187,18 @@ print(*sys.modules)
     ],
 )
 def test_wrong_data_are_told_once_before_prefect_starts(say, tmp_path, monkeypatch, table, sentence):
-    monkeypatch.setattr("jabert.cli.commands._run_flow", lambda *_, **__: pytest.fail("Prefect starts"))
+    monkeypatch.setattr(
+        "jabert.cli.commands.training.run_flow", lambda *_, **__: pytest.fail("Prefect starts")
+    )
     if table:
         (tmp_path / "t.csv").write_text(table, encoding="utf-8")
-    methods = ["--set", "method.kind=tfidf", "--set", 'leaderboard.methods=["tfidf"]']
-    for command in ("retrain", "leaderboard"):
-        code, out, err = say(command, *methods, "--set", f"data.path={tmp_path}/t.csv")
+    given = ["method.kind=tfidf", f"data.path={tmp_path}/t.csv"]
+    for command, more in [
+        ("retrain", []),
+        ("leaderboard", ['leaderboard.methods=["tfidf"]']),
+        ("sweep", ["sweep.method.c=[0.1, 9.0]"]),
+    ]:
+        code, out, err = say(command, *(word for each in given + more for word in ("--set", each)))
         assert (code, out) == (1, "")
         assert err.startswith("jabert: ") and err.count("\n") == 1 and sentence in err
 
@@ -329,6 +335,7 @@ def test_a_model_of_another_name_is_named(say, filled_store):
     code, _, err = say("predict", "京都", *other, filled_store)
     assert code == 1
     assert "'other' has no champion yet; what there is: --set tracking.model_name=jabert" in err
+    assert "what there is: --set tracking.model_name=jabert" in say("models", *other, filled_store)[1]
 
 
 def test_models_of_a_filled_store(say, filled_store):
@@ -403,7 +410,7 @@ def test_a_prefect_server_that_goes_away_is_one_sentence(say, monkeypatch):
     def lose(words, **_):
         raise httpx.ConnectError("All connection attempts failed")
 
-    monkeypatch.setattr("jabert.cli.commands.app", lose)
+    monkeypatch.setattr("jabert.cli.entry.app", lose)
     code, _, err = say("retrain")
     assert code == 1
     assert err == "jabert: Prefect's server went away (ConnectError: All connection attempts failed)\n"

@@ -255,7 +255,7 @@ def said(capsys, *words, code):
 def test_the_command_shows_what_was_measured_and_ends_with_1_if_a_child_failed(
     capsys, monkeypatch, toy_table
 ):
-    fold = FoldScore(0, 1, 40, 0.8, 0.8, 0.8, 1.0, 2.0, 100)
+    fold = FoldScore(40, 0.8, 0.8, 0.8, 1.0, 2.0, 100, seed=0, fold=1)
     folds = [fold, replace(fold, fold=2, weighted_f1=0.9)]
     failure = Failure("broken", "seed 0, fold 2: out of luck", (fold,))
     board = make_leaderboard({"tfidf": folds}, {"tfidf": None}, [failure], folds=2, protocol="40 rows")
@@ -266,7 +266,7 @@ def test_the_command_shows_what_was_measured_and_ends_with_1_if_a_child_failed(
         given.append(options)
         raise boards.ChildrenFailedError([failure], result)
 
-    monkeypatch.setattr("jabert.cli.commands._run_flow", flow)
+    monkeypatch.setattr("jabert.cli.commands.training.run_flow", flow)
     words = ["--set", f"data.path={toy_table}", "--set", 'leaderboard.methods=["tfidf"]', "--jobs", "2"]
     as_json = said(capsys, *words, "--json", code=1)
     assert json.loads(as_json.out) == json.loads(json.dumps(result))
@@ -277,6 +277,6 @@ def test_the_command_shows_what_was_measured_and_ends_with_1_if_a_child_failed(
 
 
 def test_a_wrong_method_is_said_before_prefect_is_loaded(capsys, monkeypatch, toy_table):
-    monkeypatch.setattr("jabert.cli.commands._run_flow", None)
+    monkeypatch.setattr("jabert.cli.commands.training.run_flow", None)
     words = ["--set", f"data.path={toy_table}", "--set", 'leaderboard.methods=["tfidff"]']
     assert "the nearest is 'tfidf'" in said(capsys, *words, code=1).err

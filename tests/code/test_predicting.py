@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import unicodedata
+from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
@@ -100,6 +101,20 @@ def test_lines_that_cannot_be_read_are_one_sentence(champions, say, tmp_path, co
     code, out, err = say(champions["linear"], "--file", str(tmp_path / "texts.txt"))
     assert (code, out) == (1, "")
     assert sentence in err and err.count("\n") == 1
+
+
+def test_more_lines_than_may_be_held_are_one_sentence(champions, say, monkeypatch, tmp_path):
+    content = ("京都\n" * 100).encode()
+    most = f"data.max_bytes={len(content) - 1}"
+    (tmp_path / "texts.txt").write_bytes(content)
+    assert say(champions["linear"], "--file", str(tmp_path / "texts.txt"), "--quiet")[0] == 0
+    with Path("/dev/zero").open("rb") as endless:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=endless))
+        for name, words in (("texts.txt", ("--file", str(tmp_path / "texts.txt"))), ("stdin", ("-",))):
+            code, out, err = say(champions["linear"], "--set", most, *words)
+            assert (code, out) == (1, "")
+            assert f"{name} has more bytes than the 699 that data.max_bytes allows" in err
+            assert err.count("\n") == 1 and "`jabert score`" in err
 
 
 @pytest.mark.parametrize("words", [(), ("京都", "--file", "x.txt")])

@@ -53,7 +53,10 @@ def test_ranks_and_their_critical_difference():
 def board_of(serve_ms, failures=(), **scores):
     """A leaderboard of made up weighted F1s, five folds; the bootstrap has two units to draw from."""
     folds = {
-        name: [FoldScore(0, fold, 9, f1, f1, f1, 1.0, serve_ms[name], 100) for fold, f1 in enumerate(of, 1)]
+        name: [
+            FoldScore(9, f1, f1, f1, 1.0, serve_ms[name], 100, seed=0, fold=fold)
+            for fold, f1 in enumerate(of, 1)
+        ]
         for name, of in scores.items()
     }
     counts = dict.fromkeys(scores, np.array([[[1, 1], [2, 2], [2, 2]], [[2, 1], [2, 2], [3, 1]]]))
@@ -138,7 +141,9 @@ def simulated(random, gain, seeds, size):
             for fold in range(5):
                 tested = folds == fold
                 f1 = weighted_f1(true[tested], predicted[tested], 4)
-                scores[name].append(FoldScore(seed, fold + 1, int(tested.sum()), f1, f1, f1, 1.0, 1.0, 1))
+                scores[name].append(
+                    FoldScore(int(tested.sum()), f1, f1, f1, 1.0, 1.0, 1, seed=seed, fold=fold + 1)
+                )
             counts[name] = class_counts(true, predicted, 4, article)
     return make_leaderboard(scores, counts, [], folds=5)
 

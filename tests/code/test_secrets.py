@@ -1,6 +1,7 @@
 """What of a URL is kept, and what is shown."""
 
 import json
+import operator
 import pickle
 import re
 from copy import deepcopy
@@ -15,6 +16,7 @@ from jabert.config import Url, fields, load_settings, recordable, revealed
 from jabert.config.settings import about, settings_with_method
 from jabert.dataset.sources import read_bytes
 from jabert.errors import JabertError, reason_of
+from jabert.experiments.parallel import local_processes
 from jabert.logs import shown
 from jabert.redaction import errors_redacted, redacted, shown_form
 
@@ -184,6 +186,19 @@ def test_a_file_at_a_url_is_read_with_its_secret():
     with pytest.raises(JabertError) as error:
         read_bytes(Url(url.replace("t.csv", "u.csv")))
     assert SECRET not in str(error.value)
+
+
+def test_a_process_of_one_s_own_is_told_the_whole_of_a_url_but_tells_nobody(capfd):
+    import logging
+
+    url = f"postgresql://me:{SECRET}@host/trials"
+    settings = load_settings(None, [f"sweep.storage={url}"])
+    with local_processes(2) as submit:
+        told = submit(operator.attrgetter("sweep.storage"), settings)()
+        assert submit(revealed, settings.sweep.storage)() == revealed(told) == url
+        submit(logging.getLogger("anyone").warning, "no answer from %s", url)()
+    said = capfd.readouterr().err
+    assert "no answer from postgresql://host/trials" in said and SECRET not in said
 
 
 def test_what_a_terminal_would_obey_is_in_no_log(caplog):

@@ -347,7 +347,7 @@ def test_the_command_shows_trials_and_wrong_input_before_prefect_is_loaded(capsy
         given.append((name, options))
         return result
 
-    monkeypatch.setattr("jabert.cli.commands._run_flow", flow)
+    monkeypatch.setattr("jabert.cli.commands.training.run_flow", flow)
     kind = ["--set", f"data.path={toy_table}", "--set", "method.kind=tfidf"]
     words = [*kind, "--set", 'sweep.method.c=[0.1, 10.0, "log"]', "--jobs", "2"]
     assert json.loads(said(capsys, *words, "--json", code=0).out) == json.loads(json.dumps(result))

@@ -153,8 +153,8 @@ def test_a_wheel_carries_flows_expectations_and_recipes(toy_table, tmp_path):
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
     subprocess.run([*pip, str(installed), str(wheel)], check=True, capture_output=True)
     program = (
-        "import sys, jabert; from jabert.cli import main; from jabert.cli.commands import _run_flow\n"
-        "try: _run_flow('nothing')\n"
+        "import sys, jabert; from jabert.cli import main; from jabert.cli.shared import run_flow\n"
+        "try: run_flow('nothing')\n"
         "except ModuleNotFoundError as error: assert error.name == 'flows.nothing', error\n"
         "import flows\n"
         f"assert all(m.__file__.startswith({str(installed)!r}) for m in (flows, jabert)), flows.__file__\n"
