@@ -76,9 +76,10 @@ def retrain(
         return ended(retraining.summary(settings, data, run, results))
 
 
-def ended(result: Retrained) -> Any:
+def ended(result: Retrained) -> dict[str, Any]:
     """The state to end in: Prefect's lists show its name, the verdict, and its data are the flow's result."""
-    return Completed(name=result.outcome.capitalize(), message=result.reason, data=result.to_dict())
+    name, message, data = result.outcome.capitalize(), result.reason, result.to_dict()
+    return Completed(name=name, message=message, data=data)  # type: ignore[return-value]
 
 
 def prefect_tags() -> dict[str, str]:

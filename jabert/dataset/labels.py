@@ -111,7 +111,7 @@ def _refuse_long(rows: pd.DataFrame) -> None:
     """Refuse a label that can be no name of a class: tables, plots and metrics repeat it in many places."""
     lengths = rows["label"].str.len()
     if lengths.max() > _LONGEST_LABEL:
-        row = rows.loc[lengths.idxmax()]
+        row = rows.iloc[int(lengths.argmax())]
         raise JabertError(
             f"{row['file']}, line {row['line']}: the label has {len(row['label']):,} characters, the name "
             f"of a class has at most {_LONGEST_LABEL:,}: {_shown(row['label'])}; is data.label_column the "

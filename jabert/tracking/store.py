@@ -34,6 +34,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # with MLflow's 7, a missing server is reported after minutes
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "PGCONNECT_TIMEOUT": "10",  # seconds; libpq would wait for ever for what accepts and does not answer
 }
 
 

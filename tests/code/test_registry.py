@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from jabert.registry.leaks import (
 )
 from jabert.registry.smoke import smoke_check
 from jabert.report.pages import comparison_page
+from jabert.tracking import connect
 
 
 @pytest.fixture(scope="module")
@@ -412,6 +414,18 @@ def test_a_lock_that_cannot_be_reached_is_named(models):
     ) as error:
         registry.recover()
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.timeout(60)
+def test_a_lock_that_does_not_answer_is_not_waited_for_for_ever(models, monkeypatch):
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "2")  # seconds, in place of jabert's 10
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        lock = f"promotion.lock=postgresql://me@127.0.0.1:{silent.getsockname()[1]}/x"
+        with pytest.raises(JabertError, match="the database cannot be reached"):
+            toy_registry("locked", models[1], lock).recover()
+    monkeypatch.delenv("PGCONNECT_TIMEOUT")
+    connect(load_settings().tracking)
+    assert int(os.environ["PGCONNECT_TIMEOUT"]) <= 10
 
 
 @pytest.mark.parametrize(
