@@ -85,6 +85,11 @@ def record_validation(report: ValidationReport, name: str, run: Run) -> None:
     tell(report.warnings())
 
 
+def validation_page(report: ValidationReport, name: str) -> str:
+    """Where Great Expectations' page of the results is among the artifacts."""
+    return f"validation/{name}/{report.page.relative_to(report.folder).as_posix()}"
+
+
 def record_tokens(data: Data, tokens: Tokens, run: Run) -> None:
     """Counts as metrics, and what the tokenizer's settings were resolved to."""
     tell([*tokens.warnings(), *data.indistinct(tokens)])

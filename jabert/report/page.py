@@ -1,11 +1,12 @@
 """The report of a retraining: one self-contained HTML page, of which the model card is the short form."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -13,11 +14,12 @@ from jabert.config import neutral_values
 from jabert.evaluation import EvaluationReport
 from jabert.evaluation.comparison import Flip
 from jabert.evaluation.occlusion import Explained
+from jabert.fonts import font_face
 from jabert.markdown import as_sentence
 from jabert.report import plots
 from jabert.report.card import sections
 from jabert.report.card.sections import Facts
-from jabert.report.card.webpage import STYLE, encoded, font_face, rendered
+from jabert.report.card.webpage import STYLE, encoded, rendered
 from jabert.report.pages import SLICES, evidence_of
 from jabert.safe import printable
 
@@ -224,8 +226,9 @@ def _of_the_making(facts: Facts, told: Sequence[str]) -> Iterator[Part]:
         if value is not None and _comparable(value) != usual.get(name)
     ]
     yield Part("Settings", tables=[Table(["setting", "this run", "usual"], own, sorts=False)])
+    found = "\n\n".join(part.strip() for part in facts.validation)
+    yield Part("Validation", rendered(found, {}) + _linked(facts.validation_pages))
     for heading, text in (
-        ("Validation", "\n\n".join(found.strip() for found in facts.validation)),
         ("Protocol", sections.protocol(facts)),
         ("Encoder", sections.encoder(facts)),
         ("Limits", sections.limits(facts)),
@@ -233,6 +236,16 @@ def _of_the_making(facts: Facts, told: Sequence[str]) -> Iterator[Part]:
         ("Environment", sections.environment(facts)),
     ):
         yield Part(heading, rendered(text, {}))
+
+
+def _linked(pages: Mapping[str, str]) -> str:
+    """Links to Great Expectations' pages, which lie beside the report."""
+    from markupsafe import Markup
+
+    link = Markup('<a href="{}">{}</a>')
+    links = [link.format(quote(path), printable(suite)) for suite, path in pages.items()]
+    told = Markup("<p>Each expectation, in the folder of this page: {}</p>")
+    return str(told.format(Markup(", ").join(links))) if links else ""
 
 
 def _comparable(value: Any) -> Any:

@@ -2,11 +2,10 @@
 
 import base64
 import html
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
-_BEYOND = 0x2000  # what comes before is in any font
+from jabert.fonts import font_face
 
 STYLE = """\
 body { margin: 0 auto; max-width: 46rem; padding: 1.5rem 1rem 3rem; color: #22303c; background: #fff;
@@ -70,25 +69,6 @@ def rendered(markdown: str, pictures: Mapping[str, Path]) -> str:
             token.attrs["src"] = f"data:image/png;base64,{encoded(pictures[str(token.attrs['src'])])}"
     body: str = parser.renderer.render(tokens, parser.options, {})
     return body
-
-
-def font_face(text: str) -> str:
-    """CSS that brings the Japanese characters of a text along, for a machine that has no font with them.
-
-    They are a subset of IPAex Gothic, whose licence allows to embed it in documents.
-    """
-    import matplotlib_fontja
-    from fontTools import subset
-
-    options = subset.Options(flavor="woff", layout_features=[], hinting=False)
-    path, file = Path(matplotlib_fontja.__file__).parent / "fonts" / "ipaexg.ttf", io.BytesIO()
-    with subset.load_font(str(path), options) as font:
-        subsetter = subset.Subsetter(options)
-        subsetter.populate(unicodes={ord(character) for character in text if ord(character) >= _BEYOND})
-        subsetter.subset(font)
-        subset.save_font(font, file, options)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'@font-face {{ font-family: "of this page"; src: url(data:font/woff;base64,{data}); }}\n'
 
 
 def encoded(picture: Path) -> str:
