@@ -19,7 +19,7 @@ from jabert.markdown import as_sentence
 from jabert.report import plots
 from jabert.report.card import sections
 from jabert.report.card.sections import Facts
-from jabert.report.card.webpage import STYLE, encoded, rendered
+from jabert.report.card.webpage import STYLE, TABLE_OPEN, encoded, rendered
 from jabert.report.pages import SLICES, evidence_of
 from jabert.safe import printable
 
@@ -118,7 +118,12 @@ def report_page(
     parts = [*_of_the_result(facts, predicted, history, flips, explained), *_of_the_making(facts, told)]
     title = f"{facts.settings.tracking.model_name}, version {facts.version}"
     page = _template().render(
-        title=title, style=STYLE, verdict=verdict_sentence(verdict), figures=figures, parts=parts
+        title=title,
+        style=STYLE,
+        table_open=TABLE_OPEN,
+        verdict=verdict_sentence(verdict),
+        figures=figures,
+        parts=parts,
     )
     return page.replace("</style>", f"{font_face(page)}</style>", 1)
 
