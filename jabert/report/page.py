@@ -20,7 +20,7 @@ from jabert.report import plots
 from jabert.report.card import sections
 from jabert.report.card.sections import Facts
 from jabert.report.card.webpage import STYLE, TABLE_OPEN, encoded, rendered
-from jabert.report.pages import SLICES, evidence_of
+from jabert.report.pages import SLICES, evidence_of, sides_of
 from jabert.safe import printable
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_NAMED = 3  # pieces for and against
 _SHOWN = 120  # characters of a similar text
 _STRONGEST = 0.6  # of a colour
 _ABOUT_PIECES = (
@@ -200,21 +199,12 @@ def _shown_mistake(mistake: Explained) -> dict[str, Any]:
     ]
     similar = [(each.text[:_SHOWN], each.label, each.likeness) for each in mistake.similar]
     columns = ["texts that it learned from, the most similar first", "label", "likeness"]
-    by_effect = sorted((p for p in mistake.pieces if p.effect), key=lambda piece: -(piece.effect or 0))
-    sides = {
-        "for": [piece for piece in by_effect[:_NAMED] if (piece.effect or 0) > 0],
-        "against": [piece for piece in by_effect[::-1][:_NAMED] if (piece.effect or 0) < 0],
-    }
     return {
         "label": mistake.label,
         "predicted": mistake.predicted,
         "score": f"{mistake.score:.3f}",
         "pieces": pieces,
-        "said": [
-            f"{side}: " + ", ".join(f"{printable(each.text)} {each.effect:+.3f}" for each in named)
-            for side, named in sides.items()
-            if named
-        ],
+        "said": [f"{side}: {pieces}" for side, pieces in sides_of(mistake).items()],
         "similar": Table(columns, similar, sorts=False),
     }
 

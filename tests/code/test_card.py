@@ -18,7 +18,7 @@ from jabert.evaluation import Calibration, evaluate
 from jabert.methods import Description
 from jabert.report import plots
 from jabert.report.card import CONFUSION_MATRIX, make_card
-from jabert.report.pages import evidence_of
+from jabert.report.pages import evaluation_page, evidence_of
 
 HEADINGS = [
     "Result",
@@ -386,6 +386,18 @@ def test_the_report_page_explains_mistakes_piece_by_piece(facts_of):
     assert "お寺" * 60 + "<" in article, "similar texts are cut"
     assert set(re.findall(r'href="#([^"]+)"', page)) == set(re.findall(r'<section id="([^"]+)"', page))
     assert "<article>" not in report_of(facts_of(), [])
+
+
+def test_the_markdown_report_names_the_pieces_and_the_likest_text(facts_of):
+    pieces = [("京都", True, -0.2), ("の", True, 0.0), ("ラー|メン", True, 0.4), ("㋿", False, None)]
+    report = facts_of().report
+    page = evaluation_page(report, explained=[explained_of(*pieces), explained_of(("駅", True, 0.1))])
+    rows = page.partition("## Surest mistakes, explained")[2].splitlines()[4:]
+    assert rows == [
+        "| 京都のラー\\|メン㋿ | 京都 | グルメ | 0.900 | ラー\\|メン +0.400 | 京都 -0.200 | お寺 | 京都 |",
+        "| 駅 | 京都 | グルメ | 0.900 | 駅 +0.100 |  | お寺 | 京都 |",
+    ]
+    assert "explained" not in evaluation_page(report)
 
 
 def test_nothing_hostile_runs_in_the_report_page(facts_of):
