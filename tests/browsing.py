@@ -74,16 +74,22 @@ def view(browser, url, way="light", known=()):
     if way == "paper":
         page.emulate_media(media="print")
     said, asked = [], []
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda message: said.append(_told(message)) if message.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(url)
     yield page
     context.close()
-    assert [each for each in said if not any(part in each for part in known)] == [], url
+    errors = [each for each in said if not any(part in each for part in known)]
+    assert errors == [], f"{url}: {errors}"
     here = urlsplit(url).netloc
     away = [each for each in asked if urlsplit(each).scheme not in ("data", "blob", "about")]
-    assert [each for each in away if urlsplit(each).netloc != here] == [], url
+    away = [each for each in away if urlsplit(each).netloc != here]
+    assert away == [], f"{url}: {away}"
+
+
+def _told(message):
+    return f"{message.text} {message.location['url']}"
 
 
 def drawn(page):
