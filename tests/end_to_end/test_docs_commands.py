@@ -1,5 +1,6 @@
 """Each command of the docs is run as printed, page by page, in a folder with what the pages speak of."""
 
+import json
 import os
 import re
 import shlex
@@ -86,6 +87,15 @@ class Home:
         assert done.returncode == 0, f"$ {command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         return done.stdout
 
+    def promote_both(self):
+        """Version 2 is the champion, and version 1 was it before."""
+        listed = json.loads(self.run("jabert models --json"))
+        aliases = {each["version"]: each["aliases"] for each in listed}
+        if "champion" in aliases["2"] and "previous" in aliases["1"]:
+            return
+        for version in ("2",) if "champion" in aliases["1"] else ("1", "2"):
+            self.run(f"jabert models promote {version} --force {REVIEWS}")
+
     def type(self, command, servers):
         """What the reader types; a server runs on beside what follows."""
         for printed, filled in STAND_INS.items():
@@ -133,8 +143,7 @@ def home(tmp_path_factory):
 )
 def test_what_a_page_says_can_be_typed(home, page, monkeypatch):
     monkeypatch.setattr(home, "environment", dict(home.environment))  # what it exports ends with it
-    for version in (1, 2):
-        home.run(f"jabert models promote {version} --force {REVIEWS}")
+    home.promote_both()
     with ExitStack() as servers:
         for command in filter(is_run, commands(page)):
             home.type(command, servers)

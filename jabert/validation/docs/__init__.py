@@ -7,7 +7,7 @@ its own, do without. It imports this module itself, by the name in the configura
 from pathlib import Path
 from typing import Any
 
-from great_expectations.render.view import DefaultJinjaPageView
+from great_expectations.render.view.view import DefaultJinjaPageView
 from jinja2 import ChoiceLoader, FileSystemLoader
 
 from jabert.fonts import font_face
@@ -17,7 +17,7 @@ class Page(DefaultJinjaPageView):
     """A page of results, of a suite, or the list of both."""
 
     def __init__(self, **folders: Any) -> None:
-        super().__init__(**folders)  # type: ignore[no-untyped-call]
+        super().__init__(**folders)
         own = FileSystemLoader(Path(__file__).parent)
         self.env.loader = ChoiceLoader([own, *([self.env.loader] if self.env.loader else [])])
 
