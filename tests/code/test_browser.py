@@ -1,9 +1,12 @@
 """What people look at, in a real browser: no error, no other host, all of it drawn, read by everyone."""
 
+import functools
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -161,19 +164,34 @@ def test_rows_of_the_report_are_sorted_and_chosen(pages, browser):
 
 @pytest.fixture(scope="module")
 def site(browser, tmp_path_factory):
-    """The docs as a site."""
+    """The docs as a site, and its address."""
     folder = tmp_path_factory.mktemp("site")
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", folder]
     told = {"NO_MKDOCS_2_WARNING": "1", "PYTHONWARNINGS": "default"}
     subprocess.run(words, cwd=CHECKOUT, env={**os.environ, **told}, check=True, capture_output=True)
-    return folder
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", SITE)
 def test_the_docs_are_read_by_everyone_everywhere(site, browser, name, way):
-    with view(browser, (site / f"{name}.html").as_uri(), way) as page:
+    with view(browser, f"{site}/{name}.html", way) as page:
         assert "jabert retrain" in page.inner_text("main") or name == "settings"
         assert width_of(page) <= WAYS[way]["viewport"]["width"]
         if way != "paper":
             assert faults(page) == []
+
+
+def test_the_search_of_the_docs_finds_japanese_and_english(site, browser):
+    with view(browser, f"{site}/index.html") as page:
+        for word, found in (("rollback", "rollback"), ("学習", "学習")):
+            page.get_by_role("textbox", name="Search").fill(word)
+            page.locator(".md-search-result__item", has_text=found).first.wait_for()
