@@ -27,7 +27,7 @@ STAND_INS = {
     "data.path=…": "data.path=path/to/knbc",
     "encoder.path=…": "encoder.path=path/to/encoder",
     "/path/to/mlruns": "{home}/mlruns",
-    "models promote 7": "models promote 2",
+    "models promote 7": "models promote 1",
     "models anchor 3": "models anchor 2",
 }
 """What the reader fills in."""
@@ -120,7 +120,8 @@ def home(tmp_path_factory):
     rows = toy.toy_rows().rename(columns={"text": "本文", "label": "分類"})
     rows.to_csv(folder / "reviews.csv", index=False)
     rows[["本文", "分類"]].to_csv(folder / "texts.csv", index=False, header=False)
-    rows[["本文"]].to_csv(folder / "pool.csv", index=False)
+    pool = rows[["本文"]] + "そして家に帰った。"
+    pool.to_csv(folder / "pool.csv", index=False)
     (folder / "texts.txt").write_text("\n".join(rows["本文"][:3]), encoding="utf-8")
     shutil.copytree(CHECKOUT / "jabert/encoders/jabert-mini", folder / "path/to/encoder")
     knbc(folder)
