@@ -35,6 +35,14 @@ _NOT_DRAWN = """async given => {
     const shown = given ?? [...new Set(document.body.innerText)].filter(japanese).slice(0, 200).join("");
     return {shown, missing: [...shown].filter(each => others.includes(picture(each)))};
 }"""
+_JAPANESE = """() => [...document.querySelectorAll("body *")]
+    .filter(each => !each.children.length && /[\\u3041-\\u9fff]/.test(each.textContent) && each.offsetWidth)
+    .map(each => { each.dataset.japanese = ""; return each.textContent; })"""
+_LACKS = """family => {
+    const pen = document.createElement("canvas").getContext("2d");
+    const width = character => { pen.font = `40px "${family}"`; return pen.measureText(character).width; };
+    return width("あ") === width("\\uf8f0") && width("京") === width("\\uf8f0");
+}"""
 _CUT = """() => [...document.querySelectorAll("body *")]
     .filter(each => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).overflowX !== "visible")
     .map(each => each.outerHTML.slice(0, 120))"""
@@ -96,6 +104,28 @@ def drawn(page):
     """The Japanese characters of a page, up to 200, and those of them that no font of the page has."""
     found = page.evaluate(_NOT_DRAWN, None)
     return found["shown"], "".join(found["missing"])
+
+
+def boxes(page):
+    """Texts with Japanese that are drawn with a font without it; `drawn` asks the fonts, this the page."""
+    texts = page.evaluate(_JAPANESE)
+    session = page.context.new_cdp_session(page)
+    session.send("DOM.enable")
+    session.send("CSS.enable")
+    root = session.send("DOM.getDocument")["root"]["nodeId"]
+    asked = {"nodeId": root, "selector": "[data-japanese]"}
+    found = []
+    for node, text in zip(session.send("DOM.querySelectorAll", asked)["nodeIds"], texts, strict=True):
+        fonts = session.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+        latin = [font for font in fonts if not font["isCustomFont"] and _lacks_japanese(page, font)]
+        others = sum(not "\u3041" <= each <= "\u9fff" for each in text)
+        if sum(int(font["glyphCount"]) for font in latin) > others:
+            found.append(text)
+    return found
+
+
+def _lacks_japanese(page, font):
+    return page.evaluate(_LACKS, font["familyName"])
 
 
 def missing_of(page, text):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy
-from browsing import WAYS, chromium, cut, drawn, faults, missing_of, view, width_of
+from browsing import WAYS, boxes, chromium, cut, drawn, faults, missing_of, view, width_of
 from toy_card import explained_of, report_of, toy_facts
 
 from jabert.config import load_settings
@@ -118,6 +118,7 @@ def test_a_page_is_read_by_everyone_everywhere(pages, browser, name, way):
         assert [part for part in SAID[name] if part not in text] == []
         shown, missing = drawn(page)
         assert missing == "", "characters that are boxes"
+        assert boxes(page) == []
         assert shown or name in ("index", "suite")
         assert width_of(page) <= WAYS[way]["viewport"]["width"]
         if way == "paper":

@@ -9,8 +9,8 @@ from jabert.fonts import font_face
 
 STYLE = """\
 body { margin: 0 auto; max-width: 46rem; padding: 1.5rem 1rem 3rem; color: #22303c; background: #fff;
-  font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", "Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP",
-    "Yu Gothic", Meiryo, IPAexGothic, "of this page", sans-serif; overflow-wrap: break-word; }
+  font: 1rem/1.6 -apple-system, "Segoe UI", "Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP",
+    "Yu Gothic", Meiryo, IPAexGothic, "of this page", system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1rem; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; padding-bottom: .2rem; border-bottom: 2px solid #d9dfe5; }
 blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: 4px solid #dd7a26; background: #fdf5ee; }
