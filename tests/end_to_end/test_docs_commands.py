@@ -28,7 +28,7 @@ STAND_INS = {
     "encoder.path=…": "encoder.path=path/to/encoder",
     "/path/to/mlruns": "{home}/mlruns",
     "models promote 7": "models promote 1",
-    "models anchor 3": "models anchor 2",
+    "models anchor 3": "models anchor",
 }
 """What the reader fills in."""
 
