@@ -28,3 +28,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return found[1]
 
     return re.sub(r"(?<!!)\[([^]]*)\]\(([^)\s]+)\)", kept, markdown)
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:  # noqa: ARG001
+    """Give the dialog of the search a name, which Material 9 leaves out and a screen reader needs."""
+    search = 'data-md-component="search" role="dialog"'
+    return output.replace(search, f'{search} aria-label="Search"')

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import quote
 
 from prefect.events import emit_event
 from prefect.runtime import flow_run
@@ -45,7 +46,7 @@ def validate(settings: Settings, data: Data, run: Run) -> ValidationReport:
     """The suite of expectations on the table; a critical finding stops the run."""
     report = steps.validate(settings, data)
     recording.record_validation(report, "texts", run)
-    show_markdown("validation", report.to_markdown())
+    show_markdown("validation", f"{report.to_markdown()}\n{_where(report, 'texts', settings.tracking, run)}")
     report.raise_if_critical()
     return report
 
@@ -67,7 +68,8 @@ def validate_pieces(settings: Settings, data: Data, tokens: Tokens, run: Run) ->
     """The suite of expectations on the pieces; a critical finding stops the run."""
     report = steps.validate_pieces(settings, data, tokens)
     recording.record_validation(report, "pieces", run)
-    show_markdown("validation-of-pieces", report.to_markdown())
+    found = report.to_markdown()
+    show_markdown("validation-of-pieces", f"{found}\n{_where(report, 'pieces', settings.tracking, run)}")
     report.raise_if_critical()
     return report
 
@@ -175,15 +177,25 @@ def describe(settings: Settings, data: Data, run: Run, results: Results, attempt
     show_markdown("card", retraining.describe(settings, data, run, results, attempt).to_description())
 
 
+def _where(report: ValidationReport, name: str, tracking: TrackingSettings, run: Run) -> str:
+    """Where Great Expectations' page is: a link if MLflow is a server, which Prefect's page can lead to."""
+    path = recording.validation_page(report, name)
+    if page := _page_of(run, tracking):
+        return f"[Each expectation]({page}/artifacts/{quote(path)})"
+    return f"Each expectation: `{path}` among the artifacts of run {run.id}."
+
+
+def _page_of(run: Run, tracking: TrackingSettings) -> str:
+    """The page of a run, if MLflow is a server; else empty."""
+    server = str(tracking.uri)
+    return f"{server}/#/experiments/{run.experiment_id}/runs/{run.id}" if server.startswith("http") else ""
+
+
 def _announce(tracking: TrackingSettings, verdict: Verdict, run: Run) -> None:
     """Say on the server that there is a new champion, why, and where to look."""
     links = [str(flow_run.ui_url or "")]
-    if str(tracking.uri).startswith("http"):
-        server = str(tracking.uri)
-        links += [
-            f"{server}/#/experiments/{run.experiment_id}/runs/{run.id}",
-            f"{server}/#/models/{tracking.model_name}/versions/{verdict.version}",
-        ]
+    if page := _page_of(run, tracking):
+        links += [page, f"{tracking.uri}/#/models/{tracking.model_name}/versions/{verdict.version}"]
     emit_event(
         PROMOTED,
         resource={

@@ -85,6 +85,11 @@ def record_validation(report: ValidationReport, name: str, run: Run) -> None:
     tell(report.warnings())
 
 
+def validation_page(report: ValidationReport, name: str) -> str:
+    """Where Great Expectations' page of the results is among the artifacts."""
+    return f"validation/{name}/{report.page.relative_to(report.folder).as_posix()}"
+
+
 def record_tokens(data: Data, tokens: Tokens, run: Run) -> None:
     """Counts as metrics, and what the tokenizer's settings were resolved to."""
     tell([*tokens.warnings(), *data.indistinct(tokens)])
@@ -224,12 +229,13 @@ def record_report(
     explained: Sequence[Explained],
     run: Run,
 ) -> None:
-    """All of it as one page, with the sentences that were `told`; the run is named by the result."""
+    """All of it as one page, with the sentences that were `told`, and in short; the run is named by it."""
     rows, answers = evaluated.rows, evaluated.answers
     predicted = predictions(rows, answers, evaluated.report.labels).assign(group=rows.get("group"))
     flips = verdict.comparison.flips if verdict.comparison else ()
     best = fit.fitted.best_epoch
     history = [{**epoch, "best": epoch["epoch"] == best} for epoch in fit.fitted.history]
+    run.text("report/report.md", evaluation_page(evaluated.report, facts.baselines, explained))
     run.text(REPORT_PAGE, report_page(facts, predicted, history, flips, told, explained=explained))
     score = f"{evaluated.report.weighted_f1:.3f} {verdict.outcome} v{verdict.version}"
     run.rename(f"{name_of(facts.settings)} {score}")

@@ -27,7 +27,13 @@ from jabert.experiments import steps
 from jabert.experiments.explaining import explain_mistakes
 from jabert.experiments.keys import attempt_key, attempt_key_0_1, kept_of
 from jabert.experiments.packaging import SUMS, build_package, is_whole, log_package
-from jabert.experiments.recording import record_card, record_comparison, record_report, record_verdict
+from jabert.experiments.recording import (
+    record_card,
+    record_comparison,
+    record_report,
+    record_verdict,
+    validation_page,
+)
 from jabert.experiments.steps import Data, Evaluated, Fit, Tokens
 from jabert.experiments.store import prune
 from jabert.features import Featurized
@@ -312,6 +318,11 @@ def judged_before(rows: pd.DataFrame, settings: Settings, run: Run, version: str
     return len(versions_judged(run.client, run.experiment_id, name, table_digest(rows)) - {version})
 
 
+def _validation_pages(results: Results) -> dict[str, str]:
+    found = {"texts": results.validated, "pieces": results.pieces}
+    return {report.suite: validation_page(report, name) for name, report in found.items() if report}
+
+
 def describe(settings: Settings, data: Data, run: Run, results: Results, attempt: Attempt) -> Card:
     """Write report and model card into the run, and the card's short form as the version's description."""
     method, encoder, tokens = method_of(settings), encoder_of(settings), results.tokens
@@ -327,6 +338,7 @@ def describe(settings: Settings, data: Data, run: Run, results: Results, attempt
         learned_from=results.fit.learned_from,
         test_chose=method.chooses and settings.training.watch == "test",
         validation=[part.to_markdown() for part in (results.validated, tokens, results.pieces) if part],
+        validation_pages=_validation_pages(results),
         encoder=encoder,
         lower_case=tokens.lower_case if tokens else None,
         max_tokens=tokens.max_tokens if tokens else None,

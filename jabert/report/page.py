@@ -1,11 +1,12 @@
 """The report of a retraining: one self-contained HTML page, of which the model card is the short form."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -13,12 +14,13 @@ from jabert.config import neutral_values
 from jabert.evaluation import EvaluationReport
 from jabert.evaluation.comparison import Flip
 from jabert.evaluation.occlusion import Explained
+from jabert.fonts import font_face
 from jabert.markdown import as_sentence
 from jabert.report import plots
 from jabert.report.card import sections
 from jabert.report.card.sections import Facts
-from jabert.report.card.webpage import STYLE, encoded, font_face, rendered
-from jabert.report.pages import SLICES, evidence_of
+from jabert.report.card.webpage import STYLE, TABLE_OPEN, encoded, rendered
+from jabert.report.pages import SLICES, evidence_of, sides_of
 from jabert.safe import printable
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_NAMED = 3  # pieces for and against
 _SHOWN = 120  # characters of a similar text
 _STRONGEST = 0.6  # of a colour
 _ABOUT_PIECES = (
@@ -116,7 +117,12 @@ def report_page(
     parts = [*_of_the_result(facts, predicted, history, flips, explained), *_of_the_making(facts, told)]
     title = f"{facts.settings.tracking.model_name}, version {facts.version}"
     page = _template().render(
-        title=title, style=STYLE, verdict=verdict_sentence(verdict), figures=figures, parts=parts
+        title=title,
+        style=STYLE,
+        table_open=TABLE_OPEN,
+        verdict=verdict_sentence(verdict),
+        figures=figures,
+        parts=parts,
     )
     return page.replace("</style>", f"{font_face(page)}</style>", 1)
 
@@ -193,21 +199,12 @@ def _shown_mistake(mistake: Explained) -> dict[str, Any]:
     ]
     similar = [(each.text[:_SHOWN], each.label, each.likeness) for each in mistake.similar]
     columns = ["texts that it learned from, the most similar first", "label", "likeness"]
-    by_effect = sorted((p for p in mistake.pieces if p.effect), key=lambda piece: -(piece.effect or 0))
-    sides = {
-        "for": [piece for piece in by_effect[:_NAMED] if (piece.effect or 0) > 0],
-        "against": [piece for piece in by_effect[::-1][:_NAMED] if (piece.effect or 0) < 0],
-    }
     return {
         "label": mistake.label,
         "predicted": mistake.predicted,
         "score": f"{mistake.score:.3f}",
         "pieces": pieces,
-        "said": [
-            f"{side}: " + ", ".join(f"{printable(each.text)} {each.effect:+.3f}" for each in named)
-            for side, named in sides.items()
-            if named
-        ],
+        "said": [f"{side}: {pieces}" for side, pieces in sides_of(mistake).items()],
         "similar": Table(columns, similar, sorts=False),
     }
 
@@ -224,8 +221,9 @@ def _of_the_making(facts: Facts, told: Sequence[str]) -> Iterator[Part]:
         if value is not None and _comparable(value) != usual.get(name)
     ]
     yield Part("Settings", tables=[Table(["setting", "this run", "usual"], own, sorts=False)])
+    found = "\n\n".join(part.strip() for part in facts.validation)
+    yield Part("Validation", rendered(found, {}) + _linked(facts.validation_pages))
     for heading, text in (
-        ("Validation", "\n\n".join(found.strip() for found in facts.validation)),
         ("Protocol", sections.protocol(facts)),
         ("Encoder", sections.encoder(facts)),
         ("Limits", sections.limits(facts)),
@@ -233,6 +231,16 @@ def _of_the_making(facts: Facts, told: Sequence[str]) -> Iterator[Part]:
         ("Environment", sections.environment(facts)),
     ):
         yield Part(heading, rendered(text, {}))
+
+
+def _linked(pages: Mapping[str, str]) -> str:
+    """Links to Great Expectations' pages, which lie beside the report."""
+    from markupsafe import Markup
+
+    link = Markup('<a href="{}">{}</a>')
+    links = [link.format(quote(path), printable(suite)) for suite, path in pages.items()]
+    told = Markup("<p>Each expectation, in the folder of this page: {}</p>")
+    return str(told.format(Markup(", ").join(links))) if links else ""
 
 
 def _comparable(value: Any) -> Any:

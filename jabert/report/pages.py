@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jabert.evaluation import SHORT_TEXT, Baseline, Comparison, EvaluationReport, advice
+from jabert.evaluation.occlusion import Explained
 from jabert.markdown import as_sentence, escaped, table
+from jabert.safe import printable
 
 _SHOWN_FLIPS = 20
+_NAMED = 3  # pieces for and against
 _SCORES = {
     "weighted F1": "weighted_f1",
     "macro F1": "macro_f1",
@@ -21,11 +24,15 @@ SLICES = {
 }
 
 
-def evaluation_page(report: EvaluationReport, baselines: Sequence[Baseline] = ()) -> str:
-    """The report as a page, with the baselines on the same rows."""
+def evaluation_page(
+    report: EvaluationReport, baselines: Sequence[Baseline] = (), explained: Sequence[Explained] = ()
+) -> str:
+    """The report as a page, with the baselines on the same rows and the surest mistakes explained."""
     (title, overall), *others = evaluation_tables(report).items()
     if baselines:
         others.insert(0, ("Baselines", baseline_table(report, baselines)))
+    if explained:
+        others.append(("Surest mistakes, explained", _explanations(explained)))
     sections = [f"## {heading}\n\n{content}" for heading, content in others]
     return "\n\n".join([f"# {title}", overall, *sections]) + "\n"
 
@@ -60,6 +67,31 @@ def baseline_table(report: EvaluationReport, baselines: Sequence[Baseline]) -> s
     shown = table(columns, [("this model", report.weighted_f1, None, None), *rows])
     advised = advice(baselines, report.weighted_f1)
     return f"{shown}\n\n**{escaped(as_sentence(advised))}**" if advised else shown
+
+
+def sides_of(mistake: Explained) -> dict[str, str]:
+    """The pieces that spoke most for and against the predicted class; a side without any is left out."""
+    by_effect = sorted(((piece.effect, piece.text) for piece in mistake.pieces if piece.effect), reverse=True)
+    sides = {
+        "for": [each for each in by_effect[:_NAMED] if each[0] > 0],
+        "against": [each for each in by_effect[::-1][:_NAMED] if each[0] < 0],
+    }
+    return {
+        side: ", ".join(f"{printable(text)} {effect:+.3f}" for effect, text in named)
+        for side, named in sides.items()
+        if named
+    }
+
+
+def _explanations(explained: Sequence[Explained]) -> str:
+    columns = ["text", "label", "predicted", "probability", "for it", "against it"]
+    rows = []
+    for each in explained:
+        sides, likest = sides_of(each), next(iter(each.similar), None)
+        learned = (likest.text, likest.label) if likest else (None, None)
+        said = (sides.get("for"), sides.get("against"))
+        rows.append((each.text, each.label, each.predicted, each.score, *said, *learned))
+    return table([*columns, "the learned text most like it", "its label"], rows)
 
 
 def evidence_of(verdict: Mapping[str, Any]) -> list[str]:

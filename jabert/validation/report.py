@@ -85,7 +85,7 @@ class ValidationReport:
 
     @property
     def page(self) -> Path:
-        """The page of the results. `index.html` links to it only with scripts from the network."""
+        """The page of the results, which `index.html` lists."""
         pages = (self.folder / "data_docs").glob("validations/**/*.html")
         return next(pages, self.folder / "data_docs" / "index.html")
 

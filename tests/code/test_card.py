@@ -5,7 +5,6 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,15 +12,13 @@ import pytest
 from fontTools.ttLib import TTFont
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_card import explained_of, report_of, toy_facts
 
-from jabert.config import load_settings
-from jabert.encoder import open_folder
-from jabert.evaluation import Baseline, Calibration, evaluate
-from jabert.features import Featurized
-from jabert.methods import Description, Fitted, Job, method_of
+from jabert.evaluation import Calibration, evaluate
+from jabert.methods import Description
 from jabert.report import plots
-from jabert.report.card import CONFUSION_MATRIX, Facts, make_card
-from jabert.report.pages import evidence_of
+from jabert.report.card import CONFUSION_MATRIX, make_card
+from jabert.report.pages import evaluation_page, evidence_of
 
 HEADINGS = [
     "Result",
@@ -41,23 +38,8 @@ HEADINGS = [
 ]
 HOSTILE = "縦|棒\n# 改行 <script>alert(1)</script> `code` ![x](y) & *強調*"
 ALLOWED = {
-    *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "blockquote", "ul", "li"),
+    *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "blockquote", "ul", "li", "div"),
     *("table", "thead", "tbody", "tr", "th", "td", "pre", "code", "img", "strong"),
-}
-VERDICT = {
-    "version": "3",
-    "outcome": "promoted",
-    "reason": "better: weighted F1 0.7500 against 0.7000 of champion 2 on the same rows",
-    "weighted_f1": 0.75,
-    "compared_rows": 4,
-    "champion": "2",
-    "champion_weighted_f1": 0.7,
-    "gain": 0.05,
-    "gain_low": -0.01,
-    "gain_high": 0.11,
-    "became_right": 5,
-    "became_wrong": 2,
-    "warnings": ["version 1, the best ever promoted, has weighted F1 0.9"],
 }
 
 
@@ -100,63 +82,6 @@ def facts_of(toy_encoder):
         )
 
     return make
-
-
-def toy_facts(encoder, recipe, overrides, texts, labels, *, calibration=None):
-    truth = [labels[i % 2] for i in range(len(texts))]
-    rows = pd.DataFrame({"text": texts, "label": truth, "split": "test", "group": "g"})
-    learned = rows.assign(split=["train", "validation"] * (len(rows) // 2), text=rows["text"] + "学習")
-    probabilities = np.tile([0.9, 0.1], (len(rows), 1))
-    kind = [] if recipe else ["method.kind=bi-lstm"]
-    settings = load_settings(recipe, ["data.path=texts.csv", "data.format=table", *kind, *overrides])
-    fitted = Fitted(
-        history=[{"epoch": 1}, {"epoch": 2}, {"epoch": 3}],
-        best_epoch=2,
-        resolved={"training_precision": "float32", "gpu": "none"},
-    )
-    folder, method = open_folder(encoder), method_of(settings)
-    described = method.describe(Job(settings, labels, folder, Path("training")), fitted)
-    return Facts(
-        version="3",
-        run_id="0123456789abcdef",
-        date="2025-11-25",
-        settings=settings,
-        source="https://host/texts.csv",
-        split_by="group",
-        counts={
-            "rows_read": 12,
-            "tag_only": 0,
-            "duplicates": 3,
-            "conflicting_texts": 1,
-            "conflicting_rows": 2,
-            "rows": 8,
-            "train": 2,
-            "validation": 2,
-            "test": 4,
-        },
-        table=pd.concat([learned, rows], ignore_index=True),
-        learned_from=["train"],
-        test_chose=settings.training.watch == "test",
-        validation=("Suite labelled_texts passed: all 12 expectations are met.\n", "Suite pieces passed.\n"),
-        encoder=folder,
-        lower_case=True,
-        max_tokens=64,
-        features=Featurized(8, 80, 8, 0, 1.0, 0.5, "openvino", "bfloat16", "/CPU:0", "store"),
-        method=described,
-        report=evaluate(rows, probabilities, labels, calibration=calibration),
-        baselines=[
-            Baseline("tfidf", 0.25, 0.0833, -0.01, 0.2),
-            Baseline("majority", 0.125, 0.2083, 0.1, 0.3),
-        ],
-        verdict=VERDICT,
-        environment={
-            "python": "3.12.1",
-            "machine": "Linux, 2 cores",
-            "jabert": "0.1.0",
-            "mlflow.source.git.commit": "abcdef",
-            "library.numpy": "2.4.1",
-        },
-    )
 
 
 @pytest.fixture(scope="session")
@@ -401,19 +326,6 @@ def test_the_way_to_load_it_runs_as_python_and_hides_the_password(facts_of):
     assert "secret" not in markdown
 
 
-def report_of(facts, texts, flips=(), explained=()):
-    """The report page of facts, whose test rows all get the first class."""
-    from jabert.report.page import report_page
-
-    labels = facts.report.labels
-    rows = facts.table[facts.table["split"] == "test"]
-    predicted = rows.assign(predicted=labels[0], score=0.9).reset_index(drop=True)
-    history = [
-        {"epoch": n, "loss": 1.0 / n, "val_loss": 1.0, "val_weighted_f1": 0.5, "best": n == 2} for n in (1, 2)
-    ]
-    return report_page(facts, predicted, history, flips, texts, explained=explained)
-
-
 def test_the_report_page_has_all_of_it_and_asks_nobody(facts_of):
     from jabert.evaluation.comparison import Flip
 
@@ -456,14 +368,6 @@ def test_the_evidence_says_whether_a_gain_is_more_than_chance(verdict, said):
     )
 
 
-def explained_of(*pieces, label="京都", similar="お寺"):
-    from jabert.evaluation.occlusion import Explained, Piece, Similar
-
-    found = [Piece(text, known, effect) for text, known, effect in pieces]
-    text = "".join(piece.text for piece in found)
-    return Explained(text, label, "グルメ", 0.9, found, [Similar(similar, label, 0.5)])
-
-
 def test_the_report_page_explains_mistakes_piece_by_piece(facts_of):
     pieces = [("京都", True, -0.2), ("の", True, 0.0), ("ラーメン", True, 0.4), ("㋿", False, None)]
     page = report_of(facts_of(), [], explained=[explained_of(*pieces, similar="お寺" * 99)])
@@ -482,6 +386,18 @@ def test_the_report_page_explains_mistakes_piece_by_piece(facts_of):
     assert "お寺" * 60 + "<" in article, "similar texts are cut"
     assert set(re.findall(r'href="#([^"]+)"', page)) == set(re.findall(r'<section id="([^"]+)"', page))
     assert "<article>" not in report_of(facts_of(), [])
+
+
+def test_the_markdown_report_names_the_pieces_and_the_likest_text(facts_of):
+    pieces = [("京都", True, -0.2), ("の", True, 0.0), ("ラー|メン", True, 0.4), ("㋿", False, None)]
+    report = facts_of().report
+    page = evaluation_page(report, explained=[explained_of(*pieces), explained_of(("駅", True, 0.1))])
+    rows = page.partition("## Surest mistakes, explained")[2].splitlines()[4:]
+    assert rows == [
+        "| 京都のラー\\|メン㋿ | 京都 | グルメ | 0.900 | ラー\\|メン +0.400 | 京都 -0.200 | お寺 | 京都 |",
+        "| 駅 | 京都 | グルメ | 0.900 | 駅 +0.100 |  | お寺 | 京都 |",
+    ]
+    assert "explained" not in evaluation_page(report)
 
 
 def test_nothing_hostile_runs_in_the_report_page(facts_of):

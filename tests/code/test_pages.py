@@ -1,9 +1,13 @@
 """The artifacts of a stage in the Prefect UI."""
 
+from types import SimpleNamespace
+
 import httpx
 import pytest
 
-from flows import pages
+from flows import pages, stages
+from jabert.config import load_settings
+from jabert.validation import ValidationReport
 
 
 @pytest.fixture
@@ -71,3 +75,24 @@ def test_updates_that_take_long_take_a_tenth_of_the_time(bar, monkeypatch):
         clock[0] = second
         update(1, 4)
     assert len(bar) == 2
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        (
+            "http://mlflow:5000",
+            "[Each expectation](http://mlflow:5000/#/experiments/7/runs/abc/artifacts/{})",
+        ),
+        ("sqlite:///mlflow.db", "Each expectation: `{}` among the artifacts of run abc."),
+    ],
+)
+def test_the_page_of_a_suite_says_where_each_expectation_is(uri, said, tmp_path):
+    page = tmp_path / "data_docs/validations/own/__none__/1/table.html"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    report = ValidationReport(tmp_path / "own.json", True, 0, (), tmp_path)
+    run = SimpleNamespace(id="abc", experiment_id="7")
+    tracking = load_settings("", [f"tracking.uri={uri}"]).tracking
+    path = "validation/texts/data_docs/validations/own/__none__/1/table.html"
+    assert stages._where(report, "texts", tracking, run) == said.format(path)

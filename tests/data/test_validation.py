@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import unicodedata
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -287,6 +289,26 @@ def test_pages_and_json_are_written_also_when_the_data_fail_and_when_run_again(t
     assert "文.csv line 4" in pages[report.page]
     assert not [path for path, page in pages.items() if str(tmp_path) in page or "file://" in page]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_the_pages_run_nothing_ask_nobody_and_lead_to_each_other(tmp_path: Path) -> None:
+    weights = {"values": ["京都", "グルメ"], "weights": [0.9, 0.1]}
+    kwargs = {"column": "label", "partition_object": weights, "threshold": 0.1}
+    drawn = {"type": "expect_column_kl_divergence_to_be_less_than", "kwargs": kwargs, "severity": "warning"}
+    suite = tmp_path / "own.suite.json"
+    suite.write_text(json.dumps({"expectations": [drawn]}), encoding="utf-8")
+    report = check(good_table(("京都", "グルメ")), tmp_path / "run", str(suite))
+    docs = tmp_path / "run" / "data_docs"
+    pages = {path: path.read_text(encoding="utf-8") for path in docs.rglob("*") if path.is_file()}
+    assert len(pages) == 3 and report.page in pages
+    for path, page in pages.items():
+        assert "<script" not in page and "http" not in page.replace("http-equiv", "")
+        assert "content=\"default-src 'none'" in page
+        links = [link for link in re.findall(r'href="([^"#]+)"', page) if not link.startswith("data:")]
+        assert links, path
+        for link in links:
+            assert (path.parent / unquote(link)).resolve() in pages, (path, link)
+    assert re.search(r"<td>京都</td><td>0.9</td>", pages[report.page]), "a picture as its numbers"
 
 
 def test_html_in_a_text_is_shown_not_run(tmp_path: Path) -> None:

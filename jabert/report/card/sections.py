@@ -1,7 +1,7 @@
 """The facts of a model card and its sections, each as Markdown with all texts escaped."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -53,6 +53,7 @@ class Facts:
         baselines: simple methods on the same rows; none where they were not measured.
         verdict: of the gate, as from `Verdict.facts`.
         environment: as from `tracking.provenance`.
+        validation_pages: where Great Expectations' page of each suite is among the artifacts.
     """
 
     version: str
@@ -75,6 +76,7 @@ class Facts:
     baselines: Sequence[Baseline]
     verdict: Mapping[str, Any]
     environment: Mapping[str, str]
+    validation_pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def lead(facts: Facts) -> str:
