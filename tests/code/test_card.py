@@ -149,7 +149,7 @@ def test_every_section_is_there_with_its_facts(facts_of):
         "Slices": ["at most 10 characters"],
         "Most confident mistakes": ["| 二 | 京都 | グルメ | 0.812 | g |"],
         "Data": ["https://host/texts.csv", "3 rows dropped", "| test | 4 | 1 |", "| 京都 | 0 | 2 | 2 |"],
-        "Validation": ["`labelled_texts` passed", "`pieces` passed"],
+        "Validation": ["labelled_texts passed", "pieces passed"],
         "Protocol": [
             "no group",
             "validation rows chose the epoch",
