@@ -350,8 +350,8 @@ def test_answers_are_those_of_mlflows_own_server(registry, server, champion, tmp
         {"instances": ["京都", "電話"]},
         {"instances": [{"text": "京都"}], "params": {}},
     ]
-    # For a model of several columns MLflow's server takes neither a bare list of texts nor columns of lists, nor
-    # lists among instances, of which it makes arrays of two dimensions.
+    # For a model of several columns MLflow's server takes neither a bare list of texts nor columns of lists,
+    # nor lists among instances, of which it makes arrays of two dimensions, nor CSV.
     beside = [
         *bodies[:4],
         {"dataframe_split": {"columns": ["text", "before"], "data": [["京都", ["電話"]], ["電話", []]]}},
@@ -364,7 +364,7 @@ def test_answers_are_those_of_mlflows_own_server(registry, server, champion, tmp
             ours, theirs = server.post(body), stock.post(body)
             assert (ours.status_code, ours.content) == (200, theirs.content), body
             assert ours.headers["content-type"] == theirs.headers["content-type"]
-        for table in ("text\n京都\n電話\n", ",text\n0,京都\n"):
+        for table in ("text\n京都\n電話\n", ",text\n0,京都\n") if version == "3" else ():
             request = {"data": table.encode(), "headers": {"content-type": "text/csv"}}
             assert server.post(**request).content == stock.post(**request).content
         for path in ("/ping", "/version"):
