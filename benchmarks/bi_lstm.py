@@ -49,6 +49,7 @@ def main() -> None:
     settings = load_settings(
         None,
         [
+            "method.kind=bi-lstm",
             f"data.path={options.data}",
             f"encoder.path={options.encoder}",
             f"training.epochs={options.epochs + 1}",
