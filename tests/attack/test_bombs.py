@@ -131,7 +131,7 @@ def many(size):
 def repeated_texts(folder, size, _):
     """A Parquet file whose one long text stands in each row."""
     rows = size // 1_000_000
-    table = pa.table({"text": ["あ" * 333_333] * rows, "label": ["a", "b"] * (rows // 2)})
+    table = pa.table({"text": ["あ" * 333_333] * rows, "label": (["a", "b"] * rows)[:rows]})
     pq.write_table(table, folder / "t.parquet")
     return folder / "t.parquet"
 
