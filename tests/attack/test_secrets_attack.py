@@ -154,7 +154,7 @@ def test_a_process_of_its_own_leaves_no_secret(ending, environment, table_server
         "training.patience=500",
     ]
     settings = [*QUICK, *(long if isinstance(ending, signal.Signals) else []), f"data.path={url}"]
-    settings += ["data.label_column=none"] if ending == "failure" else []
+    settings += ["data.label_column=missing"] if ending == "failure" else []
     words = [_JABERT, "retrain", *(word for each in settings for word in ("--set", each))]
     with (tmp_path / "said").open("wb") as said:
         process = subprocess.Popen(words, env=environment, stdout=said, stderr=said)
