@@ -27,9 +27,22 @@ class _Safe:
         message = record.getMessage()
         if (safe := shown(message)) != message:  # others keep their arguments, which some handlers read
             record.msg, record.args = safe, None
+        if record.exc_info and _was_stopped(record.exc_info[1]):
+            record.levelno, record.levelname, record.exc_info = logging.DEBUG, "DEBUG", None
         if record.exc_info:
             record.exc_text = shown(logging.Formatter().formatException(record.exc_info))
         return record
+
+
+def _was_stopped(error: BaseException | None) -> bool:
+    """Whether Ctrl-C or another signal led to an error: what libraries log of it is no error of theirs."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def choose_loudness(*, verbose: bool = False, quiet: bool = False) -> None:

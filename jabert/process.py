@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SECONDS_TO_END = 4.0  # from a signal; a supervisor or an impatient user waits for five
@@ -51,8 +52,24 @@ def remember_signals() -> None:
         for end in _pipe:
             os.set_blocking(end, False)
         atexit.register(_leave)  # before all others, so that it is the last to be called
+        sys.unraisablehook = _Unraisable(sys.unraisablehook)
         os.register_at_fork(after_in_child=_forget_in_child)
     signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
+
+
+class _Unraisable:
+    """Says nothing of a signal's exception that Python drops, in a destructor say: the signal is remembered.
+
+    Args:
+        other: is told of everything else.
+    """
+
+    def __init__(self, other: Callable[["sys.UnraisableHookArgs"], Any]) -> None:
+        self._other = other
+
+    def __call__(self, dropped: "sys.UnraisableHookArgs") -> None:
+        if not (isinstance(dropped.exc_value, KeyboardInterrupt | SystemExit) and received_signal()):
+            self._other(dropped)
 
 
 def _forget_in_child() -> None:

@@ -12,7 +12,6 @@ batch count as missing, so they are computed again and written to another file.
 import logging
 import os
 import uuid
-import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from isal import isal_zlib
 
 from jabert.encoder.batching import TokenIds
 from jabert.files import digest_of_json, on_disk, write_json
@@ -315,5 +315,5 @@ def _checksum(batch: pa.RecordBatch) -> int:
     checksum = 0
     for column in batch.columns:
         for buffer in column.buffers():
-            checksum = zlib.crc32(buffer, checksum) if buffer else checksum
+            checksum = isal_zlib.crc32(buffer, checksum) if buffer else checksum
     return checksum

@@ -1,5 +1,6 @@
 """A signal ends a command, also if a library drops what the handler raised or makes something else of it."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from prefect.exceptions import TerminationSignal
 
+from jabert.logs import _Safe
 from jabert.process import handle_signals, raise_missed_signals, received_signal
 from jabert.runtime import text_classifier
 
@@ -261,3 +263,40 @@ def test_openvino_tells_nobody_that_it_is_imported(loaded):
     told = "import sys; print([n for n in sys.modules if n.startswith('openvino_telemetry.')])"
     script = [sys.executable, "-c", f"{loaded.format(path=path)}; {told}"]
     assert subprocess.run(script, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_signal_in_a_destructor_is_remembered_and_no_traceback_is_printed():
+    program = """
+import signal
+from jabert.process import handle_signals, received_signal
+
+class Dropping:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+class Wrong:
+    def __del__(self):
+        raise ValueError("another error is told")
+
+handle_signals()
+Wrong()
+Dropping()
+print(received_signal())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "2\n"
+    assert "another error is told" in done.stderr and "KeyboardInterrupt" not in done.stderr
+
+
+@pytest.mark.parametrize(("stopped", "level"), [(True, "DEBUG"), (False, "ERROR")])
+def test_what_a_library_logs_of_being_stopped_is_no_error(stopped, level):
+    try:
+        try:
+            raise KeyboardInterrupt if stopped else ValueError("x")
+        except BaseException:
+            raise OSError("the database is closed")  # noqa: B904  as libraries raise while they handle another
+    except OSError:
+        information = sys.exc_info()
+    record = _Safe(logging.LogRecord)("sqlalchemy", logging.ERROR, "", 1, "closing", (), information)
+    assert record.levelname == level
+    assert bool(record.exc_info) is not stopped
