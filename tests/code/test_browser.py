@@ -87,7 +87,7 @@ def of_a_version(encoder, validated, folder):
 
 def of_many(folder):
     picture = folder / CONFUSION_MATRIX  # any will do
-    fold = FoldScore(0, 1, 40, 0.8, 0.8, 0.8, 1.0, 2.0, 100)
+    fold = FoldScore(40, 0.8, 0.8, 0.8, 1.0, 2.0, 100, seed=0, fold=1)
     folds = {name: [fold, replace(fold, weighted_f1=0.9)] for name in ("tfidf", "majority")}
     counts = dict.fromkeys(folds, np.ones((4, 3, 2), np.int64))
     failure = Failure("word2vec", "seed 0, fold 2: 運がない", (fold,))
