@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from jabert.serving.errors import CLOSE, RequestError, ended_early, to_json, too_long
@@ -19,6 +20,24 @@ _END_OF_HEAD = b"\r\n\r\n"
 # bytes, more than a body that is sent in one go.
 _LINGER_SECONDS, _LINGER_IDLE_SECONDS, _LINGER_BYTES = 30.0, 5.0, 4 << 30
 _LOOK_SECONDS = 0.5
+
+
+class _Flow(FlowControl):
+    """Reads no more while requests wait that were sent ahead: each answer would make room for a thousand.
+
+    Args:
+        transport: of the connection.
+        ahead: what has arrived and is not parsed yet; the request under way needs none of it.
+    """
+
+    def __init__(self, transport: asyncio.Transport, ahead: bytearray) -> None:
+        super().__init__(transport)
+        self._ahead = ahead
+
+    def resume_reading(self) -> None:
+        """Go on reading, unless it is not needed."""
+        if not self._ahead:
+            super().resume_reading()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -63,7 +82,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first head of a connection."""
         self._connection = transport
-        super().connection_made(_Lingering(transport, self))  # type: ignore[arg-type]
+        lingering = _Lingering(transport, self)
+        super().connection_made(lingering)  # type: ignore[arg-type]
+        self.flow = _Flow(lingering, self._ahead)  # type: ignore[arg-type]
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -195,6 +216,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._parse()
             if self._ahead:
                 self.flow.pause_reading()
+            else:
+                self.flow.resume_reading()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection on which no head came in time; there is no answer to be lost."""
