@@ -1,4 +1,4 @@
-"""The exception whose message is for the user."""
+"""The exception whose message is for the user, and what is said of others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +58,15 @@ def reason_of(error: BaseException, longest: int = 200) -> str:
     """The message of an error in one line, or its type, cut to `longest` characters, without secrets."""
     said = " ".join(str(error)[: 10 * longest].split())
     return redacted(said or type(error).__name__)[:longest]
+
+
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that led to it, the last first."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
 
 
 def _shortened(message: str) -> str:

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from jabert.errors import causes_of
 from jabert.redaction import redacted
 from jabert.safe import printable
 
@@ -36,13 +37,7 @@ class _Safe:
 
 def _was_stopped(error: BaseException | None) -> bool:
     """Whether Ctrl-C or another signal led to an error: what libraries log of it is no error of theirs."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            return True
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False
+    return any(isinstance(each, KeyboardInterrupt | SystemExit) for each in causes_of(error))
 
 
 def choose_loudness(*, verbose: bool = False, quiet: bool = False) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jabert.config import Settings, local_database, local_path
-from jabert.errors import JabertError
+from jabert.errors import JabertError, causes_of
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WORDS = (  # of libraries that raise errors of their own: TensorFlow, Arrow, SQLite, OpenVINO
@@ -43,15 +43,10 @@ def told_if_full(settings: Settings) -> Iterator[None]:
 
 def is_full(error: BaseException | None) -> bool:
     """Whether an error, or one that led to it, was that a disk or a quota is full."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if (isinstance(error, OSError) and error.errno in _FULL) or any(
-            word in str(error) for word in _WORDS
-        ):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        (isinstance(each, OSError) and each.errno in _FULL) or any(word in str(each) for word in _WORDS)
+        for each in causes_of(error)
+    )
 
 
 def _place(error: BaseException, settings: Settings) -> str:
