@@ -214,10 +214,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._ahead or self._has_ended:
             self._parse()
-            if self._ahead:
-                self.flow.pause_reading()
-            else:
-                self.flow.resume_reading()
+            self.flow.resume_reading()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection on which no head came in time; there is no answer to be lost."""
