@@ -49,6 +49,11 @@ def print_listing(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], emp
     print_rich(table)
 
 
+def to_the_minute(rows: Iterable[Mapping[str, Any]], column: str) -> list[dict[str, Any]]:
+    """Rows with the times of a column, in ISO 8601, as people read them."""
+    return [{**row, column: row[column][:16]} for row in rows]
+
+
 def print_checks(checks: Iterable["Check"]) -> None:
     """Print checks and their findings, and under each failed check its remedy."""
     rows = []

@@ -188,12 +188,8 @@ class Registry:
         champion = self.champion()
         if champion is None:
             model = f"the registered model {self.name!r}"
-            raise JabertError(f"{model} has no champion yet; {self.how_to_begin()}")
+            raise JabertError(f"{model} has no champion yet; {how_to_begin(self.client)}")
         return champion
-
-    def how_to_begin(self) -> str:
-        """What to do where there is no version: which other models there are, or how to make one."""
-        return how_to_begin(self.client)
 
     def load_champion(self) -> Any:
         """The champion as a pyfunc model.

@@ -17,6 +17,7 @@ from jabert.tracking.provenance import provenance
 from jabert.tracking.run import Run, name_of, tracked_run
 from jabert.tracking.signing import SIGNATURE, TrustedKey, sign, signer_of, trusted_keys
 from jabert.tracking.store import (
+    FIRST_RUN,
     connect,
     find_run,
     get_or_none,
@@ -28,6 +29,7 @@ from jabert.tracking.store import (
 
 __all__ = [
     "ANCHOR",
+    "FIRST_RUN",
     "SIGNATURE",
     "Attempt",
     "Run",

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 DATASET_DIGEST = 32
 """Characters of a digest that a dataset of a run has; MLflow's database takes 36."""
 
+FIRST_RUN = "`jabert retrain --recipe sample` makes one of texts that come with jabert"
+"""What to do where there is no run or model yet."""
+
 T = TypeVar("T")
 _NAMED_MODELS = 5
 _MOST_RUNS = 50_000  # that MLflow searches at a time
@@ -251,7 +254,4 @@ def how_to_begin(client: "MlflowClient") -> str:
     if names:
         listed = ", ".join(f"--set tracking.model_name={quote(name)}" for name in sorted(names))
         return f"what there is: {listed}"
-    return (
-        "`jabert retrain --recipe sample` makes one of texts that come with jabert, and `jabert retrain "
-        "--set data.path=… --set encoder.path=…` one of your own"
-    )
+    return f"{FIRST_RUN}, and `jabert retrain --set data.path=… --set encoder.path=…` one of your own"

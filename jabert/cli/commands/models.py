@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jabert.cli.output import print_diff, print_listing, print_pairs, say
+from jabert.cli.output import print_diff, print_listing, print_pairs, say, to_the_minute
 from jabert.cli.shared import Given, command
 from jabert.errors import JabertError
 
@@ -19,13 +19,14 @@ VersionsArgument = Annotated[
 def models(given: Given) -> None:
     """List the versions of the registered model, newest first."""
     from jabert.registry import open_registry
+    from jabert.tracking import how_to_begin
 
     registry = open_registry(given.settings)
     listed = registry.listing()
     columns = ("version", "aliases", "weighted_f1", "created", "promotion", "reason")
-    to_the_minute = [{**version, "created": version["created"][:16]} for version in listed]
-    empty = "" if listed else f"no version of {registry.name!r} is registered yet; {registry.how_to_begin()}"
-    given.show(listed, lambda _: print_listing(to_the_minute, columns, empty))
+    begin = "" if listed else how_to_begin(registry.client)
+    empty = f"no version of {registry.name!r} is registered yet; {begin}"
+    given.show(listed, lambda _: print_listing(to_the_minute(listed, "created"), columns, empty))
 
 
 @command(app.command("promote"))

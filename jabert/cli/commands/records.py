@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from jabert.cli.output import print_listing, say
+from jabert.cli.output import print_listing, say, to_the_minute
 from jabert.cli.shared import Given, command
 from jabert.errors import JabertError
 
 app = typer.Typer()
-_REMEDY = "`jabert retrain --recipe sample` makes one of texts that come with jabert"
 
 
 @command(app.command())
@@ -20,14 +19,13 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
 ) -> None:
     """List tracked runs, newest first."""
-    from jabert.tracking import connect, list_runs
+    from jabert.tracking import FIRST_RUN, connect, list_runs
 
     tracking = given.settings.tracking
     listed = list_runs(connect(tracking), tracking.experiment, limit)
     columns = ("started", "name", "status", "weighted_f1", "version", "reason")
-    empty = f"no run in experiment {tracking.experiment!r} yet; {_REMEDY}"
-    to_the_minute = [{**run, "started": run["started"][:16]} for run in listed]
-    given.show(listed, lambda _: print_listing(to_the_minute, columns, empty))
+    empty = f"no run in experiment {tracking.experiment!r} yet; {FIRST_RUN}"
+    given.show(listed, lambda _: print_listing(to_the_minute(listed, "started"), columns, empty))
 
 
 @command(app.command(), has_json=False)
@@ -42,14 +40,14 @@ def report(
 
     from jabert.experiments.recording import REPORT_PAGE
     from jabert.files import write_text
-    from jabert.tracking import connect, get_or_none, list_runs, read_artifact
+    from jabert.tracking import FIRST_RUN, connect, get_or_none, list_runs, read_artifact
 
     tracking = given.settings.tracking
     client = connect(tracking)
     if run is None:
         newest = list_runs(client, tracking.experiment, 1)
         if not newest:
-            raise JabertError(f"no run in experiment {tracking.experiment!r} yet; {_REMEDY}")
+            raise JabertError(f"no run in experiment {tracking.experiment!r} yet; {FIRST_RUN}")
         run = newest[0]["run_id"]
     page = get_or_none(lambda: read_artifact(client, run, REPORT_PAGE), invalid=True)
     if page is None:
