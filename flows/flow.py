@@ -42,7 +42,8 @@ def _name_of_run(flow_name: str) -> str:
     """The name of a run in Prefect's lists: flow, recipe, data and day, e.g. `retrain knbc 2026-11-28`."""
     given = flow_run.parameters
     paths = [each for each in given.get("overrides") or () if each.startswith(_DATA)]
-    data = [given.get("source") or "", *(path.removeprefix(_DATA) for path in paths)]
+    source = given.get("source") or ""
+    data = [*([source] if isinstance(source, str) else source), *(path.removeprefix(_DATA) for path in paths)]
     words = [PurePath(str(location(each))).stem for each in (given.get("recipe") or "", data[-1])]
     return " ".join(filter(None, [flow_name, *words, date.today().isoformat()]))
 

@@ -1,4 +1,4 @@
-"""A table of texts scored by the champion: label, score and probabilities beside each row.
+"""Tables of texts scored by the champion: label, score and probabilities beside each row.
 
 Run it as `jabert score texts.csv scored.csv`, as `python flows/score.py` with the same words, or as a
 Prefect deployment with the parameters `source` and `target`. A run that was killed goes on where it was when
@@ -18,7 +18,7 @@ from jabert.scoring import Scored
 
 @flow("score")
 def score(
-    source: str,
+    source: str | list[str],
     target: str,
     recipe: str = "",
     overrides: list[str] | None = None,
@@ -27,10 +27,10 @@ def score(
     bom: bool = False,
     safe_cells: bool = False,
 ) -> dict[str, Any]:
-    """Score a table.
+    """Score tables.
 
     Args:
-        source: path or URL of a table, as `jabert validate` reads it.
+        source: path or URL of texts as `jabert validate` reads them: a table, folder or glob, or several.
         target: path of the file to write; its ending says the format.
         recipe: name of a bundled recipe or path of a TOML file; empty for none.
         overrides: settings as `group.key=value`.
@@ -40,14 +40,15 @@ def score(
     """
     settings = load_settings(recipe, overrides or [])
     form = {"encoding": encoding, "bom": bom, "safe_cells": safe_cells}
-    return score_table(settings, location(source), target, form).to_dict()
+    sources = [location(each) for each in ([source] if isinstance(source, str) else source)]
+    return score_tables(settings, sources, target, form).to_dict()
 
 
 @stage("Score")
-def score_table(settings: Settings, source: str, target: str, form: dict[str, Any]) -> Scored:
+def score_tables(settings: Settings, sources: list[str], target: str, form: dict[str, Any]) -> Scored:
     """All rows, a chunk at a time."""
     update = progress("progress", flow="score")
-    scored = scoring.score(scoring.open_job(settings, source, target, **form), update)
+    scored = scoring.score(scoring.open_job(settings, sources, target, **form), update)
     update(1, 1)
     show_table("table", scored.to_dict(), flow="score")
     return scored

@@ -102,8 +102,10 @@ Location = Annotated[str, WrapValidator(_kept)]
 
 
 def recordable(override: str) -> str:
-    """A setting as `group.key=value` without the secrets of URLs in it."""
+    """A setting as `group.key=value`, or a location, without the secrets of URLs in it."""
     name, equals, value = override.partition("=")
+    if "://" in name:
+        return Url(override)
     return f"{name}{equals}{_shown_value(value.strip())}" if "://" in value else override
 
 

@@ -62,8 +62,8 @@ def read_files(settings: DataSettings) -> Rows:
         JabertError: the data cannot be read, or are more than `data.max_bytes`; names file and line, column
             or setting.
     """
-    files, held = _files_of(settings), Held(settings.max_bytes)  # refuses a data.sha256 of a folder
-    notes = list(_left_out(settings, files))
+    files, held = files_of(settings), Held(settings.max_bytes)  # refuses a data.sha256 of a folder
+    notes = list(left_out(settings, files))
     forms: list[Form] = []
     match format_of(settings):
         case "table":
@@ -173,7 +173,7 @@ def content_digest(settings: DataSettings) -> str:
         JabertError: a file is missing or cannot be read.
     """
     digest = hashlib.sha256()
-    for name, file in sorted(_files_of(settings).items()):
+    for name, file in sorted(files_of(settings).items()):
         expected = settings.sha256 if is_url(file) else None
         digest.update(f"{(expected or digest_of(file)).lower()}  {name}\n".encode())
     return digest.hexdigest()
@@ -233,14 +233,21 @@ def _is_several(settings: DataSettings) -> bool:
     return not is_web(path) and bool(set("*?[") & set(revealed(path))) and not exists(path)
 
 
-def _files_of(settings: DataSettings) -> dict[str, str]:
+def is_one_file(settings: DataSettings) -> bool:
+    """Whether the path is that of a file, and not a list, glob or folder."""
+    location = location_of(settings)
+    # To ask a web server whether a file is a folder would fetch the file.
+    is_page = is_web(location) and table_ending(location)
+    return not _is_several(settings) and bool(is_page or not is_folder(location))
+
+
+def files_of(settings: DataSettings) -> dict[str, str]:
     """Name -> location of the files to read: the name of a single file, or names relative to the folder."""
     location = location_of(settings)
     match format_of(settings):
         case "table" if _is_several(settings):
             files = _several(settings)
-        # To ask a web server whether a file is a folder would fetch the file.
-        case "table" if not (is_web(location) and table_ending(location)) and is_folder(location):
+        case "table" if not is_one_file(settings):
             names = _tables_in(location)
             if not names:
                 raise JabertError(f"there is no table in the folder {location}: {', '.join(ENDINGS)}")
@@ -270,7 +277,7 @@ def _several(settings: DataSettings) -> dict[str, str]:
         if not is_web(path) and not exists(path):
             files = [file for file in matching(path) if not _is_hidden(PurePosixPath(file).name)]
             if not files:
-                raise JabertError(f"data.path: {path} matches no file")
+                raise JabertError(f"there is no file or folder {path}, and none that matches it")
         elif not is_web(path) and is_folder(path):
             files = [below(path, name) for name in _tables_in(path)]
         else:
@@ -280,7 +287,7 @@ def _several(settings: DataSettings) -> dict[str, str]:
         for file in found:
             if not table_ending(file):
                 raise JabertError(
-                    f"data.path: {file} has none of the endings of a table: {', '.join(ENDINGS)}"
+                    f"{file} has none of the endings of a table: {', '.join(ENDINGS)}; name only tables"
                 )
     names = [PurePosixPath(file).name for file in found]
     return dict(zip(names if len(set(names)) == len(names) else found, found, strict=True))
@@ -320,7 +327,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith((".", "_"))
 
 
-def _left_out(settings: DataSettings, files: Mapping[str, str]) -> Iterator[str]:
+def left_out(settings: DataSettings, files: Mapping[str, str]) -> Iterator[str]:
     """What else is in the folder."""
     location = location_of(settings)
     match format_of(settings):

@@ -153,14 +153,14 @@ def _with_columns(table: pa.Table, keys: Sequence[str]) -> pa.Table:
 def _rows(table: pa.Table, keys: Sequence[str] | None) -> Iterator[Sequence[str | None]]:
     """The rows of a table as text, None for null; objects have a cell for each of the keys."""
     if keys is None:
-        return zip(*(_texts(column) for column in table.columns), strict=True)
+        return zip(*(texts_of(column) for column in table.columns), strict=True)
     return _rows_of_objects(table, keys)
 
 
 def _rows_of_objects(table: pa.Table, keys: Sequence[str]) -> Iterator[Sequence[str | None]]:
     objects, *others = table.columns
     place_of = {key: place for place, key in enumerate(keys)}
-    told = zip(*(_texts(column) for column in others), strict=True) if others else repeat(())
+    told = zip(*(texts_of(column) for column in others), strict=True) if others else repeat(())
     for pairs, rest in zip(objects.to_pylist(), told, strict=False):
         cells: list[str | None] = [None] * len(keys)
         for key, text in pairs:
@@ -211,7 +211,7 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     return cells
 
 
-def _texts(column: pa.ChunkedArray) -> list[str | None]:
+def texts_of(column: pa.ChunkedArray) -> list[str | None]:
     """The cells of a column as text, None for null."""
     return [None if value is None else _as_text(value) for value in _values(column)]
 

@@ -1,4 +1,4 @@
-"""Scores a table of texts with the champion, chunk by chunk; a killed run is resumed at its chunk."""
+"""Scores tables of texts with the champion, chunk by chunk; a killed run is resumed at its chunk."""
 
 import json
 import logging
@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePath
 from typing import Any
 
-from jabert.config import Settings, is_url
-from jabert.dataset.chunks import JSON, Chunk, read_chunks, require_column, require_ending, table_ending
+from jabert.config import DataSettings, Settings, bundled, is_url
+from jabert.dataset.chunks import Chunk
+from jabert.dataset.unlabelled import Texts, are_objects, read_texts
 from jabert.dataset.writing import UTF_8, Encoding, require_writable_ending
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, exclusive, set_aside, write_json
@@ -37,10 +39,10 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass(frozen=True)
 class Job:
-    """A table to score, and the file for the result.
+    """Texts to score, and the file for the result.
 
     Attributes:
-        source: path or URL of the table.
+        source: path or URL of the texts, as `data.path` has them: a file, folder or glob, or several.
         target: the file to write.
         settings: how a table is read and the columns of text, group and order in `data`, `features`,
             `training.work_path` and `tracking` are used.
@@ -48,7 +50,7 @@ class Job:
         encoding: of the file for the result, if that is CSV or TSV.
     """
 
-    source: str
+    source: str | tuple[str, ...]
     target: Path
     settings: Settings
     chunk_rows: int = _CHUNK_ROWS
@@ -61,21 +63,16 @@ class Job:
         parts = [_FORMAT, self.source, str(self.target), column, tracking.uri, tracking.model_name]
         return Path(self.settings.training.work_path) / f"score-{digest_of_json(parts)[:16]}"
 
-    def chunks(self) -> Iterator[tuple[Chunk, list[Any]]]:
-        """The rows of the table, and the cells of its text column.
+    @cached_property
+    def data(self) -> DataSettings:
+        """How the texts are read: what `data` says of the labelled ones, but for where they are."""
+        data = self.settings.data
+        form = "table" if data.format == "table" else "auto"
+        return data.model_copy(update={"path": self.source, "format": form, "sha256": None})
 
-        Raises:
-            JabertError: as `read_chunks`; or the first rows lack the text column.
-        """
-        data, column = self.settings.data, ""
-
-        def select(names: Sequence[str]) -> Sequence[str]:
-            nonlocal column
-            column = require_column(data.text_column, names, self.source, "text")
-            return names
-
-        for chunk in read_chunks(self.source, self.chunk_rows, select, data):
-            yield chunk, chunk.cells(column)
+    def texts(self) -> Iterator[Texts]:
+        """The rows with their texts; errors as `read_texts`."""
+        return read_texts(self.data, self.chunk_rows)
 
 
 @dataclass
@@ -120,25 +117,25 @@ class Scored:
 
 def open_job(
     settings: Settings,
-    source: str,
+    source: str | Sequence[str],
     target: str,
     *,
     encoding: str = "utf-8",
     bom: bool = False,
     safe_cells: bool = False,
 ) -> Job:
-    """Check quickly whether a table can be scored; its first rows are read.
+    """Check quickly whether texts can be scored; the first rows are read.
 
     Args:
         settings: of the job.
-        source: path or URL of the table.
+        source: path or URL of a table, or what else `data.path` may be; or several.
         target: path of the file to write.
         encoding: of that file, if it is CSV or TSV.
         bom: whether it begins with a byte order mark, by which Excel knows UTF-8.
         safe_cells: whether cells that a spreadsheet would take for formulas are neutralized.
 
     Raises:
-        JabertError: the table cannot be read or has no text column, the target cannot be written, or there
+        JabertError: the texts cannot be read or have no text column, the target cannot be written, or there
             is no champion.
     """
     if is_url(target):
@@ -152,15 +149,34 @@ def open_job(
         raise JabertError(f"there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise JabertError(f"{path} cannot be written: Permission denied")
-    if settings.data.format != "table":  # then any ending is good
-        require_ending(source)
-    job = Job(source if is_url(source) else str(Path(source).resolve()), path, settings, encoding=written)
-    if job.source == str(job.target):
-        raise JabertError(f"{job.target} is the table itself; the scored one needs a name of its own")
-    next(job.chunks())
+    sources = tuple(map(_place, [source] if isinstance(source, str) else source))
+    for each in sources:
+        _require_apart(path, each)
+    if len(sources) > 1 and path.exists():
+        raise JabertError(
+            f"{path} is there already, and might be one of the tables, as the last name is that of the file "
+            "to write; delete it or give another name"
+        )
+    job = Job(sources[0] if len(sources) == 1 else sources, path, settings, encoding=written)
+    next(job.texts())
     registry = open_registry(settings)
     _begun_with(job, registry) or registry.require_champion()
     return job
+
+
+def _place(source: str) -> str:
+    """A path, made absolute, or a URL; `sample` stays."""
+    return source if is_url(source) or bundled(source, "data.path") else str(Path(source).resolve())
+
+
+def _require_apart(target: Path, source: str) -> None:
+    """Refuse to write where the next run would read."""
+    if source == str(target):
+        raise JabertError(f"{target} is the table itself; the scored one needs a name of its own")
+    if not is_url(source) and (target.parent == Path(source) or PurePath(target).match(source)):
+        raise JabertError(
+            f"{target} would be one of the tables to score the next time; write it to a place beside {source}"
+        )
 
 
 def score(job: Job, on_progress: Progress | None = None) -> Scored:
@@ -189,15 +205,16 @@ def score(job: Job, on_progress: Progress | None = None) -> Scored:
             output=str(job.target),
         )
         places = Places(job.settings.data) if champion.context else None
-        parts = _score_chunks(job, champion, scored, places, _logged(on_progress))
+        parts, names = _score_chunks(job, champion, scored, places, _logged(on_progress))
         answers = None
         if places and (table := places.table()) is not None:
             scored.context, answers = champion.context, in_context(parts, champion, table)
         write_output(
             parts,
             job.target,
-            of_json=table_ending(job.source) in JSON,
+            of_json=are_objects(job.data),
             answers=answers,
+            names=names if any(names) else None,
             encoding=job.encoding,
         )
         if scored.cut:
@@ -237,6 +254,7 @@ class _Part:
 
     Attributes:
         chunk: the rows.
+        name: of their table, if there are several.
         path: the file for rows and answers.
         faults: what is wrong with each text, None where nothing is.
         prepared: what each member of the model reads of the texts without a fault; None if the file exists.
@@ -244,6 +262,7 @@ class _Part:
     """
 
     chunk: Chunk
+    name: str | None
     path: Path
     faults: list[str | None]
     prepared: list[list[Any]] | None
@@ -252,26 +271,33 @@ class _Part:
 
 def _parts(job: Job, champion: Champion) -> Iterator[_Part]:
     model = f"{champion.version}-{champion.digest[:16]}"  # a new registry counts from 1 again
-    for number, (chunk, texts) in enumerate(job.chunks()):
-        for note in chunk.form.notes if number == 0 else ():
+    said: set[str] = set()
+    for number, read in enumerate(job.texts()):
+        chunk, texts = read.chunk, read.cells
+        for note in chunk.form.notes if chunk.file not in said else ():
             log.warning("%s", note)
+        said.add(chunk.file)
         path = job.folder / f"{number:06}-{chunk.digest()}-{model}{_PART}"
         faults = [fault_of(text) for text in texts]
         if path.exists() and not is_whole(path):
             set_aside(path, f"{path} is damaged")
         prepared = None if path.exists() else champion.prepare(texts, faults)
         cut = champion.cut(texts, faults) if prepared is not None else read_answers(path)["cut"].to_pylist()
-        yield _Part(chunk, path, faults, prepared, cut)
+        yield _Part(chunk, read.name, path, faults, prepared, cut)
 
 
 def _score_chunks(
     job: Job, champion: Champion, scored: Scored, places: Places | None, on_progress: Progress
-) -> list[Path]:
-    """Score the chunks that have no file yet, and count and place all rows; returns the files, in order.
+) -> tuple[list[Path], list[str | None]]:
+    """Score the chunks that have no file yet, and count and place all rows.
+
+    Returns:
+        The files of the chunks, in order, and the name of the table of each, if there are several.
 
     While a chunk is scored, one thread reads and tokenizes the next, and another writes the previous one.
     """
     paths: list[Path] = []
+    names: list[str | None] = []
     written: Future[None] | None = None
     parts = _parts(job, champion)
     with _two_threads() as threads:
@@ -290,6 +316,7 @@ def _score_chunks(
             else:
                 scored.resumed += len(part.faults)
             paths.append(part.path)
+            names.append(part.name)
             scored.rows += len(part.faults)
             scored.cut += part.cut.count(True)
             scored.scored += part.faults.count(None)
@@ -298,7 +325,7 @@ def _score_chunks(
                 on_progress(scored.rows, round(scored.rows / part.chunk.share))
         if written:
             written.result()
-    return paths
+    return paths, names
 
 
 @contextmanager

@@ -25,7 +25,7 @@ log = logging.getLogger("jabert")
 
 
 class Places:
-    """Where each row of a table stands: its group and its place in it, in the columns that `retrain` reads.
+    """Where each row stands: its group and its place in that, in the columns that `retrain` reads.
 
     Args:
         settings: name the columns.
@@ -33,7 +33,7 @@ class Places:
 
     def __init__(self, settings: DataSettings) -> None:
         self._settings = settings
-        self._columns: dict[str, str] | None = None  # by their role; empty without groups
+        self._columns: dict[str, dict[str, str]] = {}  # of each file by their role; empty without groups
         self._chunks: list[pd.DataFrame] = []
 
     def add(self, chunk: Chunk) -> None:
@@ -42,16 +42,15 @@ class Places:
         Raises:
             JabertError: there are groups, but not the column `data.order_column`; or a cell is not text.
         """
-        if self._columns is None:
-            self._columns = self._columns_of(chunk)
-        if self._columns:
-            cells = {role: strings_of(chunk, role, column) for role, column in self._columns.items()}
-            rows = pd.DataFrame({role: pd.Series(values, dtype="str") for role, values in cells.items()})
-            self._chunks.append(rows.mask(rows == ""))
+        if chunk.file not in self._columns:
+            self._columns[chunk.file] = self._columns_of(chunk)
+        cells = {role: strings_of(chunk, role, column) for role, column in self._columns[chunk.file].items()}
+        rows = {role: pd.Series(values, dtype="str") for role, values in cells.items()}
+        self._chunks.append(pd.DataFrame(rows, range(len(chunk.lines))).replace("", None))
 
     def table(self) -> pd.DataFrame | None:
         """Columns group, order (if there is one), file and line of all rows; None without groups."""
-        if not self._chunks:
+        if not any(self._columns.values()):
             return None
         rows = pd.concat(self._chunks, ignore_index=True)
         return rows.assign(file="", line=range(len(rows)))

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jabert.dataset.chunks import JSON, OBJECT, table_ending
-from jabert.dataset.writing import Encoding, write_chunks
+from jabert.dataset.writing import Encoding, texts_of, write_chunks
 from jabert.errors import JabertError
 from jabert.files import atomic_path
 from jabert.scoring.champion import ANSWER
 
 _DIGEST_BYTES = 16
+_FILE = pa.field("file", pa.string())
 _MOST_KEYS = 100_000  # of objects that become columns
 
 
@@ -55,52 +56,68 @@ def write_output(
     *,
     of_json: bool,
     answers: Iterable[pa.Table] | None = None,
+    names: Sequence[str | None] | None = None,
     encoding: Encoding | None = None,
 ) -> None:
     """Join the files of all chunks into the scored table, whole or not at all.
 
     Args:
         parts: as `write_part` made them, in order; at least one.
-        target: the file to write; a column of the input with a name of `ANSWER` is renamed to `input_…`.
+        target: the file to write; a column of the input with the name of an added one is renamed to
+            `input_…`.
         of_json: whether the rows are objects, as in `Chunk.table` of JSON.
         answers: one table for each part, in place of the answers that it has.
+        names: of the table of each part, for a column `file` before the answers.
         encoding: of CSV and TSV; UTF-8 without it.
 
     Raises:
         JabertError: as `write_chunks`; or the objects have more keys than a table has columns.
     """
     told: Iterable[pa.Table | None] = answers or repeat(None)
+    added = (_added(*each) for each in zip(parts, names or repeat(None), told, strict=False))
+    added_schema = pa.schema([*([_FILE] if names else []), *ANSWER])
     if of_json:
         is_json = table_ending(str(target)) in JSON
-        renamed = _renamed_keys(parts, only_taken=is_json)
-        schema = pa.schema([pa.field(OBJECT, pa.map_(pa.string(), pa.string())), *ANSWER])
-        tables = (_objects(part, renamed, of) for part, of in zip(parts, told, strict=False))
-        write_chunks(tables, schema, target, () if is_json else list(renamed.values()), encoding)
-        return
-    fields = list(_read(parts[0]).schema)[: -len(ANSWER)]
-    names = _free_names([field.name for field in fields])
-    schema = pa.schema([*(field.with_name(name) for field, name in zip(fields, names, strict=True)), *ANSWER])
-    tables = (_rows(part, schema, of) for part, of in zip(parts, told, strict=False))
-    write_chunks(tables, schema, target, encoding=encoding)
+        renamed = _renamed_keys(parts, added_schema.names, only_taken=is_json)
+        keys = [] if is_json else list(renamed.values())
+        schema = pa.schema([pa.field(OBJECT, pa.map_(pa.string(), pa.string())), *added_schema])
+        own = ([_objects(part, renamed)] for part in parts)
+    else:
+        keys, fields = None, _fields(parts)
+        free = _free_names(list(fields), added_schema.names)
+        renamed_fields = [field.with_name(name) for field, name in zip(fields.values(), free, strict=True)]
+        schema = pa.schema([*renamed_fields, *added_schema])
+        own = (_columns(part, fields.values()) for part in parts)
+    tables = (
+        pa.Table.from_arrays([*columns, *more.columns], schema=schema)
+        for columns, more in zip(own, added, strict=True)
+    )
+    write_chunks(tables, schema, target, keys, encoding)
 
 
-def _free_names(names: Sequence[str]) -> list[str]:
+def _added(part: Path, name: str | None, answers: pa.Table | None) -> pa.Table:
+    """What is said of the rows of a part: their table, if there are several, and the answers."""
+    told = read_answers(part) if answers is None else answers
+    return told if name is None else told.add_column(0, _FILE, pa.array([name] * len(told), pa.string()))
+
+
+def _free_names(names: Sequence[str], added: Sequence[str]) -> list[str]:
     """The names in the output of the columns of the input."""
-    answer = set(ANSWER.names)
-    taken, free = answer | set(names), []
+    taken, free = {*added, *names}, []
     for name in names:
         new = name
-        while new in answer or (new != name and new in taken):
+        while new in added or (new != name and new in taken):
             new = f"input_{new}"
         free.append(new)
     return free
 
 
-def _renamed_keys(parts: Sequence[Path], *, only_taken: bool) -> dict[str, str]:
+def _renamed_keys(parts: Sequence[Path], added: Sequence[str], *, only_taken: bool) -> dict[str, str]:
     """The keys of all objects, and what each is called in the output.
 
     Args:
         parts: as `write_part` made them.
+        added: names of the columns that the output has beside.
         only_taken: leave out those that have no influence on what another is called.
     """
     found: dict[str, None] = {}
@@ -108,29 +125,49 @@ def _renamed_keys(parts: Sequence[Path], *, only_taken: bool) -> dict[str, str]:
         objects = _read(part).column(0)
         keys = pc.unique(pa.chunked_array([chunk.keys for chunk in objects.chunks], pa.string())).to_pylist()
         if only_taken:
-            keys = [key for key in keys if key.rpartition("input_")[2] in ANSWER.names]
+            keys = [key for key in keys if key.rpartition("input_")[2] in added]
         found |= dict.fromkeys(keys)
         if len(found) > _MOST_KEYS:
             raise JabertError(
                 f"the rows have more than {_MOST_KEYS:,} different keys, too many for columns of a table; "
                 "give a name that ends in .jsonl, where each row has its own"
             )
-    return dict(zip(found, _free_names(list(found)), strict=True))
+    return dict(zip(found, _free_names(list(found), added), strict=True))
 
 
-def _objects(part: Path, renamed: Mapping[str, str], answers: pa.Table | None) -> pa.Table:
-    """The objects of a part with their keys in the output, and the answers."""
-    objects, *told = _read(part).columns
-    if any(key != name for key, name in renamed.items()):
-        pairs = [[(renamed.get(key, key), text) for key, text in each] for each in objects.to_pylist()]
-        objects = pa.array(pairs, objects.type)
-    told = told if answers is None else answers.columns
-    return pa.Table.from_arrays([objects, *told], names=[OBJECT, *ANSWER.names])
+def _objects(part: Path, renamed: Mapping[str, str]) -> pa.ChunkedArray | pa.Array:
+    """The objects of a part with their keys in the output."""
+    objects = _read(part).column(0)
+    if all(key == name for key, name in renamed.items()):
+        return objects
+    pairs = [[(renamed.get(key, key), text) for key, text in each] for each in objects.to_pylist()]
+    return pa.array(pairs, objects.type)
 
 
-def _rows(part: Path, schema: pa.Schema, answers: pa.Table | None) -> pa.Table:
-    """A part with the names of the output."""
-    columns = _read(part).columns
-    if answers is not None:
-        columns = [*columns[: -len(ANSWER)], *answers.columns]
-    return pa.Table.from_arrays(columns, schema=schema)
+def _fields(parts: Sequence[Path]) -> dict[str, pa.Field]:
+    """The columns of all tables by name, in the order in which they come up.
+
+    A column that holds something else in another table becomes one of text.
+    """
+    fields: dict[str, pa.Field] = {}
+    for part in parts:
+        for field in list(_read(part).schema)[: -len(ANSWER)]:
+            known = fields.setdefault(field.name, field).type
+            if pa.types.is_null(known):
+                fields[field.name] = field
+            elif known != field.type and not pa.types.is_null(field.type):
+                fields[field.name] = pa.field(field.name, pa.string())
+    return fields
+
+
+def _columns(part: Path, fields: Iterable[pa.Field]) -> list[pa.ChunkedArray | pa.Array]:
+    """The columns of a part as the output has them, null where its table has none of the name."""
+    rows = _read(part)
+    present = dict(zip(rows.column_names[: -len(ANSWER)], rows.columns, strict=False))
+    return [_of_type(present.get(field.name), field.type, len(rows)) for field in fields]
+
+
+def _of_type(column: pa.ChunkedArray | None, kind: pa.DataType, rows: int) -> pa.ChunkedArray | pa.Array:
+    if column is None or (pa.types.is_null(column.type) and column.type != kind):
+        return pa.nulls(rows, kind)
+    return column if column.type == kind else pa.array(texts_of(column), pa.string())

@@ -28,7 +28,7 @@ def ended(capsys, *words):
         ("runs", "--limit", f"https://me:{SECRET}@host/x"),
         (f"https://{SECRET}@host/x",),
         ("runs", f"--https://{SECRET}@host/x"),
-        ("score", "only.csv", "\x1b]52;c;\x07", "\x1b[31m"),
+        ("models", "rollback", "\x1b]52;c;\x07", "\x1b[31m"),
     ],
 )
 def test_wrong_usage_is_told_without_secrets_and_controls(capsys, words):

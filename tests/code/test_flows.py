@@ -26,6 +26,7 @@ def test_prefect_stores_no_secret_of_a_parameter(url):
         }
         stored = each.serialize_parameters(given)
         assert SECRET not in json.dumps(stored)
+        assert SECRET not in json.dumps(each.serialize_parameters(given | {"source": ["a.csv", url]}))
         assert stored["recipe"] == "sample" and stored["skip_unchanged"] is True
         assert stored["overrides"][2] == "data.seed=3" and stored["overrides"][0].startswith("data.path=")
 
@@ -37,6 +38,7 @@ def test_prefect_stores_no_secret_of_a_parameter(url):
         ({"recipe": "in/mine.toml", "overrides": ["data.path=x/reviews.csv"]}, "retrain mine reviews"),
         ({"recipe": "", "overrides": [f"data.path=https://me:{SECRET}@host/a.csv?t={SECRET}"]}, "retrain a"),
         ({"recipe": "", "source": "s3://bucket/texts.parquet"}, "retrain texts"),
+        ({"recipe": "", "source": ["in/a.csv", "in/b.csv"]}, "retrain b"),
         ({}, "retrain"),
     ],
 )

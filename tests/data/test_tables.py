@@ -433,7 +433,7 @@ def test_several_files_and_globs(tmp_path):
     ).data
     assert [text for text, _ in pairs(read_files(settings))] == ["x.csv", "x.csvです", "1.csv", "1.csvです"]
     assert read_corpus(settings).source == f"{tmp_path}/x.csv, {tmp_path}/1*, {tmp_path}/1.csv"
-    with pytest.raises(JabertError, match=r"data\.path: .*/none\*\.csv matches no file"):
+    with pytest.raises(JabertError, match=r"no file or folder .*/none\*\.csv, and none that matches it"):
         read(tmp_path / "none*.csv")
 
 

@@ -38,7 +38,10 @@ def predict(
 
 @command(app.command())
 def score(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A table, as `validate` reads it; or its URL.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="IN", help="Tables, folders or globs, as `validate` reads them; or URLs."),
+    ],
     target: Annotated[str, typer.Argument(metavar="OUT", help="To write: .csv, .tsv, .jsonl or .parquet.")],
     given: Given,
     *,
@@ -48,12 +51,12 @@ def score(
         bool, typer.Option("--safe-cells", help="With ' before what a spreadsheet would take for a formula.")
     ] = False,
 ) -> None:
-    """Score a table of texts with the champion."""
+    """Score tables of texts with the champion."""
     from jabert.cli.summary import print_scored
     from jabert.config import location
     from jabert.scoring import open_job
 
-    source = location(source)
+    sources = list(map(location, sources))
     form: dict[str, Any] = {"encoding": encoding, "bom": bom, "safe_cells": safe_cells}
-    open_job(given.settings, source, target, **form)  # said before Prefect is loaded
-    given.show(run_flow("score", source, target, given.recipe, given.overrides, **form), print_scored)
+    open_job(given.settings, sources, target, **form)  # said before Prefect is loaded
+    given.show(run_flow("score", sources, target, given.recipe, given.overrides, **form), print_scored)
