@@ -268,12 +268,21 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _Lingering:
-    """A transport whose `close` is left to its protocol; all else is the transport's own."""
+    """A transport whose `close` is left to its protocol, and that is not written to once it is lost.
+
+    uvicorn tells only the last of the requests that were sent ahead that the connection is lost, so that the
+    one under way goes on writing, which uvloop answers with an error.
+    """
 
     def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
         self._transport = transport
         self.close = protocol.close
         self.is_closing = protocol.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Write, if there still is a connection."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

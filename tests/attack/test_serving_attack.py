@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import socket
+import struct
 import threading
 import time
 from contextlib import suppress
@@ -207,6 +208,18 @@ def test_a_client_that_closes_its_direction_gets_its_answers(server, what):
     sent, statuses = WHOLE[what]
     answers = exchange(server, sent)
     assert [int(status) for status in re.findall(rb"HTTP/1.1 (\d+) ", answers)] == statuses
+
+
+def test_a_client_that_is_gone_before_its_answers_is_no_trouble(server):
+    logged = len(server.output.splitlines())
+    for _ in range(30):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+            connection.sendall(length(json.dumps({"inputs": ["京都"] * 50}).encode()) * 3)
+            time.sleep(0.002)
+    assert server.post({"inputs": ["京都"]}).ok
+    events = {json.loads(line)["event"] for line in server.output.splitlines()[logged:]}
+    assert events == {"request"}
 
 
 @pytest.mark.parametrize("cut", [1, 7, 61, 10_000])
