@@ -3,16 +3,21 @@
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from jabert.errors import DamagedError, JabertError, refusing
-from jabert.files import write_json
+from jabert.files import atomic_path, write_json
 from jabert.legacy_keras import import_tensorflow
 
 _HISTORY = "history.json"
+_CHECK = "check"  # in its last entry, the CRC-32 of all without it
 _OPERATION = re.compile(r"\{\{.*?\}\} | \[Op:.*")  # what TensorFlow writes around the reason of an error
 
 
@@ -42,6 +47,9 @@ class TrainingState:
             history: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(history, list):
                 raise TypeError("it is no list")
+            noted = history[-1].pop(_CHECK, None) if history else None
+            if noted not in (None, _check_of(history)):  # version 0.1 noted none
+                raise ValueError("it was changed")
             numbers = [int(epoch[self._unit]) for epoch in history]
             if sorted(set(numbers)) != numbers or not all(
                 isinstance(value, int | float) for epoch in history for value in epoch.values()
@@ -74,12 +82,37 @@ class TrainingState:
         prefix = self._prefix(history[-1])
         with writing(prefix):
             self._checkpoint.write(str(prefix))
-        write_json(self._folder / _HISTORY, history)
+        checked = [*history[:-1], {**history[-1], _CHECK: _check_of(history)}]
+        write_json(self._folder / _HISTORY, checked)
         for earlier in history[-2:-1]:
             shutil.rmtree(self._prefix(earlier).parent, ignore_errors=True)
 
     def _prefix(self, entry: Mapping[str, float]) -> Path:
         return self._folder / f"{self._unit}-{int(entry[self._unit])}" / "state"
+
+
+def _check_of(history: list[dict[str, float]]) -> int:
+    return zlib.crc32(json.dumps(history, sort_keys=True).encode())
+
+
+Weights = dict[str, npt.NDArray[np.float32]]
+"""Arrays by name."""
+
+
+def write_weights(path: Path, weights: Weights) -> None:
+    """Save weights as an NPZ file, whole or not at all; that has a CRC-32 of each array."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **weights)  # type: ignore[arg-type]
+
+
+def read_weights(path: Path) -> Weights:
+    """Weights as `write_weights` saved them.
+
+    Raises:
+        DamagedError: the file cannot be read, or is not as it was written.
+    """
+    with refusing(f"{path} is damaged", DamagedError), np.load(path, allow_pickle=False) as saved:
+        return dict(saved)
 
 
 @contextmanager

@@ -62,6 +62,7 @@ NEW = """
     job = Job(settings, toy.LABELS, folder, out / "training")
     method_of(settings).fit(job, *parts, epochs.append)
     model = load_classifier(out / "training", store.hidden_size, 4, settings.method.units)
+    model.save_weights(out / "training" / "best.h5")  # in the form of version 0.1
     predicted = predict(model, parts[1].stored_vectors(), 16)
     package = build_package(job, out / "package")
     classifier = open_package(package)

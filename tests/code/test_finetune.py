@@ -177,9 +177,11 @@ def test_only_what_learned_is_stored_and_nothing_else_stays(toy_settings):
     assert not list(fit.job.folder.glob("step-*"))
 
 
-@pytest.mark.parametrize("steps_done, kept", [(2, 0), (5, 3), (11, 9)])
+@pytest.mark.parametrize(
+    "steps_done, kept, damage", [(2, 0, None), (5, 3, 0), (5, 3, 1), (5, 3, 4096), (11, 9, None)]
+)
 def test_a_killed_training_goes_on_from_its_last_saved_step(
-    steps_done, kept, toy_settings, monkeypatch, tmp_path
+    steps_done, kept, damage, *, toy_settings, monkeypatch, tmp_path, caplog
 ):
     from jabert.methods.finetune import training
 
@@ -196,9 +198,14 @@ def test_a_killed_training_goes_on_from_its_last_saved_step(
     monkeypatch.setattr(training.Learner, "learn", mortal)
     with pytest.raises(KeyboardInterrupt):
         fitted(again)
+    if damage is not None:  # of the vectors that the layers which stay have made
+        (path,) = (tmp_path / "again").rglob("frozen-rows")
+        content = path.read_bytes()
+        path.write_bytes(content[:damage] if damage < 9 else content[:damage] + b"\1" + content[damage + 1 :])
     left = iter([True] * (int(whole.fitted.history[-1]["step"]) - kept))
     resumed, _ = fitted(again)
 
+    assert (damage is not None) == ("frozen-rows is damaged; it is set aside" in caplog.text)
     assert not next(left, False), "what was saved was not learned again, and all else was"
     for one, other in zip(whole.fitted.history, resumed.fitted.history, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}

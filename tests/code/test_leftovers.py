@@ -13,9 +13,10 @@ from jabert.experiments.packaging import SUMS, is_whole
 from jabert.experiments.retraining import _logged
 from jabert.experiments.store import find_or_make
 from jabert.files import write_json
+from jabert.legacy_keras import import_tensorflow
 from jabert.scoring.output import is_whole as is_whole_part
 from jabert.tracking import Attempt, connect
-from jabert.training.state import TrainingState
+from jabert.training.state import TrainingState, read_weights, write_weights
 
 KEY = "0123456789abcdef"
 
@@ -95,10 +96,32 @@ def test_a_damaged_history_is_told_as_damage(content, tmp_path):
         TrainingState({}, tmp_path, "epoch").history()
 
 
+def test_other_numbers_in_a_history_are_not_believed(tmp_path):
+    import_tensorflow()
+    state = TrainingState({}, tmp_path, "epoch")
+    state.save([{"epoch": 1, "loss": 0.5}])
+    state.save([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+    assert state.history() == [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]
+    path = tmp_path / "history.json"
+    path.write_text(path.read_text("utf-8").replace("0.25", "0.24"), encoding="utf-8")
+    with pytest.raises(DamagedError, match=r"history\.json is damaged"):
+        state.history()
+
+
+def test_other_weights_are_not_believed(tmp_path):
+    weights = {"a": np.arange(1000, dtype=np.float32), "b": np.zeros((2, 3), dtype=np.float32)}
+    write_weights(tmp_path / "best.npz", weights)
+    found = read_weights(tmp_path / "best.npz")
+    assert {name: array.tolist() for name, array in found.items()} == {
+        name: array.tolist() for name, array in weights.items()
+    }
+    damage(tmp_path / "best.npz")
+    with pytest.raises(DamagedError, match=r"best\.npz is damaged"):
+        read_weights(tmp_path / "best.npz")
+
+
 @pytest.mark.parametrize("name", ["state.index", "state.data-00000-of-00001"])
 def test_a_damaged_state_is_told_as_damage(name, tmp_path):
-    from jabert.legacy_keras import import_tensorflow
-
     variable = import_tensorflow().Variable(np.arange(100.0))
     state = TrainingState({"v": variable}, tmp_path, "epoch")
     state.save([{"epoch": 1, "loss": 0.5}])

@@ -207,7 +207,7 @@ def test_the_table_and_its_labels_are_found_as_they_were(toy_kind, toy_table):
 FILES = {
     "read": "table.parquet",
     "tokenize": "tokens.parquet",
-    "fit": "best.h5",
+    "fit": "best.npz",
     "evaluate": "probabilities.npy",
 }
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from jabert.config import TrainingSettings
 from jabert.encoder.choice import cpu_has_bfloat16
 from jabert.estimates import Estimate
-from jabert.files import atomic_path
 from jabert.legacy_keras import import_tensorflow, run_two_at_once
 from jabert.methods import Epoch, Fitted
 from jabert.methods.bi_lstm import BiLstmSettings
@@ -20,11 +19,12 @@ from jabert.methods.bi_lstm.network import build_classifier
 from jabert.training.batches import bounded, in_order, shuffled_buckets
 from jabert.training.epochs import best_of, measure, tensorboard
 from jabert.training.rows import Rows, StoredVectors
-from jabert.training.state import TrainingState
+from jabert.training.state import TrainingState, read_weights, write_weights
 
 log = logging.getLogger("jabert")
 
-_WEIGHTS = "best.h5"
+_WEIGHTS = "best.npz"
+_WEIGHTS_0_1 = "best.h5"  # of a training that version 0.1 began
 _MOST_TOKENS = 65_536  # of a batch, padding included: 2 GB of the LSTM's states and gradients
 
 
@@ -70,6 +70,8 @@ def train(
     state = _state(model, folder)
     history = state.restore()
     resumed = len(history)
+    if history and (folder / _WEIGHTS).exists():
+        read_weights(folder / _WEIGHTS)  # damage is told before the training ends with it
     for epoch in history:
         on_epoch(epoch)
     write = tensorboard(folder / "tensorboard")
@@ -84,8 +86,9 @@ def train(
         epoch = {"epoch": number, **metrics, "seconds": round(time.perf_counter() - started, 3)}
         history.append(epoch)
         if best_of(history, training) is epoch:
-            with atomic_path(folder / _WEIGHTS) as temporary:
-                model.save_weights(temporary)
+            write_weights(
+                folder / _WEIGHTS, {f"{n:02}": array for n, array in enumerate(model.get_weights())}
+            )
         state.save(history)
         write(epoch)
         on_epoch(epoch)
@@ -116,7 +119,10 @@ def load_classifier(folder: Path, hidden_size: int, classes: int, units: int, **
         shape: `pooling` and `mixed_layers`.
     """
     model = build_classifier(hidden_size, classes, units, **shape)
-    model.load_weights(folder / _WEIGHTS)
+    if (folder / _WEIGHTS).exists():
+        model.set_weights([array for _, array in sorted(read_weights(folder / _WEIGHTS).items())])
+    else:
+        model.load_weights(folder / _WEIGHTS_0_1)
     return model
 
 

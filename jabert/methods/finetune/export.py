@@ -14,7 +14,8 @@ from jabert.methods._frozen import OwnEncoder
 from jabert.methods._heads import attention, first, mean, softmax_graph
 from jabert.methods.bi_lstm.export import head_graph as bi_lstm_graph
 from jabert.methods.bi_lstm.network import build_classifier
-from jabert.methods.finetune.network import LSTM, Weights
+from jabert.methods.finetune.network import LSTM
+from jabert.training.state import Weights
 
 
 def head_graph(head: str, weights: Weights) -> Any:

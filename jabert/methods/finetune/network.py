@@ -12,6 +12,7 @@ from jabert.encoder.folder import BertConfig
 from jabert.legacy_keras import import_tensorflow
 from jabert.methods.bi_lstm.layer import bi_lstm
 from jabert.methods.bi_lstm.network import build_classifier
+from jabert.training.state import Weights
 
 tf = import_tensorflow()
 _LAYER = re.compile(r"bert/encoder/layer_(\d+)/")
@@ -21,7 +22,6 @@ LSTM = tuple(
     for name in ("kernel", "recurrent_kernel", "bias")
 )
 """Names of a Bi-LSTM's weights, in Keras's order."""
-Weights = dict[str, npt.NDArray[np.float32]]
 
 
 def layer_of(name: str) -> int:

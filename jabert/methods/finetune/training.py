@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from jabert.config import TrainingSettings
 from jabert.encoder import TokenIds, longest_row
@@ -16,16 +17,16 @@ from jabert.encoder.batching import token_budget_batches
 from jabert.encoder.choice import cpu_has_bfloat16
 from jabert.encoder.folder import read_variables
 from jabert.errors import JabertError
-from jabert.files import atomic_path
+from jabert.files import atomic_path, set_aside
 from jabert.legacy_keras import compute_capability, import_tensorflow
 from jabert.methods import Epoch, Fitted, Job
 from jabert.methods._linear import fit_standardized
-from jabert.methods.finetune.network import Network, Weights, layer_of, new_head
+from jabert.methods.finetune.network import Network, layer_of, new_head
 from jabert.training.batches import shuffled_buckets
 from jabert.training.epochs import best_of, measure, tensorboard
 from jabert.training.optimizer import AdamW, Averages, learning_rate
 from jabert.training.rows import Rows
-from jabert.training.state import TrainingState
+from jabert.training.state import TrainingState, Weights, read_weights, write_weights
 
 if TYPE_CHECKING:
     from jabert.methods.finetune import FinetuneSettings
@@ -57,18 +58,37 @@ class Texts:
         self._numbers = TokenIds(np.arange(len(ids.flat), dtype=np.int32), ids.offsets)
         if not kept or not len(ids):
             return
+        if kept.exists() and not _is_sound(kept):
+            set_aside(kept, f"{kept} is damaged")
         if not kept.exists():
-            _, starts = np.unique(ids.offsets[:-1] // budget, return_index=True)
-            with atomic_path(kept) as temporary, temporary.open("wb") as file:
-                for batch in np.split(np.arange(len(ids)), starts[1:]):
-                    file.write(below(ids.take(batch)).numpy())
-        self._kept = np.memmap(kept, np.float32, "r").reshape(len(ids.flat), -1)
+            self._write(kept, budget)
+        self._kept = np.memmap(kept, np.float32, "r")[:-1].reshape(len(ids.flat), -1)
+
+    def _write(self, kept: Path, budget: int) -> None:
+        """Write the vectors of all texts, and their CRC-32."""
+        _, starts = np.unique(self.ids.offsets[:-1] // budget, return_index=True)
+        checksum = 0
+        with atomic_path(kept) as temporary, temporary.open("wb") as file:
+            for batch in np.split(np.arange(len(self.ids)), starts[1:]):
+                vectors = self._below(self.ids.take(batch)).numpy()
+                checksum = isal_zlib.crc32(vectors, checksum)
+                file.write(vectors)
+            file.write(np.uint32(checksum).tobytes())
 
     def vectors(self, chosen: npt.NDArray[np.integer]) -> Any:
         """What the learning layers get of the texts of these numbers, float32 (tokens, hidden)."""
         if self._kept is None:
             return self._below(self.ids.take(chosen))
         return self._kept[self._numbers.take(chosen).flat]
+
+
+def _is_sound(kept: Path) -> bool:
+    """Whether a file of vectors is as it was written."""
+    size = kept.stat().st_size
+    if size == 0 or size % 4:
+        return False
+    content = np.memmap(kept, np.uint32, "r")
+    return bool(isal_zlib.crc32(content[:-1]) == content[-1])
 
 
 class Learner:
@@ -216,6 +236,8 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
     state = TrainingState(learner.state(), job.folder, "step")
     history = state.history()
     epochs = [entry for entry in history if _is_whole(entry)]
+    if epochs:
+        load_weights(job)  # damage is told before the training ends with it
     for epoch in epochs:
         on_epoch(epoch)
     resumed, log = len(epochs), tensorboard(job.folder / "tensorboard")
@@ -251,8 +273,7 @@ def train(job: Job, rows: Rows, watched: Rows, on_epoch: Callable[[Epoch], None]
         history.append(epoch)
         epochs.append(epoch)
         if best() is epoch:
-            with atomic_path(job.folder / _WEIGHTS) as temporary:
-                np.savez(temporary, **learner.read())  # type: ignore[arg-type]
+            write_weights(job.folder / _WEIGHTS, learner.read())
         learner.averages.swap()
         state.save(history)
         log(epoch)
@@ -303,8 +324,7 @@ def _is_whole(entry: Epoch) -> bool:
 
 def load_weights(job: Job) -> Weights:
     """The weights that learned, of the best epoch of a finished training, by name."""
-    with np.load(job.folder / _WEIGHTS, allow_pickle=False) as saved:
-        return dict(saved)
+    return read_weights(job.folder / _WEIGHTS)
 
 
 def new_learner(job: Job, dropout: float, steps: int, trained: Weights | None = None) -> Learner:
