@@ -25,6 +25,7 @@ from jabert.process import (
 )
 from jabert.validation.suites import import_great_expectations
 
+_STOPPED = "Crash detected! Execution was aborted by"  # a signal
 _ADDRESSES = ("Starting temporary server", "View at")
 
 
@@ -102,7 +103,8 @@ def _is_news(record: logging.LogRecord) -> bool:
         return False
     if not record.name.startswith("prefect"):
         return True
-    if received_signal():
+    # The number of a signal may arrive a moment after what Prefect's handler has raised.
+    if received_signal() or record.getMessage().startswith(_STOPPED):
         return False
     if record.levelno > logging.INFO or "PREFECT_LOGGING_LEVEL" in os.environ or is_verbose():
         return True

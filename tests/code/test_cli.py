@@ -284,6 +284,9 @@ def test_the_console_shows_what_was_asked_for(words, warned, tmp_path):
     assert ("repeat an earlier text" in done.stderr) is warned
 
 
+SIGNALLED = "Crash detected! Execution was aborted by a termination signal."  # no matter who knows of it
+
+
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
@@ -304,6 +307,7 @@ def test_a_flow_shows_what_was_asked_for(say, words, shown):
             ("prefect.flow_runs", logging.INFO, "Prefect's work"),
             ("jabert", logging.WARNING, "a warning"),
             ("jabert", logging.ERROR, "an error"),
+            ("prefect.flow_runs", logging.ERROR, SIGNALLED),
         )
     ]
     assert [record.msg for record in records if _is_news(record)] == shown
