@@ -225,6 +225,7 @@ def verdict_on(standings: Sequence[Standing], failures: Sequence[Failure]) -> st
     else:
         said = (
             f"no method is better than {chosen.method} beyond chance, {_pace(chosen, best)} as {best.method}"
+            f"{_open_question(best, chosen)}"
         )
     return said + failed
 
@@ -234,6 +235,17 @@ def _better(best: Standing, second: Standing) -> str:
     gain = -100 * second.difference_to_best
     interval = f"interval {least:.1f} to {most:.1f}"
     return f"use {best.method}: {gain:+.1f} points over {second.method} ({interval}), {_pace(best, second)}"
+
+
+def _open_question(best: Standing, chosen: Standing) -> str:
+    """What would decide where the pooled predictions speak for the best, but too few folds were measured."""
+    if not chosen.bootstrap_interval or chosen.bootstrap_interval[1] >= 0:
+        return ""
+    gain, seeds = -100 * chosen.difference_to_best, len({fold.seed for fold in best.folds})
+    return (
+        f"; but {best.method} is {gain:.1f} points ahead (p = {chosen.p_value:.3f}), and more folds would tell: "
+        f"leaderboard.seeds = {list(range(seeds + 2))}"
+    )
 
 
 def _pace(one: Standing, other: Standing) -> str:

@@ -1,10 +1,13 @@
 """Statistics of a cross-validation: the corrected t test, Holm, ranks, the verdict; and simulations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from jabert.evaluation import Failure, FoldScore, class_counts, make_leaderboard, weighted_f1
+from jabert.evaluation.leaderboard import verdict_on
 from jabert.evaluation.resampling import (
     corrected_interval,
     corrected_p_value,
@@ -92,6 +95,15 @@ def test_among_methods_that_chance_may_have_ordered_the_quickest_is_to_be_used()
     board = board_of({**serve, "slow": 1.5}, slow=HIGH, quick=NEAR, bad=LOW)
     assert board.verdict.startswith("use slow: the highest weighted F1, and the quickest to serve")
     assert board.verdict.endswith("(quick)")
+
+
+def test_where_the_folds_are_too_few_the_verdict_says_what_would_tell():
+    best, other = board_of({"slow": 4.0, "quick": 2.0}, quick=NEAR, slow=HIGH).standings
+    behind = replace(other, difference_to_best=-0.097, p_value=0.0503, bootstrap_interval=(-0.12, -0.07))
+    assert verdict_on([best, behind], []).endswith(
+        f"; but {best.method} is 9.7 points ahead (p = 0.050), and more folds would tell: "
+        "leaderboard.seeds = [0, 1, 2]"
+    )
 
 
 def test_what_failed_is_named_and_known_in_part():
