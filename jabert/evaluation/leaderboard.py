@@ -243,8 +243,8 @@ def _open_question(best: Standing, chosen: Standing) -> str:
         return ""
     gain, seeds = -100 * chosen.difference_to_best, len({fold.seed for fold in best.folds})
     return (
-        f"; but {best.method} is {gain:.1f} points ahead (p = {chosen.p_value:.3f}), and more folds would tell: "
-        f"leaderboard.seeds = {list(range(seeds + 2))}"
+        f"; but {best.method} is {gain:.1f} points ahead (p = {chosen.p_value:.3f}), and more folds would "
+        f"tell: leaderboard.seeds = {list(range(seeds + 2))}"
     )
 
 
