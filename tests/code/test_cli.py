@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -149,12 +150,14 @@ def test_every_command_and_option_says_what_it_is_for(say, path):
     assert say(*path, "-h") == (code, out, err)
 
 
-def test_help_answers_within_a_second():
+def test_help_takes_less_than_a_second_of_a_processor():
+    """Not of the clock, which other tests move on meanwhile."""
     took = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([JABERT, "--help"], capture_output=True, check=True)
-        took.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(took) < 1
 
 
