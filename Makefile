@@ -56,7 +56,7 @@ test-kill: setup ## thirty random kill -9 of a flow or its worker, half an hour
 test-attack: setup ## thousands of hostile and damaged inputs, loopback only: what was tried, what got through
 	$(BIN)/python -m pytest -m attack -s
 
-test-mutants: setup ## break gate, leak guard, batching and store in each small way: the share that tests notice, what survives
+test-mutants: setup ## break gate, registry, batching, bounds and store in each small way: the share that tests notice, what survives
 	$(BIN)/python -m mutmut run
 	$(BIN)/python tests/mutants.py
 
