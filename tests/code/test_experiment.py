@@ -142,7 +142,9 @@ def test_without_rows_to_measure_on_there_is_a_sentence(toy_kind, tracking, toy_
     Path("own.json").write_text('{"expectations": []}', encoding="utf-8")
     more = ["data.validation_share=0", "validation.suite=./own.json"]
     settings = toy_method.settings_of(toy_table, *tracking, *more)
-    with pytest.raises(JabertError, match=r"^there are no validation rows to evaluate on$"):
+    with pytest.raises(
+        JabertError, match=r"^there are no validation rows to evaluate on; raise data\.validation_share"
+    ):
         run(Experiment(settings, "validation"))
 
 

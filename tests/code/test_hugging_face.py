@@ -162,7 +162,7 @@ def test_positions_may_begin_elsewhere(models):
     ids = Tokenizer(folder, EncoderSettings())(golden["texts"].tolist()).ids
     vectors = load_encoder(folder, EncoderSettings(**EXACT))(ids)
     assert np.abs(vectors - golden["vectors"]).max() > 0.01
-    assert "the first position 68 is not below 68" in refused(models / "rinna", "other", first_position=68)
+    assert "the first position, 68, is not below 68" in refused(models / "rinna", "other", first_position=68)
 
 
 def test_shards_old_names_and_half_precision_are_read(model, models):
@@ -262,7 +262,7 @@ def test_weights_of_pytorch_are_read_by_pytorch_alone_and_only_as_weights(model,
         ),
         (lambda s: (s / "config.json").write_text("[" * 100_000), "config.json is not JSON"),
         (lambda s: changed(s, hidden_act="silu"), "hidden_act 'silu' is none of gelu"),
-        (lambda s: changed(s, is_decoder=True), "is_decoder; jabert imports encoders"),
+        (lambda s: changed(s, is_decoder=True), "is_decoder is true, and jabert imports encoders"),
         (lambda s: changed(s, hidden_size=...), "config.json lacks 'hidden_size'"),
         (lambda s: changed(s, position_embedding_type="relative_key"), "only BERT's own, 'absolute'"),
         (lambda s: changed(s, num_hidden_layers=3), "have nothing for bert/encoder/layer_2/"),

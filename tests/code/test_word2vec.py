@@ -151,7 +151,7 @@ def test_a_file_that_is_not_there_is_named(word2vec, tmp_path):
 
 def test_two_sources_of_vectors_are_refused(word2vec, tmp_path):
     (tmp_path / "a.txt").write_text("1 2\na 1 2\n", encoding="utf-8")
-    with pytest.raises(JabertError, match="vectors come from one of them"):
+    with pytest.raises(JabertError, match="are both set: leave one out"):
         word2vec(f"method.vectors_path={tmp_path}/a.txt", f"corpus.paths={tmp_path}/a.txt")
 
 
