@@ -201,6 +201,18 @@ def test_a_damaged_archive_is_named(tmp_path, name, keep):
     assert "\n" not in str(error.value)
 
 
+def test_a_topic_that_is_there_twice_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "k.zip", "w") as packed:
+        for folder in ("a/corpus2", "b/corpus2"):
+            for name, data in files().items():
+                packed.writestr(f"{folder}/{name}", data)
+    with pytest.raises(
+        JabertError,
+        match=r"k\.zip holds the topic Gourmet twice, a/.* and b/corpus2/Gourmet\.tsv: take one out",
+    ):
+        read(tmp_path / "k.zip")
+
+
 def test_the_digest_of_the_archive_is_checked(tmp_path, corpus):
     path = write_archive(tmp_path / "k.zip")
     assert len(read(path, sha256=digest_of_file(path).upper())) == 36
