@@ -145,7 +145,9 @@ def test_a_link_in_an_archive_is_no_file(tmp_path):
 
 def test_a_topic_that_an_archive_holds_twice_is_refused(tmp_path):
     members = {f"{folder}/corpus2/{name}": data for folder in "ab" for name, data in files().items()}
-    with pytest.raises(JabertError, match=r"Gourmet twice: .*a/corpus2/Gourmet\.tsv and b/corpus2"):
+    with pytest.raises(
+        JabertError, match=r"Gourmet twice, .*a/corpus2/Gourmet\.tsv and b/corpus2/Gourmet\.tsv: take one out"
+    ):
         read(write_zip(tmp_path / "k.zip", members))
 
 
@@ -199,18 +201,6 @@ def test_a_damaged_archive_is_named(tmp_path, name, keep):
     with pytest.raises(JabertError, match=rf"{name} cannot be read as an archive: \w") as error:
         read(path)
     assert "\n" not in str(error.value)
-
-
-def test_a_topic_that_is_there_twice_is_named(tmp_path):
-    with zipfile.ZipFile(tmp_path / "k.zip", "w") as packed:
-        for folder in ("a/corpus2", "b/corpus2"):
-            for name, data in files().items():
-                packed.writestr(f"{folder}/{name}", data)
-    with pytest.raises(
-        JabertError,
-        match=r"k\.zip holds the topic Gourmet twice, a/.* and b/corpus2/Gourmet\.tsv: take one out",
-    ):
-        read(tmp_path / "k.zip")
 
 
 def test_the_digest_of_the_archive_is_checked(tmp_path, corpus):
