@@ -63,7 +63,10 @@ def _start_temporary_server(name: str) -> None:
     stay locked, and then every other thread that imports would wait forever.
     """
     if not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
-        raise JabertError("PREFECT_API_URL names no server, and Prefect's settings forbid a temporary one")
+        raise JabertError(
+            "PREFECT_API_URL names no server, and Prefect's settings forbid a temporary one; set the first, "
+            "or PREFECT_SERVER_EPHEMERAL_ENABLED=true"
+        )
     from flows.temporary_server import TemporaryServer
 
     server = TemporaryServer()  # a singleton, which Prefect will find running
@@ -88,7 +91,9 @@ def _start_temporary_server(name: str) -> None:
         import_module("sklearn.metrics")
     starting.join()
     if failures:
-        raise JabertError(f"Prefect's temporary server does not start: {failures[0]}") from failures[0]
+        raise JabertError(
+            f"Prefect's temporary server does not start: {failures[0]}; PREFECT_API_URL can name another"
+        ) from failures[0]
 
 
 def _is_news(record: logging.LogRecord) -> bool:

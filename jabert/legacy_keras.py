@@ -106,7 +106,9 @@ def use_device(device: str) -> str:
         try:
             tf.config.set_visible_devices([], "GPU")
         except RuntimeError as error:
-            raise JabertError("encoder.device is 'cpu', but this process uses the GPU already") from error
+            raise JabertError(
+                "encoder.device is 'cpu', but this process uses the GPU already; start a new one"
+            ) from error
         return "/CPU:0"
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:

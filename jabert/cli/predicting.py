@@ -29,7 +29,9 @@ def given_texts(texts: Sequence[str], file: str | None, most: int) -> list[str]:
     if file is None and list(texts) != [_STDIN]:
         for number, text in enumerate(texts, 1):
             if not is_unicode(text):  # bytes that Python could not decode
-                raise JabertError(f"text {number} is not in the encoding of the locale")
+                raise JabertError(
+                    f"text {number} is not in the encoding of the locale; `--file FILE` reads UTF-8 in any"
+                )
             if fault := fault_of(text):
                 raise JabertError(f"text {number} is {fault}")
         return list(texts)
@@ -63,7 +65,7 @@ def texts_beside(texts: Sequence[str], **options: str | None) -> dict[str, list[
     """
     beside = {name: [_texts_of(name, option)] for name, option in options.items() if option is not None}
     if beside and len(texts) > 1:
-        raise JabertError(f"--before and --after are of one TEXT, but {len(texts)} are given")
+        raise JabertError(f"--before and --after are of one TEXT, but {len(texts)} are given; give one")
     return beside
 
 
@@ -73,7 +75,7 @@ def _texts_of(name: str, option: str) -> list[str]:
     except (ValueError, RecursionError):
         texts = None
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise JabertError(f"--{name} {option!a} is not a JSON array of texts")
+        raise JabertError(f"--{name} {option!a} is not a JSON array of texts, such as '[\"…\"]'")
     return texts
 
 

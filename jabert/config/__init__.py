@@ -341,7 +341,7 @@ def _read_recipe(recipe: str | Path | None) -> tuple[dict[str, Any], Path]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise JabertError(f"recipe {path} is not UTF-8 text") from None
+        raise JabertError(f"recipe {path} is not UTF-8 text; save it as such") from None
     except OSError as error:
         known = f"nor one of: {', '.join(recipes)}"
         raise JabertError(f"recipe {str(recipe)!r} is neither a file that can be read {known}") from error

@@ -84,7 +84,7 @@ def _codec(name: str) -> str:
         if name != "auto":
             "".encode(name)  # an encoding of text, not such as rot13
     except (LookupError, ValueError):
-        raise ValueError("there is no such encoding of text") from None
+        raise ValueError("there is no such encoding of text; utf-8, cp932 and euc_jp are some") from None
     return name
 
 

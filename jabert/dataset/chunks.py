@@ -140,7 +140,9 @@ class Chunk:
         if or_classes and pa.types.is_nested(kind):
             return list(cells.to_pylist())
         if not (textual or pa.types.is_null(kind)):
-            raise JabertError(f"{self.file}: column {column!r} holds {kind}, not text")
+            raise JabertError(
+                f"{self.file}: column {column!r} holds {kind}, not text; name another, or write it as text"
+            )
         strings: list[str | None] = cells.cast(pa.large_string()).to_pylist()
         return strings
 
@@ -372,7 +374,7 @@ def _json_chunks(text: TextFile, rows: int, select: Select, form: Form) -> Itera
         names = list(dict.fromkeys(chain.from_iterable(part)))
         if wrong := [name for name in names if not is_unicode(name)]:
             raise JabertError(
-                f"{text.location}: half of a surrogate pair stands alone in the key {wrong[0]!a}"
+                f"{text.location}: half of a surrogate pair stands alone in the key {wrong[0]!a}; correct it"
             )
         if number == 0 and part:
             select(names)

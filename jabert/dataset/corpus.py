@@ -59,7 +59,10 @@ def read_corpus(settings: DataSettings) -> Corpus:
         rows, counts["tag_only"] = strip_topic_tags(rows)
     rows, conflicts, found = _cleaned(rows, settings)
     if rows.empty:
-        raise JabertError(f"{location_of(settings)}: every text has two labels, so no row is left")
+        raise JabertError(
+            f"{location_of(settings)}: every text has two labels, so no row is left; decide on one label "
+            "each, or set data.drop_duplicates = false"
+        )
     table = shuffled(rows, settings)
     splits = splits_of(table, settings)
     counts |= found | {"rows": len(table)} | {split: int(splits.eq(split).sum()) for split in SPLITS}

@@ -118,7 +118,9 @@ def import_knbc(source: str, out: Path, *, strip_topic_tag: bool) -> dict[str, i
 def _require_all(topics: Collection[str], location: str) -> None:
     for topic in TOPICS:
         if topic not in topics:
-            raise JabertError(f"{location} has no file corpus2/{topic}.tsv of the KNB corpus")
+            raise JabertError(
+                f"{location} has no file corpus2/{topic}.tsv of the KNB corpus; give it whole, as published"
+            )
 
 
 def _in_archive(data: bytes, location: str, held: Held) -> dict[str, tuple[str, bytes]]:
@@ -128,7 +130,9 @@ def _in_archive(data: bytes, location: str, held: Held) -> dict[str, tuple[str, 
         for member, contents in (_in_zip if data.startswith(b"PK") else _in_tar)(data, location, held):
             topic = PurePosixPath(member).stem
             if topic in files:
-                raise JabertError(f"{location} holds the topic {topic} twice: {files[topic][0]} and {member}")
+                raise JabertError(
+                    f"{location} holds the topic {topic} twice, {files[topic][0]} and {member}: take one out"
+                )
             files[topic] = (f"{location}::{member}", contents)
     _require_all(files, location)
     return files
@@ -218,9 +222,12 @@ def _decoded(data: bytes, file: str) -> str:
             continue
         if (position := text.find("\0")) >= 0:
             line = 1 + text.count("\n", 0, position)
-            raise JabertError(f"{file}, line {line}: there is a NUL byte in the text")
+            raise JabertError(f"{file}, line {line}: there is a NUL byte in the text; take it out")
         return text
-    raise JabertError(f"{file}, line {unfit}: the file is not UTF-8 or EUC-JP text throughout")
+    raise JabertError(
+        f"{file}, line {unfit}: the file is not UTF-8 or EUC-JP text throughout; convert it, or take it as "
+        "published"
+    )
 
 
 def _parse_topic(data: bytes, file: str, label: str) -> pd.DataFrame:

@@ -13,6 +13,9 @@ import pandas as pd
 from jabert.config import DataSettings
 from jabert.errors import JabertError
 
+RIGHT_COLUMN = "is data.label_column the column of the labels?"
+"""What to ask whoever gave labels that can't be meant."""
+
 _SEPARATORS = re.compile(r"[,;|/、，；｜／\t\n]")
 _MOST_SHOWN, _LONGEST_SHOWN = 10, 100  # labels in a sentence, and characters of each
 _LONGEST_LABEL = 10_000  # characters; a suite warns from 200 on
@@ -114,8 +117,7 @@ def _refuse_long(rows: pd.DataFrame) -> None:
         row = rows.iloc[int(lengths.argmax())]
         raise JabertError(
             f"{row['file']}, line {row['line']}: the label has {len(row['label']):,} characters, the name "
-            f"of a class has at most {_LONGEST_LABEL:,}: {_shown(row['label'])}; is data.label_column the "
-            "column of the labels?"
+            f"of a class has at most {_LONGEST_LABEL:,}: {_shown(row['label'])}; {RIGHT_COLUMN}"
         )
 
 

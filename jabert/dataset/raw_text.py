@@ -145,7 +145,7 @@ def _sentences_of(file: str) -> Iterator[str]:
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError:
-                raise JabertError(f"{where}: this is not UTF-8 text") from None
+                raise JabertError(f"{where}: this is not UTF-8 text; convert it, e.g. with iconv") from None
             if "\0" in text:
-                raise JabertError(f"{where}: there is a NUL byte in the text")
+                raise JabertError(f"{where}: there is a NUL byte in the text; take it out")
             yield text.strip()

@@ -265,7 +265,9 @@ def files_of(settings: DataSettings) -> dict[str, str]:
             return {PurePosixPath(path).name: location}
     if settings.sha256:
         what = "several files" if _is_several(settings) else "a folder"
-        raise JabertError(f"data.sha256 is the digest of a file, but {location} is {what}")
+        raise JabertError(
+            f"data.sha256 is the digest of a file, but {location} is {what}; leave it out, or give a file"
+        )
     return files
 
 

@@ -82,11 +82,15 @@ class TextFile:
         try:
             for number, line in enumerate(stream, 1):
                 if "\0" in line:
-                    raise JabertError(f"{self.location}, line {number}: there is a NUL byte in the text")
+                    raise JabertError(
+                        f"{self.location}, line {number}: there is a NUL byte in the text; take it out"
+                    )
                 yield line.removeprefix("\ufeff") if number == 1 else line
         except UnicodeDecodeError:  # it was not so when the encoding was looked at
             where, expected = f"{self.location}, line {number + 1}", name_of(self.encoding)
-            raise JabertError(f"{where}: the file is not {expected} text throughout") from None
+            raise JabertError(
+                f"{where}: the file is not {expected} text throughout; data.encoding can name another"
+            ) from None
         except _TooLongError as error:
             raise JabertError(f"{self.location}, line {number + 1}: {error}") from None
 
@@ -102,12 +106,16 @@ class TextFile:
                 before, nul, _ = piece.partition("\0")
                 line += before.count("\n")
                 if nul:
-                    raise JabertError(f"{self.location}, line {line}: there is a NUL byte in the text")
+                    raise JabertError(
+                        f"{self.location}, line {line}: there is a NUL byte in the text; take it out"
+                    )
                 yield piece.removeprefix(mark)
                 mark = ""
         except UnicodeDecodeError:
             where, expected = f"{self.location}, line {line} or later", name_of(self.encoding)
-            raise JabertError(f"{where}: the file is not {expected} text throughout") from None
+            raise JabertError(
+                f"{where}: the file is not {expected} text throughout; data.encoding can name another"
+            ) from None
         except _TooLongError as error:
             raise JabertError(f"{self.location}, line {line}: {error}") from None
 

@@ -73,7 +73,9 @@ def reading(location: str) -> Iterator[None]:
         raise
     except Exception as error:
         if isinstance(error, DAMAGED):
-            raise JabertError(f"{location} cannot be unpacked: {_reason(error)}") from error
+            raise JabertError(
+                f"{location} cannot be unpacked: {_reason(error)}; fetch or pack it again"
+            ) from error
         if is_url(location):
             raise JabertError(
                 f"{location} could not be read ({_reason(error)}); a downloaded copy can be given instead"
@@ -111,7 +113,10 @@ def opened(
         if sha256:
             found = _sha256(file)
             if found != sha256.lower():
-                raise JabertError(f"{location} has the SHA-256 {found}, but data.sha256 is {sha256}")
+                raise JabertError(
+                    f"{location} has the SHA-256 {found}, but data.sha256 is {sha256}; set the first, "
+                    "if the file is the one that is meant"
+                )
             file.seek(0)
         yield file, system.size(path)
 

@@ -37,7 +37,10 @@ def resolve_split(rows: pd.DataFrame, settings: DataSettings) -> SplitBy:
     automatic: SplitBy = "given" if "split" in rows else "group" if "group" in rows else "sentence"
     split: SplitBy = automatic if settings.split == "auto" else settings.split
     if split == "given" and "split" not in rows:
-        raise JabertError("data.split is 'given', but the data does not say the split of a row")
+        raise JabertError(
+            "data.split is 'given', but the data does not say the split of a row; data.split_column can name "
+            "the column, and data.split = 'auto' draws one"
+        )
     if split == "group" and "group" not in rows:
         raise JabertError(
             "data.split is 'group', but the data has no groups; data.group_column can name their column"
@@ -73,7 +76,9 @@ def splits_of(rows: pd.DataFrame, settings: DataSettings) -> "pd.Series[str]":
         if rows["split"].eq("validation").any():
             return rows["split"]
     if settings.test_rows is not None and settings.test_rows >= len(rows):
-        raise JabertError(f"data.test_rows is {settings.test_rows}, but there are {len(rows)} rows in all")
+        raise JabertError(
+            f"data.test_rows is {settings.test_rows}, but there are {len(rows)} rows in all; set it lower"
+        )
     find = _independent if settings.split_version == 1 else _stratified
     is_test, is_validation = find(rows, split, settings)
     splits = np.select([is_test, is_validation], ["test", "validation"], "train")
@@ -191,7 +196,10 @@ def _units(rows: pd.DataFrame, split: SplitBy, settings: DataSettings) -> "pd.Se
     """What must not be divided: the name of each row's group, or of its text."""
     if split != "sentence" and "group" in rows:
         for row in rows[rows["group"].isna()].itertuples():
-            raise JabertError(f"{row.file}, line {row.line}: the row has no group, but the split is by group")
+            raise JabertError(
+                f"{row.file}, line {row.line}: the row has no group, but the split is by group; give it one, "
+                "or set data.split = 'sentence'"
+            )
         return rows["group"]
     texts = rows["text"].fillna("")
     if settings.split_version != 1:

@@ -62,7 +62,7 @@ def suggest_recipe(path: str, recipe: str, shown: str | None = None) -> str:
             divided; names what is wrong.
     """
     columns = _columns(path)
-    text = _text_column(columns)
+    text = _text_column(columns, path)
     label = _label_column([column for column in columns if column != text], path)
     rest = [column for column in columns if column not in (text, label)]
     split = next((column for column in rest if _says_split(column)), None)
@@ -107,10 +107,10 @@ def _named(columns: Collection[Column], role: str) -> Column | None:
     return next((by_name[name] for name in _NAMES[role] if name in by_name), None)
 
 
-def _text_column(columns: Sequence[Column]) -> Column:
+def _text_column(columns: Sequence[Column], path: str) -> Column:
     candidates = [column for column in columns if column.distinct > 1]
     if not candidates:
-        raise JabertError("no column of the table holds texts that differ")
+        raise JabertError(f"{path}: no column holds texts that differ, so there is nothing to learn from")
     return _named(candidates, "text") or max(candidates, key=lambda column: column.length)
 
 

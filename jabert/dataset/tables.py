@@ -79,7 +79,10 @@ def read_seed_folders(location: str, settings: DataSettings, held: Held) -> tupl
         texts, lines, form = _read_column(features, "feature", own, held)
         classes, _, of_labels = _read_column(labels, "label", own, held)
         if len(texts) != len(classes):
-            raise JabertError(f"{features} has {len(texts)} rows, but {labels} has {len(classes)}")
+            raise JabertError(
+                f"{features} has {len(texts)} rows, but {labels} has {len(classes)}; each text needs one "
+                "label, in the same order"
+            )
         forms += [form, of_labels]
         splits.append(
             rows_frame({"text": texts, "label": classes, "split": [split] * len(lines)}, features, lines)

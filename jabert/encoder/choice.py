@@ -48,9 +48,15 @@ def choose(settings: EncoderSettings) -> Choice:
         engine = "tensorflow" if device == "/GPU:0" else "openvino" if find_spec("openvino") else "reference"
     if engine == "openvino":
         if settings.device == "gpu":
-            raise JabertError("encoder.engine 'openvino' runs on the CPU, but encoder.device is 'gpu'")
+            raise JabertError(
+                "encoder.engine 'openvino' runs on the CPU, but encoder.device is 'gpu'; set one of them to "
+                "'auto'"
+            )
         if not find_spec("openvino"):
-            raise JabertError("encoder.engine is 'openvino', but the package openvino is not installed")
+            raise JabertError(
+                "encoder.engine is 'openvino', but the package openvino is not installed; pip install "
+                "openvino, or use 'auto'"
+            )
         device = "/CPU:0"
     return Choice(engine, _precision(settings.precision, engine, device), device)
 
@@ -72,7 +78,8 @@ def _precision(wanted: str, engine: str, device: str) -> str:
         return "bfloat16" if fast else "float32"
     if wanted == "bfloat16" and engine == "reference":
         raise JabertError(
-            "encoder.engine 'reference' computes in float32, but encoder.precision is 'bfloat16'"
+            "encoder.engine 'reference' computes in float32, but encoder.precision is 'bfloat16'; set one of "
+            "them to 'auto'"
         )
     if wanted == "bfloat16" and engine == "openvino" and not fast:
         # OpenVINO would silently compute in float32.

@@ -29,6 +29,7 @@ _LAYER = re.compile(r"bert/encoder/layer_(\d+)/")
 _NAMED = re.compile(r"""^\s*model_checkpoint_path:\s*["'](.*)["']""", re.MULTILINE)
 # Those of google-research/bert, modeling.py, whose gelu is approximated by tanh; gelu_erf is the exact one.
 _ACTIVATIONS = ("gelu", "gelu_erf", "linear", "relu", "tanh")
+_OF_ONE_MODEL = "; take the two that were published together"
 _SAME_EPSILON = 1e-11  # up to it float32 vectors are those of any other; Google's BERT has 1e-12
 _TRAINING_KEYS = frozenset(
     ("attention_probs_dropout_prob", "hidden_dropout_prob", "initializer_range", "directionality")
@@ -149,18 +150,21 @@ class EncoderFolder:
         if layers != self.config.num_hidden_layers:
             raise JabertError(
                 f"checkpoint {self.checkpoint} has {layers} layers, "
-                f"but {CONFIG} says num_hidden_layers = {self.config.num_hidden_layers}{_kind_of(found)}"
+                f"but {CONFIG} says num_hidden_layers = {self.config.num_hidden_layers}"
+                f"{_kind_of(found) or _OF_ONE_MODEL}"
             )
         present = {name: shape for name, shape in (optional or {}).items() if name in found}
         wanted = self.config.variables() | present
         for name, shape in wanted.items():
             if name not in found:
-                raise JabertError(f"checkpoint {self.checkpoint} has no variable {name}{_kind_of(found)}")
+                raise JabertError(
+                    f"checkpoint {self.checkpoint} has no variable {name}{_kind_of(found) or _OF_ONE_MODEL}"
+                )
             larger = name == _TABLE and found[name][1:] == shape[1:] and found[name][0] > shape[0]
             if found[name] != shape and not larger:
                 raise JabertError(
                     f"checkpoint {self.checkpoint}: variable {name} has shape {found[name]}, "
-                    f"but {CONFIG} makes it {shape}"
+                    f"but {CONFIG} makes it {shape}{_OF_ONE_MODEL}"
                 )
         return list(wanted)
 
@@ -193,7 +197,9 @@ def open_folder(
     if prefix.name != ONNX:
         parts = [path for path in folder.iterdir() if path.name.startswith(f"{prefix.name}.data-")]
         if not parts:
-            raise JabertError(f"checkpoint {prefix} has an index but no file {prefix.name}.data-…")
+            raise JabertError(
+                f"checkpoint {prefix} has an index but no file {prefix.name}.data-…; fetch it, too"
+            )
         for part in (*parts, folder / f"{prefix.name}{_INDEX}"):
             if not part.is_file():
                 raise JabertError(f"{part} is a folder, not a file of a checkpoint")

@@ -146,7 +146,8 @@ def init_config(folder: str | Path, heads: int | None = None) -> tuple[Path, lis
     for name, size in sizes.items():
         if described.get(name, size) != size:
             raise JabertError(
-                f"config.ini in {path} says {name} = {described[name]}, the checkpoint has {size}"
+                f"config.ini in {path} says {name} = {described[name]}, the checkpoint has {size}; take both "
+                "of one model"
             )
     config = {"hidden_act": "gelu", **_TRAINING_ONLY, **described, **sizes}
     if heads is not None:

@@ -105,7 +105,10 @@ class Tokenizer:
         limits = {"max_tokens": settings.max_tokens, "pad_to": settings.pad_to}
         for name, limit in limits.items():
             if limit is not None and limit > positions:
-                raise JabertError(f"encoder.{name} = {limit}, but {folder.path} has {positions} positions")
+                raise JabertError(
+                    f"encoder.{name} = {limit}, but {folder.path} has {positions} positions; set "
+                    f"{positions} or fewer"
+                )
         if settings.pad_to and self.cls_id == 0:
             raise JabertError(
                 f"encoder.pad_to pads with the token id 0, with which every text begins in {folder.path}; "
@@ -117,7 +120,7 @@ class Tokenizer:
         if self._room < 1:
             raise JabertError(
                 f"encoder.max_tokens = {self.max_tokens} leaves no room for a text: [CLS], [SEP] and the "
-                f"prefix {prefix!r} of {folder.path} are {2 + len(self.prefix_ids)} tokens"
+                f"prefix {prefix!r} of {folder.path} are {2 + len(self.prefix_ids)} tokens; set more"
             )
         self.long_texts, self.windows = (data.long_texts, data.windows) if data else ("head", 1)
         self.overlap = self._room // _OVERLAP
@@ -148,7 +151,7 @@ class Tokenizer:
         if found >= self._folder.config.vocab_size:
             raise JabertError(
                 f"{self._folder.path / 'encoder.toml'}: {name} = {found}, but bert_config.json says "
-                f"vocab_size = {self._folder.config.vocab_size}"
+                f"vocab_size = {self._folder.config.vocab_size}; give an id below that"
             )
         return found
 

@@ -167,7 +167,8 @@ def evaluate(
     finite = np.isfinite(probabilities).all(axis=1)
     if not finite.all():
         raise JabertError(
-            f"the model gave test row {int(finite.argmin()) + 1} a probability that is not finite"
+            f"the model gave test row {int(finite.argmin()) + 1} a probability that is not finite; if it was "
+            "finetuned, a lower method.learning_rate may help"
         )
     applied = calibration or Calibration()
     answers = applied.answers(probabilities, neighbours)
@@ -220,7 +221,7 @@ def predictions(rows: pd.DataFrame, probabilities: Probabilities, labels: Sequen
 def class_indices(rows: pd.DataFrame, labels: Sequence[str]) -> npt.NDArray[np.int64]:
     """The index in `labels` of each row's label, `(rows,)`; arguments and errors as for `evaluate`."""
     if rows.empty:
-        raise JabertError("there are no test rows to evaluate on")
+        raise JabertError("there are no test rows to evaluate on; raise data.test_share, or give more rows")
     indices = pd.Index(list(labels)).get_indexer(pd.Index(rows["label"])).astype(np.int64)
     if (indices < 0).any():
         at = int(indices.argmin())

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from jabert.config import DataSettings, Settings, with_method_of
+from jabert.dataset.labels import RIGHT_COLUMN
 from jabert.dataset.sources import Held
 from jabert.dataset.tables import read_columns
 from jabert.dataset.writing import write_table
@@ -185,7 +186,9 @@ def require_rows(table: pd.DataFrame) -> None:
             what = f"the text is {fault}" if fault else "the row has no label"
             raise JabertError(f"{file}, line {line}: {what}; `jabert validate` lists all such rows")
     if table["label"].nunique() < 2:
-        raise JabertError("the rows have one label only; there is nothing that it could be mistaken for")
+        raise JabertError(
+            f"the rows have one label only, and nothing that it could be mistaken for; {RIGHT_COLUMN}"
+        )
 
 
 def _confirmed(table: pd.DataFrame, path: Path) -> dict[int, str]:
@@ -205,7 +208,10 @@ def _confirmed(table: pd.DataFrame, path: Path) -> dict[int, str]:
         rows = numbers.get((names.get(str(file), str(file)), str(line)), [])
         if len(rows) != 1:
             count = "several rows" if len(rows) else "no row"
-            raise JabertError(f"{path}, line {where}: the data have {count} of {file!r}, line {line}")
+            raise JabertError(
+                f"{path}, line {where}: the data have {count} of {file!r}, line {line}; take both as "
+                "`jabert data check` wrote them"
+            )
         if not label:
             raise JabertError(f"{path}, line {where}: there is no label; a row that is right has its own")
         found[rows[0]] = label
@@ -301,7 +307,7 @@ class _Check:
         folds = assign_folds(rows, _FOLDS, self._settings.training.seed)
         if folds.max() < 0:
             raise JabertError(
-                "the rows are too few to check: of each label, rows or groups must fill two folds"
+                "the rows are too few to check: of each label, rows or groups must fill two folds; label more"
             )
         found = np.full((len(rows), len(self._labels)), np.nan)
         curve = []

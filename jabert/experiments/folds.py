@@ -11,6 +11,7 @@ import pandas as pd
 
 from jabert.config import Settings
 from jabert.dataset import table_digest
+from jabert.dataset.labels import RIGHT_COLUMN
 from jabert.dataset.splits import SPLITS
 from jabert.errors import JabertError
 from jabert.experiments.steps import Data, digest_in_order, groups_of
@@ -82,7 +83,7 @@ def _require_enough(rows: Rows, labels: "pd.Series[str]", folds: int, setting: s
     kind = "groups" if any(name is not None for name in named) else "rows"
     count = units.nunique()
     if labels.nunique() < 2:
-        raise JabertError("the rows have one label only, and a classifier needs two")
+        raise JabertError(f"the rows have one label only, and a classifier needs two; {RIGHT_COLUMN}")
     if count == 1:
         raise JabertError(
             f"all rows are of one group, {units.iloc[0]!r}, and a fold takes whole groups; data.split = "

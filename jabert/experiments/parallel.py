@@ -96,7 +96,9 @@ def _alone(context: SpawnContext, function: Callable[..., Any], *arguments: Any,
         try:
             return pool.submit(function, *arguments, **named).result()
         except BrokenProcessPool as error:
-            raise JabertError("its process died, maybe for want of memory") from error
+            raise JabertError(
+                "its process died, maybe for want of memory; a lower --jobs takes less"
+            ) from error
 
 
 def _pool(jobs: int, context: SpawnContext) -> ProcessPoolExecutor:

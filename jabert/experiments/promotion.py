@@ -51,6 +51,7 @@ def _run_of(entry: "ModelVersion", registry: Registry) -> Run:
     run_id = entry.tags.get("judged_in", entry.run_id)
     if not run_id:
         raise JabertError(
-            f"version {entry.version} of {registry.name!r} was not made by a run; it cannot be judged"
+            f"version {entry.version} of {registry.name!r} was not made by a run, so it cannot be judged; "
+            "`jabert retrain` makes one that can"
         )
     return Run(registry.client, run_id, registry.client.get_run(run_id).info.experiment_id)

@@ -27,6 +27,7 @@ from jabert import markdown
 from jabert.config import CONTEXT, LONG_TEXTS, Settings, decisive, settings_with_method
 from jabert.dataset import content_digest, read_corpus, table_digest
 from jabert.dataset.context import Neighbours, neighbours, require_groups
+from jabert.dataset.labels import RIGHT_COLUMN
 from jabert.dataset.readers import location_of
 from jabert.encoder import (
     EncoderFolder,
@@ -367,7 +368,9 @@ def fit(
             lack, or the feature store lacks vectors.
     """
     if len(data.labels) < 2:
-        raise JabertError("the training rows have one label only, and a classifier needs two")
+        raise JabertError(
+            f"the training rows have one label only, and a classifier needs two; {RIGHT_COLUMN}"
+        )
     method = method_of(settings)
     learned_from: list[Split] = ["train"]
     watched: list[Split] = [settings.training.watch] if method.chooses else []
@@ -427,7 +430,10 @@ def rows_of(settings: Settings, data: Data, tokens: Tokens | None, splits: list[
     classes = pd.Index(data.labels).get_indexer(pd.Index(table["label"])).astype(np.int32)
     if (classes < 0).any():
         row = table[classes < 0].iloc[0]
-        raise JabertError(f"{row['file']} line {row['line']}: no training row has the label {row['label']!r}")
+        raise JabertError(
+            f"{row['file']}, line {row['line']}: no training row has the label {row['label']!r}; label more "
+            "of it, leave it out, or try another data.seed"
+        )
     ids = tokens.tokenized.ids.take(chosen) if tokens else None
     vectors = None
     if ids is not None and "vectors" in method_of(settings).needs:
@@ -532,7 +538,9 @@ def evaluate(
         return {}
 
     if rows.empty:
-        raise JabertError(f"there are no {measured_on} rows to evaluate on")
+        raise JabertError(
+            f"there are no {measured_on} rows to evaluate on; raise data.{measured_on}_share, or give more"
+        )
     key = key_of(_EVALUATE, fit.key, measured_on, settings.package.max_texts)
     folder, _ = find_or_make(_work(settings), "evaluate", key, make)
     probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)

@@ -203,9 +203,11 @@ def _storage(plan: Plan) -> "RDBStorage":
     try:
         return RDBStorage(revealed(place) if is_url(place) else f"{SQLITE}{place}", engine_kwargs=options)
     except ImportError:
-        raise JabertError(f"sweep.storage {place}: install jabert[postgresql]") from None
+        raise JabertError(f"sweep.storage {place}: pip install 'jabert[postgresql]'") from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        raise JabertError(f"sweep.storage {place} cannot be opened ({reason_of(error)})") from error
+        raise JabertError(
+            f"sweep.storage {place} cannot be opened ({reason_of(error)}); another can be named"
+        ) from error
 
 
 def _pruner(plan: Plan) -> "BasePruner":
@@ -365,7 +367,8 @@ def collect(plan: Plan, study: "Study") -> Sweep:
     found = Sweep(tuple(tried(study)), _scales(plan), _importance(study), plan.protocol, None)
     if not found.complete:
         errors = [f"trial {trial.number} failed: {trial.error}" for trial in found.trials if trial.error]
-        raise JabertError(f"no trial was completed; {errors[-1] if errors else 'all were pruned'}")
+        pruned = "all were pruned; with sweep.pruner = 'off' none is"
+        raise JabertError(f"no trial was completed; {errors[-1] if errors else pruned}")
     return found
 
 

@@ -209,6 +209,7 @@ def _refuse_infinite(
         why = f"up to {largest:.3g}, beyond features.dtype {dtype}: set features.dtype = 'float32'"
     else:
         why = (
-            "that are no numbers (NaN or infinite): its weights may be damaged, or not fit its configuration"
+            "that are no numbers (NaN or infinite): its weights may be damaged, or not fit its "
+            "configuration; fetch it anew"
         )
     raise JabertError(f"the encoder {folder.path} gives vectors for the text {shown!r} {why}")

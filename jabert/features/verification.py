@@ -115,7 +115,10 @@ def verify(folder: EncoderFolder, settings: Settings, rows: int = 100, seed: int
         for path, size in store.unread().items()
     ]
     if not len(store):
-        nothing = f"{store.path} holds no vectors of this encoder, precision and dtype"
+        nothing = (
+            f"{store.path} holds no vectors of this encoder, precision and dtype; `jabert featurize` "
+            "computes them"
+        )
         raise JabertError("; ".join([nothing, *unread]))
     chosen = np.random.default_rng(seed).permutation(len(store))[:rows]
     differing = _differing(store, chosen, folder, settings)

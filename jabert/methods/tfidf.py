@@ -150,7 +150,9 @@ def _words(texts: Sequence[str], own: TfidfSettings) -> _Block:
     try:
         features = vectorizer.fit_transform(texts)
     except ValueError as error:  # an empty vocabulary
-        raise JabertError("method.words: no text that is learned from holds a content word") from error
+        raise JabertError(
+            "method.words: no text that is learned from holds a content word; leave it out"
+        ) from error
     return _Block("words", vectorizer.get_feature_names_out().tolist(), vectorizer.idf_, features)
 
 

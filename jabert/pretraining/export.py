@@ -58,7 +58,9 @@ def export_encoder(model: Path, out: Path, card: str) -> Path:
         raise JabertError(f"the model has {count}; give a version with one, e.g. of method.kind 'finetune'")
     habits = json.loads(found[0].read_text(encoding="utf-8"))
     if "bert_config" not in habits:
-        raise JabertError("the model is of jabert 0.1, which kept no encoder that can be exported")
+        raise JabertError(
+            "the model is of jabert 0.1, which kept no encoder that can be exported; give a newer one"
+        )
     config = BertConfig(**habits["bert_config"])
     graph = openvino.Core().read_model(found[0].with_name("encoder.xml"))
     return write_encoder(

@@ -269,13 +269,16 @@ def _config(source: _Source, first_position: int | None) -> tuple[BertConfig, in
     if activation not in _ACTIVATIONS:
         raise JabertError(f"{path}: hidden_act {activation!r} is none of {', '.join(_ACTIVATIONS)}")
     if values.get("is_decoder"):
-        raise JabertError(f"{path}: is_decoder; jabert imports encoders")
+        raise JabertError(f"{path}: is_decoder is true, and jabert imports encoders; give one")
     values |= {"hidden_act": _ACTIVATIONS[activation], "type_vocab_size": 2}
     first = values.get("pad_token_id", 1) + 1 if source.kind in _ROBERTA else 0
     first = first if first_position is None else first_position
     config = config_of(values, path)
     if not 0 <= first < config.max_position_embeddings:
-        raise JabertError(f"the first position {first} is not below {config.max_position_embeddings}")
+        raise JabertError(
+            f"{path}: the first position, {first}, is not below {config.max_position_embeddings}; "
+            "--first-position can give it"
+        )
     return config, first
 
 
@@ -289,7 +292,9 @@ def _weights(source: _Source) -> Iterator[Mapping[str, Callable[[], _Array]]]:
             found |= _of_torch(file) if file.suffix == ".bin" else _of_safetensors(file, stack)
         table = next((name for name in found if name.endswith("embeddings.word_embeddings.weight")), None)
         if table is None:
-            raise JabertError(f"{files[0]} has no embeddings.word_embeddings.weight: it is no BERT's")
+            raise JabertError(
+                f"{files[0]} has no embeddings.word_embeddings.weight: it is no BERT's; give one"
+            )
         start = table.removesuffix("embeddings.word_embeddings.weight")
         yield {name.removeprefix(start): read for name, read in found.items() if name.startswith(start)}
 
@@ -304,13 +309,13 @@ def _files(source: _Source) -> list[Path]:
             )
             for shard in shards:
                 if not shard.is_file():
-                    raise JabertError(f"{shard} is missing, which {index.name} names")
+                    raise JabertError(f"{shard} is missing, which {index.name} names; fetch it, too")
             return shards
         if (source.path / name).is_file():
             return [source.path / name]
     others = [name for name in ("tf_model.h5", "flax_model.msgpack") if (source.path / name).is_file()]
     there_is = f", but {others[0]}: save it with transformers' save_pretrained" if others else ""
-    raise JabertError(f"{source.path} has no model.safetensors{there_is}")
+    raise JabertError(f"{source.path} has no model.safetensors{there_is or '; fetch it, too'}")
 
 
 def _of_safetensors(file: Path, stack: ExitStack) -> dict[str, Callable[[], _Array]]:
@@ -340,7 +345,8 @@ def _of_torch(file: Path) -> dict[str, Callable[[], _Array]]:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # of pickle, zipfile or torch; whatever a file that is no model does
         raise JabertError(
-            f"{file} has other things than weights, or is damaged ({type(error).__name__})"
+            f"{file} has other things than weights, or is damaged ({type(error).__name__}); save it with "
+            "transformers' save_pretrained"
         ) from error
 
     def reader(tensor: Any) -> Callable[[], _Array]:
@@ -408,7 +414,8 @@ def _tokenizer(source: _Source) -> _Imported:
         return _sentencepiece(source, models[0], settings)
     if len(models) > 1:
         raise JabertError(
-            f"{source.path} has {len(models)} SentencePiece models: {', '.join(p.name for p in models)}"
+            f"{source.path} has {len(models)} SentencePiece models, {', '.join(p.name for p in models)}: "
+            "leave the one that is meant"
         )
     if (source.path / "tokenizer.json").is_file() and not words:
         return _json(source, settings)
@@ -477,7 +484,9 @@ def _ids_of(content: Any) -> dict[str, int]:
         )
         return found | {added["content"]: added["id"] for added in content.get("added_tokens") or []}
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise JabertError("tokenizer.json has no vocabulary as the library tokenizers writes it") from None
+        raise JabertError(
+            "tokenizer.json has no vocabulary as the library tokenizers writes it; fetch or save it anew"
+        ) from None
 
 
 def _json(source: _Source, settings: dict[str, Any]) -> _Imported:

@@ -63,7 +63,10 @@ def write_shards(
     for split in pending:
         flush(split)
     if not shards["train"]:
-        raise JabertError(f"corpus.validation_share = {validation_share} holds out all documents there are")
+        raise JabertError(
+            f"corpus.validation_share = {validation_share} holds out all documents there are; lower it, or "
+            "give more text, documents divided by blank lines"
+        )
     write_json(folder / _DONE, shards)
 
 

@@ -237,7 +237,7 @@ def _encoders(settings: Settings) -> tuple[EncoderFolder | None, EncoderFolder |
         first, *_, last = digests
         raise JabertError(
             f"{last} has another SentencePiece model ({models[last]}) than {first} ({models[first]}); "
-            "the same token ids would mean different pieces"
+            "the same token ids would mean different pieces; give encoders that share one"
         )
     _check_sizes(pretraining, start, teacher)
     return start, teacher
@@ -252,7 +252,8 @@ def _check_sizes(
     for who, longest in positions.items():
         if pretraining.max_tokens > longest:
             raise JabertError(
-                f"pretraining.max_tokens = {pretraining.max_tokens}, but the {who} has {longest} positions"
+                f"pretraining.max_tokens = {pretraining.max_tokens}, but the {who} has {longest} positions; "
+                f"set {longest} or fewer"
             )
     if not start and pretraining.hidden_size % pretraining.heads:
         raise JabertError(
@@ -262,7 +263,7 @@ def _check_sizes(
     if not (pretraining.masked_lm_weight or pretraining.examples == "pairs" or teacher):
         raise JabertError(
             "there is nothing to learn with pretraining.masked_lm_weight = 0, pretraining.examples = "
-            f"{pretraining.examples!r} and no pretraining.teacher"
+            f"{pretraining.examples!r} and no pretraining.teacher; set one of them otherwise"
         )
 
 

@@ -80,5 +80,8 @@ class Vocabulary(SentencePiece):
     def _special_id(self, piece: str) -> int:
         found = self.find(piece)
         if found is None:
-            raise JabertError(f"{self.path} has no piece {piece}, which pretraining needs")
+            raise JabertError(
+                f"{self.path} has no piece {piece}, which pretraining needs; without vocabulary.path "
+                "one with it is made"
+            )
         return found

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
+_RESTORE = "restore it, or delete the version"
+
 
 @dataclass(frozen=True)
 class Registry:
@@ -212,18 +214,22 @@ class Registry:
         # A store that does not answer is an error: the version must not pass for one without digests.
         if TRAINING_DIGESTS_FILE not in {PurePosixPath(file.path).name for file in list_artifacts(folder)}:
             if name in anchor:
-                raise JabertError(f"{what}: the file {name} is missing, so nobody knows what it learned from")
+                raise JabertError(
+                    f"{what}: the file {name} is missing, so nobody knows what it learned from; {_RESTORE}"
+                )
             return None
         with TemporaryDirectory() as copy:
             file = Path(download_artifacts(f"{folder}/{TRAINING_DIGESTS_FILE}", dst_path=copy))
             if anchor and digest_of_file(file) != anchor.get(name):
-                raise JabertError(f"{what}: the file {name} has changed since the model was registered")
+                raise JabertError(
+                    f"{what}: the file {name} has changed since the model was registered; {_RESTORE}"
+                )
             try:
                 return read_training_digests(file)
             except ValueError as error:
                 raise JabertError(
                     f"{what}: the file {name} is damaged ({reason_of(error)}), so nobody knows what it "
-                    "learned from"
+                    f"learned from; {_RESTORE}"
                 ) from error
 
     def run(self, version: str) -> "TrackedRun":
@@ -236,7 +242,10 @@ class Registry:
         run_id = entry.tags.get("judged_in") or entry.run_id or ""
         run = get_or_none(lambda: self.client.get_run(run_id), invalid=True)
         if run is None:
-            raise JabertError(f"the run of version {version} of {self.name!r} is gone")
+            raise JabertError(
+                f"the run of version {version} of {self.name!r} is gone; restore it in MLflow, or name "
+                "another version"
+            )
         return run
 
     def artifact(self, version: str, name: str) -> bytes | None:

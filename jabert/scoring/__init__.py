@@ -144,7 +144,7 @@ def open_job(
     written = Encoding(encoding, bom, safe_cells)
     require_writable_ending(path, written)
     if path.is_dir():
-        raise JabertError(f"{path} is a folder")
+        raise JabertError(f"{path} is a folder; name a file in it")
     if not path.parent.is_dir():
         raise JabertError(f"there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):

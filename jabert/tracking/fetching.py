@@ -128,7 +128,9 @@ def parse_anchor(tag: str, uri: str) -> dict[str, str]:
     except ValueError:
         anchor = None
     if not isinstance(anchor, dict) or not all(isinstance(digest, str) for digest in anchor.values()):
-        raise JabertError(f"{uri}: the tag {ANCHOR!r} of the version in the registry is damaged")
+        raise JabertError(
+            f"{uri}: the tag {ANCHOR!r} of the version in the registry is damaged; restore it from a backup"
+        )
     return anchor
 
 

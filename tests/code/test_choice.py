@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import toy
 
+from jabert import legacy_keras
 from jabert.config import EncoderSettings
 from jabert.encoder import (
     TokenIds,
@@ -74,9 +75,30 @@ def test_what_does_not_fit_is_said(machine, settings, sentence):
         choose(EncoderSettings(**settings))
 
 
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [
+        ("cpu", "encoder.device is 'cpu', but this process uses the GPU already; start a new one"),
+        ("gpu", "the GPU has been hidden from TensorFlow in this process; start a new one"),
+    ],
+)
+def test_a_device_that_this_process_can_no_more_take_is_said(monkeypatch, device, sentence):
+    def too_late(*_):
+        raise RuntimeError("Visible devices cannot be modified after being initialized")
+
+    config = SimpleNamespace(
+        set_visible_devices=too_late,
+        list_physical_devices=lambda _: ["GPU:0"],
+        get_visible_devices=lambda _: [],
+    )
+    monkeypatch.setattr(legacy_keras, "import_tensorflow", lambda: SimpleNamespace(config=config))
+    with pytest.raises(JabertError, match=f"^{sentence}$"):
+        legacy_keras.use_device(device)
+
+
 def test_a_package_that_is_missing_is_said(machine):
     machine(packages=())
-    with pytest.raises(JabertError, match="the package openvino is not installed"):
+    with pytest.raises(JabertError, match="openvino is not installed; pip install openvino, or use 'auto'"):
         choose(EncoderSettings(engine="openvino"))
 
 

@@ -250,7 +250,7 @@ def test_wrong_usage_ends_with_2(say, words):
         (("predict", "京都", "--after", '["電話", 1]'), "is not a JSON array of texts"),
         (
             ("predict", "京都", "電話", "--after", "[]"),
-            "--before and --after are of one TEXT, but 2 are given",
+            "--before and --after are of one TEXT, but 2 are given; give one",
         ),
         (("encoder", "inspect", "nowhere"), "the encoder nowhere is not a folder"),
         (("encoder", "init", "nowhere"), "nowhere is not a folder"),
@@ -402,6 +402,12 @@ def test_a_password_is_in_no_sentence(say, closed_port, monkeypatch):
     assert (code, "secret" in err) == (1, False)
     store = f"jabert: tracking.uri http://127.0.0.1:{closed_port}: the MLflow store cannot be reached"
     assert err.startswith(store)
+
+
+def test_a_version_without_a_card_is_one_sentence(say, filled_store):
+    code, out, err = say("models", "card", "1", filled_store)
+    assert (code, out) == (1, "")
+    assert err == "jabert: version 1 of 'jabert' has no card; `jabert models` tells what is known of it\n"
 
 
 def test_a_champion_without_files_is_one_sentence(say, filled_store):

@@ -253,6 +253,36 @@ def test_a_size_that_is_no_size_is_named(encoder, name, value):
         open_folder(with_config(encoder, **{name: value}))
 
 
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"vocab_size": 2**31}, r"vocab_size must be 2,147,483,647 at most, not 2147483648"),
+        ({"layer_norm_eps": 2}, r"layer_norm_eps must be a number from 0 to 1, not 2"),
+        ({"layer_norm_eps": "1e-12"}, r"layer_norm_eps must be a number from 0 to 1, not '1e-12'"),
+        ({"num_attention_heads": 3}, r"3 attention heads do not divide hidden_size 16"),
+        ({"type_vocab_size": 1}, r"type_vocab_size is 1; keras-bert knows only 2"),
+    ],
+)
+def test_a_number_that_no_bert_has_is_named(encoder, setting, sentence):
+    with pytest.raises(JabertError, match=rf"bert_config\.json: {sentence}"):
+        open_folder(with_config(encoder, **setting))
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("lower_case = 1", "lower_case must be true or false, not 1"),
+        ("prefix = 3", "prefix must be a string, not 3"),
+        ("sep_id = '[SEP]'", r"sep_id must be a token id, not '\[SEP\]'"),
+        ("words = 'juman'", "words must be one of ipadic, .*, not 'juman'"),
+    ],
+)
+def test_a_setting_of_the_encoder_that_is_none_is_named(encoder, line, sentence):
+    (encoder / "encoder.toml").write_text(line, encoding="utf-8")
+    with pytest.raises(JabertError, match=rf"encoder\.toml: {sentence}"):
+        open_folder(encoder)
+
+
 @pytest.mark.parametrize("text", ["[]", "3", "null", '"BERT"'])
 def test_a_configuration_that_is_no_table_is_named(encoder, text):
     (encoder / "bert_config.json").write_text(text, encoding="utf-8")
@@ -279,7 +309,9 @@ def test_a_bad_encoder_toml_is_named(encoder, text):
 
 def test_a_missing_variable_is_named(encoder):
     with_weights(encoder, lambda weights: weights.pop(QUERY))
-    with pytest.raises(JabertError, match=f"checkpoint {encoder}/model.ckpt-1 has no variable {QUERY}$"):
+    with pytest.raises(
+        JabertError, match=f"checkpoint {encoder}/model.ckpt-1 has no variable {QUERY}; take the two"
+    ):
         load(encoder)
 
 
@@ -289,13 +321,13 @@ def test_a_misshapen_variable_is_named_with_both_shapes(encoder):
         load(encoder)
     assert sentence(error) == (
         f"checkpoint {encoder}/model.ckpt-1: variable {QUERY} has shape (16, 8), "
-        "but bert_config.json makes it (16, 16)"
+        "but bert_config.json makes it (16, 16); take the two that were published together"
     )
 
 
 @pytest.mark.parametrize("layers", [1, 3, 10**9])
 def test_a_configuration_with_other_layers_than_the_checkpoint_is_refused(encoder, layers):
-    sentence = f"has 2 layers, but bert_config.json says num_hidden_layers = {layers}$"
+    sentence = f"has 2 layers, but bert_config.json says num_hidden_layers = {layers}; take the two"
     with pytest.raises(JabertError, match=sentence):
         load(with_config(encoder, num_hidden_layers=layers))
 

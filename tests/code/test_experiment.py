@@ -10,6 +10,7 @@ import toy_method
 from jabert.config import load_settings
 from jabert.errors import JabertError
 from jabert.experiments import Experiment, run, steps
+from jabert.experiments.promotion import promote
 from jabert.registry import open_registry
 from jabert.tracking import connect, tracked_run
 
@@ -142,8 +143,21 @@ def test_without_rows_to_measure_on_there_is_a_sentence(toy_kind, tracking, toy_
     Path("own.json").write_text('{"expectations": []}', encoding="utf-8")
     more = ["data.validation_share=0", "validation.suite=./own.json"]
     settings = toy_method.settings_of(toy_table, *tracking, *more)
-    with pytest.raises(JabertError, match=r"^there are no validation rows to evaluate on$"):
+    with pytest.raises(
+        JabertError, match=r"^there are no validation rows to evaluate on; raise data\.validation_share"
+    ):
         run(Experiment(settings, "validation"))
+
+
+def test_a_version_that_no_run_made_is_not_judged_by_hand(toy_kind, toy_table, tracking):
+    settings = toy_method.settings_of(toy_table, *tracking)
+    client = connect(settings.tracking)
+    client.create_registered_model(settings.tracking.model_name)
+    client.create_model_version(settings.tracking.model_name, "file:///nowhere")
+    with pytest.raises(
+        JabertError, match=r"^version 1 of .* was not made by a run, .* `jabert retrain` makes one"
+    ):
+        promote(settings, "1", force=True)
 
 
 def test_a_row_without_a_text_is_refused_by_the_validation_and_by_nothing_before(toy_kind, tracking):

@@ -432,7 +432,10 @@ def test_a_verification_tells_of_bytes_that_no_row_is_made_of(folder, tmp_path):
 
 
 def test_a_store_without_rows_cannot_be_verified(folder, tmp_path):
-    with pytest.raises(JabertError, match=r"holds no vectors of this encoder, precision and dtype$"):
+    with pytest.raises(
+        JabertError,
+        match=r"holds no vectors of this encoder, precision and dtype; `jabert featurize` computes",
+    ):
         verify(folder, settings_of(tmp_path / "store"))
 
 

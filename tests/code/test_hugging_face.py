@@ -162,7 +162,7 @@ def test_positions_may_begin_elsewhere(models):
     ids = Tokenizer(folder, EncoderSettings())(golden["texts"].tolist()).ids
     vectors = load_encoder(folder, EncoderSettings(**EXACT))(ids)
     assert np.abs(vectors - golden["vectors"]).max() > 0.01
-    assert "the first position 68 is not below 68" in refused(models / "rinna", "other", first_position=68)
+    assert "the first position, 68, is not below 68" in refused(models / "rinna", "other", first_position=68)
 
 
 def test_shards_old_names_and_half_precision_are_read(model, models):
@@ -262,7 +262,7 @@ def test_weights_of_pytorch_are_read_by_pytorch_alone_and_only_as_weights(model,
         ),
         (lambda s: (s / "config.json").write_text("[" * 100_000), "config.json is not JSON"),
         (lambda s: changed(s, hidden_act="silu"), "hidden_act 'silu' is none of gelu"),
-        (lambda s: changed(s, is_decoder=True), "is_decoder; jabert imports encoders"),
+        (lambda s: changed(s, is_decoder=True), "is_decoder is true, and jabert imports encoders"),
         (lambda s: changed(s, hidden_size=...), "config.json lacks 'hidden_size'"),
         (lambda s: changed(s, position_embedding_type="relative_key"), "only BERT's own, 'absolute'"),
         (lambda s: changed(s, num_hidden_layers=3), "have nothing for bert/encoder/layer_2/"),
@@ -270,6 +270,18 @@ def test_weights_of_pytorch_are_read_by_pytorch_alone_and_only_as_weights(model,
         (lambda s: (s / "model.safetensors").unlink(), "has no model.safetensors"),
         (lambda s: (s / "model.safetensors").write_bytes(b"nothing"), "model.safetensors cannot be read"),
         (lambda s: (s / "model.safetensors").rename(s / "tf_model.h5"), "but tf_model.h5: save it with"),
+        (
+            lambda s: shutil.copy(s / "sentencepiece.bpe.model", s / "other.model"),
+            "has 2 SentencePiece models, other.model, sentencepiece.bpe.model: leave the one that is meant",
+        ),
+        (
+            lambda s: changed(
+                changed(s, model_type="camembert"),
+                "tokenizer_config.json",
+                tokenizer_class="CamembertTokenizer",
+            ),
+            "has no tokenizer.json; transformers' save_pretrained writes it",
+        ),
         (lambda s: (s / "sentencepiece.bpe.model").unlink(), "has no tokenizer that jabert reads"),
         (lambda s: (s / "sentencepiece.bpe.model").write_bytes(b"no"), "is not a SentencePiece model"),
         (lambda s: (s / "config.json").write_text("{"), "config.json is not JSON"),
@@ -419,6 +431,14 @@ def test_a_bad_model_in_onnx_is_named(models, tmp_path, content, message):
     with pytest.raises(JabertError, match=message) as error:
         describe(tmp_path / "made")
     assert "\n" not in str(error.value)
+
+
+def test_an_unknown_input_of_a_model_in_onnx_is_named_with_those_that_are_known(models, tmp_path):
+    import_encoder(models / "modernbert", tmp_path / "made")
+    path = tmp_path / "made" / "encoder.onnx"
+    path.write_bytes(path.read_bytes().replace(b"attention_mask", b"attention_musk"))
+    with pytest.raises(JabertError, match=r"onnx has the input attention_musk; known are .*attention_mask"):
+        describe(tmp_path / "made")
 
 
 def test_vectors_in_onnx_of_another_width_are_refused(models, tmp_path):

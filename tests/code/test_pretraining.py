@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_an_encoder_that_is_not_there_is_named_by_its_setting(name):
     with pytest.raises(JabertError, match=rf"^{name} /.*nowhere is not a folder;"):
         read(load_settings(None, [f"{name}=nowhere"]), run=None)
+
+
+@pytest.mark.parametrize("name", ["pretraining.start", "pretraining.teacher"])
+def test_an_encoder_without_a_sentencepiece_model_is_named_by_its_setting(name, toy_encoder, tmp_path):
+    folder = shutil.copytree(toy_encoder, tmp_path / "other")
+    (folder / "toy-ja.model").rename(folder / "vocab.txt")
+    with pytest.raises(JabertError, match=rf"^{name} .*other has the tokenizer vocab\.txt; .* SentencePiece"):
+        read(load_settings(None, [f"{name}={folder}"]), run=None)
 
 
 @pytest.mark.parametrize("name", ["pretraining.start", "pretraining.teacher"])

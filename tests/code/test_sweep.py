@@ -1,6 +1,7 @@
 """A sweep: what may be chosen, on which rows, what a killed run left, and what is told of it all."""
 
 import json
+import os
 import time
 import tomllib
 from dataclasses import replace
@@ -264,6 +265,17 @@ def test_where_no_trial_ends_well_a_sentence_says_why(toy_table, toy_kind, store
             sweeps.collect(plan, study)
 
 
+def test_where_all_trials_were_pruned_a_sentence_says_how_none_is(toy_table, toy_kind, store):
+    settings = settings_of(toy_table, store, "method.kind=toy", SMOOTHING)
+    plan = sweeps.make_plan(settings, steps.read(settings))
+    with sweeps.open_study(plan) as study:
+        sweeps.tell(study, next(sweeps.trials_of(plan, study)), None)
+        with pytest.raises(
+            JabertError, match=r"^no trial was completed; all were pruned; .*sweep\.pruner = 'off'"
+        ):
+            sweeps.collect(plan, study)
+
+
 def test_a_trial_that_was_killed_while_it_was_proposed_is_no_trial(toy_table, toy_kind):
     settings = settings_of(toy_table, "method.kind=toy", SMOOTHING, "sweep.trials=1")
     plan = sweeps.make_plan(settings, steps.read(settings))
@@ -303,6 +315,14 @@ def test_the_first_call_that_ends_is_found():
         slow, quick = submit(time.sleep, 2), submit(max, 1, 2)
         assert first_finished([slow, quick]) is quick
         assert (quick(), slow()) == (2, None)
+
+
+def test_a_process_that_dies_again_is_one_sentence_with_what_to_lower():
+    with (
+        local_processes(2) as submit,
+        pytest.raises(JabertError, match=r"^its process died, maybe for want of memory; a lower --jobs"),
+    ):
+        submit(os._exit, 1)()
 
 
 SCALES = {"method.c": "log", "method.classifier": "choose", "method.longest": "linear"}

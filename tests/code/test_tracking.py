@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from ports import free_port
 
 from jabert.config import load_settings, local_database
 from jabert.errors import JabertError
-from jabert.tracking import connect, list_runs, tracked_run, with_local_encoder
+from jabert.tracking import connect, list_runs, tracked_run, ui, with_local_encoder
 
 FETCHES_TWICE = """
 from pathlib import Path
@@ -193,3 +194,12 @@ with tracked_run(load_settings()):
     statuses = [run.info.status for run in first.client.search_runs([first.experiment_id])]
     assert sorted(statuses) == ["FINISHED", "FINISHED", "KILLED"]
     assert not list(Path(".jabert/work/living").iterdir())
+
+
+def test_a_server_of_the_ui_that_ends_by_itself_is_one_sentence(monkeypatch):
+    connect(load_settings().tracking)
+    monkeypatch.setattr(ui, "_command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(
+        JabertError, match=r"^the MLflow server ended by itself with exit code 3; its messages"
+    ):
+        ui.serve(load_settings().tracking, free_port())

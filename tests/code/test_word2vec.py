@@ -151,8 +151,21 @@ def test_a_file_that_is_not_there_is_named(word2vec, tmp_path):
 
 def test_two_sources_of_vectors_are_refused(word2vec, tmp_path):
     (tmp_path / "a.txt").write_text("1 2\na 1 2\n", encoding="utf-8")
-    with pytest.raises(JabertError, match="vectors come from one of them"):
+    with pytest.raises(JabertError, match="are both set: leave one out"):
         word2vec(f"method.vectors_path={tmp_path}/a.txt", f"corpus.paths={tmp_path}/a.txt")
+
+
+def test_layers_are_refused_as_its_vectors_have_none(word2vec):
+    with pytest.raises(
+        JabertError, match=r"method\.mix is true, .* word2vec have no layers to mix; leave it"
+    ):
+        word2vec("method.mix=true")
+
+
+def test_text_without_a_piece_that_stands_there_often_enough_is_refused(word2vec, monkeypatch):
+    monkeypatch.setattr("jabert.methods.word2vec.vectors._FEWEST", 100_000)
+    with pytest.raises(JabertError, match=r"too little text: .* 100000 times; corpus\.paths can name more"):
+        word2vec()
 
 
 def test_without_gensim_it_is_refused_with_what_to_install(word2vec, monkeypatch):

@@ -90,5 +90,5 @@ def test_a_label_that_no_training_row_has_is_named_with_its_row(tmp_path, toy_en
     data = steps.Data(tmp_path, "key", "", "", "", "texts.csv", "given", {}, "")
     own = [f"encoder.path={toy_encoder}", "training.watch=test", "method.kind=bi-lstm"]
     settings = load_settings(None, own)
-    with pytest.raises(JabertError, match=r"texts\.csv line 3: no training row has the label 'b'"):
+    with pytest.raises(JabertError, match=r"texts\.csv, line 3: no training row has the label 'b'"):
         steps.fit(settings, data, None, "test", on_epoch=lambda _: None)

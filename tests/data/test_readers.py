@@ -268,6 +268,16 @@ BAD_TABLES = {
     ),
     "not JSON": ("t.jsonl", JSON_ROW + b"{'text'}", r"t\.jsonl, line 2: not JSON"),
     "deep JSON": ("t.jsonl", b"[" * 100_000, r"t\.jsonl, line 1: not JSON"),
+    "more than the array": (
+        "t.json",
+        b'[{"text":"a","label":"b"}]\n[]',
+        r"t\.json, line 2: not JSON \(there is more behind the array",
+    ),
+    "nested JSON": (
+        "t.jsonl",
+        b'{"text":"a","label":"b","more":' + b"[" * 100 + b"]" * 100 + b"}",
+        r"t\.jsonl, line 1: the JSON value is nested more than 100 levels deep",
+    ),
     "no object": ("t.jsonl", JSON_ROW + b'["a", "b"]', r"t\.jsonl, line 2: a JSON object is expected"),
     "number as text": (
         "t.jsonl",
@@ -371,6 +381,8 @@ def test_a_folder_that_is_nothing_known_is_named(tmp_path):
         read_rows(DataSettings(path=str(tmp_path)))
     with pytest.raises(JabertError, match=rf"there is no table in the folder {tmp_path}: \.csv, \.tsv"):
         read_rows(DataSettings(path=str(tmp_path), format="table"))
+    with pytest.raises(JabertError, match=rf"{tmp_path} has no folder with \.txt files for each class"):
+        read_rows(DataSettings(path=str(tmp_path), format="classes"))
 
 
 def test_a_folder_of_tables_is_read_file_after_file_and_may_grow(tmp_path):

@@ -95,7 +95,9 @@ def models_card(
     registry = open_registry(given.settings)
     card = registry.artifact(version, CARD_PAGE if html else CARD)
     if card is None:
-        raise JabertError(f"version {version} of {registry.name!r} has no card")
+        raise JabertError(
+            f"version {version} of {registry.name!r} has no card; `jabert models` tells what is known of it"
+        )
     say(write_text(html, card.decode()) if html else card.decode())
 
 

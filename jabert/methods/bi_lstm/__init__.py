@@ -63,10 +63,15 @@ class BiLstm(Method):
 
         procedure = job.settings.training
         if not len(validation):
-            raise JabertError(f"there are no {procedure.watch} rows to choose the epoch on")
+            raise JabertError(
+                f"there are no {procedure.watch} rows to choose the epoch on; raise "
+                f"data.{procedure.watch}_share, or give more rows"
+            )
         own = cast(BiLstmSettings, job.settings.method)
         if own.mix and ("vectors" not in self.needs or job.settings.features.layers == 1):
-            raise JabertError("method.mix is true, but features.layers is 1: there are no layers to mix")
+            raise JabertError(
+                "method.mix is true, but features.layers is 1: there are no layers to mix; set 2 or more"
+            )
         device = use_device(job.settings.encoder.device)
         fitted = training.train(
             _shortened(train, own.positions),

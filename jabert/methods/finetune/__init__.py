@@ -91,7 +91,10 @@ class Finetune(Method):
         from jabert.methods.finetune import training
 
         if self.chooses and not len(validation):
-            raise JabertError(f"there are no {job.settings.training.watch} rows to choose the epoch on")
+            raise JabertError(
+                f"there are no {job.settings.training.watch} rows to choose the epoch on; raise "
+                f"data.{job.settings.training.watch}_share, or give more rows"
+            )
         if job.settings.encoder.pad_to is not None:
             raise JabertError(
                 "encoder.pad_to is set, but method.kind 'finetune' computes nothing for padding; leave it out"

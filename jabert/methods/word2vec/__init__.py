@@ -63,7 +63,9 @@ class Word2Vec(BiLstm):
         if not find_spec("gensim"):
             raise JabertError("method.kind=word2vec needs gensim: pip install 'jabert[word2vec]'")
         if cast(Word2VecSettings, job.settings.method).mix:
-            raise JabertError("method.mix is true, but the vectors of word2vec have no layers to mix")
+            raise JabertError(
+                "method.mix is true, but the vectors of word2vec have no layers to mix; leave it out"
+            )
         path = job.folder / "vectors.npy"
         if not path.exists():
             with atomic_path(path) as temporary:

@@ -74,7 +74,10 @@ def make_table(job: Job, rows: Rows) -> _Table:
         vectors = _learned(_Sentences(tokenizer, rows.texts, job.settings.corpus.paths), job.settings)
     found = [name for name in vectors.index_to_key if name in names]
     if not found:
-        raise JabertError(f"method.vectors_path {own.vectors_path} has no piece of {tokenizer.path}")
+        raise JabertError(
+            f"method.vectors_path {own.vectors_path} has no piece of {tokenizer.path}; give vectors of its "
+            "pieces, or corpus.paths, from which they are learned"
+        )
     table = np.zeros((tokenizer.size, vectors.vector_size), dtype=np.float32)
     table[[names[name] for name in found]] = vectors[found] / np.std(vectors[found])
     return table
@@ -95,7 +98,9 @@ def _learned(sentences: "_Sentences", settings: Settings) -> Any:
     )
     model.build_vocab(sentences)
     if not len(model.wv):
-        raise JabertError(f"word2vec has too little text: no piece stands in it {_FEWEST} times")
+        raise JabertError(
+            f"word2vec has too little text: no piece stands in it {_FEWEST} times; corpus.paths can name more"
+        )
     model.train(sentences, total_examples=model.corpus_count, epochs=model.epochs)
     return model.wv
 
@@ -138,7 +143,7 @@ def digest_of_files(settings: Settings) -> dict[str, str]:
     """
     own, paths = cast(Word2VecSettings, settings.method), settings.corpus.paths
     if own.vectors_path and paths:
-        raise JabertError("method.vectors_path and corpus.paths are both set: vectors come from one of them")
+        raise JabertError("method.vectors_path and corpus.paths are both set: leave one out")
     if own.vectors_path:
         with reading(own.vectors_path):
             return {"method.vectors_path": digest_of_file(Path(own.vectors_path))}
