@@ -41,15 +41,8 @@ down: setup ## stop all of it, the worker first
 deploy: setup ## put prefect.yaml's deployments and the automations on the server at PREFECT_API_URL
 	$(BIN)/python -m deploy.deployments
 
-QUICK = $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --max-worker-restart 0 \
-	-m "not slow and not gpu and not servers and not kills and not attack"
-# Counting lines takes the tests of Python 3.11 up to half as long again, so it is done where little is computed.
-MEASURED = tests/data $(patsubst %,tests/code/test_%.py,batcher calibration choice config damaged_encoders diff \
-	encoder_folder evaluation files gate hugging_face leaks predicting signing store)
-
 test: setup ## the tests, without the slow ones, and the share of lines they reach; TESTS_AT_ONCE=4 takes 5 GB each
-	$(QUICK) $(addprefix --ignore=,$(MEASURED))
-	$(QUICK) --cov --cov-report= $(MEASURED)
+	$(BIN)/python -m pytest --cov --cov-report= -n $(TESTS_AT_ONCE) --dist loadfile --max-worker-restart 0 -m "not slow and not gpu and not servers and not kills and not attack"
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
