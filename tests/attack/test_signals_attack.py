@@ -37,6 +37,9 @@ class Flow:
         self.stored = load_settings("", [f"tracking.uri=sqlite:///{folder}/mlruns/mlflow.db"]).tracking
 
     def start(self):
+        made = self.folder / ".jabert"
+        if not any(made.glob("work/pretrain-*/")):  # a finished encoder would be in the way
+            shutil.rmtree(made / "encoder", ignore_errors=True)
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
             return subprocess.Popen(
                 self.words,
