@@ -352,7 +352,9 @@ def test_an_anchor_is_made_once_and_never_of_other_files(registry, files):
 
 def test_a_damaged_anchor_is_told_with_its_version(registry, files):
     registry.tag("1", {ANCHOR: "no JSON"})
-    sentence = f"{URI}: the tag {ANCHOR!r} of the version in the registry is damaged"
+    sentence = (
+        f"{URI}: the tag {ANCHOR!r} of the version in the registry is damaged; restore it from a backup"
+    )
     with pytest.raises(JabertError) as told:
         registry.anchor("1")
     assert str(told.value) == sentence
@@ -448,7 +450,7 @@ def test_a_version_may_have_no_digests_but_may_not_have_lost_them(registry, lear
         registry.training_digests("1")
     assert str(told.value) == (
         "version 1 of 'jabert': the file artifacts/learned_from.json is missing, so nobody knows what it "
-        "learned from"
+        "learned from; restore it, or delete the version"
     )
 
 
@@ -458,7 +460,7 @@ def test_digests_that_were_changed_are_not_believed(registry, learned):
         registry.training_digests("1")
     assert str(told.value) == (
         "version 1 of 'jabert': the file artifacts/learned_from.json has changed since the model was "
-        "registered"
+        "registered; restore it, or delete the version"
     )
 
 
@@ -467,7 +469,8 @@ def test_digests_that_are_damaged_are_not_taken_for_none(registry, learned):
     with pytest.raises(JabertError) as told:
         registry.training_digests("1")
     begin = r"version 1 of 'jabert': the file artifacts/learned_from\.json is damaged \(.+\)"
-    assert re.fullmatch(begin + ", so nobody knows what it learned from", str(told.value), re.DOTALL)
+    end = ", so nobody knows what it learned from; restore it, or delete the version"
+    assert re.fullmatch(begin + end, str(told.value), re.DOTALL)
     assert isinstance(told.value.__cause__, ValueError)
 
 
@@ -482,7 +485,7 @@ def test_the_run_of_a_version_is_the_one_that_judged_it(registry):
 
 
 def test_a_run_that_is_gone_is_told(registry, monkeypatch):
-    with pytest.raises(JabertError, match=r"^the run of version 1 of 'jabert' is gone$"):
+    with pytest.raises(JabertError, match=r"^the run of version 1 of 'jabert' is gone; restore it"):
         registry.run("1")
     registry.client.versions["2"].run_id = None
 
@@ -491,7 +494,7 @@ def test_a_run_that_is_gone_is_told(registry, monkeypatch):
         raise MlflowException.invalid_parameter_value("no id")
 
     monkeypatch.setattr(registry.client, "get_run", get_run)
-    with pytest.raises(JabertError, match=r"^the run of version 2 of 'jabert' is gone$"):
+    with pytest.raises(JabertError, match=r"^the run of version 2 of 'jabert' is gone; restore it"):
         registry.run("2")
 
 
