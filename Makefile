@@ -48,7 +48,7 @@ QUICK = $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --max-worker
 COUNTED = tests/data $(patsubst %,tests/code/test_%.py,batcher calibration choice config damaged_encoders diff \
 	encoder_folder evaluation files gate held hugging_face leaks lock moves predicting protocol signing smoke \
 	store versions)
-FLOOR = 35
+FLOOR = 56
 
 test: setup ## the tests, without the slow ones; TESTS_AT_ONCE=4 takes 5 GB each
 	$(QUICK) $(addprefix --ignore=,$(COUNTED))
