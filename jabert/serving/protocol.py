@@ -43,8 +43,8 @@ class _Flow(FlowControl):
 class BoundedProtocol(HttpToolsProtocol):
     """What uvicorn (0.54) does not: bounds of each request and of the connection, in memory and in time.
 
-    - A head, the extensions of a chunk, and all trailers are at most 64 KiB each. What comes after the head
-      is at most `longest` bytes, whatever it is.
+    - A head, the extensions of a chunk, and all trailers are at most 64 KiB each, not counting the part of
+      16 KiB in which they end. What comes after the head is at most `longest` bytes, whatever it is.
     - A connection is closed when a head, the first or a later one, does not arrive within
       `timeout_keep_alive` seconds.
     - What a client sends ahead waits, at most some 256 KiB of it, until its request has been answered.
