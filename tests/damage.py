@@ -391,7 +391,7 @@ def joined(folder: Path) -> Any:
 
     if not is_whole(folder / "p.arrow"):
         raise DamagedError("it is scored again")
-    write_output([folder / "p.arrow"], folder.parent / "out.csv", of_json=False)
+    write_output([folder / "p.arrow"], folder.parent / "out.csv")
     return pd.read_csv(folder.parent / "out.csv", keep_default_na=False).to_dict("list")
 
 

@@ -47,17 +47,9 @@ def read_texts(settings: DataSettings, rows: int) -> Iterator[Texts]:
         yield from _of_corpus(settings, rows)
 
 
-def are_objects(settings: DataSettings) -> bool:
-    """Whether the rows of `read_texts` are objects, each with keys of its own."""
-    return format_of(settings) == "table" and any(map(_is_json, files_of(settings).values()))
-
-
-def _is_json(file: str) -> bool:
-    return table_ending(file) in JSON
-
-
 def _of_tables(settings: DataSettings, rows: int) -> Iterator[Texts]:
-    files, is_one, of_objects = files_of(settings), is_one_file(settings), are_objects(settings)
+    files, is_one = files_of(settings), is_one_file(settings)
+    of_objects = any(table_ending(file) in JSON for file in files.values())
     notes = tuple(left_out(settings, files))
     for done, (name, file) in enumerate(files.items()):
         column = ""

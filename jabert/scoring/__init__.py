@@ -15,7 +15,7 @@ from typing import Any
 
 from jabert.config import DataSettings, Settings, bundled, is_url
 from jabert.dataset.chunks import Chunk
-from jabert.dataset.unlabelled import Texts, are_objects, read_texts
+from jabert.dataset.unlabelled import Texts, read_texts
 from jabert.dataset.writing import UTF_8, Encoding, require_writable_ending
 from jabert.errors import JabertError
 from jabert.files import digest_of_json, exclusive, set_aside, write_json
@@ -212,7 +212,6 @@ def score(job: Job, on_progress: Progress | None = None) -> Scored:
         write_output(
             parts,
             job.target,
-            of_json=are_objects(job.data),
             answers=answers,
             names=names if any(names) else None,
             encoding=job.encoding,

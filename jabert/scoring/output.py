@@ -54,7 +54,6 @@ def write_output(
     parts: Sequence[Path],
     target: Path,
     *,
-    of_json: bool,
     answers: Iterable[pa.Table] | None = None,
     names: Sequence[str | None] | None = None,
     encoding: Encoding | None = None,
@@ -65,7 +64,6 @@ def write_output(
         parts: as `write_part` made them, in order; at least one.
         target: the file to write; a column of the input with the name of an added one is renamed to
             `input_…`.
-        of_json: whether the rows are objects, as in `Chunk.table` of JSON.
         answers: one table for each part, in place of the answers that it has.
         names: of the table of each part, for a column `file` before the answers.
         encoding: of CSV and TSV; UTF-8 without it.
@@ -76,7 +74,7 @@ def write_output(
     told: Iterable[pa.Table | None] = answers or repeat(None)
     added = (_added(*each) for each in zip(parts, names or repeat(None), told, strict=False))
     added_schema = pa.schema([*([_FILE] if names else []), *ANSWER])
-    if of_json:
+    if _are_objects(parts[0]):
         is_json = table_ending(str(target)) in JSON
         renamed = _renamed_keys(parts, added_schema.names, only_taken=is_json)
         keys = [] if is_json else list(renamed.values())
@@ -133,6 +131,12 @@ def _renamed_keys(parts: Sequence[Path], added: Sequence[str], *, only_taken: bo
                 "give a name that ends in .jsonl, where each row has its own"
             )
     return dict(zip(found, _free_names(list(found), added), strict=True))
+
+
+def _are_objects(part: Path) -> bool:
+    """Whether the rows are those of JSON, as `Chunk.table` has them."""
+    first, *others = list(_read(part).schema)[: -len(ANSWER)]
+    return not others and first.name == OBJECT and bool(pa.types.is_map(first.type))
 
 
 def _objects(part: Path, renamed: Mapping[str, str]) -> pa.ChunkedArray | pa.Array:

@@ -227,7 +227,7 @@ def keys(folder):
 def test_nothing_is_quadratic_in_columns_or_keys(make, tmp_path):
     import time
 
-    from jabert.dataset.chunks import JSON, read_chunks, table_ending
+    from jabert.dataset.chunks import read_chunks
     from jabert.scoring.champion import ANSWER
     from jabert.scoring.output import write_output, write_part
 
@@ -238,5 +238,5 @@ def test_nothing_is_quadratic_in_columns_or_keys(make, tmp_path):
         parts.append(tmp_path / f"{len(parts)}.arrow")
         write_part(chunk.table, answers, parts[-1])
     for ending in ("csv", "jsonl"):
-        write_output(parts, tmp_path / f"out.{ending}", of_json=table_ending(str(path)) in JSON)
+        write_output(parts, tmp_path / f"out.{ending}")
     assert time.process_time() - began < 60
