@@ -25,7 +25,8 @@ def onnx_graph(path: Path, columns: int) -> Any:
         columns: of a vector.
 
     Raises:
-        JabertError: the file cannot be read, or has other inputs or outputs.
+        JabertError: the file cannot be read, has other inputs or outputs, or takes a fixed number of texts or
+            tokens.
     """
     model = _model(path)
     with refusing(f"{path} is not a model that is computed in batches of texts"):
@@ -47,6 +48,12 @@ def _packed(model: Any, path: Path, columns: int) -> Any:
         name = next((name for name in given.names if name in values), None)
         if name is None:
             raise JabertError(f"{path} has the input {given.any_name}; known are {', '.join(_INPUTS)}")
+        size = given.get_partial_shape()
+        if size.rank.is_dynamic or [side.is_dynamic for side in size] != [True, True]:
+            raise JabertError(
+                f"{path} takes its input {name} as {size} only; export it for any number of texts and tokens "
+                "(dynamic axes)"
+            )
         given.replace(ops.convert(values[name], given.get_element_type().to_dtype()).output(0))
     found = next((each for each in model.outputs if each.names & {*_OUTPUTS}), model.outputs[0])
     shape = found.get_partial_shape()

@@ -15,6 +15,7 @@ from jabert.config import DataSettings, EncoderSettings
 from jabert.encoder import Tokenizer, load_encoder, open_folder
 from jabert.encoder.folder import read_variables
 from jabert.encoder.inspection import describe
+from jabert.encoder.pieces import SentencePiece
 from jabert.errors import JabertError
 from jabert.pretraining.hugging_face import import_encoder
 
@@ -446,3 +447,21 @@ def test_vectors_in_onnx_of_another_width_are_refused(models, tmp_path):
     changed(tmp_path / "made", "bert_config.json", hidden_size=32)
     with pytest.raises(JabertError, match=r"encoder\.onnx gives .*, not \(texts, tokens, 32\)"):
         describe(tmp_path / "made")
+
+
+def test_a_model_in_onnx_for_so_many_texts_only_is_refused(models, tmp_path):
+    import_encoder(models / "modernbert", tmp_path / "made")
+    path = tmp_path / "made" / "encoder.onnx"
+    # A dimension as protobuf writes it: named, and 2.
+    content = path.read_bytes().replace(b"\x12\x05texts", b"\x08\x82\x80\x80\x80\x80\x00")
+    path.write_bytes(content)
+    with pytest.raises(JabertError, match=r"input input_ids as \[2,\?\] only; export .* \(dynamic axes\)"):
+        describe(tmp_path / "made")
+
+
+def test_a_model_in_onnx_keeps_its_token_ids(model):
+    source = model("modernbert")
+    names = SentencePiece(source / "tokenizer.model").names()
+    content = {"model": {"vocab": {name: number for number, name in enumerate(reversed(names))}}}
+    (source / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    assert "the tokenizer has other ids than the model; give tokenizer.json alone" in refused(source)

@@ -9,6 +9,7 @@ from toy_registry import log_model, new_version, toy_registry
 
 from jabert.config import load_settings
 from jabert.errors import DamagedError, JabertError
+from jabert.experiments import store
 from jabert.experiments.packaging import SUMS, is_whole
 from jabert.experiments.retraining import _logged
 from jabert.experiments.store import find_or_make
@@ -44,6 +45,17 @@ def test_a_damaged_result_is_set_aside_and_made_again(name, tmp_path, caplog):
     assert np.load(folder / "numbers.npy").tolist() == [0, 1, 2, 3]
     if name == "numbers.npy":
         assert f"{folder} is damaged; it is set aside as {folder}.damaged and made again" in caplog.text
+
+
+def test_a_result_that_is_damaged_while_it_is_made_is_not_believed(tmp_path, monkeypatch):
+    def and_damaged(folder, *given):
+        made(folder, *given)
+        damage(folder / "numbers.npy")
+
+    made = store._make
+    monkeypatch.setattr(store, "_make", and_damaged)
+    with pytest.raises(JabertError, match=r"read-.* was changed while it was made; run the command again"):
+        find_or_make(tmp_path, "read", KEY, make)
 
 
 def test_a_record_that_was_changed_is_not_believed(tmp_path):

@@ -225,3 +225,20 @@ def test_the_cases_open(shared, name):
     }
     assert (facts["checkpoint"], facts["tokenizer"], facts["vocabulary"]) == expected[name]
     assert facts["lower_case"] is True
+
+
+@pytest.mark.parametrize(
+    ("networks", "message"),
+    [
+        ([], "the model has no encoder; give a version with one, e.g. of method.kind 'finetune'"),
+        (["members/0", "members/1"], "the model has several encoders; give a version with one"),
+        (["."], "the model is of jabert 0.1, which kept no encoder that can be exported; give a newer one"),
+    ],
+)
+def test_a_model_without_one_encoder_to_export_is_refused(tmp_path, networks, message):
+    for name in networks:
+        (tmp_path / "model" / name).mkdir(parents=True)
+        (tmp_path / "model" / name / "network.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(JabertError, match=message):
+        export_encoder(tmp_path / "model", tmp_path / "out", "# card\n")
+    assert not (tmp_path / "out").exists()

@@ -271,3 +271,20 @@ def test_the_command_takes_several(own, tmp_path):
     assert [row["text"] for row in rows_of()] == texts[:6]
     again = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert again.returncode == 1 and "out.csv is there already" in again.stderr, again.stderr
+
+
+def test_too_many_keys_for_a_table_are_refused_with_the_remedy(own, monkeypatch):
+    monkeypatch.setattr("jabert.scoring.output._MOST_KEYS", 3)
+    write("in.jsonl", "".join(json.dumps({"text": TEXTS[n], f"key {n}": n}) + "\n" for n in range(3)))
+    assert run(own, "in.jsonl", "out.jsonl").rows == 3
+    with pytest.raises(JabertError, match=r"more than 3 different keys.* a name that ends in \.jsonl"):
+        run(own, "in.jsonl", "out.csv")
+    assert not Path("out.csv").exists()
+
+
+def test_a_cell_that_no_table_can_show_is_refused_by_its_type(own):
+    far = pa.array([2**62, 0], pa.timestamp("ms"))
+    write("in.parquet", pa.table({"text": TEXTS[:2], "when": far}))
+    with pytest.raises(JabertError, match=r"timestamp\[ms\] holds what is no such value"):
+        run(own, "in.parquet", "out.jsonl")
+    assert not Path("out.jsonl").exists()

@@ -333,6 +333,11 @@ def test_bytes_that_are_not_utf_8_in_parquet(read):
         read("t.parquet", parquet_bytes(text=broken, label=["a"]))
 
 
+def test_ten_megabytes_of_white_space_are_no_json(read):
+    with pytest.raises(JabertError, match=r"t\.json, .*10,000,000 bytes of white space and nothing"):
+        read("t.json", b"[" + b" " * 12_000_000 + JSON_ROW + b"]")
+
+
 def test_a_delimiter_that_is_set_is_taken_as_it_is(read):
     with pytest.raises(JabertError, match=r"has no column 'text' but: 'text;label'; data.*; if line 1"):
         read("t.csv", "text;label\n一つ, 二つ;a\n".encode(), delimiter=",")
