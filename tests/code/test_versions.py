@@ -262,6 +262,26 @@ def test_after_a_rollback_the_chain_is_that_of_the_last_promotion(registry, open
     assert registry.client.model.aliases == {"champion": "1", "previous": "2"}
 
 
+def test_a_previous_version_that_was_never_promoted_has_none_before_it(registry, openable):
+    promote(registry, "1", "2")
+    registry.client.set_registered_model_alias("jabert", "previous", "3")  # by someone, in MLflow
+    move = registry.rollback()
+    assert (move.version, move.over, move.previous) == ("3", "2", None)
+
+
+def test_moves_are_made_under_the_lock_of_the_registered_model(registry, openable, monkeypatch):
+    @contextmanager
+    def lock(*asked):
+        held.append(asked)
+        yield
+
+    held = []
+    monkeypatch.setattr(module, "promotion_lock", lock)
+    promote(registry, "1", "2")
+    registry.rollback()
+    assert held == [(registry.lock, "jabert")] * 3
+
+
 def test_a_rollback_needs_a_champion(registry):
     with pytest.raises(JabertError, match=r"^the registered model 'jabert' has no champion to go back from$"):
         registry.rollback()
@@ -342,7 +362,9 @@ def test_an_anchor_is_made_once_and_never_of_other_files(registry, files):
     anchor = tags(registry)[ANCHOR]
     assert json.loads(anchor) == file_digests(files)
     assert SIGNATURE not in tags(registry)
+    written = list(registry.client.written)
     assert registry.anchor("1") is False
+    assert registry.client.written == written
     (files / "MLmodel").write_text("two")
     with pytest.raises(JabertError) as told:
         registry.anchor("1")
@@ -468,7 +490,8 @@ def test_digests_that_are_damaged_are_not_taken_for_none(registry, learned):
     learned("no JSON")
     with pytest.raises(JabertError) as told:
         registry.training_digests("1")
-    begin = r"version 1 of 'jabert': the file artifacts/learned_from\.json is damaged \(.+\)"
+    reason = r"Expecting value: line 1 column 1 \(char 0\)"
+    begin = rf"version 1 of 'jabert': the file artifacts/learned_from\.json is damaged \({reason}\)"
     end = ", so nobody knows what it learned from; restore it, or delete the version"
     assert re.fullmatch(begin + end, str(told.value), re.DOTALL)
     assert isinstance(told.value.__cause__, ValueError)
@@ -485,7 +508,8 @@ def test_the_run_of_a_version_is_the_one_that_judged_it(registry):
 
 
 def test_a_run_that_is_gone_is_told(registry, monkeypatch):
-    with pytest.raises(JabertError, match=r"^the run of version 1 of 'jabert' is gone; restore it"):
+    sentence = "the run of version 1 of 'jabert' is gone; restore it in MLflow, or name another version"
+    with pytest.raises(JabertError, match=f"^{sentence}$"):
         registry.run("1")
     registry.client.versions["2"].run_id = None
 
