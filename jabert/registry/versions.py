@@ -228,8 +228,7 @@ class Registry:
                 return read_training_digests(file)
             except ValueError as error:
                 raise JabertError(
-                    f"{what}: the file {name} is damaged ({reason_of(error)}), so nobody knows what it "
-                    f"learned from; {_RESTORE}"
+                    f"{what}: the file {name} is damaged, so nobody knows what it learned from; {_RESTORE}"
                 ) from error
 
     def run(self, version: str) -> "TrackedRun":

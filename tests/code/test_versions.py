@@ -490,10 +490,10 @@ def test_digests_that_are_damaged_are_not_taken_for_none(registry, learned):
     learned("no JSON")
     with pytest.raises(JabertError) as told:
         registry.training_digests("1")
-    reason = r"Expecting value: line 1 column 1 \(char 0\)"
-    begin = rf"version 1 of 'jabert': the file artifacts/learned_from\.json is damaged \({reason}\)"
-    end = ", so nobody knows what it learned from; restore it, or delete the version"
-    assert re.fullmatch(begin + end, str(told.value), re.DOTALL)
+    assert str(told.value) == (
+        "version 1 of 'jabert': the file artifacts/learned_from.json is damaged, so nobody knows what it "
+        "learned from; restore it, or delete the version"
+    )
     assert isinstance(told.value.__cause__, ValueError)
 
 
