@@ -257,6 +257,7 @@ async def test_a_body_that_ends_after_its_bound_in_the_same_part_is_refused(talk
     await talk.send(head("/a", CHUNKED) + b"%x\r\n" % (LONGEST + 1) + b"x" * (LONGEST + 1) + b"\r\n0\r\n\r\n")
     assert talk.statuses == [413]
     assert talk.seen[0][1].startswith("the body is too long")
+    assert f"{LONGEST}" in talk.seen[0][1]
 
 
 @pytest.mark.parametrize(("size", "status"), [(60_000, 200), (90_000, 400)])
@@ -445,6 +446,7 @@ async def test_half_a_head_that_ends_is_refused_and_none_is_not(talk, sent):
     assert talk.malformed == talk.statuses
     if sent:
         assert talk.message == "the head of the request ended early"
+        assert b"connection: close" in talk.transport.sent
 
 
 @talk
