@@ -172,6 +172,30 @@ def test_the_queue_is_full_at_its_limit_and_what_was_withdrawn_makes_room():
     assert asyncio.run(ask()) == ([1, 3, 1], [["first"], ["a", "a", "a", "d"]])
 
 
+def test_who_goes_away_while_a_batch_is_predicted_takes_no_answer_from_the_others():
+    async def ask():
+        def predict(texts, *given):
+            if texts != ["first"]:
+                loop.call_soon_threadsafe(leaves.cancel)  # before the answers are given out
+            return Echo.predict(echo, texts, *given)
+
+        loop, echo = asyncio.get_running_loop(), Echo()
+        echo.predict = predict
+        batcher = Batcher(SimpleNamespace(served=echo), ServingSettings(), Metrics())
+        batcher.start()
+        first = batcher.submit(Inputs(["first"], {}))
+        while batcher._queue:
+            await asyncio.sleep(0.01)
+        leaves, stays = (batcher.submit(Inputs([text], {})) for text in "ab")
+        echo.go.set()
+        found = await asyncio.wait_for(asyncio.gather(first, stays), 10)
+        batcher.stop()
+        assert leaves.cancelled()
+        return echo.asked, [rows for rows, _, _ in found]
+
+    assert asyncio.run(ask()) == ([["first"], ["a", "b"]], [[{"text": "first"}], [{"text": "b"}]])
+
+
 def test_an_empty_queue_takes_a_request_of_any_size():
     async def ask():
         batcher, first, _ = await begun(echo := Echo(), queue_texts=2, batch_texts=2)
