@@ -74,7 +74,18 @@ def judge(monkeypatch):
     """Judge a version of a memory by rules."""
     monkeypatch.setattr(module, "anchor_of", lambda client, uri: {client: uri})
 
-    def judge(memory, version, *, rows=ROWS, force=False, once=False, smoke=lambda *_: None, **rules):
+    def judge(
+        memory,
+        version,
+        *,
+        rows=ROWS,
+        once=False,
+        force=None,
+        smoke=lambda *_: None,
+        seed=0,
+        judged_before=None,
+        **rules,
+    ):
         def classify(model, given):
             labels = memory.labels.get(model, LABELS)
             numbers = given["text"].astype(int).to_numpy()
@@ -89,9 +100,15 @@ def judge(monkeypatch):
             PromotionSettings(**{"floor": 0, **rules}),
             record=lambda verdict: memory.steps.append(("record", verdict)),
             shares=shares,
+            seed=seed,
+            judged_before=judged_before,
             smoke_check=smoke,
         )
-        return gate.judge_once(version) if once else gate.judge(version, force=force)
+        return (
+            gate.judge_once(version)
+            if once
+            else gate.judge(version, **({} if force is None else {"force": force}))
+        )
 
     return judge
 
@@ -110,6 +127,7 @@ def test_a_verdict_is_recorded_then_noted_then_put_into_effect(judge):
     assert (memory.now, verdict.promoted, verdict.champion, verdict.compared_rows) == ("2", True, "1", 100)
     assert verdict.gain == pytest.approx(verdict.weighted_f1 - verdict.champion_weighted_f1)
     assert verdict.gain_low < verdict.gain < verdict.gain_high
+    assert verdict.comparison.gain == verdict.gain
     assert (verdict.became_right, verdict.became_wrong, verdict.warnings) == (20, 0, ())
     expected = (
         f"weighted F1 {verdict.weighted_f1:.4f} against {verdict.champion_weighted_f1:.4f} of champion 1"
@@ -125,6 +143,21 @@ def test_only_a_strictly_better_version_is_promoted(judge, right, outcome, begin
     verdict = judge(Memory(70, right, champion="1"), "2")
     assert verdict.outcome == outcome
     assert verdict.reason.startswith(beginning + "weighted F1 ")
+
+
+def test_the_interval_is_that_of_the_seed(judge):
+    one, same, other = (judge(Memory(60, 80, champion="1"), "2", seed=seed) for seed in (1, 1, 2))
+    assert (
+        (one.gain_low, one.gain_high) == (same.gain_low, same.gain_high) != (other.gain_low, other.gain_high)
+    )
+
+
+def test_how_many_were_judged_before_stands_in_each_verdict(judge):
+    first, later = (
+        judge(Memory(70), "1", judged_before=3),
+        judge(Memory(60, 70, champion="1"), "2", judged_before=4),
+    )
+    assert (first.judged_before, later.judged_before) == (3, 4)
 
 
 def test_what_became_wrong_counts_too(judge):
@@ -263,6 +296,8 @@ def test_rows_that_either_learned_from_are_left_out(judge):
 def test_too_few_new_rows_are_no_fair_comparison(judge, count, outcome):
     verdict = judge(Memory(60, 70, champion="1", learned={"1": learned(count)}), "2")
     assert (verdict.outcome, verdict.compared_rows) == (outcome, 100 - count)
+    if count == 100:
+        assert verdict.weighted_f1 == 0
     if outcome == "refused":
         assert verdict.reason == (
             f"of 100 test rows only {100 - count} are new to both versions; a fair comparison needs more: "
@@ -314,11 +349,20 @@ def test_the_best_ever_promoted_is_compared_with(judge):
     )
 
 
+def test_a_version_below_the_champion_is_not_told_so_twice(judge):
+    memory = Memory(80, 70, champion="1")
+    memory.best = ["1"]
+    verdict = judge(memory, "2")
+    assert (verdict.outcome, verdict.below_best, verdict.warnings) == ("kept", None, ())
+
+
 def test_a_verdict_is_read_back_from_its_tags(judge):
-    memory = Memory(60, 70, 80, champion="1")
+    memory = Memory(60, 70, 80, champion="1", learned={"1": learned(20)})
     memory.best = ["3"]
     verdict = judge(memory, "2")
     tags = {name: str(value) for name, value in verdict.tags().items()}
+    assert not tags.keys() & {"version", "outcome", "reason", "champion"}, "they come when it takes effect"
+    assert tags["warnings"].splitlines() == list(verdict.warnings) and len(verdict.warnings) == 2
     tags |= {"promotion": verdict.outcome, "reason": verdict.reason}
     memory.tags_of["2"] = tags
     found = judge(memory, "2", once=True)
