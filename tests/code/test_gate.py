@@ -104,11 +104,9 @@ def judge(monkeypatch):
             judged_before=judged_before,
             smoke_check=smoke,
         )
-        return (
-            gate.judge_once(version)
-            if once
-            else gate.judge(version, **({} if force is None else {"force": force}))
-        )
+        if once:
+            return gate.judge_once(version)
+        return gate.judge(version) if force is None else gate.judge(version, force=force)
 
     return judge
 
