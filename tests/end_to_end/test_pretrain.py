@@ -195,7 +195,7 @@ def curve(run_id):
 
 
 def test_a_killed_pretraining_goes_on_and_has_the_curve_of_an_uninterrupted_one(settings):
-    long = [*settings, "pretraining.steps=400", "pretraining.report_steps=4"]
+    long = [*settings, "pretraining.steps=200", "pretraining.report_steps=2"]
     words = [word for setting in long for word in ("--set", setting)]
     command = [shutil.which("jabert", path=Path(sys.executable).parent), "pretrain", *words]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as lost:
