@@ -19,7 +19,7 @@ import toy
 
 from jabert import redaction
 
-# SQLite waits for the disk at each commit, up to half of the time of a test: they write to memory, if there
+# SQLite waits for the disk at each commit, up to half of the time of a test: they write to memory where there
 # is enough.
 _MEMORY, _ENOUGH = Path("/dev/shm"), 8 << 30
 if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ENOUGH:
