@@ -30,8 +30,10 @@ def made(host, toy_table, toy_encoder):
     """Two runs of a host: their flow runs, MLflow runs and experiment, the older first."""
     settings = host.settings(toy_table, toy_encoder, *MODEL)
     settings = [each for each in settings if not each.startswith("method.")]
-    flows = [host.queue([*settings, f"method.kind={kind}"]) for kind in ("mean-pooling", "tfidf")]
-    assert [host.wait(flow)["name"] for flow in flows] == ["Completed", "Completed"]
+    flows = []
+    for kind in ("mean-pooling", "tfidf"):
+        flows.append(host.queue([*settings, f"method.kind={kind}"]))
+        assert host.wait(flows[-1])["type"] == "COMPLETED"
     tracking = load_settings("", [f"tracking.uri={host.mlflow}", *MODEL]).tracking
     client = connect(tracking)
     experiment = client.get_experiment_by_name(tracking.experiment).experiment_id
@@ -73,7 +75,7 @@ def test_mlflow_shows_the_report_and_the_card_in_a_frame(browser, host, made):
 
 def test_prefect_shows_a_run_and_its_page_leads_to_the_expectations(browser, host, made):
     flow = f"{host.prefect}/runs/flow-run/{made.flows[0]}"
-    shown(browser, flow, "Completed", "Validate pieces")
+    shown(browser, flow, "Promoted", "Validate pieces")
     (artifact,) = host.api(
         "artifacts/filter",
         artifacts={"flow_run_id": {"any_": [made.flows[0]]}, "key": {"any_": ["retrain-validation"]}},
