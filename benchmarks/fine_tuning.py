@@ -452,7 +452,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         panel.axhline(result["chance"], color="#7b8794", linestyle=":", linewidth=1)
         panel.set_title(title, loc="left")
         panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(frameon=False, fontsize=8, loc="lower left")
+        panel.legend(frameon=False, fontsize=8, loc="upper right")
     axes[0].set_ylim(0, 2)
     for panel in axes[3:]:
         panel.set_xlabel("step")
