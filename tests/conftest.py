@@ -20,10 +20,12 @@ import toy
 from jabert import redaction
 
 # SQLite waits for the disk at each commit, up to half of the time of a test: they write to memory where there
-# is enough.
+# is enough. The processes of pytest-xdist inherit the folder.
 _MEMORY, _ENOUGH = Path("/dev/shm"), 8 << 30
 if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ENOUGH:
-    os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+    _ROOM = tempfile.TemporaryDirectory(prefix="jabert-", dir=_MEMORY, ignore_cleanup_errors=True)
+    atexit.register(_ROOM.cleanup)
+    os.environ["TMPDIR"] = tempfile.tempdir = _ROOM.name
 
 # Read when the libraries are first imported, so they are set before any test module is.
 _STATE = tempfile.TemporaryDirectory(prefix="jabert-tests-")
