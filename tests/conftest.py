@@ -19,8 +19,8 @@ import toy
 
 from jabert import redaction
 
-# SQLite waits for the disk at each commit, up to half of the time of a test: they write to memory where there
-# is enough. The processes of pytest-xdist inherit the folder.
+# SQLite waits for the disk at each commit, up to half of the time of a test, so tests write to memory
+# where there is enough. The processes of pytest-xdist inherit the folder.
 _MEMORY, _ENOUGH = Path("/dev/shm"), 8 << 30
 if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ENOUGH:
     _ROOM = tempfile.TemporaryDirectory(prefix="jabert-", dir=_MEMORY, ignore_cleanup_errors=True)

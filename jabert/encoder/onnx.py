@@ -49,7 +49,8 @@ def _packed(model: Any, path: Path, columns: int) -> Any:
         if name is None:
             raise JabertError(f"{path} has the input {given.any_name}; known are {', '.join(_INPUTS)}")
         size = given.get_partial_shape()
-        if size.rank.is_dynamic or [side.is_dynamic for side in size] != [True, True]:
+        # The positions may be those of one text for all; a rank that is not told says nothing of a size.
+        if name != "position_ids" and size.rank.is_static and any(side.is_static for side in size):
             raise JabertError(
                 f"{path} takes its input {name} as {size} only; export it for any number of texts and tokens "
                 "(dynamic axes)"
