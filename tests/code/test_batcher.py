@@ -181,11 +181,7 @@ def test_who_goes_away_while_a_batch_is_predicted_takes_no_answer_from_the_other
 
         loop, echo = asyncio.get_running_loop(), Echo()
         echo.predict = predict
-        batcher = Batcher(SimpleNamespace(served=echo), ServingSettings(), Metrics())
-        batcher.start()
-        first = batcher.submit(Inputs(["first"], {}))
-        while batcher._queue:
-            await asyncio.sleep(0.01)
+        batcher, first, _ = await begun(echo)
         leaves, stays = (batcher.submit(Inputs([text], {})) for text in "ab")
         echo.go.set()
         found = await asyncio.wait_for(asyncio.gather(first, stays), 10)
