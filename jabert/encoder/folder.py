@@ -96,6 +96,7 @@ class EncoderFolder:
             `prefix`, which stands before every text; `cls_id` and `sep_id`, where the tokens around a text
             are not `[CLS]` and `[SEP]`; `words`, the dictionary with which MeCab cuts a text beforehand.
         ignored: keys of `bert_config.json` that mean nothing to jabert.
+        left_out: layers of the checkpoint above those of `config`.
     """
 
     path: Path
@@ -104,6 +105,7 @@ class EncoderFolder:
     config: BertConfig
     settings: Mapping[str, Any]
     ignored: tuple[str, ...] = ()
+    left_out: int = 0
 
     @property
     def is_onnx(self) -> bool:
@@ -126,6 +128,11 @@ class EncoderFolder:
         parts = [digests, self.config.to_dict(), self.settings.get("lower_case"), *([more] if more else [])]
         return digest_of_json(parts)
 
+    def lowest(self, layers: int) -> "EncoderFolder":
+        """The same encoder without the layers above the lowest ones, of which it has so many or more."""
+        config = replace(self.config, num_hidden_layers=layers)
+        return replace(self, config=config, left_out=self.config.num_hidden_layers - layers)
+
     def check_variables(self, optional: Mapping[str, tuple[int, ...]] | None = None) -> list[str]:
         """Compare names and shapes in the checkpoint with `bert_config.json`.
 
@@ -147,7 +154,7 @@ class EncoderFolder:
             )
         found = variable_shapes(self.checkpoint)
         layers = count_layers(found)
-        if layers != self.config.num_hidden_layers:
+        if layers != self.config.num_hidden_layers + self.left_out:
             raise JabertError(
                 f"checkpoint {self.checkpoint} has {layers} layers, "
                 f"but {CONFIG} says num_hidden_layers = {self.config.num_hidden_layers}"

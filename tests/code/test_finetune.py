@@ -16,6 +16,7 @@ from jabert.experiments.packaging import build_package, log_package, open_packag
 from jabert.files import write_json
 from jabert.legacy_keras import import_tensorflow
 from jabert.methods import method_of
+from jabert.pretraining.export import export_encoder
 from jabert.tracking import tracked_run
 
 HEADS = ["mean", "cls", "attention", "bi-lstm"]
@@ -213,6 +214,29 @@ def test_a_killed_training_goes_on_from_its_last_saved_step(
     assert np.array_equal(method.predict(whole.job, rows), method.predict(resumed.job, rows))
 
 
+def test_with_its_lowest_layers_it_is_as_an_encoder_that_has_no_others(toy_settings, tmp_path):
+    lower = toy_settings("method.layers=1")
+    shallow = toy.make_encoder(tmp_path / "shallow", num_hidden_layers=1)
+    weights = toy.read_checkpoint(open_folder(lower.encoder.path).checkpoint)
+    toy.write_checkpoint(
+        open_folder(shallow).checkpoint,
+        {name: value for name, value in weights.items() if "layer_1/" not in name},
+    )
+    fit, rows = fitted(lower)
+    other, other_rows = fitted(toy_settings(f"encoder.path={shallow}"))
+
+    package = build_package(fit.job, tmp_path / "package")
+    predicted = open_package(package).classify(rows.texts)
+
+    assert np.array_equal(predicted, method_of(lower).predict(other.job, other_rows))
+    habits = json.loads(next(package.rglob("network.json")).read_text())
+    assert habits["bert_config"]["num_hidden_layers"] == 1
+    described = method_of(lower).describe(fit.job, fit.fitted)
+    assert "Layers kept of the encoder: the lowest 1 of 2." in described.protocol
+    assert sum(layer.repeated for layer in described.layers if layer.name == "transformer block") == 1
+    assert open_folder(export_encoder(package, tmp_path / "exported", "")).config.num_hidden_layers == 1
+
+
 def test_the_epoch_is_chosen_where_that_is_wanted(toy_settings):
     settings = toy_settings("method.early_stopping=true", "method.epochs=4", "training.patience=1")
     last = toy_settings("method.early_stopping=false")
@@ -229,6 +253,7 @@ def test_the_epoch_is_chosen_where_that_is_wanted(toy_settings):
     "override, sentence",
     [
         ("method.frozen_layers=2", "method.frozen_layers is 2, but the encoder has 2 layers"),
+        ("method.layers=3", "method.layers is 3, but the encoder has 2; set 2 or fewer"),
         ("encoder.pad_to=32", "encoder.pad_to is set"),
     ],
 )

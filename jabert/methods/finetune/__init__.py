@@ -1,6 +1,7 @@
 """The whole encoder is trained on the labels, from a softmax layer that was fitted on it as it was."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -29,6 +30,8 @@ class FinetuneSettings(EnsembleSettings):
     weights, or what a Bi-LSTM makes of them"""
     units: Count = 128
     """of the Bi-LSTM, in each direction"""
+    layers: Count | None = None
+    """of the encoder that are kept, the lowest; without it all. Half of them serve twice as fast"""
     epochs: Count = 3
     """in which the learning rate falls to 0"""
     early_stopping: bool = Field(False, json_schema_extra={"neutral": True})
@@ -85,8 +88,6 @@ class Finetune(Method):
 
     def fit(self, job: Job, train: "Rows", validation: "Rows", on_epoch: Callable[[Epoch], None]) -> Fitted:
         """See `Method.fit`."""
-        from dataclasses import replace
-
         from jabert.legacy_keras import gpu_names, use_device
         from jabert.methods.finetune import training
 
@@ -100,7 +101,7 @@ class Finetune(Method):
                 "encoder.pad_to is set, but method.kind 'finetune' computes nothing for padding; leave it out"
             )
         device = use_device(job.settings.encoder.device)
-        fitted = training.train(job, train, validation, on_epoch)
+        fitted = training.train(_kept(job), train, validation, on_epoch)
         resolved = {
             **fitted.resolved,
             "training_device": device,
@@ -125,7 +126,7 @@ class Finetune(Method):
         from jabert.methods.finetune.export import head_graph, trained_encoder
         from jabert.methods.finetune.training import load_weights
 
-        weights = load_weights(job)
+        job, weights = _kept(job), load_weights(job)
         own = cast(FinetuneSettings, job.settings.method)
         head = head_graph(own.head, weights)
         return export_network(head, job, target, trained_encoder(job, weights))
@@ -139,8 +140,10 @@ class Finetune(Method):
             job.settings.training,
             len(job.labels),
         )
+        job = _kept(job)
         assert job.encoder is not None, "the method needs tokens, so there is an encoder"
-        frozen_layers = own.frozen_of(job.encoder.config.num_hidden_layers)
+        kept, left_out = job.encoder.config.num_hidden_layers, job.encoder.left_out
+        frozen_layers = own.frozen_of(kept)
         encoder, hidden = encoder_layers(job, frozen_layers)
         pooling = {
             "mean": Layer("mean", "over the tokens", f"({hidden})", 0),
@@ -177,6 +180,7 @@ class Finetune(Method):
                 f"average {own.ema}, seed {training.seed}.",
                 "Training began with a softmax layer that was fitted on the encoder as it was.",
                 f"{frozen} stayed as they were.",
+                *([f"Layers kept of the encoder: the lowest {kept} of {kept + left_out}."] * bool(left_out)),
             ],
             limits=["It has seen few texts beside its labels: it may have learned their articles by heart."],
             environment={"training": fitted.resolved["training_precision"], "GPU": fitted.resolved["gpu"]},
@@ -188,6 +192,19 @@ class _Choosing(Finetune):
 
     reads = (*Finetune.reads, "training.monitor", "training.patience")
     chooses = True
+
+
+def _kept(job: Job) -> Job:
+    """The job with the encoder's layers that are kept."""
+    layers, encoder = cast(FinetuneSettings, job.settings.method).layers, job.encoder
+    if layers is None or encoder is None:
+        return job
+    if layers > encoder.config.num_hidden_layers:
+        there_are = encoder.config.num_hidden_layers
+        raise JabertError(
+            f"method.layers is {layers}, but the encoder has {there_are}; set {there_are} or fewer"
+        )
+    return replace(job, encoder=encoder.lowest(layers))
 
 
 METHOD = Finetune()
