@@ -1,8 +1,9 @@
 """What the neighbours of a text say of it: a layer on probabilities, the same for every classifier.
 
-The texts of a group often have the same label. So the probabilities of a text's neighbours are evidence on
-its own: `softmax(own * log p + neighbours * (sum of the neighbours' p) + bias)`. A text is classified once,
-whoever its neighbours are; and one without neighbours keeps its own probabilities.
+The texts of a group often have the same label. So the probabilities q of a text's neighbours are evidence on
+its own: `softmax(own * log p + neighbours * (sum of q ** 2) + bias)`. Their squares, for many neighbours that
+are in doubt say less than one that is sure. A text is classified once, whoever its neighbours are; and one
+without neighbours keeps its own probabilities.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ import numpy.typing as npt
 
 from jabert.evaluation.metrics import Indices, Probabilities
 
+POWER = 2
+"""Of the neighbours' probabilities; in packages that name none it was 1."""
 _SMALLEST = 1e-7  # probability whose logarithm is taken, as in the registered model
 _DOUBT = 30.0  # rows' worth of doubt in a class being likelier than its texts say; neighbours are no new rows
 
@@ -24,17 +27,19 @@ class Context:
     Attributes:
         texts: neighbours before, and as many after, that are looked at.
         own: weight of the logarithm of the text's own probabilities.
-        neighbours: weight of the sum of its neighbours' probabilities.
+        neighbours: weight of the sum of powers of its neighbours' probabilities.
         bias: (classes,).
+        power: of the neighbours' probabilities.
     """
 
     texts: int
     own: float
     neighbours: float
     bias: tuple[float, ...]
+    power: int = POWER
 
     def __call__(self, probabilities: Probabilities, sums: Probabilities) -> npt.NDArray[np.float64]:
-        """The probabilities (rows, classes) in the light of the neighbours', whose sums are given."""
+        """The probabilities (rows, classes) in the light of the neighbours, with the sums of `sums_of`."""
         from scipy.special import softmax
 
         found = softmax(
@@ -49,10 +54,10 @@ def _logarithms(probabilities: Probabilities) -> npt.NDArray[np.float64]:
 
 
 def sums_of(probabilities: Probabilities, neighbours: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
-    """The sum of the probabilities of each row's neighbours, (rows, classes); 0 without any."""
-    sums = np.zeros(probabilities.shape)
+    """The sum of the squared probabilities of each row's neighbours, (rows, classes); 0 without any."""
+    sums, evidence = np.zeros(probabilities.shape), probabilities**POWER
     for row, of in enumerate(neighbours):
-        sums[row] = probabilities[list(of)].sum(axis=0)
+        sums[row] = evidence[list(of)].sum(axis=0)
     return sums
 
 
@@ -62,7 +67,7 @@ def fit_context(true: Indices, probabilities: Probabilities, sums: Probabilities
     Args:
         true: class indices, `(rows,)`.
         probabilities: `(rows, classes)`, calibrated.
-        sums: of the neighbours' probabilities, as of `sums_of`.
+        sums: of the neighbours, as of `sums_of`.
         texts: neighbours on each side.
     """
     from scipy.optimize import minimize

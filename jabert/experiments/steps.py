@@ -42,6 +42,7 @@ from jabert.errors import JabertError
 from jabert.evaluation import Calibration, Context, EvaluationReport
 from jabert.evaluation import calibrate as calibrate_predictions
 from jabert.evaluation import evaluate as evaluate_predictions
+from jabert.evaluation.context import POWER
 from jabert.experiments.keys import kept_of
 from jabert.experiments.packaging import open_package
 from jabert.experiments.store import find_or_make, key_of
@@ -476,7 +477,7 @@ def calibrate(settings: Settings, data: Data, tokens: Tokens | None, fitted: Fit
         around = _neighbours(rows, most)
         return asdict(calibrate_predictions(true, found, precision, context=most, neighbours=around))
 
-    key = key_of(_CALIBRATE, fitted.key, precision, *([most, data.key] if most else []))
+    key = key_of(_CALIBRATE, fitted.key, precision, *([most, data.key, POWER] if most else []))
     _, record = find_or_make(_work(settings), "calibrate", key, make)
     context = record["context"] and Context(**{**record["context"], "bias": tuple(record["context"]["bias"])})
     return Calibration(**{**record, "context": context})

@@ -276,12 +276,14 @@ class TextClassifier(PythonModel):
             return self.calibrate(self.classify(texts))
         numbers = {text: i for i, text in enumerate(dict.fromkeys(chain(texts, *neighbours)))}
         known = self.calibrate(self.classify(list(numbers)))
-        sums = [known[[numbers[text] for text in each]].sum(axis=0) for each in neighbours]
+        evidence = known ** self.about.get("context", {}).get("power", 1)
+        sums = [evidence[[numbers[text] for text in each]].sum(axis=0) for each in neighbours]
         return self.in_context(known[[numbers[text] for text in texts]], np.array(sums))
 
     def in_context(self, probabilities: _Probabilities, sums: _Probabilities) -> _Probabilities:
-        """Probabilities (texts, classes) with the sums of those of their neighbours, if the package says how.
+        """Probabilities (texts, classes) in the light of their neighbours, if the package says how.
 
+        `sums` (texts, classes) are those of the power of the neighbours' probabilities that it names.
         A text without neighbours keeps its own.
         """
         weights = self.about.get("context")

@@ -41,6 +41,7 @@ class Champion:
         version: of the model.
         digest: SHA-256 of `SHA256SUMS` in its package, in hexadecimal.
         context: neighbours on each side of a text that it looks at.
+        power: of a neighbour's probabilities that is evidence.
 
     Raises:
         JabertError: the version cannot be loaded, or is not a model that jabert made.
@@ -58,7 +59,9 @@ class Champion:
         members = getattr(self._classifier, "members", [self._classifier])
         self._members = [_Member(member, Path(settings.features.path)) for member in members]
         self.digest: str = self._classifier.digest
-        self.context: int = self._classifier.about.get("context", {}).get("texts", 0)
+        context = self._classifier.about.get("context", {})
+        self.context: int = context.get("texts", 0)
+        self.power: int = context.get("power", 1)
 
     def prepare(self, cells: list[Any], faults: list[str | None]) -> list[list[Any]]:
         """What each member reads of the cells with which nothing is wrong: token ids, or texts."""
@@ -105,7 +108,7 @@ class Champion:
 
         Args:
             answers: of `answer`.
-            sums: of the neighbours' probabilities, (rows, labels).
+            sums: of the neighbours' probabilities to `power`, (rows, labels).
         """
         own, known = self.probabilities(answers), _known(answers)
         pairs = zip(answers["reason"].to_pylist(), known.tolist(), strict=True)

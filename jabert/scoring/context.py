@@ -75,20 +75,20 @@ def in_context(parts: Sequence[Path], champion: Champion, table: pd.DataFrame) -
         table: of `Places`.
     """
     own = np.concatenate([champion.probabilities(read_answers(part)) for part in parts])
-    sums, start = _sums(own, table, champion.context), 0
+    sums, start = _sums(own**champion.power, table, champion.context), 0
     for part in parts:
         answers = read_answers(part)
         yield champion.in_context(answers, sums[start : start + len(answers)])
         start += len(answers)
 
 
-def _sums(own: npt.NDArray[np.float64], table: pd.DataFrame, most: int) -> npt.NDArray[np.float64]:
-    """Of each row the sum of its neighbours' probabilities, as `sums_of` makes it of fewer rows."""
+def _sums(evidence: npt.NDArray[np.float64], table: pd.DataFrame, most: int) -> npt.NDArray[np.float64]:
+    """Of each row the sum of its neighbours' evidence, as `sums_of` makes it of fewer rows."""
     rows, groups = in_group_order(table)
-    sums = np.zeros_like(own)
+    sums = np.zeros_like(evidence)
     for distance in range(1, most + 1):
         same = groups[distance:] == groups[:-distance]
         first, second = rows[:-distance][same], rows[distance:][same]
-        sums[first] += own[second]
-        sums[second] += own[first]
+        sums[first] += evidence[second]
+        sums[second] += evidence[first]
     return sums

@@ -65,6 +65,12 @@ def test_evidence_of_neighbours_is_weighed_by_what_it_is_worth():
     assert fit_context(true, own, sums_of(own, strangers), 4).neighbours < 0.3 < context.neighbours
 
 
+def test_one_neighbour_that_is_sure_says_more_than_two_in_doubt():
+    of = np.array([[0.4, 0.6], [0.95, 0.05], [0.35, 0.65], [0.35, 0.65]])
+    context = Context(2, 0.0, 1.0, (0.0, 0.0))
+    assert context(of, sums_of(of, [[1, 2, 3], [], [], []]))[0].argmax() == 0
+
+
 def test_a_text_alone_keeps_its_probabilities():
     own = np.array([[0.7, 0.3], [0.4, 0.6]])
     context = Context(1, 0.5, 2.0, (0.3, -0.3))
@@ -120,6 +126,16 @@ def test_a_text_is_classified_once_wherever_it_stands(fitted, monkeypatch):
     classifier.answer(texts, [["二"], ["一", "三"], ["二", "四"], ["三"]])
 
     assert seen == [texts]
+
+
+def test_a_package_that_names_no_power_answers_as_it_did_when_it_was_made(fitted):
+    classifier = open_package(fitted[-1])
+    assert classifier.about["context"].pop("power") == 2
+    found = classifier.answer(["一"], [["二", "三"]])
+    own, *around = classifier.calibrate(classifier.classify(["一", "二", "三"]))
+    weights = classifier.about["context"]
+    scores = weights["own"] * np.log(own) + weights["neighbours"] * sum(around) + np.array(weights["bias"])
+    assert found[0] == pytest.approx(np.exp(scores) / np.exp(scores).sum())
 
 
 def test_only_the_nearest_are_looked_at(fitted):

@@ -34,11 +34,11 @@ def package_in(folder, **more):
     return toy_package.write_about(folder, ["京都", "電話"], {"linear": "ngrams"}, **more)
 
 
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
+@pytest.fixture(scope="module", params=[{}, {"power": 2}], ids=["made before", "made now"])
+def classifier(request, tmp_path_factory):
     """The champion of the settings' registry, opened, and the settings."""
     root = tmp_path_factory.mktemp("champion")
-    package = package_in(root / "package", temperature=0.8, context=CONTEXT)
+    package = package_in(root / "package", temperature=0.8, context=CONTEXT | request.param)
     settings = load_settings(None, [f"tracking.uri=sqlite:///{root}/mlflow.db"])
     with tracked_run(settings) as run:
         learned_from = write_json(root / "learned_from.json", {"rows": [], "groups": []})
