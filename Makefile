@@ -41,7 +41,7 @@ down: setup ## stop all of it, the worker first
 deploy: setup ## put prefect.yaml's deployments and the automations on the server at PREFECT_API_URL
 	$(BIN)/python -m deploy.deployments
 
-QUICK = $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
+QUICK = $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --max-worker-restart 0 \
 	-m "not slow and not gpu and not servers and not kills and not attack"
 # Counting lines takes Python 3.11 up to half as long again, so `make test` does it where little is computed. The
 # floor is just under what these tests reach, in % of all lines.

@@ -52,11 +52,6 @@ hypothesis.settings.register_profile("jabert", database=None, deadline=None, der
 hypothesis.settings.load_profile("jabert")
 
 
-def pytest_collection_modifyitems(items):
-    """Whole flows first: begun last, they would leave the other processes without work."""
-    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
-
-
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     """Each test runs in a folder of its own, where default paths lead, and knows no secret of others."""

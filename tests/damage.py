@@ -540,7 +540,7 @@ def _result(form: Format, folder: Path, right: Any) -> str:
         signal.setitimer(signal.ITIMER_REAL, 0)
     if form.checked and result == "changed":
         result = f"believed: {str(found)[:200]}"
-    if (taken := _memory() - before) > BYTES:  # the process may have run much before
+    if (taken := _memory()) > max(BYTES, before):
         result = f"memory: {taken:,} bytes"
     return result
 
